@@ -1,0 +1,29 @@
+"""The embedded default model and the texts that calibrate and evaluate it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+MODELS = ("mamba-19m",)
+CALIBRATION = ROOT / "calibration.jsonl"
+VALID_TEXT = ROOT / "valid.txt"
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """Turn the name of an embedded model, or a path, into a path.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``"mamba-19m"``, or a folder. An existing folder of that name wins over the embedded model.
+
+    Returns
+    -------
+    Path
+        The folder; it is not checked to exist.
+    """
+    path = Path(name_or_path)
+    if not path.exists() and str(name_or_path) in MODELS:
+        return ROOT / str(name_or_path)
+    return path
