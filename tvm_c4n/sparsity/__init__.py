@@ -1,0 +1,35 @@
+"""C4n sparsity in pure numpy: patterns, quantisation, the packed weight."""
+
+from tvm_c4n.sparsity.pack import DTYPES, C4nWeight, DType, from_dense, part_shapes
+from tvm_c4n.sparsity.pattern import (
+    GROUP,
+    check_mask,
+    describe,
+    detect_removed,
+    kept_of,
+    mask_from_scores,
+)
+from tvm_c4n.sparsity.quantize import SCALE_GROUP, group_scales, quantize
+from tvm_c4n.sparsity.stats import WeightStats, relative_error, size_bytes, stats_of, total
+
+__all__ = [
+    "DTYPES",
+    "GROUP",
+    "SCALE_GROUP",
+    "C4nWeight",
+    "DType",
+    "WeightStats",
+    "check_mask",
+    "describe",
+    "detect_removed",
+    "from_dense",
+    "group_scales",
+    "kept_of",
+    "mask_from_scores",
+    "part_shapes",
+    "quantize",
+    "relative_error",
+    "size_bytes",
+    "stats_of",
+    "total",
+]

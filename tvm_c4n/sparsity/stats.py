@@ -1,0 +1,98 @@
+"""Sizes and errors of packed weights, for reports and for allocation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.errors import C4nError
+from tvm_c4n.sparsity.pack import C4nWeight, part_shapes
+from tvm_c4n.sparsity.quantize import SCALE_GROUP
+
+_VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "int4": 1}
+
+
+def size_bytes(
+    rows: int, cols: int, removed: int, dtype: str, scale_group: int = SCALE_GROUP
+) -> int:
+    """Bytes that a weight takes when packed, without packing it.
+
+    ``scale_group`` is ignored for the float dtypes. Raises as `part_shapes`.
+    """
+    group = scale_group if dtype.startswith("int") else 0
+    shapes = part_shapes(rows, cols, removed, dtype, group)
+    size = prod(shapes.values) * _VALUE_BYTES[dtype]
+    size += prod(shapes.positions) if shapes.positions else 0
+    return size + (2 * prod(shapes.scales) if shapes.scales else 0)
+
+
+@dataclass(frozen=True)
+class WeightStats:
+    """What one packed weight, or a set of them, costs.
+
+    Attributes
+    ----------
+    weights : int
+        Dense weights, rows * cols.
+    kept : int
+        Weights whose value is stored.
+    zeros : int
+        Stored weights whose value is zero: they cost bytes and do nothing.
+    size_bytes : int
+        Values, positions and scales.
+    """
+
+    weights: int
+    kept: int
+    zeros: int
+    size_bytes: int
+
+    @property
+    def removed_fraction(self) -> float:
+        """Removed weights over dense weights, 0..1."""
+        return 1 - self.kept / self.weights if self.weights else 0.0
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits per dense weight, scales counted."""
+        return 8 * self.size_bytes / self.weights if self.weights else 0.0
+
+
+def stats_of(weight: C4nWeight) -> WeightStats:
+    """Count what a packed weight costs."""
+    kept = weight.rows * weight.stored
+    # unpacked_values pads the short last group of a dense weight with zeros: count non-zeros.
+    zeros = kept - int(np.count_nonzero(weight.unpacked_values()))
+    return WeightStats(weight.rows * weight.cols, kept, zeros, weight.size_bytes)
+
+
+def total(stats: Iterable[WeightStats]) -> WeightStats:
+    """Add the stats of several weights."""
+    parts = list(stats)
+    return WeightStats(
+        sum(part.weights for part in parts),
+        sum(part.kept for part in parts),
+        sum(part.zeros for part in parts),
+        sum(part.size_bytes for part in parts),
+    )
+
+
+def relative_error(weight: C4nWeight, dense: NDArray[Any]) -> float:
+    """Frobenius norm of (packed - dense) over that of dense; 0 for two zero matrices.
+
+    Raises
+    ------
+    C4nError
+        ``dense`` is not (rows, cols).
+    """
+    reference = np.asarray(dense, dtype=np.float64)
+    if reference.shape != (weight.rows, weight.cols):
+        raise C4nError(f"shape {reference.shape} is not ({weight.rows}, {weight.cols})")
+    difference = float(np.linalg.norm(weight.dense() - reference))
+    norm = float(np.linalg.norm(reference))
+    return difference / norm if norm else (0.0 if difference == 0 else float("inf"))
