@@ -1,0 +1,46 @@
+"""Model folders: Hugging Face in, C4n in and out, the dense twin out. No tvm, no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tvm_c4n.assets import resolve
+from tvm_c4n.checkpoint.base import ArrayCheckpoint, Checkpoint
+from tvm_c4n.checkpoint.dense import write_twin
+from tvm_c4n.checkpoint.hf import HfCheckpoint
+from tvm_c4n.checkpoint.layout import MANIFEST
+from tvm_c4n.checkpoint.store import C4nCheckpoint, C4nWriter
+
+__all__ = [
+    "ArrayCheckpoint",
+    "C4nCheckpoint",
+    "C4nWriter",
+    "Checkpoint",
+    "HfCheckpoint",
+    "open_checkpoint",
+    "write_twin",
+]
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a model folder of either format.
+
+    Parameters
+    ----------
+    path : str or Path
+        A Hugging Face folder, a C4n folder (it has c4n.json), or the name of an embedded model.
+
+    Returns
+    -------
+    Checkpoint
+        Headers are validated; tensors are read on demand.
+
+    Raises
+    ------
+    CheckpointError
+        On everything that is missing, damaged, hostile or unsupported.
+    """
+    folder = resolve(path)
+    is_c4n = os.path.lexists(folder / MANIFEST)
+    return C4nCheckpoint(folder) if is_c4n else HfCheckpoint(folder)

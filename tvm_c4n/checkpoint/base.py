@@ -1,0 +1,162 @@
+"""What a checkpoint is, whatever its format; and one that lives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.checkpoint.files import MAX_CONFIG_BYTES, read_json, shown
+from tvm_c4n.errors import CheckpointError
+from tvm_c4n.sparsity import C4nWeight
+
+CONFIG = "config.json"
+SUPPORTED_MODEL_TYPES = ("mamba",)
+# Files that belong to the model and are copied along. A closed list: a model folder from the net
+# must not be able to choose what is copied into the user's output.
+EXTRA_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
+    "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
+)  # fmt: skip
+
+
+class Checkpoint(Protocol):
+    """A model's tensors, read one at a time."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The model's config.json."""
+
+    def names(self) -> list[str]:
+        """Names of the model's tensors, sorted."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of the dense tensor, without reading it."""
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """Read one tensor as float32, dequantised and expanded if it is packed."""
+
+    def weight(self, name: str) -> C4nWeight | None:
+        """Read one packed weight; None where the tensor is stored dense."""
+
+    def extra_files(self) -> list[Path]:
+        """Tokenizer and licence files that belong to the model."""
+
+
+class ArrayCheckpoint:
+    """A checkpoint in memory, for models that were never on disk.
+
+    Parameters
+    ----------
+    config : mapping
+        As config.json.
+    tensors : mapping of name to array or C4nWeight
+    extra : list of Path
+        Files for `extra_files`.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any] | C4nWeight],
+        extra: list[Path] | None = None,
+    ) -> None:
+        self.path = Path("(memory)")
+        self.config = dict(config)
+        self._tensors = dict(tensors)
+        self._extra = list(extra or [])
+
+    def names(self) -> list[str]:
+        """Names of the tensors, sorted."""
+        return sorted(self._tensors)
+
+    def _get(self, name: str) -> NDArray[Any] | C4nWeight:
+        if name not in self._tensors:
+            raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing")
+        return self._tensors[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of the dense tensor."""
+        tensor = self._get(name)
+        if isinstance(tensor, C4nWeight):
+            return tensor.rows, tensor.cols
+        return tuple(tensor.shape)
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """One tensor as float32."""
+        tensor = self._get(name)
+        if isinstance(tensor, C4nWeight):
+            return tensor.dense()
+        return np.asarray(tensor, dtype=np.float32)
+
+    def weight(self, name: str) -> C4nWeight | None:
+        """Return the packed weight, or None where the tensor is dense."""
+        tensor = self._get(name)
+        return tensor if isinstance(tensor, C4nWeight) else None
+
+    def extra_files(self) -> list[Path]:
+        """Files that were passed in."""
+        return list(self._extra)
+
+
+def check_folder(path: Path) -> None:
+    """Raise CheckpointError unless ``path`` is a folder."""
+    if path.is_dir():
+        return
+    if path.exists():
+        raise CheckpointError(f"{path}: not a folder; pass the folder that holds {CONFIG}")
+    raise CheckpointError(
+        f"{path}: no such folder; pass a folder with {CONFIG} and model.safetensors "
+        "(download one with `hf download state-spaces/mamba-130m-hf --local-dir DIR`)"
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json and check that the architecture is supported.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, not a small JSON object, or of another architecture.
+    """
+    path = folder / CONFIG
+    config = read_json(path, MAX_CONFIG_BYTES, "save or download the model again")
+    supported = ", ".join(SUPPORTED_MODEL_TYPES)
+    if "model_type" not in config:
+        hint = "; state-spaces repositories have a twin that ends in -hf" * ("ssm_cfg" in config)
+        raise CheckpointError(f"{path}: has no model_type, supported: {supported}{hint}")
+    if config["model_type"] not in SUPPORTED_MODEL_TYPES:
+        kind = shown(config["model_type"])
+        raise CheckpointError(f"{path}: model_type {kind} is not supported, only: {supported}")
+    return config
+
+
+def find_extra_files(folder: Path) -> list[Path]:
+    """List the known tokenizer and licence files of a folder.
+
+    Raises
+    ------
+    CheckpointError
+        One of them is a link that leaves the folder. Copying it could put a private file into a
+        folder that is published later. Links into the ``blobs`` of the Hugging Face cache are fine.
+    """
+    found = []
+    for name in EXTRA_FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        target, home = path.resolve(), folder.resolve()
+        blobs = home.parent.parent / "blobs"  # models--x/snapshots/<commit> -> models--x/blobs
+        in_cache = home.parent.name == "snapshots" and target.parent == blobs
+        if target.parent != home and not in_cache:
+            raise CheckpointError(f"{path}: a link that leaves the folder; put the file itself")
+        found.append(path)
+    return found

@@ -1,0 +1,132 @@
+"""The dense twin: a Hugging Face folder with the pruned weights expanded, for any HF tool.
+
+Removed weights are zeros. Quantised weights are ``q * scale``, computed exactly in float32 and
+rounded once to the twin's dtype (nearest, ties to even): with float16 the twin can differ from the
+packed model by half a unit in the last place of float16 (a relative 2**-11), with float32 not at
+all.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tvm_c4n.checkpoint.base import CONFIG, Checkpoint
+from tvm_c4n.checkpoint.files import os_errors, write_json
+from tvm_c4n.checkpoint.hf import INDEX, SINGLE
+from tvm_c4n.checkpoint.safetensors_file import little_endian, write_safetensors
+from tvm_c4n.checkpoint.transaction import FolderTransaction
+from tvm_c4n.errors import CheckpointError
+
+TwinDType = Literal["float16", "float32"]
+SHARD_BYTES = 5_000_000_000
+_STORED = {"float16": "F16", "float32": "F32"}
+_METADATA = {"format": "pt"}  # transformers refuses files that do not say so
+
+
+def write_twin(
+    checkpoint: Checkpoint,
+    out: str | Path,
+    *,
+    dtype: TwinDType = "float16",
+    shard_bytes: int = SHARD_BYTES,
+    overwrite: bool = False,
+) -> None:
+    """Write a checkpoint as a dense Hugging Face folder.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        From `open_checkpoint`, `C4nWriter.seal`, or an `ArrayCheckpoint`.
+    out : path
+        Appears whole or not at all.
+    dtype : {"float16", "float32"}
+        Of every tensor.
+    shard_bytes : int
+        Largest size of one file's tensors; a larger model is split, a larger tensor is not.
+    overwrite : bool
+        Replace an existing Hugging Face folder.
+
+    Raises
+    ------
+    CheckpointError
+        ``out`` is not empty, disk full, or a value that overflows float16.
+    """
+    if dtype not in _STORED:
+        raise CheckpointError(f"{out}: dtype {dtype!r} is not one of {', '.join(_STORED)}")
+    with FolderTransaction(Path(out), overwrite, _is_hf_folder) as transaction:
+        folder = transaction.folder
+        shards = _assign(checkpoint, np.dtype(dtype).itemsize, shard_bytes)
+        files = _file_names(len(shards))
+        for file, names in zip(files, shards, strict=True):
+            tensors = {name: (_STORED[dtype], checkpoint.shape(name)) for name in names}
+            write_safetensors(
+                folder / file, tensors, lambda name: _data(checkpoint, name, dtype), _METADATA
+            )
+        if len(files) > 1:
+            write_json(folder / INDEX, _index(checkpoint, files, shards, np.dtype(dtype).itemsize))
+        write_json(folder / CONFIG, twin_config(checkpoint.config, dtype))
+        for path in checkpoint.extra_files():
+            with os_errors(path, "copy"):
+                shutil.copyfile(path, folder / path.name)
+
+
+def twin_config(config: dict[str, Any], dtype: TwinDType) -> dict[str, Any]:
+    """Return the config.json of a twin.
+
+    ``rescale_prenorm_residual`` concerns fresh initialisation only; where it is true, transformers
+    5.17 rescales out_proj of loaded Mamba models too, so it is turned off.
+    """
+    result = {**config, "torch_dtype": dtype, "dtype": dtype, "rescale_prenorm_residual": False}
+    result.setdefault("architectures", ["MambaForCausalLM"])
+    return result
+
+
+def _is_hf_folder(folder: Path) -> bool:
+    has_weights = (folder / SINGLE).is_file() or (folder / INDEX).is_file()
+    return has_weights and (folder / CONFIG).is_file()
+
+
+def _assign(checkpoint: Checkpoint, item_bytes: int, shard_bytes: int) -> list[list[str]]:
+    """Split the names, in order, into shards of at most ``shard_bytes``."""
+    shards: list[list[str]] = [[]]
+    used = 0
+    for name in checkpoint.names():
+        size = prod(checkpoint.shape(name)) * item_bytes
+        if shards[-1] and used + size > shard_bytes:
+            shards.append([])
+            used = 0
+        shards[-1].append(name)
+        used += size
+    return shards
+
+
+def _file_names(count: int) -> list[str]:
+    if count == 1:
+        return [SINGLE]
+    return [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
+
+
+def _index(
+    checkpoint: Checkpoint, files: list[str], shards: list[list[str]], item_bytes: int
+) -> dict[str, Any]:
+    sizes = (prod(checkpoint.shape(name)) * item_bytes for names in shards for name in names)
+    pairs = zip(files, shards, strict=True)
+    weight_map = {name: file for file, names in pairs for name in names}
+    return {"metadata": {"total_size": sum(sizes)}, "weight_map": weight_map}
+
+
+def _data(checkpoint: Checkpoint, name: str, dtype: TwinDType) -> Iterator[memoryview]:
+    values = checkpoint.dense(name)
+    with np.errstate(over="ignore"):  # what overflows is reported next
+        stored = values.astype(dtype, copy=False)
+    if not np.isfinite(stored).all() and np.isfinite(values).all():
+        raise CheckpointError(
+            f"{checkpoint.path}: tensor {name} overflows float16; write the twin as float32"
+        )
+    yield little_endian(stored)

@@ -1,0 +1,120 @@
+"""Reading small files that may be missing, damaged or hostile: every failure is one line."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tvm_c4n.errors import CheckpointError
+
+MAX_CONFIG_BYTES = 1 << 20  # the largest Mamba config.json is about 1 kB
+MAX_INDEX_BYTES = 1 << 22  # about 40,000 tensors; Mamba-2.8B has 642
+_SHOWN = 120
+
+
+def shown(text: object) -> str:
+    """Quote what a file says: escaped, so that it stays on one line, and cut short."""
+    quoted = ascii(text)
+    return quoted if len(quoted) <= _SHOWN else quoted[:_SHOWN] + "...'"
+
+
+@contextmanager
+def os_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turn an operating system error into a CheckpointError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CheckpointError(f"{path}: cannot {doing}: {reason}") from error
+
+
+def file_size(path: Path, remedy: str) -> int:
+    """Size of a regular file, in bytes.
+
+    A pipe or a device would make a reader wait for ever, so anything else is refused.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, unreadable or not a regular file.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: missing file; {remedy}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); {remedy}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{path}: not a regular file; {remedy}")
+    return status.st_size
+
+
+def read_json(path: Path, limit_bytes: int, remedy: str) -> dict[str, Any]:
+    """Read a JSON object from a small file.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, larger than the limit, or refused by `parse_json`.
+    """
+    size = file_size(path, remedy)
+    if size > limit_bytes:
+        raise CheckpointError(f"{path}: {size} bytes is too large (limit {limit_bytes}); {remedy}")
+    with os_errors(path, "read"), path.open("rb") as stream:
+        text = stream.read(limit_bytes + 1)
+    return parse_json(text, str(path), remedy)
+
+
+def parse_json(text: bytes, where: str, remedy: str) -> dict[str, Any]:
+    """Parse a JSON object strictly: UTF-8, no NaN, no key twice.
+
+    Raises
+    ------
+    CheckpointError
+        Naming ``where`` and the cause.
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
+    except RecursionError as error:
+        raise CheckpointError(f"{where}: JSON is nested too deeply; {remedy}") from error
+    except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
+        cause = shown(str(error)).strip("'\"")
+        raise CheckpointError(f"{where}: not valid JSON ({cause}); {remedy}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where}: JSON is not an object; {remedy}")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for index, key in enumerate(keys) if key in set(keys[:index]))
+        raise ValueError(f"duplicate key {shown(twice)}")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object: sorted keys, so that equal objects give equal bytes.
+
+    Raises
+    ------
+    CheckpointError
+        Values that JSON does not have (NaN, arrays), or a disk error.
+    """
+    try:
+        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name}: cannot be written as JSON: {error}") from error
+    with os_errors(path, "write"):
+        path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,149 @@
+"""Hugging Face folders: config.json and safetensors, whole or in shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.checkpoint.base import check_folder, find_extra_files, read_config
+from tvm_c4n.checkpoint.files import MAX_INDEX_BYTES, read_json, shown
+from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
+from tvm_c4n.errors import CheckpointError
+from tvm_c4n.sparsity import C4nWeight
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+FLOAT_DTYPES = ("F32", "F16", "BF16")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_AGAIN = "download the model again"
+
+
+class HfCheckpoint:
+    """A Hugging Face folder of a Mamba model; tensors are read on demand.
+
+    Parameters
+    ----------
+    path : Path
+        Folder with config.json and model.safetensors, or shards and their index.
+
+    Raises
+    ------
+    CheckpointError
+        On everything that is missing, damaged or unsupported; file and tensor are named.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_folder(path)
+        self.path = path
+        self.config = read_config(path)
+        self._files = _open_files(path)
+        for name, file in self._files.items():
+            dtype = file.entry(name).dtype
+            if dtype not in FLOAT_DTYPES:
+                raise CheckpointError(
+                    f"{file.path}: tensor {shown(name)} has dtype {dtype}, supported: "
+                    f"{', '.join(FLOAT_DTYPES)}; save the model as float16 or float32"
+                )
+        self._stored = {_modern_name(name): name for name in self._files}
+        if len(self._stored) != len(self._files):
+            raise CheckpointError(f"{path}: holds backbone.embedding and embeddings; {_AGAIN}")
+
+    def names(self) -> list[str]:
+        """Names of the tensors, sorted."""
+        return sorted(self._stored)
+
+    def _locate(self, name: str) -> tuple[SafetensorsFile, str]:
+        if name not in self._stored:
+            raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing; {_AGAIN}")
+        stored = self._stored[name]
+        return self._files[stored], stored
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor, without reading it."""
+        file, stored = self._locate(name)
+        return file.entry(stored).shape
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """Read one tensor as float32. NaN and infinities come through: the caller judges them."""
+        file, stored = self._locate(name)
+        return file.read_float32(stored)
+
+    def weight(self, name: str) -> C4nWeight | None:
+        """Return None: nothing is packed here. CheckpointError if the tensor is missing."""
+        self._locate(name)
+        return None
+
+    def extra_files(self) -> list[Path]:
+        """Tokenizer and licence files of the folder."""
+        return find_extra_files(self.path)
+
+
+def _modern_name(name: str) -> str:
+    """Rename as transformers does on loading: early conversions say ``embedding``."""
+    return name.replace("backbone.embedding.", "backbone.embeddings.")
+
+
+def _open_files(folder: Path) -> dict[str, SafetensorsFile]:
+    """Map every tensor name to the file that holds it."""
+    single, index = folder / SINGLE, folder / INDEX
+    if single.is_symlink() or single.exists():  # a dangling link is reported as missing
+        file = SafetensorsFile(single)
+        return dict.fromkeys(file.entries, file)
+    if not index.exists():
+        raise CheckpointError(_no_weights(folder))
+    weight_map = _weight_map(index)
+    shards = {
+        shard: _open_shard(folder, index, shard) for shard in sorted(set(weight_map.values()))
+    }
+    for name, shard in weight_map.items():
+        if name not in shards[shard].entries:
+            raise CheckpointError(
+                f"{shards[shard].path}: tensor {shown(name)} is missing, though {INDEX} "
+                f"says that it is there; {_AGAIN}"
+            )
+    for shard, file in shards.items():
+        for name in file.entries:
+            if name in weight_map and weight_map[name] != shard:
+                raise CheckpointError(
+                    f"{file.path}: tensor {shown(name)} is a duplicate of the one in "
+                    f"{weight_map[name]}; {_AGAIN}"
+                )
+    return {name: shards[shard] for name, shard in weight_map.items()}
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    weight_map = read_json(index, MAX_INDEX_BYTES, _AGAIN).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: has no weight_map of tensors to shards; {_AGAIN}")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or not shard.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{index}: shard {shown(shard)} of tensor {shown(name)} is no .safetensors file; "
+                f"{_AGAIN}"
+            )
+        if "/" in shard or "\\" in shard or "\0" in shard or ":" in shard:
+            raise CheckpointError(
+                f"{index}: shard {shown(shard)} of tensor {shown(name)} is not a plain file name; "
+                "shards must lie in the folder, so do not trust this model"
+            )
+    return weight_map
+
+
+def _open_shard(folder: Path, index: Path, shard: str) -> SafetensorsFile:
+    path = folder / shard
+    if not path.is_file():
+        raise CheckpointError(f"{path}: shard named by {index.name} is missing; {_AGAIN}")
+    return SafetensorsFile(path)
+
+
+def _no_weights(folder: Path) -> str:
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        return (
+            f"{folder / pickles[0]}: only pickle weights here, and unpickling executes code from "
+            "the file, so they are not read; use the `-hf` repository with safetensors, or "
+            "convert with `model.save_pretrained(DIR, safe_serialization=True)`"
+        )
+    return f"{folder}: neither {SINGLE} nor {INDEX} is here; {_AGAIN}"

@@ -1,0 +1,304 @@
+"""The C4n folder: reader and writer."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.checkpoint.base import (
+    CONFIG,
+    Checkpoint,
+    check_folder,
+    find_extra_files,
+    read_config,
+)
+from tvm_c4n.checkpoint.files import os_errors, shown, write_json
+from tvm_c4n.checkpoint.layout import (
+    DENSE_DTYPES,
+    FORMAT_VERSION,
+    MANIFEST,
+    PARTS,
+    TENSORS,
+    Manifest,
+    PackedEntry,
+    read_manifest,
+    valid_name,
+)
+from tvm_c4n.checkpoint.safetensors_file import (
+    SafetensorsFile,
+    little_endian,
+    write_safetensors,
+)
+from tvm_c4n.checkpoint.transaction import FolderTransaction
+from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.sparsity import C4nWeight
+
+_AGAIN = "prune the model again"
+_SPOOL = ".tensors.tmp"
+_PIECE_BYTES = 1 << 24
+_METADATA = {"format": "c4n"}
+
+
+class C4nCheckpoint:
+    """A C4n folder; shapes and dtypes are checked on opening, contents when a tensor is read.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    CheckpointError
+        On everything that `docs/format.md` says a folder must not be; file and tensor are named.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_folder(path)
+        self.path = path
+        self.manifest: Manifest = read_manifest(path / MANIFEST)
+        self.config = read_config(path)
+        self._file = SafetensorsFile(path / TENSORS, _AGAIN)
+        self._dense = self._match()
+
+    def _match(self) -> list[str]:
+        """Match c4n.json with the tensors in the file; returns the names stored dense."""
+        where = self._file.path
+        rest = dict(self._file.entries)
+        for name, packed in self.manifest.tensors.items():
+            for tensor, (dtype, shape) in packed.tensors(name).items():
+                entry = rest.pop(tensor, None)
+                if entry is None:
+                    raise CheckpointError(f"{where}: tensor {shown(tensor)} is missing; {_AGAIN}")
+                if (entry.dtype, entry.shape) != (dtype, shape):
+                    raise CheckpointError(
+                        f"{where}: tensor {shown(tensor)} is {entry.dtype}{list(entry.shape)}, "
+                        f"{MANIFEST} says {dtype}{list(shape)}; {_AGAIN}"
+                    )
+        for name, entry in rest.items():
+            if name in self.manifest.tensors or _is_part(name) or not valid_name(name):
+                raise CheckpointError(
+                    f"{where}: tensor {shown(name)} is not in {MANIFEST}; {_AGAIN}"
+                )
+            if entry.dtype not in DENSE_DTYPES:
+                raise CheckpointError(
+                    f"{where}: dense tensor {shown(name)} is {entry.dtype}, allowed: "
+                    f"{', '.join(DENSE_DTYPES)}; {_AGAIN}"
+                )
+        return list(rest)
+
+    def names(self) -> list[str]:
+        """Names of the model's tensors, sorted."""
+        return sorted([*self._dense, *self.manifest.tensors])
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of the dense tensor, without reading it."""
+        packed = self.manifest.tensors.get(name)
+        if packed is not None:
+            return packed.rows, packed.cols
+        return self._file.entry(self._stored_dense(name)).shape
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """Read one tensor as float32, dequantised and expanded if it is packed."""
+        weight = self.weight(name)
+        return weight.dense() if weight is not None else self._file.read_float32(name)
+
+    def weight(self, name: str) -> C4nWeight | None:
+        """Read and check one packed weight; None where the tensor is stored dense."""
+        packed = self.manifest.tensors.get(name)
+        if packed is None:
+            self._stored_dense(name)
+            return None
+        stored = packed.tensors(name)
+        parts = {
+            part: self._file.read(f"{name}.{part}") for part in PARTS if f"{name}.{part}" in stored
+        }
+        try:
+            weight = C4nWeight(
+                packed.rows, packed.cols, packed.removed, packed.dtype, packed.scale_group, **parts
+            )
+            weight.check()
+        except C4nError as error:
+            cause = f"{self._file.path}: weight {shown(name)}: {error}; {_AGAIN}"
+            raise CheckpointError(cause) from error
+        return weight
+
+    def _stored_dense(self, name: str) -> str:
+        if name in self.manifest.tensors or name not in self._dense:
+            raise CheckpointError(f"{self._file.path}: tensor {shown(name)} is missing; {_AGAIN}")
+        return name
+
+    def extra_files(self) -> list[Path]:
+        """Tokenizer and licence files of the folder."""
+        return find_extra_files(self.path)
+
+
+def _is_part(name: str) -> bool:
+    return name.rpartition(".")[2] in PARTS
+
+
+class C4nWriter:
+    """Write a C4n folder tensor by tensor; use as a context manager.
+
+    Tensors go to a spool file as they come, so that none is held in memory. The folder appears at
+    ``out`` when the block ends; on an error or an interrupt nothing is left. The same tensors and
+    JSON give the same bytes, in whatever order they are added.
+
+    Parameters
+    ----------
+    out : path
+    overwrite : bool
+        Replace an existing C4n folder.
+    producer : mapping, optional
+        ``{"name": ..., "version": ...}`` of the program, for c4n.json.
+
+    Raises
+    ------
+    CheckpointError
+        ``out`` is not empty, a tensor twice or with a bad name, disk full, config.json not given.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        *,
+        overwrite: bool = False,
+        producer: Mapping[str, str] | None = None,
+    ) -> None:
+        self._transaction = FolderTransaction(
+            Path(out), overwrite, lambda folder: (folder / MANIFEST).is_file()
+        )
+        self._producer = dict(producer) if producer else None
+        self._packed: dict[str, PackedEntry] = {}
+        self._tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._spans: dict[str, tuple[int, int]] = {}
+        self._dense_names: set[str] = set()
+        self._spool: BinaryIO | None = None
+        self._sealed: C4nCheckpoint | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The temporary folder that becomes ``out``; more files may be put here."""
+        return self._transaction.folder
+
+    def __enter__(self) -> C4nWriter:
+        self._transaction.__enter__()
+        try:
+            with os_errors(self.folder, "write"):
+                self._spool = (self.folder / _SPOOL).open("w+b")
+        except BaseException as error:
+            self._transaction.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            try:
+                self.seal()
+            except BaseException as failure:
+                self._close_spool()
+                self._transaction.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._close_spool()
+        self._transaction.__exit__(kind, error, trace)
+
+    def add_dense(self, name: str, array: NDArray[Any]) -> None:
+        """Store a tensor dense, as float16 if it is float16 and as float32 otherwise."""
+        self._check_name(name)
+        array = np.asarray(array)
+        if array.dtype != np.float16:
+            array = array.astype(np.float32)
+        self._dense_names.add(name)
+        self._append(name, "F16" if array.dtype == np.float16 else "F32", array)
+
+    def add_weight(self, name: str, weight: C4nWeight) -> None:
+        """Store a packed weight; C4nError if its content is not valid."""
+        self._check_name(name)
+        weight.check()
+        self._packed[name] = PackedEntry.of(weight)
+        for tensor, (dtype, _) in self._packed[name].tensors(name).items():
+            self._append(tensor, dtype, getattr(weight, tensor.rpartition(".")[2]))
+
+    def add_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON object beside the weights, such as config.json or report.json."""
+        if Path(name).name != name or not name.endswith(".json") or name == MANIFEST:
+            raise CheckpointError(f"{name}: not a plain .json name that a C4n folder may have")
+        write_json(self.folder / name, dict(value))
+
+    def copy_extra(self, checkpoint: Checkpoint) -> None:
+        """Copy tokenizer and licence files, and config.json unless `add_json` gave one already."""
+        for path in checkpoint.extra_files():
+            with os_errors(path, "copy"):
+                shutil.copyfile(path, self.folder / path.name)
+        if not (self.folder / CONFIG).exists():
+            self.add_json(CONFIG, checkpoint.config)
+
+    def seal(self) -> C4nCheckpoint:
+        """End the adding of tensors and open the (still temporary) folder for reading.
+
+        Called by the end of the block. Call it earlier to derive files from the finished
+        checkpoint in the same transaction: ``write_twin(writer.seal(), writer.folder / "dense")``.
+        """
+        if self._sealed is not None:
+            return self._sealed
+        if self._spool is None:
+            raise CheckpointError(f"{self._transaction.out}: use C4nWriter in a with block")
+        if not (self.folder / CONFIG).exists():
+            raise CheckpointError(f"{self._transaction.out}: {CONFIG} was not written; add it")
+        write_safetensors(self.folder / TENSORS, self._tensors, self._pieces, _METADATA)
+        self._close_spool()
+        manifest: dict[str, Any] = {
+            "format": "c4n",
+            "version": FORMAT_VERSION,
+            "tensors": {name: entry.model_dump() for name, entry in self._packed.items()},
+        }
+        if self._producer is not None:
+            manifest["producer"] = self._producer
+        write_json(self.folder / MANIFEST, manifest)
+        self._sealed = C4nCheckpoint(self.folder)
+        return self._sealed
+
+    def _check_name(self, name: str) -> None:
+        where = self._transaction.out
+        if self._spool is None:
+            raise CheckpointError(f"{where}: tensor {shown(name)} comes after the end of writing")
+        if not valid_name(name) or _is_part(name):
+            raise CheckpointError(f"{where}: a tensor may not be called {shown(name)}")
+        if name in self._packed or name in self._dense_names:
+            raise CheckpointError(f"{where}: tensor {shown(name)} was added twice")
+
+    def _append(self, tensor: str, dtype: str, array: NDArray[Any]) -> None:
+        assert self._spool is not None  # noqa: S101  (_check_name came first)
+        data = little_endian(array)
+        with os_errors(self.folder / _SPOOL, "write"):
+            start = self._spool.tell()
+            self._spool.write(data)
+        self._tensors[tensor] = (dtype, tuple(array.shape))
+        self._spans[tensor] = (start, len(data))
+
+    def _pieces(self, tensor: str) -> Iterator[bytes]:
+        assert self._spool is not None  # noqa: S101  (seal checks)
+        start, left = self._spans[tensor]
+        self._spool.seek(start)
+        while left:
+            piece = self._spool.read(min(left, _PIECE_BYTES))
+            if not piece:
+                return  # the writer notices that bytes are missing
+            left -= len(piece)
+            yield piece
+
+    def _close_spool(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+            (self.folder / _SPOOL).unlink(missing_ok=True)
