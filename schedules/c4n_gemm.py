@@ -1,0 +1,40 @@
+"""C4n weights times many tokens (prefill), from the same packed weights as the GEMV."""
+
+from __future__ import annotations
+
+from schedules.intrin import Intrinsics
+from schedules.linear_body import Block, LinearBody
+from tvm_c4n._tvm import PrimFunc, T
+from tvm_c4n.ops.c4n_linear import declare
+from tvm_c4n.ops.packed import tiles_of
+from tvm_c4n.ops.spec import LinearSpec, OpSpec
+from tvm_c4n.ops.tir import build, tokens_of
+
+SHAPE = {"avx512": (2, 6), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
+"""Row tiles and tokens in flight: their sums must fit the vector registers."""
+
+
+class C4nGemm:
+    """Rows in parallel; a block of rows stays in the first cache while all tokens pass."""
+
+    name = "c4n_gemm"
+
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
+        """See `schedules.base.Rule`."""
+        if not isinstance(spec, LinearSpec) or not spec.dynamic or spec.lanes != intrin.lanes:
+            return None
+
+        def body() -> None:
+            tokens = tokens_of(spec)
+            args = declare(spec, tokens)
+            tiles, width = SHAPE[intrin.isa.name]
+            tiles = min(tiles, tiles_of(spec))
+            with T.parallel(-(-tiles_of(spec) // tiles)) as index:
+                first = T.min(index * tiles, tiles_of(spec) - tiles)
+                with T.serial(tokens // width) as block:
+                    LinearBody(intrin, spec, args, Block(first, tiles, block * width, width)).emit()
+                with T.serial(tokens % width) as rest:
+                    token = tokens // width * width + rest
+                    LinearBody(intrin, spec, args, Block(first, tiles, token, 1)).emit()
+
+        return build(spec, "c4n_gemm", body)

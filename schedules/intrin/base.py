@@ -1,0 +1,84 @@
+"""The interface between the kernels and the instruction sets.
+
+All vectors have one 32-bit lane per row of a tile; a byte vector has four bytes for each lane.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from tvm_c4n._tvm import T
+from tvm_c4n.ops.isa import Isa
+from tvm_c4n.ops.tir import ramp
+
+GROUP_BYTES = 0x0C080400
+"""In a lane: where the four groups of a 16-byte window start."""
+
+
+def repeat(vector: Any, length: int, times: int) -> Any:
+    """Repeat a vector of `length` elements (a broadcast load once LLVM has seen it)."""
+    if times == 1:
+        return vector
+    return T.Shuffle([vector] * times, [T.int32(i) for i in range(length * times)])
+
+
+class Intrinsics(ABC):
+    """Gathers and dot products of one instruction set."""
+
+    isa: Isa
+    corrected = False
+    """Whether `dot` computes with ``x + 128``, so that ``128 * sum(w)`` must be subtracted."""
+
+    @property
+    def lanes(self) -> int:
+        """32-bit lanes of a vector."""
+        return self.isa.lanes
+
+    @property
+    def bytes_type(self) -> str:
+        """Type of a vector of bytes."""
+        return f"int8x{4 * self.lanes}"
+
+    @property
+    def ints_type(self) -> str:
+        """Type of a vector of sums."""
+        return f"int32x{self.lanes}"
+
+    def prepare_x(self, x: Any) -> Any:
+        """Bring a vector of activations into the form that `dot` wants."""
+        return x
+
+    def window(self, x: Any, token: Any, start: Any) -> Any:
+        """Read the 16 activations from column `start` on, for `pick`."""
+        loaded = repeat(x[token, ramp(start, 16)], 16, self.lanes // 4)
+        return T.bind(self.prepare_x(loaded))
+
+    def quad(self, x: Any, token: Any, start: Any) -> Any:
+        """Read four activations into each lane."""
+        word = T.reinterpret("int32", x[token, ramp(start, 4)])
+        spread = T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes))
+        return T.bind(self.prepare_x(spread))
+
+    @abstractmethod
+    def pick(self, window: Any, index: Any) -> Any:
+        """Gather bytes of a window by byte indices 0..15."""
+
+    def prepare_w(self, w: Any) -> Any:
+        """Compute once what several `dot` calls need of a vector of weights."""
+        return T.bind(w)
+
+    @abstractmethod
+    def dot(self, acc: Any, w: Any, x: Any) -> Any:
+        """Add the dot product of four bytes to each int32 lane; |x| <= 127."""
+
+    def correction(self, acc: Any, w: Any) -> Any:
+        """Add ``128 * sum(w)`` to each int32 lane (only where `corrected`)."""
+        raise AssertionError(f"{self.isa.name} needs no correction")
+
+    @abstractmethod
+    def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
+        """Gather one of the four float32 activations from `start` on for each lane.
+
+        `code` is ``uint32`` 0..3 a lane.
+        """

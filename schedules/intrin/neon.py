@@ -1,0 +1,31 @@
+"""NEON with dot product (cortex-a76 and later): tbl gathers, sdot multiplies and adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedules.intrin.base import Intrinsics
+from tvm_c4n._tvm import T, intrinsic
+from tvm_c4n.ops.isa import NEON
+from tvm_c4n.ops.tir import ramp
+
+
+class Neon(Intrinsics):
+    """128-bit vectors, 4 rows a tile."""
+
+    isa = NEON
+
+    def pick(self, window: Any, index: Any) -> Any:
+        """See base."""
+        return intrinsic(self.bytes_type, "llvm.aarch64.neon.tbl1", window, index)
+
+    def dot(self, acc: Any, w: Any, x: Any) -> Any:
+        """See base."""
+        return intrinsic(self.ints_type, "llvm.aarch64.neon.sdot", acc, w, x)
+
+    def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
+        """See base; a code becomes the indices of the four bytes of its float."""
+        four = T.reinterpret("int8x16", x[token, ramp(start, 4)])
+        scale, first = (T.broadcast(T.uint32(v), 4) for v in (0x04040404, 0x03020100))
+        index = T.reinterpret("int8x16", code * scale + first)
+        return T.reinterpret("float32x4", intrinsic("int8x16", "llvm.aarch64.neon.tbl1", four, index))

@@ -1,0 +1,56 @@
+"""Selective scan: a vector of channels carries its N state elements through time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedules.base import channel_blocks
+from schedules.intrin import Intrinsics
+from tvm_c4n._tvm import PrimFunc, T
+from tvm_c4n.ops import selective_scan
+from tvm_c4n.ops.spec import OpSpec, ScanSpec
+from tvm_c4n.ops.tir import build, exp, load, local, loop, silu, softplus, splat, store, tokens_of
+
+PARALLEL_STATES = 65536
+"""State elements (channels x N) of a decode step from which two threads pay off."""
+
+
+class SelectiveScan:
+    """Channels in vectors (in parallel where there is enough work), time in sequence."""
+
+    name = "selective_scan"
+
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
+        """See `schedules.base.Rule`."""
+        if not isinstance(spec, ScanSpec):
+            return None
+
+        def body() -> None:
+            tokens = tokens_of(spec)
+            dt, x, bc, xz, a, d, state, layer, out = selective_scan.declare(spec, tokens)
+
+            def block(start: Any, lanes: int) -> None:
+                h = local((spec.state, lanes))
+                for n in range(spec.state):
+                    store(h, (n,), 0, lanes, load(state, (layer, n), start, lanes))
+                with loop(tokens) as t:
+                    delta = T.bind(softplus(load(dt, (t,), start, lanes), lanes))
+                    value = T.bind(load(x, (t,), start, lanes))
+                    drive = T.bind(delta * value)
+                    y = T.bind(load(d, (), start, lanes) * value)
+                    for n in range(spec.state):
+                        decay = exp(delta * load(a, (n,), start, lanes), lanes)
+                        b = splat(bc[t, spec.dt_rank + n], lanes)
+                        c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)
+                        new = T.bind(decay * load(h, (n,), 0, lanes) + drive * b)
+                        store(h, (n,), 0, lanes, new)
+                        y = T.bind(y + c * new)
+                    gate = silu(load(xz, (t,), spec.channels + start, lanes), lanes)
+                    store(out, (t,), start, lanes, y * gate)
+                for n in range(spec.state):
+                    store(state, (layer, n), start, lanes, load(h, (n,), 0, lanes))
+
+            parallel = spec.dynamic or spec.channels * spec.state >= PARALLEL_STATES
+            channel_blocks(spec.channels, intrin.lanes, parallel=parallel, emit=block)
+
+        return build(spec, "selective_scan", body)

@@ -1,0 +1,66 @@
+"""Every tvm name that has moved between releases, in one place, and the version check.
+
+The other modules import ``T``, ``relax``, ``IRBuilder`` and the rest from here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+from tvm.ir import GlobalVar, IRModule
+from tvm.relax.expr_functor import PyExprMutator, mutator
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+from tvm.target import Target, codegen
+from tvm.tirx import PrimFunc
+
+from tvm_c4n.errors import TargetError
+
+__all__ = [
+    "GlobalVar",
+    "IRBuilder",
+    "IRModule",
+    "PrimFunc",
+    "PyExprMutator",
+    "T",
+    "Target",
+    "codegen",
+    "intrinsic",
+    "mutator",
+    "relax",
+    "tirx",
+    "tvm",
+]
+
+SUPPORTED = "0.27."
+
+if not tvm.__version__.startswith(SUPPORTED):
+    raise TargetError(
+        f"tvm {tvm.__version__} is installed; tvm_c4n needs {SUPPORTED}x: "
+        "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi<0.1.15'"
+    )
+
+
+def intrinsic(dtype: str, name: str, *args: Any) -> Any:
+    """Build a call of an LLVM intrinsic without side effects.
+
+    Parameters
+    ----------
+    dtype : str
+        Result type, for example ``"int32x8"``.
+    name : str
+        LLVM's name, for example ``"llvm.x86.avx2.pshuf.b"``.
+    *args
+        TIR expressions.
+
+    Raises
+    ------
+    TargetError
+        If this build of LLVM has no such intrinsic.
+    """
+    number = codegen.llvm_lookup_intrinsic_id(name)
+    if number == 0:
+        raise TargetError(f"LLVM in this tvm has no intrinsic {name}")
+    return T.call_llvm_pure_intrin(dtype, T.uint32(number), *args)

@@ -1,0 +1,113 @@
+"""Mamba's causal depthwise convolution over time with SiLU, reading half of in_proj's output.
+
+``y[t, d] = silu(bias[d] + sum_j weight[j, d] * s[t + j, d])``, where s is the state (the last
+``width - 1`` inputs) followed by the new inputs. The state is one tensor for all layers and is
+updated in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.spec import ConvSpec
+from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+
+
+def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
+    """Declare the arguments.
+
+    Returns
+    -------
+    x, weight, bias, state, layer, out
+        x ``(tokens, input_width)`` whose first `channels` columns are read, weight
+        ``(width, channels)``, bias ``(channels,)``, state ``(layers, width - 1, channels)``,
+        layer int64, out ``(tokens, channels)``.
+    """
+    x = argument("x", (tokens, spec.input_width))
+    weight = argument("weight", (spec.width, spec.channels))
+    bias = argument("bias", (spec.channels,))
+    state = argument("state", (spec.layers, spec.width - 1, spec.channels))
+    layer = T.arg("layer", T.int64())
+    out = argument("out", (tokens, spec.channels))
+    return x, weight, bias, state, layer, out
+
+
+def define(spec: ConvSpec) -> PrimFunc:
+    """Return the plain definition as a PrimFunc."""
+    history = spec.width - 1
+
+    def body() -> None:
+        tokens = tokens_of(spec)
+        x, weight, bias, state, layer, out = declare(spec, tokens)
+
+        def sequence(t: Any, d: Any) -> Any:
+            old = state[layer, T.min(t, history - 1), d]
+            return T.if_then_else(t < history, old, x[T.max(t - history, 0), d])
+
+        with T.serial(spec.channels) as d:
+            with loop(tokens) as t:
+                acc = T.alloc_buffer((1,), "float32", scope="local")
+                T.buffer_store(acc, bias[d], [0])
+                with T.serial(spec.width) as j:
+                    T.buffer_store(acc, acc[0] + weight[j, d] * sequence(t + j, d), [0])
+                sigmoid = T.float32(1) + T.exp(T.float32(0) - acc[0])
+                T.buffer_store(out, acc[0] / sigmoid, [t, d])
+            # Ascending: entry j reads s[tokens + j], at or after state entry j.
+            with T.serial(history) as j:
+                T.buffer_store(state, sequence(tokens + j, d), [layer, j, d])
+
+    return build(spec, "conv1d", body)
+
+
+def oracle(
+    x: NDArray[np.floating[Any]],
+    weight: NDArray[np.floating[Any]],
+    bias: NDArray[np.floating[Any]],
+    state: NDArray[np.floating[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute one layer in float64.
+
+    Parameters
+    ----------
+    x : ndarray, (tokens, channels)
+    weight : ndarray, (width, channels)
+    bias : ndarray, (channels,)
+    state : ndarray, (width - 1, channels)
+
+    Returns
+    -------
+    y : ndarray, (tokens, channels)
+    state : ndarray, (width - 1, channels)
+    """
+    sequence = np.concatenate([state, x]).astype(np.float64)
+    y = bias + sum(weight[j] * sequence[j : j + len(x)] for j in range(len(weight)))
+    return y / (1 + np.exp(-y)), sequence[len(x) :]
+
+
+def emit(
+    bb: relax.BlockBuilder,
+    x: Any,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    state: Any,
+    layer: int,
+    *,
+    tokens: Any,
+    input_width: int,
+) -> tuple[Any, Any]:
+    """Emit the operator; returns y ``(tokens, channels)`` and the updated state.
+
+    `weight` is ``(width, channels)``; the state variable must not be used afterwards.
+    """
+    layers = int(state.ty.shape[0])
+    width, channels = weight.shape
+    spec = ConvSpec(not isinstance(tokens, int), channels, width, layers, input_width)
+    func = bb.add_func(define(spec), "conv1d")
+    inputs = [x, relax.const(weight), relax.const(bias), state, relax.prim_value(layer)]
+    out = [state.ty, relax.TensorType((tokens, channels), "float32")]
+    both = bb.emit(relax.op.call_tir_inplace(func, inputs, [3, -1], out))
+    return bb.emit(relax.TupleGetItem(both, 1)), bb.emit(relax.TupleGetItem(both, 0))

@@ -1,0 +1,49 @@
+"""The instruction sets that kernels are written for, and which one a target has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm_c4n._tvm import Target, codegen
+
+
+@dataclass(frozen=True)
+class Isa:
+    """An instruction set family.
+
+    Attributes
+    ----------
+    name : str
+        ``"avx512"``, ``"avx2"``, ``"neon"`` or ``"portable"``.
+    lanes : int
+        32-bit lanes of a vector register: a tile of packed weights has one output row per lane.
+    needs : tuple of str
+        LLVM's names of the CPU features that its kernels use.
+    """
+
+    name: str
+    lanes: int
+    needs: tuple[str, ...]
+
+
+AVX512 = Isa("avx512", 16, ("avx512f", "avx512bw", "avx512vl", "avx512vnni"))
+AVX2 = Isa("avx2", 8, ("avx2", "fma", "f16c"))
+NEON = Isa("neon", 4, ("neon", "dotprod"))
+PORTABLE = Isa("portable", 4, ())
+
+FAMILIES = (AVX512, AVX2, NEON, PORTABLE)
+"""Best first: the first whose needs a target meets is used."""
+
+
+def isa_of(target: Target) -> Isa:
+    """Return the best instruction set family that a target's CPU has.
+
+    Parameters
+    ----------
+    target : tvm.target.Target
+        An ``llvm`` target; ``mtriple``, ``mcpu`` and ``mattr`` decide.
+    """
+    if target.kind.name != "llvm":
+        return PORTABLE
+    features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
+    return next(isa for isa in FAMILIES if features.issuperset(isa.needs))

@@ -1,0 +1,74 @@
+"""Activations to int8: ``q = round(x / s)`` with ``s = max|x| / 127`` for each group of columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.spec import QuantizeSpec
+from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+
+TOP = 127.0
+
+
+def declare(spec: QuantizeSpec, tokens: Any) -> tuple[Any, Any, Any]:
+    """Declare x ``(tokens, cols)``, q ``(tokens, padded)`` int8, scales ``(tokens, groups)``."""
+    return (
+        argument("x", (tokens, spec.cols)),
+        argument("q", (tokens, spec.padded), "int8"),
+        argument("scales", (tokens, spec.padded // spec.group)),
+    )
+
+
+def define(spec: QuantizeSpec) -> PrimFunc:
+    """Return the plain definition as a PrimFunc."""
+
+    def body() -> None:
+        tokens = tokens_of(spec)
+        x, q, scales = declare(spec, tokens)
+        with loop(tokens) as m, T.serial(spec.padded // spec.group) as s:
+
+            def element(i: Any) -> Any:
+                column = s * spec.group + i
+                inside = x[m, T.min(column, spec.cols - 1)]
+                return T.if_then_else(column < spec.cols, inside, T.float32(0))
+
+            top = T.alloc_buffer((1,), "float32", scope="local")
+            T.buffer_store(top, T.float32(0), [0])
+            with T.serial(spec.group) as i:
+                value = element(i)
+                T.buffer_store(top, T.max(top[0], T.max(value, T.float32(0) - value)), [0])
+            T.buffer_store(scales, top[0] / T.float32(TOP), [m, s])
+            with T.serial(spec.group) as i:
+                inverse = T.if_then_else(top[0] > T.float32(0), T.float32(TOP) / top[0], 0.0)
+                rounded = T.nearbyint(element(i) * inverse)
+                T.buffer_store(q, T.cast(rounded, "int8"), [m, s * spec.group + i])
+
+    return build(spec, "quantize", body)
+
+
+def oracle(
+    x: NDArray[np.floating[Any]], spec: QuantizeSpec
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Quantise in float64: q ``(tokens, padded)`` and scales ``(tokens, groups)``."""
+    wide = np.zeros((len(x), spec.padded))
+    wide[:, : spec.cols] = x
+    groups = wide.reshape(len(x), -1, spec.group)
+    top = np.abs(groups).max(2)
+    inverse = np.divide(TOP, top, out=np.zeros_like(top), where=top > 0)
+    q = np.rint(groups * inverse[:, :, None]).astype(np.int8)
+    return q.reshape(len(x), -1), top / TOP
+
+
+def emit(bb: relax.BlockBuilder, x: Any, spec: QuantizeSpec, *, tokens: Any) -> list[Any]:
+    """Emit the operator; returns q and scales."""
+    func = bb.add_func(define(spec), "quantize")
+    out = [
+        relax.TensorType((tokens, spec.padded), "int8"),
+        relax.TensorType((tokens, spec.padded // spec.group), "float32"),
+    ]
+    both = bb.emit(relax.call_tir(func, [x], out))
+    return [bb.emit(relax.TupleGetItem(both, 0)), bb.emit(relax.TupleGetItem(both, 1))]

@@ -1,0 +1,54 @@
+"""RMSNorm: ``x / sqrt(mean(x^2) + eps) * weight`` (Zhang and Sennrich 2019, eq. 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.spec import RmsNormSpec
+from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+
+
+def declare(spec: RmsNormSpec, tokens: Any) -> tuple[Any, Any, Any]:
+    """Declare x ``(tokens, cols)``, weight ``(cols,)`` and out ``(tokens, cols)``, float32."""
+    shape = (tokens, spec.cols)
+    return argument("x", shape), argument("weight", (spec.cols,)), argument("out", shape)
+
+
+def define(spec: RmsNormSpec) -> PrimFunc:
+    """Return the plain definition as a PrimFunc."""
+
+    def body() -> None:
+        tokens = tokens_of(spec)
+        x, weight, out = declare(spec, tokens)
+        with loop(tokens) as m:
+            total = T.alloc_buffer((1,), "float32", scope="local")
+            T.buffer_store(total, T.float32(0), [0])
+            with T.serial(spec.cols) as i:
+                T.buffer_store(total, total[0] + x[m, i] * x[m, i], [0])
+            with T.serial(spec.cols) as i:
+                root = T.sqrt(total[0] / T.float32(spec.cols) + T.float32(spec.eps))
+                T.buffer_store(out, x[m, i] / root * weight[i], [m, i])
+
+    return build(spec, "rms_norm", body)
+
+
+def oracle(
+    x: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], eps: float
+) -> NDArray[np.float64]:
+    """Compute the norm of ``(tokens, cols)`` in float64."""
+    wide = x.astype(np.float64)
+    return np.asarray(wide / np.sqrt((wide**2).mean(1, keepdims=True) + eps) * weight, np.float64)
+
+
+def emit(
+    bb: relax.BlockBuilder, x: Any, weight: NDArray[np.float32], eps: float, *, tokens: Any
+) -> Any:
+    """Emit the operator on ``(tokens, cols)`` float32."""
+    spec = RmsNormSpec(not isinstance(tokens, int), len(weight), eps)
+    func = bb.add_func(define(spec), "rms_norm")
+    inputs = [x, relax.const(weight.astype(np.float32))]
+    return bb.emit(relax.call_tir(func, inputs, relax.TensorType((tokens, spec.cols), "float32")))

@@ -1,0 +1,156 @@
+"""What a C4n operator is: the attributes that a PrimFunc carries, as one frozen record a kind.
+
+Passes and schedules meet only through these attributes: a pass makes a PrimFunc whose body is the
+plain definition of the operator, and a schedule reads the record back and writes a faster body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from tvm_c4n._tvm import PrimFunc
+
+PREFIX = "c4n."
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """Base of the records; `kind` names the operator."""
+
+    kind: ClassVar[str] = ""
+    dynamic: bool
+    """True: the number of tokens is symbolic (prefill). False: one token (a decode step)."""
+
+    def attrs(self) -> dict[str, Any]:
+        """Return the PrimFunc attributes of this operator."""
+        own = {f"{PREFIX}{name}": value for name, value in asdict(self).items()}
+        # 8 is relax's kOpaque: TVM must not fuse other operators into these bodies.
+        return {f"{PREFIX}kind": self.kind, **own, "tirx.noalias": True, "op_pattern": 8}
+
+
+@dataclass(frozen=True)
+class LinearSpec(OpSpec):
+    """``out = x @ weight.T (+ bias) (+ residual)`` with C4n weights.
+
+    Attributes
+    ----------
+    rows, cols : int
+        Shape of the dense weight.
+    removed : int
+        Weights removed of each aligned group of 4 columns, 0 to 3.
+    dtype : str
+        Of the kept weights: ``"float32"``, ``"float16"``, ``"int8"``, ``"int4"``.
+    scale_group : int
+        Dense columns that share a scale (integer dtypes), else 0.
+    lanes : int
+        Rows of a packed tile; 0 where the weights are still in the checkpoint's form.
+    input_width : int
+        Width of the rows of `x`, of which the first `cols` are read (float dtypes).
+    bias, residual : bool
+        Whether these arguments follow the weights, in this order.
+    """
+
+    kind: ClassVar[str] = "linear"
+    rows: int
+    cols: int
+    removed: int
+    dtype: str
+    scale_group: int
+    lanes: int
+    input_width: int
+    bias: bool = False
+    residual: bool = False
+
+    @property
+    def integer(self) -> bool:
+        """Whether activations arrive as int8 with scales (see `QuantizeSpec`)."""
+        return self.dtype in ("int8", "int4")
+
+    @property
+    def kept(self) -> int:
+        """Weights kept of each group."""
+        return 4 - self.removed
+
+
+@dataclass(frozen=True)
+class QuantizeSpec(OpSpec):
+    """Activations to int8: a symmetric scale for each `group` columns of a token."""
+
+    kind: ClassVar[str] = "quantize"
+    cols: int
+    group: int
+    padded: int
+    """Columns of the result, at least `cols`; the rest is zero."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSpec(OpSpec):
+    """Rows of a weight matrix picked by token ids; the matrix may be the packed LM head."""
+
+    kind: ClassVar[str] = "embedding"
+    rows: int
+    cols: int
+    dtype: str
+    scale_group: int
+    lanes: int
+
+
+@dataclass(frozen=True)
+class RmsNormSpec(OpSpec):
+    """``x / sqrt(mean(x^2) + eps) * weight`` over `cols`."""
+
+    kind: ClassVar[str] = "rms_norm"
+    cols: int
+    eps: float
+
+
+@dataclass(frozen=True)
+class ConvSpec(OpSpec):
+    """Causal depthwise convolution over time, then SiLU; state is updated in place."""
+
+    kind: ClassVar[str] = "conv1d"
+    channels: int
+    width: int
+    layers: int
+    input_width: int
+
+
+@dataclass(frozen=True)
+class ScanSpec(OpSpec):
+    """Mamba-1's selective scan with its softplus, skip and gate; state is updated in place."""
+
+    kind: ClassVar[str] = "selective_scan"
+    channels: int
+    state: int
+    layers: int
+    dt_rank: int
+
+
+SPECS: tuple[type[OpSpec], ...] = (
+    LinearSpec,
+    QuantizeSpec,
+    EmbeddingSpec,
+    RmsNormSpec,
+    ConvSpec,
+    ScanSpec,
+)
+
+
+def spec_of(func: Any) -> OpSpec | None:
+    """Read the record back from a function's attributes; None where it is no C4n operator.
+
+    Parameters
+    ----------
+    func : PrimFunc or any other function of an IRModule
+    """
+    if not isinstance(func, PrimFunc) or func.attrs is None or f"{PREFIX}kind" not in func.attrs:
+        return None
+    kind = str(func.attrs[f"{PREFIX}kind"])
+    cls = next(c for c in SPECS if c.kind == kind)
+    values = {}
+    for field in fields(cls):
+        raw = func.attrs[f"{PREFIX}{field.name}"]
+        caster = {"int": int, "bool": bool, "str": str, "float": float}[str(field.type)]
+        values[field.name] = caster(raw.value if hasattr(raw, "value") else raw)
+    return cls(**values)

@@ -1,0 +1,148 @@
+"""Small helpers for writing PrimFuncs with TVM's IRBuilder.
+
+Kernels are made by Python functions, not by ``@T.prim_func``: the decorator costs half a second of
+source inspection per kernel, and Python loops unroll code that TVMScript would have to spell out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tvm_c4n._tvm import IRBuilder, PrimFunc, T
+from tvm_c4n.ops.spec import OpSpec
+
+LOG2_E = 1.4426950408889634
+# ln 2 in two parts, the first exact in float32 with trailing zeros (Cody and Waite).
+LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
+EXP_COEFFICIENTS = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
+"""Minimax polynomial of (exp(r) - 1 - r) / r^2 on [-ln2/2, ln2/2] (Cephes, expf)."""
+
+
+def typed(dtype: str, lanes: int) -> str:
+    """Return the name of a vector type; one lane is the scalar type."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def ramp(start: Any, lanes: int, stride: int = 1) -> Any:
+    """Return the index of `lanes` elements from `start` on."""
+    return start if lanes == 1 else T.ramp(start, stride, lanes)
+
+
+def splat(value: Any, lanes: int) -> Any:
+    """Repeat a scalar expression in all lanes."""
+    return value if lanes == 1 else T.broadcast(value, lanes)
+
+
+def f32(value: float, lanes: int = 1) -> Any:
+    """Return a float32 constant in all lanes."""
+    return splat(T.float32(value), lanes)
+
+
+def load(buffer: Any, outer: Sequence[Any], start: Any, lanes: int) -> Any:
+    """Read `lanes` consecutive elements of the last axis."""
+    return buffer[(*outer, ramp(start, lanes))]
+
+
+def store(buffer: Any, outer: Sequence[Any], start: Any, lanes: int, value: Any) -> None:
+    """Write `lanes` consecutive elements of the last axis."""
+    T.buffer_store(buffer, value, [*outer, ramp(start, lanes)])
+
+
+def to_float(value: Any, lanes: int) -> Any:
+    """Convert to float32."""
+    return T.cast(value, typed("float32", lanes))
+
+
+def local(shape: Sequence[int], dtype: str = "float32") -> Any:
+    """Allocate a buffer that LLVM keeps in registers when its indices are constants."""
+    return T.alloc_buffer(shape, dtype, scope="local")
+
+
+def build(spec: OpSpec, name: str, body: Callable[[], None]) -> PrimFunc:
+    """Run `body`, which declares arguments and emits statements, as a PrimFunc with `spec`."""
+    with IRBuilder() as builder, T.prim_func():
+        T.func_name(name)
+        T.func_attr(spec.attrs())
+        body()
+    return builder.get()
+
+
+def argument(name: str, shape: Sequence[Any], dtype: str = "float32") -> Any:
+    """Declare a buffer argument."""
+    return T.arg(name, T.buffer(list(shape), dtype))
+
+
+def tokens_of(spec: OpSpec) -> Any:
+    """Return the number of tokens: 1, or a new symbolic int64."""
+    return T.int64() if spec.dynamic else 1
+
+
+@contextmanager
+def loop(extent: Any, *, parallel: bool = False) -> Iterator[Any]:
+    """Loop over an extent; an extent of the Python integer 1 makes no loop."""
+    if isinstance(extent, int) and extent == 1:
+        yield 0
+        return
+    with T.parallel(extent) if parallel else T.serial(extent) as index:
+        yield index
+
+
+def vectors(extent: int, lanes: int, emit: Callable[[Any, int], None]) -> None:
+    """Cover ``range(extent)`` with vectors of `lanes` and a scalar loop for what is left.
+
+    Parameters
+    ----------
+    emit : callable
+        ``emit(start, lanes)`` emits the statements for elements start .. start + lanes - 1.
+    """
+    whole = extent // lanes
+    if whole:
+        with loop(whole) as index:
+            emit(index * lanes, lanes)
+    if extent % lanes:
+        with loop(extent % lanes) as index:
+            emit(whole * lanes + index, 1)
+
+
+def exp(x: Any, lanes: int) -> Any:
+    """Return float32 exp(x) as vector code, within 2 ulp (LLVM would call libm once a lane)."""
+    x = T.bind(T.max(T.min(x, f32(88.0, lanes)), f32(-87.0, lanes)))
+    power = T.bind(T.nearbyint(x * f32(LOG2_E, lanes)))
+    r = T.bind(x - power * f32(LN2_HIGH, lanes) - power * f32(LN2_LOW, lanes))
+    poly = f32(EXP_COEFFICIENTS[0], lanes)
+    for coefficient in EXP_COEFFICIENTS[1:]:
+        poly = poly * r + f32(coefficient, lanes)
+    mantissa = poly * (r * r) + r + f32(1.0, lanes)
+    exponent = T.cast(power, typed("int32", lanes)) + splat(T.int32(127), lanes)
+    scale = T.reinterpret(typed("float32", lanes), exponent << splat(T.int32(23), lanes))
+    return T.bind(mantissa * scale)
+
+
+def silu(x: Any, lanes: int) -> Any:
+    """Return x * sigmoid(x)."""
+    x = T.bind(x)
+    return x / (f32(1.0, lanes) + exp(f32(0.0, lanes) - x, lanes))
+
+
+def softplus(x: Any, lanes: int) -> Any:
+    """Return log(1 + exp(x)) as max(x, 0) + log1p(exp(-abs(x))).
+
+    log1p(t) = 2 atanh(t / (2 + t)), whose series to the 13th power is exact to float32 for t <= 1.
+    """
+    x = T.bind(x)
+    t = exp(f32(0.0, lanes) - T.max(x, f32(0.0, lanes) - x), lanes)
+    s = T.bind(t / (f32(2.0, lanes) + t))
+    square = T.bind(s * s)
+    series = f32(1 / 15, lanes)
+    for odd in (13, 11, 9, 7, 5, 3, 1):
+        series = series * square + f32(1 / odd, lanes)
+    return T.max(x, f32(0.0, lanes)) + f32(2.0, lanes) * s * series
