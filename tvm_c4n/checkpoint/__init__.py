@@ -8,6 +8,7 @@ from pathlib import Path
 from tvm_c4n.assets import resolve
 from tvm_c4n.checkpoint.base import ArrayCheckpoint, Checkpoint
 from tvm_c4n.checkpoint.dense import write_twin
+from tvm_c4n.checkpoint.files import os_errors
 from tvm_c4n.checkpoint.hf import HfCheckpoint
 from tvm_c4n.checkpoint.layout import MANIFEST
 from tvm_c4n.checkpoint.store import C4nCheckpoint, C4nWriter
@@ -41,6 +42,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     CheckpointError
         On everything that is missing, damaged, hostile or unsupported.
     """
-    folder = resolve(path)
-    is_c4n = os.path.lexists(folder / MANIFEST)
-    return C4nCheckpoint(folder) if is_c4n else HfCheckpoint(folder)
+    with os_errors(Path(path), "open"):
+        folder = resolve(path)
+        is_c4n = os.path.lexists(folder / MANIFEST)
+        return C4nCheckpoint(folder) if is_c4n else HfCheckpoint(folder)

@@ -26,7 +26,7 @@ from tvm_c4n.errors import CheckpointError
 TwinDType = Literal["float16", "float32"]
 SHARD_BYTES = 5_000_000_000
 _STORED = {"float16": "F16", "float32": "F32"}
-_METADATA = {"format": "pt"}  # transformers refuses files that do not say so
+_METADATA = {"format": "pt"}  # transformers before 5 refuses files that do not say so
 
 
 def write_twin(
@@ -79,8 +79,8 @@ def write_twin(
 def twin_config(config: dict[str, Any], dtype: TwinDType) -> dict[str, Any]:
     """Return the config.json of a twin.
 
-    ``rescale_prenorm_residual`` concerns fresh initialisation only; where it is true, transformers
-    5.17 rescales out_proj of loaded Mamba models too, so it is turned off.
+    ``rescale_prenorm_residual`` is meant for fresh initialisation, but where it is true,
+    transformers 5 replaces out_proj of loaded Mamba models too, so it is turned off.
     """
     result = {**config, "torch_dtype": dtype, "dtype": dtype, "rescale_prenorm_residual": False}
     result.setdefault("architectures", ["MambaForCausalLM"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 FLOAT_DTYPES = ("F32", "F16", "BF16")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,254}")
 _AGAIN = "download the model again"
 
 
@@ -123,7 +125,7 @@ def _weight_map(index: Path) -> dict[str, str]:
                 f"{index}: shard {shown(shard)} of tensor {shown(name)} is no .safetensors file; "
                 f"{_AGAIN}"
             )
-        if "/" in shard or "\\" in shard or "\0" in shard or ":" in shard:
+        if not _PLAIN_NAME.fullmatch(shard):
             raise CheckpointError(
                 f"{index}: shard {shown(shard)} of tensor {shown(name)} is not a plain file name; "
                 "shards must lie in the folder, so do not trust this model"

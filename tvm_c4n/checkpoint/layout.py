@@ -49,11 +49,11 @@ class PackedEntry(_Strict):
     def of(cls, weight: C4nWeight) -> PackedEntry:
         """Describe a packed weight."""
         return cls(
-            rows=weight.rows,
-            cols=weight.cols,
-            removed=weight.removed,
+            rows=int(weight.rows),  # numpy integers are not JSON
+            cols=int(weight.cols),
+            removed=int(weight.removed),
             dtype=weight.dtype,
-            scale_group=weight.scale_group,
+            scale_group=int(weight.scale_group),
         )
 
     def tensors(self, name: str) -> dict[str, tuple[str, tuple[int, ...]]]:
