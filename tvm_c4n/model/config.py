@@ -1,0 +1,176 @@
+"""Shape of a Mamba-1 model, read from a Hugging Face config.json and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tvm_c4n.errors import CheckpointError
+
+PROJECTIONS = ("in_proj", "x_proj", "dt_proj", "out_proj")
+EMBEDDINGS = "backbone.embeddings.weight"
+FINAL_NORM = "backbone.norm_f.weight"
+HEAD = "lm_head.weight"
+
+_HF_NAMES = {
+    "vocab": "vocab_size",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "state": "state_size",
+    "conv": "conv_kernel",
+}
+
+
+class HasTensors(Protocol):
+    """The part of a checkpoint that `MambaConfig.check` needs."""
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+
+
+class MambaConfig(BaseModel):
+    """Sizes of a Mamba-1 language model.
+
+    Attributes
+    ----------
+    vocab, hidden, inner, layers, state, conv, dt_rank : int
+        Lengths of the axes v, h, d, (layers), n, k, r of `tvm_c4n.model`.
+    eps : float
+        Added to the mean square in every RMSNorm.
+    conv_bias : bool
+        Whether the convolution has a bias.
+    tied : bool
+        Whether the language-model head is the embedding matrix.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The upper bounds keep a hostile config.json from asking for absurd allocations.
+    vocab: int = Field(gt=0, le=1 << 22)
+    hidden: int = Field(gt=0, le=1 << 16)
+    inner: int = Field(gt=0, le=1 << 18)
+    layers: int = Field(gt=0, le=1024)
+    state: int = Field(gt=0, le=1024)
+    conv: int = Field(gt=0, le=64)
+    dt_rank: int = Field(gt=0, le=1 << 16)
+    eps: float = Field(default=1e-5, gt=0, lt=1)
+    conv_bias: bool = True
+    tied: bool = True
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> MambaConfig:
+        """Read the content of a Hugging Face ``config.json``; unknown keys are ignored.
+
+        Raises
+        ------
+        CheckpointError
+            Not a Mamba-1 model, a feature that is not supported (another activation than SiLU,
+            biases in in_proj and out_proj), a size that is missing or out of range.
+        """
+        _check_supported(config)
+        fields: dict[str, Any] = {ours: config.get(theirs) for ours, theirs in _HF_NAMES.items()}
+        missing = [_HF_NAMES[key] for key, value in fields.items() if value is None]
+        if missing:
+            raise CheckpointError(f"config.json lacks {', '.join(missing)}")
+        hidden = fields["hidden"]
+        rank = config.get("time_step_rank", "auto")
+        if isinstance(hidden, int):
+            default_inner = int(config.get("expand", 2) * hidden)
+            fields["dt_rank"] = ceil(hidden / 16) if rank == "auto" else rank
+            fields["inner"] = config.get("intermediate_size", default_inner)
+        fields["eps"] = config.get("layer_norm_epsilon", 1e-5)
+        fields["conv_bias"] = config.get("use_conv_bias", True)
+        fields["tied"] = config.get("tie_word_embeddings", True)
+        try:
+            return cls.model_validate(fields, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise CheckpointError(
+                f"config.json: {_HF_NAMES.get(name, name)}={first['input']!r}: {first['msg']}"
+            ) from None
+
+    def prefix(self, layer: int) -> str:
+        """Return the common start of the names of a layer's mixer tensors."""
+        return f"backbone.layers.{layer}.mixer."
+
+    def projection(self, layer: int, name: str) -> str:
+        """Return the name of the weight of one of `PROJECTIONS` in a layer."""
+        return f"{self.prefix(layer)}{name}.weight"
+
+    def layer_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the tensors of one layer."""
+        mixer, rank = self.prefix(layer), self.dt_rank
+        shapes: dict[str, tuple[int, ...]] = {
+            f"backbone.layers.{layer}.norm.weight": (self.hidden,),
+            mixer + "A_log": (self.inner, self.state),
+            mixer + "D": (self.inner,),
+            mixer + "conv1d.weight": (self.inner, 1, self.conv),
+            mixer + "in_proj.weight": (2 * self.inner, self.hidden),
+            mixer + "x_proj.weight": (rank + 2 * self.state, self.inner),
+            mixer + "dt_proj.weight": (self.inner, rank),
+            mixer + "dt_proj.bias": (self.inner,),
+            mixer + "out_proj.weight": (self.hidden, self.inner),
+        }
+        if self.conv_bias:
+            shapes[mixer + "conv1d.bias"] = (self.inner,)
+        return shapes
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names (Hugging Face's) and shapes of all tensors of the model."""
+        shapes: dict[str, tuple[int, ...]] = {EMBEDDINGS: (self.vocab, self.hidden)}
+        for layer in range(self.layers):
+            shapes.update(self.layer_shapes(layer))
+        shapes[FINAL_NORM] = (self.hidden,)
+        if not self.tied:
+            shapes[HEAD] = (self.vocab, self.hidden)
+        return shapes
+
+    def check(self, checkpoint: HasTensors) -> None:
+        """Check that a checkpoint holds every tensor in the right shape; others are allowed.
+
+        Raises
+        ------
+        CheckpointError
+            Names the first tensor that is missing or has another shape.
+        """
+        names = set(checkpoint.names())
+        for name, shape in self.tensor_shapes().items():
+            if name not in names:
+                raise CheckpointError(f"tensor {name} is missing{_hint(names)}")
+            found = tuple(checkpoint.shape(name))
+            if found != shape:
+                raise CheckpointError(
+                    f"tensor {name} has shape {list(found)}; config.json asks for {list(shape)}"
+                )
+
+
+def _check_supported(config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if kind is None and "d_model" in config:
+        raise CheckpointError(
+            "config.json is in the format of state-spaces/mamba; "
+            "use the converted model, whose name ends in -hf"
+        )
+    if kind != "mamba":
+        raise CheckpointError(f"model_type is {kind!r}; only 'mamba' (Mamba-1) is supported")
+    activation = config.get("hidden_act", "silu")
+    if activation != "silu":
+        raise CheckpointError(f"hidden_act is {activation!r}; only 'silu' is supported")
+    if config.get("use_bias", False):
+        raise CheckpointError("use_bias is true; biases in in_proj and out_proj are not supported")
+
+
+def _hint(names: Iterable[str]) -> str:
+    """Say what the checkpoint seems to be, where the names tell."""
+    if any(name.startswith("model.layers.") for name in names):
+        return "; the names are those of another kind of model"
+    if "backbone.embedding.weight" in names:
+        return "; this is the format of state-spaces/mamba, use the -hf model"
+    return ""
