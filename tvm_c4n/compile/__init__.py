@@ -1,0 +1,1 @@
+"""Compile pruned models to artifacts: targets, the build and the linker."""
