@@ -1,0 +1,49 @@
+"""Fixtures for every test folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+def _load_emulator() -> ModuleType:
+    # By path: with --import-mode=importlib no test folder is on sys.path. Only when a test asks for
+    # it: it imports tvm, and most tests do without.
+    name = "tvm_c4n_phone_emulator"
+    if name not in sys.modules:
+        path = Path(__file__).parent / "phone" / "emulator.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec
+        assert spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def _start(**options: Any) -> Iterator[Any]:
+    emulator = _load_emulator()
+    try:
+        with emulator.emulated_phone(**options) as running:
+            yield running
+    except emulator.MissingTools as error:
+        # A build that is meant to run these tests may not lose them without a word.
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
+
+
+@pytest.fixture(scope="session")
+def phone() -> Iterator[Any]:
+    """An emulated phone like a Cortex-A78; `tests/phone/emulator.py` has its methods."""
+    yield from _start()
+
+
+@pytest.fixture(scope="session")
+def phone_max() -> Iterator[Any]:
+    """An emulated phone with every feature that qemu knows, among them i8mm and SVE."""
+    yield from _start(cpu="max")
