@@ -78,7 +78,7 @@ class Manifest(_Strict):
     """The content of c4n.json."""
 
     format: Literal["c4n"]
-    version: Literal[1]
+    version: int = Field(ge=1, le=FORMAT_VERSION)
     tensors: dict[str, PackedEntry]
     producer: Producer | None = None
 
