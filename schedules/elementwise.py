@@ -37,12 +37,13 @@ class RmsNorm:
         def body() -> None:
             tokens = tokens_of(spec)
             x, weight, out = rms_norm.declare(spec, tokens)
-            with loop(tokens, parallel=True) as m:
+            count, first = rms_norm.rows(spec, tokens)
+            with loop(count, parallel=True) as m:
                 sums = local((lanes,))
                 store(sums, (), 0, lanes, f32(0.0, lanes))
 
                 def add(start: Any, width: int) -> None:
-                    value = load(x, (m,), start, width)
+                    value = load(x, (first + m,), start, width)
                     store(sums, (), 0, width, load(sums, (), 0, width) + value * value)
 
                 vectors(spec.cols, lanes, add)
@@ -53,7 +54,7 @@ class RmsNorm:
                 factor = T.bind(T.float32(1) / T.sqrt(mean + T.float32(spec.eps)))
 
                 def scale(start: Any, width: int) -> None:
-                    value = load(x, (m,), start, width) * splat(factor, width)
+                    value = load(x, (first + m,), start, width) * splat(factor, width)
                     store(out, (m,), start, width, value * load(weight, (), start, width))
 
                 vectors(spec.cols, lanes, scale)

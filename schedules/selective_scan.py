@@ -33,20 +33,21 @@ class SelectiveScan:
                 h = local((spec.state, lanes))
                 for n in range(spec.state):
                     store(h, (n,), 0, lanes, load(state, (layer, n), start, lanes))
+                total = local((lanes,))
                 with loop(tokens) as t:
                     delta = T.bind(softplus(load(dt, (t,), start, lanes), lanes))
                     value = T.bind(load(x, (t,), start, lanes))
                     drive = T.bind(delta * value)
-                    y = T.bind(load(d, (), start, lanes) * value)
-                    for n in range(spec.state):
+                    store(total, (), 0, lanes, load(d, (), start, lanes) * value)
+                    with T.serial(spec.state) as n:
                         decay = exp(delta * load(a, (n,), start, lanes), lanes)
                         b = splat(bc[t, spec.dt_rank + n], lanes)
                         c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)
                         new = T.bind(decay * load(h, (n,), 0, lanes) + drive * b)
                         store(h, (n,), 0, lanes, new)
-                        y = T.bind(y + c * new)
+                        store(total, (), 0, lanes, load(total, (), 0, lanes) + c * new)
                     gate = silu(load(xz, (t,), spec.channels + start, lanes), lanes)
-                    store(out, (t,), start, lanes, y * gate)
+                    store(out, (t,), start, lanes, load(total, (), 0, lanes) * gate)
                 for n in range(spec.state):
                     store(state, (layer, n), start, lanes, load(h, (n,), 0, lanes))
 

@@ -10,6 +10,7 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 from tvm.ir import GlobalVar, IRModule
+from tvm.ir.expr import GenericConst
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
@@ -19,6 +20,7 @@ from tvm.tirx import PrimFunc
 from tvm_c4n.errors import TargetError
 
 __all__ = [
+    "GenericConst",
     "GlobalVar",
     "IRBuilder",
     "IRModule",

@@ -23,7 +23,7 @@ class Portable(Intrinsics):
         """See base."""
         x, token, start = window
         columns = T.cast(index, f"int32x{4 * self.lanes}") + splat(T.cast(start, "int32"), 16)
-        return x[T.broadcast(token, 16), columns] if not isinstance(token, int) else x[token, columns]
+        return x[token, columns]
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
         """See base: byte by byte, with the shifts that extend a byte's sign."""
@@ -37,6 +37,4 @@ class Portable(Intrinsics):
     def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         """See base."""
         columns = T.cast(code, self.ints_type) + splat(T.cast(start, "int32"), self.lanes)
-        if isinstance(token, int):
-            return x[token, columns]
-        return x[T.broadcast(token, self.lanes), columns]
+        return x[token, columns]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops import quantize
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.packed import CODES, UNIT, packed_shapes, units_of
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
@@ -223,30 +224,22 @@ def oracle(
 
 
 def emit(
-    bb: relax.BlockBuilder,
+    em: Emitter,
     x: Any,
     weight: C4nWeight,
     *,
-    tokens: Any,
-    input_width: int | None = None,
     bias: NDArray[np.float32] | None = None,
     residual: Any = None,
 ) -> Any:
-    """Emit a C4n linear into the function that `bb` is building.
-
-    Integer weights quantise the activations to int8 first (see `tvm_c4n.ops.quantize`).
+    """Emit a C4n linear; integer weights quantise the activations to int8 first.
 
     Parameters
     ----------
-    bb : relax.BlockBuilder
+    em : Emitter
     x : relax.Expr
-        ``(tokens, input_width)`` float32.
+        ``(tokens, width)`` float32, of which the first `weight.cols` columns are the input.
     weight : C4nWeight
-        ``(rows, cols)``, kept as constants of the function.
-    tokens : int or tir.Var
-        1 for a decode step, a symbolic variable for prefill.
-    input_width : int, optional
-        Width of `x` where only its first `cols` columns are the input.
+        Its arrays become constants of the function.
     bias : ndarray, (rows,), optional
     residual : relax.Expr, optional
         ``(tokens, rows)`` float32, added to the result.
@@ -256,28 +249,28 @@ def emit(
     relax.Var
         ``(tokens, rows)`` float32.
     """
-    dynamic = not isinstance(tokens, int)
+    width = int(x.ty.shape[1])
     spec = LinearSpec(
-        dynamic=dynamic,
+        dynamic=em.dynamic,
         rows=weight.rows,
         cols=weight.cols,
         removed=weight.removed,
         dtype=weight.dtype,
         scale_group=weight.scale_group,
         lanes=0,
-        input_width=input_width or weight.cols,
+        input_width=width,
         bias=bias is not None,
         residual=residual is not None,
     )
     inputs = [x]
     if spec.integer:
-        quantized = QuantizeSpec(dynamic, spec.cols, spec.scale_group, padded_cols(spec))
-        inputs = quantize.emit(bb, x, quantized, tokens=tokens)
-    inputs += [relax.const(array) for array in raw_arrays(weight)]
+        group = spec.scale_group
+        how = QuantizeSpec(em.dynamic, spec.cols, group, padded_cols(spec), width)
+        inputs = quantize.emit(em, x, how)
+    inputs += [em.constant(array) for array in raw_arrays(weight)]
     if bias is not None:
-        inputs.append(relax.const(bias.astype(np.float32)))
+        inputs.append(em.constant(bias))
     if residual is not None:
         inputs.append(residual)
-    func = bb.add_func(define(spec), "c4n_linear")
-    out = relax.TensorType((tokens, spec.rows), "float32")
-    return bb.emit(relax.call_tir(func, inputs, out))
+    out = relax.TensorType((em.tokens, spec.rows), "float32")
+    return em.call(define(spec), inputs, [out])[0]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ConvSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
 
@@ -89,25 +90,22 @@ def oracle(
 
 
 def emit(
-    bb: relax.BlockBuilder,
+    em: Emitter,
     x: Any,
     weight: NDArray[np.float32],
     bias: NDArray[np.float32],
     state: Any,
     layer: int,
-    *,
-    tokens: Any,
-    input_width: int,
 ) -> tuple[Any, Any]:
     """Emit the operator; returns y ``(tokens, channels)`` and the updated state.
 
-    `weight` is ``(width, channels)``; the state variable must not be used afterwards.
+    `x` is ``(tokens, width)``, of which the first `channels` columns are read; `weight` is
+    ``(width, channels)``; the state variable must not be used afterwards.
     """
-    layers = int(state.ty.shape[0])
     width, channels = weight.shape
-    spec = ConvSpec(not isinstance(tokens, int), channels, width, layers, input_width)
-    func = bb.add_func(define(spec), "conv1d")
-    inputs = [x, relax.const(weight), relax.const(bias), state, relax.prim_value(layer)]
-    out = [state.ty, relax.TensorType((tokens, channels), "float32")]
-    both = bb.emit(relax.op.call_tir_inplace(func, inputs, [3, -1], out))
-    return bb.emit(relax.TupleGetItem(both, 1)), bb.emit(relax.TupleGetItem(both, 0))
+    layers = int(state.ty.shape[0])
+    spec = ConvSpec(em.dynamic, channels, width, layers, int(x.ty.shape[1]))
+    inputs = [x, em.constant(weight), em.constant(bias), state, relax.prim_value(layer)]
+    out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
+    new_state, y = em.call(define(spec), inputs, out, inplace=3)
+    return y, new_state

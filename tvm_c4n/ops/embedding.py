@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.c4n_linear import raw_arrays, weight_shapes
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
@@ -68,19 +69,14 @@ def _integer(spec: EmbeddingSpec, values: Any, row: Any, column: Any) -> Any:
     return (raw << T.if_then_else(high == 0, T.int32(28), T.int32(24))) >> 28
 
 
-def emit(bb: relax.BlockBuilder, ids: Any, weight: C4nWeight, *, tokens: Any) -> Any:
+def emit(em: Emitter, ids: Any, weight: C4nWeight) -> Any:
     """Emit the look-up of ``(tokens,)`` int32 ids; returns ``(tokens, cols)`` float32."""
     spec = EmbeddingSpec(
-        not isinstance(tokens, int),
-        weight.rows,
-        weight.cols,
-        weight.dtype,
-        weight.scale_group,
-        lanes=0,
+        em.dynamic, weight.rows, weight.cols, weight.dtype, weight.scale_group, lanes=0
     )
-    func = bb.add_func(define(spec), "embedding")
-    inputs = [ids, *(relax.const(a) for a in raw_arrays(weight))]
-    return bb.emit(relax.call_tir(func, inputs, relax.TensorType((tokens, spec.cols), "float32")))
+    inputs = [ids, *(em.constant(a) for a in raw_arrays(weight))]
+    out = relax.TensorType((em.tokens, spec.cols), "float32")
+    return em.call(define(spec), inputs, [out])[0]
 
 
 def oracle(ids: NDArray[np.integer[Any]], weight: C4nWeight) -> NDArray[np.float32]:

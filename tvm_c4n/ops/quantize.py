@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import QuantizeSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
 
@@ -15,9 +16,9 @@ TOP = 127.0
 
 
 def declare(spec: QuantizeSpec, tokens: Any) -> tuple[Any, Any, Any]:
-    """Declare x ``(tokens, cols)``, q ``(tokens, padded)`` int8, scales ``(tokens, groups)``."""
+    """Declare x ``(tokens, input_width)``, q ``(tokens, padded)`` int8, scales ``(tokens, groups)``."""
     return (
-        argument("x", (tokens, spec.cols)),
+        argument("x", (tokens, spec.input_width)),
         argument("q", (tokens, spec.padded), "int8"),
         argument("scales", (tokens, spec.padded // spec.group)),
     )
@@ -63,12 +64,10 @@ def oracle(
     return q.reshape(len(x), -1), top / TOP
 
 
-def emit(bb: relax.BlockBuilder, x: Any, spec: QuantizeSpec, *, tokens: Any) -> list[Any]:
+def emit(em: Emitter, x: Any, spec: QuantizeSpec) -> list[Any]:
     """Emit the operator; returns q and scales."""
-    func = bb.add_func(define(spec), "quantize")
     out = [
-        relax.TensorType((tokens, spec.padded), "int8"),
-        relax.TensorType((tokens, spec.padded // spec.group), "float32"),
+        relax.TensorType((em.tokens, spec.padded), "int8"),
+        relax.TensorType((em.tokens, spec.padded // spec.group), "float32"),
     ]
-    both = bb.emit(relax.call_tir(func, [x], out))
-    return [bb.emit(relax.TupleGetItem(both, 0)), bb.emit(relax.TupleGetItem(both, 1))]
+    return em.call(define(spec), [x], out)

@@ -8,14 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import RmsNormSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
 
 
 def declare(spec: RmsNormSpec, tokens: Any) -> tuple[Any, Any, Any]:
-    """Declare x ``(tokens, cols)``, weight ``(cols,)`` and out ``(tokens, cols)``, float32."""
-    shape = (tokens, spec.cols)
-    return argument("x", shape), argument("weight", (spec.cols,)), argument("out", shape)
+    """Declare x ``(tokens, cols)``, weight ``(cols,)`` and out ``(tokens or 1, cols)``, float32."""
+    return (
+        argument("x", (tokens, spec.cols)),
+        argument("weight", (spec.cols,)),
+        argument("out", (1 if spec.last else tokens, spec.cols)),
+    )
+
+
+def rows(spec: RmsNormSpec, tokens: Any) -> tuple[Any, Any]:
+    """Return how many tokens are normalised, and which is the first."""
+    return (1, tokens - 1) if spec.last else (tokens, 0)
 
 
 def define(spec: RmsNormSpec) -> PrimFunc:
@@ -24,14 +33,16 @@ def define(spec: RmsNormSpec) -> PrimFunc:
     def body() -> None:
         tokens = tokens_of(spec)
         x, weight, out = declare(spec, tokens)
-        with loop(tokens) as m:
+        count, first = rows(spec, tokens)
+        with loop(count) as m:
+            source = first + m
             total = T.alloc_buffer((1,), "float32", scope="local")
             T.buffer_store(total, T.float32(0), [0])
             with T.serial(spec.cols) as i:
-                T.buffer_store(total, total[0] + x[m, i] * x[m, i], [0])
+                T.buffer_store(total, total[0] + x[source, i] * x[source, i], [0])
             with T.serial(spec.cols) as i:
                 root = T.sqrt(total[0] / T.float32(spec.cols) + T.float32(spec.eps))
-                T.buffer_store(out, x[m, i] / root * weight[i], [m, i])
+                T.buffer_store(out, x[source, i] / root * weight[i], [m, i])
 
     return build(spec, "rms_norm", body)
 
@@ -45,10 +56,9 @@ def oracle(
 
 
 def emit(
-    bb: relax.BlockBuilder, x: Any, weight: NDArray[np.float32], eps: float, *, tokens: Any
+    em: Emitter, x: Any, weight: NDArray[np.float32], eps: float, *, last: bool = False
 ) -> Any:
-    """Emit the operator on ``(tokens, cols)`` float32."""
-    spec = RmsNormSpec(not isinstance(tokens, int), len(weight), eps)
-    func = bb.add_func(define(spec), "rms_norm")
-    inputs = [x, relax.const(weight.astype(np.float32))]
-    return bb.emit(relax.call_tir(func, inputs, relax.TensorType((tokens, spec.cols), "float32")))
+    """Emit the operator on ``(tokens, cols)`` float32; with `last` the result is ``(1, cols)``."""
+    spec = RmsNormSpec(em.dynamic, len(weight), eps, last)
+    out = relax.TensorType((1 if last else em.tokens, spec.cols), "float32")
+    return em.call(define(spec), [x, em.constant(weight)], [out])[0]

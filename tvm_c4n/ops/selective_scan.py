@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ScanSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
 
@@ -106,36 +107,35 @@ def oracle(
 
 
 def emit(
-    bb: relax.BlockBuilder,
+    em: Emitter,
     inputs: tuple[Any, Any, Any, Any],
     a: NDArray[np.float32],
     d: NDArray[np.float32],
     state: Any,
     layer: int,
-    *,
-    tokens: Any,
 ) -> tuple[Any, Any]:
     """Emit the operator; returns y ``(tokens, channels)`` and the updated state.
 
     Parameters
     ----------
+    em : Emitter
     inputs : tuple of relax.Expr
         dt, x, bc and xz, see `declare`.
     a : ndarray, (N, channels)
     d : ndarray, (channels,)
     state : relax.Var
         ``(layers, N, channels)``; it must not be used afterwards.
+    layer : int
     """
     states, channels = a.shape
     spec = ScanSpec(
-        dynamic=not isinstance(tokens, int),
+        dynamic=em.dynamic,
         channels=channels,
         state=states,
         layers=int(state.ty.shape[0]),
         dt_rank=int(inputs[2].ty.shape[1]) - 2 * states,
     )
-    func = bb.add_func(define(spec), "selective_scan")
-    arguments = [*inputs, relax.const(a), relax.const(d), state, relax.prim_value(layer)]
-    out = [state.ty, relax.TensorType((tokens, channels), "float32")]
-    both = bb.emit(relax.op.call_tir_inplace(func, arguments, [6, -1], out))
-    return bb.emit(relax.TupleGetItem(both, 1)), bb.emit(relax.TupleGetItem(both, 0))
+    arguments = [*inputs, em.constant(a), em.constant(d), state, relax.prim_value(layer)]
+    out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
+    new_state, y = em.call(define(spec), arguments, out, inplace=6)
+    return y, new_state

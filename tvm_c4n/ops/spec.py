@@ -82,6 +82,8 @@ class QuantizeSpec(OpSpec):
     group: int
     padded: int
     """Columns of the result, at least `cols`; the rest is zero."""
+    input_width: int
+    """Width of the rows of the input, of which the first `cols` are read."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,12 @@ class EmbeddingSpec(OpSpec):
 
 @dataclass(frozen=True)
 class RmsNormSpec(OpSpec):
-    """``x / sqrt(mean(x^2) + eps) * weight`` over `cols`."""
+    """``x / sqrt(mean(x^2) + eps) * weight`` over `cols`; of all tokens, or of the last one."""
 
     kind: ClassVar[str] = "rms_norm"
     cols: int
     eps: float
+    last: bool = False
 
 
 @dataclass(frozen=True)

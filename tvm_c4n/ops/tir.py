@@ -69,7 +69,7 @@ def local(shape: Sequence[int], dtype: str = "float32") -> Any:
 
 def build(spec: OpSpec, name: str, body: Callable[[], None]) -> PrimFunc:
     """Run `body`, which declares arguments and emits statements, as a PrimFunc with `spec`."""
-    with IRBuilder() as builder, T.prim_func():
+    with IRBuilder() as builder, T.prim_func(is_private=True):
         T.func_name(name)
         T.func_attr(spec.attrs())
         body()

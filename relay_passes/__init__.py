@@ -1,0 +1,19 @@
+"""Passes over Relax (Relay left TVM before 0.25; the folder keeps the name that TVM users know)."""
+
+from __future__ import annotations
+
+from relay_passes.bind_schedules import BindSchedules
+from relay_passes.dump import DumpModule
+from relay_passes.lift_constants import LiftConstants
+from relay_passes.pack_weights import PackWeights
+from relay_passes.pipeline import c4n_pipeline
+from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
+
+__all__ = [
+    "BindSchedules",
+    "DumpModule",
+    "LiftConstants",
+    "PackWeights",
+    "RewriteDenseToC4n",
+    "c4n_pipeline",
+]

@@ -1,0 +1,24 @@
+"""What the passes share: reading a `call_tir` of a C4n PrimFunc and making a changed one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tvm_c4n._tvm import GlobalVar, IRModule, relax
+from tvm_c4n.ops.spec import OpSpec, spec_of
+
+CALL_TIR = ("relax.call_tir", "relax.call_tir_inplace")
+
+
+def callee_spec(mod: IRModule, call: relax.Call) -> OpSpec | None:
+    """Return the C4n record of the PrimFunc that a call runs, None for any other call."""
+    if getattr(call.op, "name", None) not in CALL_TIR:
+        return None
+    return spec_of(mod[call.args[0]])
+
+
+def with_callee(call: relax.Call, gvar: GlobalVar, inputs: Sequence[Any]) -> relax.Call:
+    """Return the call with another callee and other inputs; outputs stay as they are."""
+    arguments = [gvar, relax.Tuple(list(inputs)), *call.args[2:]]
+    return relax.Call(call.op, arguments, call.attrs, call.ty_args)

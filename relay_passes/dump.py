@@ -1,0 +1,52 @@
+"""DumpModule: writes the module between the phases of the pipeline (``--debug-dump DIR``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tvm_c4n._tvm import IRModule, relax, tvm
+
+
+@tvm.transform.module_pass(opt_level=0, name="DumpModule")
+class DumpModule:
+    """Write the module as TVMScript and count its operators; the module is not changed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    name : str
+        ``<name>.py`` gets the script, ``<name>.txt`` the counts of calls by operator.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.folder, self.name = folder, name
+
+    def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
+        """Write both files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        script = mod.script(show_meta=False)
+        (self.folder / f"{self.name}.py").write_text(script, encoding="utf-8")
+        lines = [f"{count:6d}  {name}" for name, count in sorted(count_calls(mod).items())]
+        (self.folder / f"{self.name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return mod
+
+
+def count_calls(mod: IRModule) -> Counter[str]:
+    """Count the calls in the Relax functions of a module, by operator or PrimFunc."""
+    counts: Counter[str] = Counter()
+
+    def visit(expr: Any) -> None:
+        if not isinstance(expr, relax.Call):
+            return
+        name = getattr(expr.op, "name", None) or getattr(expr.op, "global_symbol", "call")
+        if name.startswith("relax.call_tir"):
+            name = f"call_tir {expr.args[0].name_hint}"
+        counts[name] += 1
+
+    for _, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            relax.analysis.post_order_visit(func, visit)
+    return counts

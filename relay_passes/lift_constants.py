@@ -1,0 +1,68 @@
+"""LiftConstants: tensors that are constants become trailing parameters of the Relax functions.
+
+A compiled library then holds code only, and the weights can lie in a file that is mapped into
+memory. All functions take the same parameters in the same order; the module attribute
+``c4n.constants`` lists their values.
+
+Preconditions: put after the passes that fold or pack constants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, tvm
+
+ATTRIBUTE = "c4n.constants"
+
+
+@tvm.transform.module_pass(opt_level=0, name="LiftConstants")
+class LiftConstants:
+    """Move constants of at least one dimension out of the functions."""
+
+    def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
+        """Rewrite every Relax function; a module that was lifted already stays as it is."""
+        if mod.attrs is not None and ATTRIBUTE in mod.attrs:
+            return mod
+        found: dict[int, GenericConst] = {}
+        functions = [
+            (gvar, func)
+            for gvar, func in mod.functions_items()
+            if isinstance(func, relax.Function)
+        ]
+        for _, func in functions:
+            relax.analysis.post_order_visit(func, lambda e: _collect(e, found))
+        constants = list(found.values())
+        out = mod.clone()
+        for gvar, func in functions:
+            out.update_func(gvar, _lift(func, constants))
+        return out.with_attr(ATTRIBUTE, [c.value for c in constants])
+
+
+def _collect(expr: Any, found: dict[int, GenericConst]) -> None:
+    if isinstance(expr, GenericConst) and len(expr.value.shape) > 0:
+        found.setdefault(_identity(expr), expr)
+
+
+def _identity(constant: GenericConst) -> int:
+    """The address of a constant's data: functions may hold the same tensor."""
+    return int(constant.value.data_ptr())
+
+
+def _lift(func: relax.Function, constants: list[GenericConst]) -> relax.Function:
+    variables = [relax.Var(f"weight{i}", c.ty) for i, c in enumerate(constants)]
+    by_identity = {_identity(c): v for c, v in zip(constants, variables, strict=True)}
+    body = _Lifter(by_identity).visit_expr(func.body)
+    return relax.Function([*func.params, *variables], body, func.ret_ty, attrs=func.attrs)
+
+
+@mutator
+class _Lifter(PyExprMutator):
+    def __init__(self, variables: dict[int, relax.Var]):
+        super().__init__()
+        self.variables = variables
+
+    def visit_generic_const_(self, constant: GenericConst) -> relax.Expr:
+        if len(constant.value.shape) == 0:
+            return constant
+        return self.variables[_identity(constant)]

@@ -1,0 +1,83 @@
+"""The phases of a C4n build, in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay_passes.bind_schedules import BindSchedules, Choose
+from relay_passes.dump import DumpModule
+from relay_passes.lift_constants import LiftConstants
+from relay_passes.pack_weights import PackWeights
+from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
+from tvm_c4n._tvm import relax, tvm
+
+Pass = tvm.transform.Pass
+
+
+def c4n_phases(lanes: int, choose: Choose, *, lift: bool) -> list[tuple[str, list[Pass]]]:
+    """Return the named phases that come before TVM's own lowering.
+
+    Parameters
+    ----------
+    lanes : int
+        Rows of a packed tile.
+    choose : callable
+        See `BindSchedules`.
+    lift : bool
+        Whether constants become parameters.
+    """
+    return [
+        ("rewrite", [relax.transform.FoldConstant(), RewriteDenseToC4n()]),
+        ("pack", [PackWeights(lanes)]),
+        ("bind", [BindSchedules(choose)]),
+        (
+            "legalize",
+            [
+                relax.transform.LegalizeOps(),
+                relax.transform.AnnotateTIROpPattern(),
+                relax.transform.FoldConstant(),
+                relax.transform.FuseOps(),
+                relax.transform.FuseTIR(),
+            ],
+        ),
+        ("lift", [LiftConstants()] if lift else []),
+    ]
+
+
+def lowering() -> list[Pass]:
+    """Return TVM's passes from Relax to the instructions of the virtual machine."""
+    t = relax.transform
+    return [
+        t.RewriteDataflowReshape(),
+        t.ToNonDataflow(),
+        t.RemovePurityChecking(),
+        t.CallTIRRewrite(),
+        t.StaticPlanBlockMemory(),
+        t.LowerAllocTensor(),
+        t.KillAfterLastUse(),
+        t.LowerRuntimeBuiltin(),
+        t.ComputePrimValue(),
+        t.VMShapeLower(),
+        t.AttachGlobalSymbol(),
+    ]
+
+
+def c4n_pipeline(
+    lanes: int, choose: Choose, *, lift: bool = False, dump: Path | None = None
+) -> Pass:
+    """Return the whole pipeline as a Relax pipeline for `relax.build` (``relax_pipeline=``).
+
+    Parameters
+    ----------
+    lanes, choose, lift
+        See `c4n_phases`.
+    dump : Path, optional
+        Folder that gets the module after each phase.
+    """
+    passes: list[Pass] = []
+    phases = [*c4n_phases(lanes, choose, lift=lift), ("lower", lowering())]
+    for number, (name, members) in enumerate(phases, 1):
+        passes += members
+        if dump is not None:
+            passes.append(DumpModule(dump, f"{number}_{name}"))
+    return tvm.transform.Sequential(passes)

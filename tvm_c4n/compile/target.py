@@ -1,0 +1,80 @@
+"""Names of targets, and the CPU features of this machine."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from tvm_c4n._tvm import Target, codegen
+from tvm_c4n.errors import TargetError
+
+ARM_CPU = {"mcpu": "cortex-a76", "mattr": ["+dotprod", "+fullfp16"]}
+"""Every phone with dot product since 2018 runs code for this CPU."""
+
+NAMED: dict[str, dict[str, Any]] = {
+    "arm64-linux": {"kind": "llvm", "mtriple": "aarch64-linux-gnu", **ARM_CPU},
+    "arm64-android": {"kind": "llvm", "mtriple": "aarch64-linux-android", **ARM_CPU},
+}
+
+# Levels of the x86-64 psABI with what they need, best first.
+_X86_LEVELS = (
+    ("x86-64-v4", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "f16c"}),
+    ("x86-64-v3", {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}),
+    ("x86-64-v2", {"sse4_2", "ssse3", "popcnt"}),
+)
+
+
+def resolve_target(target: str | Target) -> Target:
+    """Turn a name into a TVM target.
+
+    Parameters
+    ----------
+    target : str or tvm.target.Target
+        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, or a target of TVM, which is kept.
+
+    Raises
+    ------
+    TargetError
+        For any other name.
+    """
+    if isinstance(target, Target):
+        return target
+    if target == "host":
+        return Target(host_description())
+    if target in NAMED:
+        return Target(NAMED[target])
+    known = ", ".join(["host", *NAMED])
+    raise TargetError(f"unknown target {target!r}; known are {known}, or pass a tvm.target.Target")
+
+
+def host_description() -> dict[str, Any]:
+    """Describe this machine's CPU by what it can do, not by its name.
+
+    Virtual machines report CPU names whose features they hide; code for the name would crash.
+    """
+    triple = codegen.llvm_get_system_triple()
+    machine = platform.machine()
+    description: dict[str, Any] = {"kind": "llvm", "mtriple": triple}
+    if machine in ("x86_64", "AMD64"):
+        flags = _cpu_flags("flags")
+        for level, needs in _X86_LEVELS:
+            if needs <= flags:
+                description["mcpu"] = level
+                break
+        if description.get("mcpu") == "x86-64-v4" and "avx512_vnni" in flags:
+            description["mattr"] = ["+avx512vnni"]
+    elif machine in ("aarch64", "arm64"):
+        if "asimddp" in _cpu_flags("Features"):
+            description["mattr"] = ["+dotprod"]
+    return description
+
+
+def _cpu_flags(key: str) -> set[str]:
+    """The CPU features that Linux reports; none where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    found = next((line for line in lines if line.split(":")[0].strip() == key), "")
+    return set(found.partition(":")[2].split())

@@ -1,0 +1,83 @@
+"""Emits C4n operators into the Relax function that a BlockBuilder is building."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import GenericConst, PrimFunc, relax
+
+
+class ConstantPool:
+    """Makes each array a constant once, so that several functions share its memory."""
+
+    def __init__(self) -> None:
+        # The array is kept beside its constant: its id must not be used again.
+        self._made: dict[int, tuple[NDArray[Any], GenericConst]] = {}
+
+    def __call__(self, array: NDArray[Any]) -> GenericConst:
+        """Return the constant of an array, compared by identity."""
+        if id(array) not in self._made:
+            made = relax.const(np.ascontiguousarray(array))
+            self._made[id(array)] = (array, made)
+        return self._made[id(array)][1]
+
+
+class Emitter:
+    """A BlockBuilder with the number of tokens and the constants that the operators need.
+
+    Parameters
+    ----------
+    bb : relax.BlockBuilder
+        Inside a function and a dataflow block.
+    tokens : int or tir.Var
+        1 for a decode step, a symbolic variable for prefill.
+    pool : ConstantPool
+        Shared by the functions of a module.
+    """
+
+    def __init__(self, bb: relax.BlockBuilder, tokens: Any, pool: ConstantPool):
+        self.bb, self.tokens, self.constant = bb, tokens, pool
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the number of tokens is symbolic."""
+        return not isinstance(self.tokens, int)
+
+    def call(
+        self,
+        func: PrimFunc,
+        inputs: Sequence[Any],
+        outputs: Sequence[relax.TensorType],
+        inplace: int | None = None,
+    ) -> list[Any]:
+        """Call a PrimFunc.
+
+        Parameters
+        ----------
+        func : PrimFunc
+            Added to the module, once for equal functions.
+        inputs : sequence of relax.Expr
+        outputs : sequence of relax.TensorType
+        inplace : int, optional
+            The first output is this input, updated in place.
+
+        Returns
+        -------
+        list of relax.Var
+            One for each output.
+        """
+        name = str(func.attrs["c4n.kind"])
+        gvar = self.bb.add_func(func, name)
+        if inplace is None:
+            call = relax.call_tir(gvar, list(inputs), list(outputs))
+        else:
+            places = [inplace] + [-1] * (len(outputs) - 1)
+            call = relax.op.call_tir_inplace(gvar, list(inputs), places, list(outputs))
+        result = self.bb.emit(call)
+        if len(outputs) == 1:
+            return [result]
+        return [self.bb.emit(relax.TupleGetItem(result, i)) for i in range(len(outputs))]
