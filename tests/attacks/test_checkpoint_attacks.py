@@ -95,6 +95,15 @@ def test_attack(good, attack, tmp_path: Path) -> None:  # type: ignore[no-untype
     assert peak_bytes < 8 << 20
 
 
+@pytest.mark.parametrize("attack", ["other_dtype", "other_removed", "huge_matrix"])
+def test_shapes_are_compared_on_opening(attack: str, tmp_path: Path) -> None:
+    """A folder whose parts do not fit is refused at once, not when its 500th tensor is read."""
+    folder = good_c4n(tmp_path / "victim")
+    getattr(sys.modules["hostile_c4n"], f"manifest_{attack}")(folder)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: tensor 'w"):
+        open_checkpoint(folder)
+
+
 def test_extra_files_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     """A tokenizer.json that links to a private file would be copied into the output."""
     secret = tmp_path / "secret"

@@ -81,6 +81,11 @@ def test_zeros_and_tiny_weights_give_no_nan(bits: int) -> None:
         assert not quantize(weight, scales, bits, 4).any()
 
 
+def test_a_scale_of_zero_makes_zeros() -> None:
+    for bits in (4, 8):
+        assert not quantize(np.full((1, 8), 3.0), np.zeros((1, 2), np.float16), bits, 4).any()
+
+
 def test_short_last_group_and_half_to_even() -> None:
     weight = np.array([[1, 2, 3, 4, 100, 50.0]])
     assert group_scales(weight, 8, 4).shape == (1, 2)
