@@ -1,0 +1,115 @@
+"""Which weights go: scores per weight, and the exact loss of every mask of a group.
+
+All functions take torch tensors of shape (rows, cols) and work on all rows at once.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from tvm_c4n.sparsity import GROUP, kept_of
+
+
+def magnitude_scores(weight: Tensor) -> Tensor:
+    """``|w|``."""
+    return weight.abs()
+
+
+def wanda_scores(weight: Tensor, gram: Tensor) -> Tensor:
+    """``|w| * ||x||_2``: Wanda (Sun et al., 2023); ``gram`` is X^T X, (cols, cols)."""
+    return weight.abs() * gram.diagonal().sqrt()
+
+
+def sparsegpt_scores(group: Tensor, factor: Tensor) -> Tensor:
+    """``w^2 / [H^-1]_ii``: SparseGPT (Frantar and Alistarh, 2023), up to a factor 1/2.
+
+    Parameters
+    ----------
+    group : (rows, 4)
+        Weights of one group.
+    factor : (4, 4)
+        Diagonal block of the upper Cholesky factor of H^-1. As SparseGPT's code has it, column i
+        is scored with the inverse that remains once all columns before i are fixed.
+    """
+    return (group / factor.diagonal()).square()
+
+
+def keep_best(scores: Tensor, removed: int) -> Tensor:
+    """Mask (rows, cols) bool that keeps the best of each group of 4; of equals, the lower column.
+
+    Parameters
+    ----------
+    scores : (rows, cols)
+        ``cols`` is a multiple of 4 unless ``removed`` is 0.
+    """
+    if removed == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    grouped = scores.view(len(scores), -1, GROUP)
+    order = grouped.argsort(dim=-1, descending=True, stable=True)[..., : kept_of(removed)]
+    mask = torch.zeros_like(grouped, dtype=torch.bool).scatter_(-1, order, True)
+    return mask.view_as(scores)
+
+
+def removed_sets(removed: int) -> list[tuple[int, ...]]:
+    """All sets of columns of a group that may go: 4, 6 or 4 of them for n = 1, 2, 3."""
+    return list(combinations(range(GROUP), removed))
+
+
+def removal_operators(covariance: Tensor, removed: int) -> Tensor:
+    """For each set P of `removed_sets`, ``([H^-1]_PP)^-1`` padded with zeros to 4 x 4.
+
+    Parameters
+    ----------
+    covariance : (4, 4)
+        The group's block of the inverse of H over the columns that may still change.
+
+    Returns
+    -------
+    (sets, 4, 4)
+        ``w @ operator @ w / 2`` is the loss of removing P from the group w with the best update of
+        all other columns, and ``e = w @ operator`` the multipliers of that update (optimal brain
+        surgeon for several weights; Hassibi and Stork 1993, Singh and Alistarh 2020):
+        ``dw = -e @ [H^-1]_group,:``, which makes w_P zero.
+    """
+    sets = removed_sets(removed)
+    operators = covariance.new_zeros(len(sets), GROUP, GROUP)
+    for operator, columns in zip(operators, sets, strict=True):
+        index = torch.tensor(columns)
+        inverse = torch.linalg.inv(covariance[index][:, index])
+        operator[index[:, None], index] = (inverse + inverse.T) / 2
+    return operators
+
+
+def best_removal(group: Tensor, operators: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose for each row the mask of least loss among all masks of the group.
+
+    Parameters
+    ----------
+    group : (rows, 4)
+    operators : (sets, 4, 4)
+        From `removal_operators`.
+
+    Returns
+    -------
+    choice : (rows,) int64
+        Index into `removed_sets`; of equals, the first.
+    loss : (rows,)
+    multipliers : (rows, 4)
+        ``e``; zero at the columns that stay.
+    """
+    multipliers = group @ operators  # sets rows 4
+    losses = (multipliers * group).sum(-1) / 2
+    loss, choice = losses.min(dim=0)
+    rows = torch.arange(len(group))
+    return choice, loss, multipliers[choice, rows]
+
+
+def kept_table(removed: int) -> Tensor:
+    """Mask (sets, 4) bool of what each of `removed_sets` keeps."""
+    table = torch.ones(len(removed_sets(removed)), GROUP, dtype=torch.bool)
+    for row, columns in zip(table, removed_sets(removed), strict=True):
+        row[list(columns)] = False
+    return table

@@ -1,0 +1,150 @@
+"""What to remove and how: the pruning recipe. Imports neither torch nor tvm."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.sparsity import GROUP, SCALE_GROUP, DType
+
+Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
+WeightDType = Literal["float16", "int8", "int4"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+# An integer ``removed`` applies to these. x_proj and dt_proj are under 5 % of the weights and
+# drive the selection, so they stay dense unless asked for by name.
+PRUNED_BY_DEFAULT = ("in_proj", "out_proj")
+
+# dtype of each part, by the recipe's dtype. dt_proj's rows are short (dt_rank columns): a scale
+# per group would cost more than int8 saves.
+_DTYPES: dict[str, dict[str, DType]] = {
+    "float16": dict.fromkeys((*PROJECTIONS, "head"), "float16"),
+    "int8": {**dict.fromkeys((*PROJECTIONS, "head"), "int8"), "dt_proj": "float16"},
+    "int4": {
+        **dict.fromkeys(("in_proj", "out_proj"), "int4"),
+        **dict.fromkeys(("x_proj", "head"), "int8"),
+        "dt_proj": "float16",
+    },
+}
+_KEY = re.compile(rf"(layers\.(\d+)\.)?({'|'.join(PROJECTIONS)})")
+
+
+class Choice(NamedTuple):
+    """How one weight is stored: n of every 4 removed, and the dtype of the kept ones."""
+
+    removed: int
+    dtype: DType
+
+
+class Recipe(BaseModel):
+    """A pruning request.
+
+    Attributes
+    ----------
+    removed : int or dict
+        n, how many of every 4 contiguous weights of a row go. An int applies to in_proj and
+        out_proj. A dict gives it per projection (``{"in_proj": 2, "x_proj": 1}``) and per layer
+        (``{"layers.3.out_proj": 1}``, which wins); what it does not name stays dense.
+    method : {"obs", "sparsegpt", "wanda", "magnitude"}
+        "obs" is the method of this package; the others are baselines.
+    dtype : {"float16", "int8", "int4"}
+        Of the kept weights of in_proj and out_proj, and what follows from it for the others.
+    scale_group : {32, 64, 128}
+        Dense columns that share a scale (int8, int4).
+    samples : int
+        Calibration windows.
+    sample_tokens : int
+        Tokens per window, the leading separator token included.
+    seed : int
+        Draws the windows. The same seed gives the same bytes on the same machine.
+    damp : float
+        Added to the diagonal of the statistics, as a fraction of its mean.
+
+    Raises
+    ------
+    RecipeError
+        On construction, with one line that names the field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    removed: int | dict[str, int] = 2
+    method: Method = "obs"
+    dtype: WeightDType = "float16"
+    scale_group: Literal[32, 64, 128] = SCALE_GROUP  # type: ignore[assignment]
+    samples: int = Field(default=128, ge=1, le=1 << 20)
+    sample_tokens: int = Field(default=256, ge=8, le=1 << 16)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    damp: float = Field(default=0.01, gt=0, le=1)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"][:1]) or "recipe"
+            raise RecipeError(f"{name}={first['input']!r}: {first['msg']}") from None
+
+    @field_validator("removed")
+    @classmethod
+    def _check_removed(cls, value: int | dict[str, int]) -> int | dict[str, int]:
+        if isinstance(value, dict):
+            for key in value:
+                if not _KEY.fullmatch(key):
+                    raise RecipeError(
+                        f"removed: {key!r} names no projection; "
+                        f"use {', '.join(PROJECTIONS)} or layers.3.out_proj"
+                    )
+        for key, removed in value.items() if isinstance(value, dict) else [("", value)]:
+            if not 0 <= removed < GROUP:
+                where = f"removed[{key!r}]" if key else "removed"
+                raise RecipeError(f"{where}={removed}: 0, 1, 2 or 3 of every 4 can be removed")
+        return value
+
+    def removed_of(self, layer: int, projection: str) -> int:
+        """Return n of one projection of one layer."""
+        if isinstance(self.removed, int):
+            return self.removed if projection in PRUNED_BY_DEFAULT else 0
+        in_general = self.removed.get(projection, 0)
+        return self.removed.get(f"layers.{layer}.{projection}", in_general)
+
+    def plan(self, config: MambaConfig) -> dict[str, Choice]:
+        """Say how each weight matrix of a model will be stored.
+
+        Returns
+        -------
+        dict of tensor name to Choice
+            All projections, the embeddings and, where there is one, the untied head. Tensors that
+            are not named stay as they are.
+
+        Raises
+        ------
+        RecipeError
+            A layer that the model has not, or groups of 4 that do not fill a weight's columns.
+        """
+        if isinstance(self.removed, dict):
+            for key in self.removed:
+                match = _KEY.fullmatch(key)
+                if match and match[2] and int(match[2]) >= config.layers:
+                    raise RecipeError(f"removed: {key!r}: the model has {config.layers} layers")
+        dtypes = _DTYPES[self.dtype]
+        plan = {EMBEDDINGS: Choice(0, dtypes["head"])}
+        for layer in range(config.layers):
+            shapes = config.layer_shapes(layer)
+            for projection in PROJECTIONS:
+                name = config.projection(layer, projection)
+                removed = self.removed_of(layer, projection)
+                cols = shapes[name][1]
+                if removed and cols % GROUP:
+                    raise RecipeError(
+                        f"{name} has {cols} columns, not a multiple of {GROUP}; "
+                        f"set removed of {projection} to 0"
+                    )
+                plan[name] = Choice(removed, dtypes[projection])
+        if not config.tied:
+            plan[HEAD] = Choice(0, dtypes["head"])
+        return plan

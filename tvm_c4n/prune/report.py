@@ -1,0 +1,106 @@
+"""What pruning did: per projection, per kind of projection, in bytes and in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import fmean
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tvm_c4n.model.config import PROJECTIONS
+
+
+class ProjectionReport(BaseModel):
+    """One weight.
+
+    Attributes
+    ----------
+    name : str
+        The tensor's.
+    layer : int
+    projection : str
+    removed : int
+        n of every 4.
+    dtype : str
+    masked_error, output_error : float
+        ``||(W - W') X||^2 / ||W X||^2`` on the calibration text: with the mask only, and with the
+        final weights. X are the inputs that the already pruned layers before give.
+    size_bytes : int
+        Values, positions and scales.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    layer: int
+    projection: str
+    removed: int
+    dtype: str
+    masked_error: float
+    output_error: float
+    size_bytes: int
+
+
+class Report(BaseModel):
+    """A pruning run; ``report.json`` of the C4n folder holds it.
+
+    Attributes
+    ----------
+    source : str
+        Name of the source folder.
+    recipe : dict
+    calibration : str
+        Name of the calibration file.
+    projections : tuple of ProjectionReport
+    source_bytes : int
+        Weight files of the source, on disk.
+    disk_bytes : int
+        model.safetensors and c4n.json of the C4n folder.
+    packed_bytes : int
+        All tensors as they lie in memory, packed.
+    run_secs : float
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    recipe: dict[str, Any]
+    calibration: str
+    projections: tuple[ProjectionReport, ...]
+    source_bytes: int
+    disk_bytes: int
+    packed_bytes: int
+    run_secs: float
+
+    def mean_error(self, projection: str, kind: str = "output_error") -> float:
+        """Average over layers of ``output_error`` or ``masked_error`` of one projection."""
+        return fmean(getattr(p, kind) for p in self.projections if p.projection == projection)
+
+    def __str__(self) -> str:
+        method, dtype = self.recipe["method"], self.recipe["dtype"]
+        lines = [
+            f"{self.source}: method {method}, {dtype}, {self.run_secs:.1f} s",
+            f"{'projection':<10} {'n':>3} {'dtype':>8} {'masked only':>12} {'final':>8} {'KB':>9}",
+        ]
+        for projection in PROJECTIONS:
+            rows = [p for p in self.projections if p.projection == projection]
+            if rows:
+                masked = self.mean_error(projection, "masked_error")
+                final = self.mean_error(projection)
+                size_kb = sum(p.size_bytes for p in rows) / 1000
+                lines.append(
+                    f"{projection:<10} {_span(p.removed for p in rows):>3} {rows[0].dtype:>8} "
+                    f"{masked:>12.4f} {final:>8.4f} {size_kb:>9.1f}"
+                )
+        lines.append(
+            f"weights: {self.source_bytes / 1e6:.2f} MB in the source, "
+            f"{self.disk_bytes / 1e6:.2f} MB pruned"
+        )
+        return "\n".join(lines)
+
+
+def _span(values: Iterable[int]) -> str:
+    """``2`` or ``1-3``."""
+    found = sorted(set(values))
+    return str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
