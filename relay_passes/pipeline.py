@@ -40,17 +40,15 @@ def c4n_phases(lanes: int, choose: Choose, *, lift: bool) -> list[tuple[str, lis
                 relax.transform.FuseTIR(),
             ],
         ),
-        ("lift", [LiftConstants()] if lift else []),
+        *([("lift", [LiftConstants()])] if lift else []),
     ]
 
 
-def lowering() -> list[Pass]:
+def lowering_phases() -> list[tuple[str, list[Pass]]]:
     """Return TVM's passes from Relax to the instructions of the virtual machine."""
     t = relax.transform
-    return [
-        t.RewriteDataflowReshape(),
-        t.ToNonDataflow(),
-        t.RemovePurityChecking(),
+    lower = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]
+    memory = [
         t.CallTIRRewrite(),
         t.StaticPlanBlockMemory(),
         t.LowerAllocTensor(),
@@ -60,24 +58,39 @@ def lowering() -> list[Pass]:
         t.VMShapeLower(),
         t.AttachGlobalSymbol(),
     ]
+    return [("lower", lower), ("memory", memory)]
 
 
-def c4n_pipeline(
-    lanes: int, choose: Choose, *, lift: bool = False, dump: Path | None = None
+def sequence(
+    phases: list[tuple[str, list[Pass]]], *, dump: Path | None = None, first: int = 1
 ) -> Pass:
-    """Return the whole pipeline as a Relax pipeline for `relax.build` (``relax_pipeline=``).
+    """Return phases as one pass.
 
     Parameters
     ----------
-    lanes, choose, lift
-        See `c4n_phases`.
+    phases : list of (name, passes)
     dump : Path, optional
-        Folder that gets the module after each phase.
+        Folder that gets the module after each phase as ``<number>_<name>``.
+    first : int
+        Number of the first phase.
     """
     passes: list[Pass] = []
-    phases = [*c4n_phases(lanes, choose, lift=lift), ("lower", lowering())]
-    for number, (name, members) in enumerate(phases, 1):
+    for number, (name, members) in enumerate(phases, first):
         passes += members
         if dump is not None:
             passes.append(DumpModule(dump, f"{number}_{name}"))
     return tvm.transform.Sequential(passes)
+
+
+def c4n_pipeline(lanes: int, choose: Choose, *, dump: Path | None = None) -> Pass:
+    """Return the whole pipeline as a Relax pipeline for `relax.build` (``relax_pipeline=``).
+
+    Parameters
+    ----------
+    lanes, choose
+        See `c4n_phases`.
+    dump : Path, optional
+        Folder that gets the module after each phase.
+    """
+    phases = c4n_phases(lanes, choose, lift=False)
+    return sequence([*phases, *lowering_phases()], dump=dump)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import schedules
-from relay_passes import c4n_pipeline
+from relay_passes.pipeline import c4n_phases, lowering_phases, sequence
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TargetError
@@ -44,14 +44,26 @@ def build(
     TargetError
         Unknown target.
     """
-    return lower(mod, resolve_target(target), lift=False, debug_dump=debug_dump)
+    resolved = resolve_target(target)
+    mod = prepare(mod, resolved, lift=False, debug_dump=debug_dump)
+    return generate(mod, resolved, debug_dump=debug_dump)
 
 
-def lower(
+def prepare(
     mod: IRModule, target: Target, *, lift: bool, debug_dump: Path | None = None
-) -> relax.VMExecutable:
-    """Run the pipeline and TVM's code generation; see `relay_passes.pipeline` for `lift`."""
+) -> IRModule:
+    """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
     isa = isa_of(target)
-    pipeline = c4n_pipeline(isa.lanes, partial(schedules.choose, isa=isa), lift=lift, dump=debug_dump)
+    phases = c4n_phases(isa.lanes, partial(schedules.choose, isa=isa), lift=lift)
+    with tvm.transform.PassContext(opt_level=3), target:
+        return sequence(phases, dump=debug_dump)(mod)
+
+
+def generate(
+    mod: IRModule, target: Target, *, debug_dump: Path | None = None
+) -> relax.VMExecutable:
+    """Lower a prepared module to an executable of the virtual machine."""
+    after = len(c4n_phases(1, lambda _: None, lift=True)) + 1
+    pipeline = sequence(lowering_phases(), dump=debug_dump, first=after)
     with tvm.transform.PassContext(opt_level=3), target:
         return relax.build(mod, target, relax_pipeline=pipeline)

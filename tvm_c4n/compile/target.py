@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import Any
 
 from tvm_c4n._tvm import Target, codegen
 from tvm_c4n.errors import TargetError
+from tvm_c4n.ops.host import host_features
 
 ARM_CPU = {"mcpu": "cortex-a76", "mattr": ["+dotprod", "+fullfp16"]}
 """Every phone with dot product since 2018 runs code for this CPU."""
@@ -21,7 +21,7 @@ NAMED: dict[str, dict[str, Any]] = {
 _X86_LEVELS = (
     ("x86-64-v4", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "f16c"}),
     ("x86-64-v3", {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}),
-    ("x86-64-v2", {"sse4_2", "ssse3", "popcnt"}),
+    ("x86-64-v2", {"sse4.2", "ssse3", "popcnt"}),
 )
 
 
@@ -54,27 +54,15 @@ def host_description() -> dict[str, Any]:
     Virtual machines report CPU names whose features they hide; code for the name would crash.
     """
     triple = codegen.llvm_get_system_triple()
-    machine = platform.machine()
+    machine, features = platform.machine(), host_features()
     description: dict[str, Any] = {"kind": "llvm", "mtriple": triple}
     if machine in ("x86_64", "AMD64"):
-        flags = _cpu_flags("flags")
-        for level, needs in _X86_LEVELS:
-            if needs <= flags:
-                description["mcpu"] = level
-                break
-        if description.get("mcpu") == "x86-64-v4" and "avx512_vnni" in flags:
+        levels = (level for level, needs in _X86_LEVELS if needs <= features)
+        level = next(levels, None)
+        if level is not None:
+            description["mcpu"] = level
+        if level == "x86-64-v4" and "avx512vnni" in features:
             description["mattr"] = ["+avx512vnni"]
-    elif machine in ("aarch64", "arm64"):
-        if "asimddp" in _cpu_flags("Features"):
-            description["mattr"] = ["+dotprod"]
+    elif machine in ("aarch64", "arm64") and "dotprod" in features:
+        description["mattr"] = ["+dotprod"]
     return description
-
-
-def _cpu_flags(key: str) -> set[str]:
-    """The CPU features that Linux reports; none where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    found = next((line for line in lines if line.split(":")[0].strip() == key), "")
-    return set(found.partition(":")[2].split())

@@ -1,0 +1,180 @@
+"""`compile_model`: a model folder to an artifact folder that `tvm_c4n.runtime` runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relay_passes.lift_constants import ATTRIBUTE
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
+from tvm_c4n.checkpoint.transaction import FolderTransaction
+from tvm_c4n.compile.build import generate, prepare
+from tvm_c4n.compile.link import make_fcompile
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.errors import C4nError
+from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.spec import spec_of
+from tvm_c4n.runtime import artifact as layout
+from tvm_c4n.runtime.artifact import Manifest, Projection, Tensor
+
+Progress = Callable[[str, int, int], None]
+STEPS = ("read", "pack", "generate code", "link")
+DENSE_DTYPES = ("float16", "float32")
+
+
+def compile_model(
+    model: str | Path,
+    out: Path,
+    target: str = "host",
+    *,
+    dtype: str = "float16",
+    debug_dump: Path | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Compile a model folder; the artifact folder appears whole or not at all.
+
+    Parameters
+    ----------
+    model : str or Path
+        Name of an embedded model, Hugging Face folder or C4n folder.
+    out : Path
+        The artifact folder.
+    target : str
+        ``"host"``, ``"arm64-linux"`` or ``"arm64-android"``.
+    dtype : str
+        ``"float16"`` or ``"float32"``: of projections that the folder stores dense.
+    debug_dump : Path, optional
+        Folder that gets the module after each phase.
+    progress : callable, optional
+        Called as ``progress(step, done, total)``.
+    overwrite : bool
+        Replace an existing artifact.
+
+    Returns
+    -------
+    Manifest
+        What was written.
+
+    Raises
+    ------
+    C4nError
+        CheckpointError for the model, TargetError for the target or the linker.
+    """
+    if dtype not in DENSE_DTYPES:
+        raise C4nError(f"dtype is {dtype!r}; known are {', '.join(DENSE_DTYPES)}")
+    resolved = resolve_target(target)
+
+    def tell(step: int) -> None:
+        if progress is not None:
+            progress(STEPS[min(step, len(STEPS) - 1)], step, len(STEPS))
+
+    with FolderTransaction(out, overwrite, layout.is_artifact) as transaction:
+        tell(0)
+        checkpoint = open_checkpoint(model)
+        config = MambaConfig.from_hf(checkpoint.config)
+        config.check(checkpoint)
+        mod = build_mamba(config, checkpoint, dtype=dtype)
+        tell(1)
+        mod = prepare(mod, resolved, lift=True, debug_dump=debug_dump)
+        folder = transaction.folder
+        tensors = _write_weights(mod, folder / layout.WEIGHTS)
+        tell(2)
+        executable = generate(mod.without_attr(ATTRIBUTE), resolved, debug_dump=debug_dump)
+        tell(3)
+        _link(executable, folder / layout.LIBRARY, resolved)
+        manifest = _manifest(checkpoint, config, mod, resolved, target, dtype, tensors, folder)
+        text = manifest.model_dump_json(indent=1)
+        (folder / layout.MANIFEST).write_text(text + "\n", encoding="utf-8")
+        for extra in checkpoint.extra_files():
+            if extra.name == layout.TOKENIZER:
+                shutil.copyfile(extra, folder / layout.TOKENIZER)
+        tell(4)
+    return manifest
+
+
+def _link(executable: relax.VMExecutable, library: Path, target: Target) -> None:
+    triple = str(target.attrs["mtriple"]) if "mtriple" in target.attrs else _host_triple()
+    executable.export_library(str(library), fcompile=make_fcompile(triple))
+
+
+def _host_triple() -> str:
+    return str(tvm.target.codegen.llvm_get_system_triple())
+
+
+def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
+    """Write the lifted constants in order, each at a multiple of 64 bytes."""
+    tensors: list[Tensor] = []
+    with file.open("wb") as stream:
+        for constant in mod.attrs[ATTRIBUTE]:
+            array = np.ascontiguousarray(constant.numpy())
+            stream.write(b"\0" * (-stream.tell() % layout.ALIGN))
+            tensors.append(
+                Tensor(dtype=str(array.dtype), shape=array.shape, offset=stream.tell())  # type: ignore[arg-type]
+            )
+            stream.write(array.data)
+    return tensors
+
+
+def _manifest(
+    checkpoint: Checkpoint,
+    config: MambaConfig,
+    mod: IRModule,
+    target: Target,
+    name: str,
+    dtype: str,
+    tensors: list[Tensor],
+    folder: Path,
+) -> Manifest:
+    isa = isa_of(target)
+    return Manifest(
+        target=name,
+        triple=str(target.attrs["mtriple"]) if "mtriple" in target.attrs else _host_triple(),
+        isa=isa.name,
+        features=list(isa.needs),
+        tvm=tvm.__version__,
+        config=checkpoint.config,
+        projections=_projections(checkpoint, config, dtype),
+        schedules=_schedules(mod),
+        tensors=tensors,
+        weight_bytes=sum(tensor.size_bytes for tensor in tensors),
+        library_sha256=layout.sha256_of(folder / layout.LIBRARY),
+        weights_sha256=layout.sha256_of(folder / layout.WEIGHTS),
+    )
+
+
+def _projections(
+    checkpoint: Checkpoint, config: MambaConfig, dtype: str
+) -> dict[str, Projection]:
+    names = [EMBEDDINGS] if config.tied else [EMBEDDINGS, HEAD]
+    names += [
+        config.projection(layer, projection)
+        for layer in range(config.layers)
+        for projection in PROJECTIONS
+    ]
+
+    def describe(name: str) -> Projection:
+        weight = checkpoint.weight(name)
+        fields: dict[str, Any] = {"removed": 0, "dtype": dtype, "scale_group": 0}
+        if weight is not None:
+            fields = {key: getattr(weight, key) for key in fields}
+        rows, cols = checkpoint.shape(name)
+        return Projection(rows=rows, cols=cols, **fields)
+
+    return {name: describe(name) for name in names}
+
+
+def _schedules(mod: IRModule) -> dict[str, str]:
+    """The rule behind each operator's PrimFunc."""
+    found = {}
+    for gvar, func in mod.functions_items():
+        if spec_of(func) is not None:
+            found[gvar.name_hint] = str(func.attrs.get("c4n.schedule", "definition"))
+    return dict(sorted(found.items()))

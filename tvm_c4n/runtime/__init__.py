@@ -1,0 +1,1 @@
+"""Run compiled models: load an artifact, read a prompt, make tokens."""

@@ -1,0 +1,179 @@
+"""The artifact folder: code, packed weights and a manifest that says what they are.
+
+``model.so`` holds the virtual machine's code and the kernels, ``weights.bin`` the packed weights
+at offsets that are multiples of 64, in the order of the functions' trailing parameters,
+``manifest.json`` the rest. ``tokenizer.json`` is copied from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tvm_c4n.errors import ArtifactError
+
+MANIFEST, LIBRARY, WEIGHTS, TOKENIZER = (
+    "manifest.json",
+    "model.so",
+    "weights.bin",
+    "tokenizer.json",
+)
+ALIGN = 64
+FORMAT = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tensor(_Record):
+    """Where a packed tensor lies in weights.bin."""
+
+    dtype: Literal["float32", "float16", "int8", "uint8", "uint32"]
+    shape: tuple[int, ...]
+    offset: int = Field(ge=0, multiple_of=ALIGN)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the tensor's elements."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class Projection(_Record):
+    """Pattern and format of one weight of the model."""
+
+    rows: int
+    cols: int
+    removed: int = Field(ge=0, le=3)
+    dtype: str
+    scale_group: int
+
+
+class Manifest(_Record):
+    """The content of manifest.json.
+
+    Attributes
+    ----------
+    target : str
+        As it was asked for, for example ``"host"``.
+    triple, isa : str
+        What the library was compiled for.
+    features : list of str
+        CPU features that the kernels use, under LLVM's names.
+    config : dict
+        The model's config.json.
+    projections : dict
+        By tensor name: the packed weights of the model.
+    schedules : dict
+        By operator: the rule that wrote the kernel, or ``"definition"`` where none did.
+    tensors : list of Tensor
+        In the order of the functions' parameters.
+    library_sha256, weights_sha256 : str
+    """
+
+    format: Literal[1] = 1
+    target: str
+    triple: str
+    isa: str
+    features: list[str]
+    tvm: str
+    config: dict[str, Any]
+    projections: dict[str, Projection]
+    schedules: dict[str, str]
+    tensors: list[Tensor]
+    weight_bytes: int
+    library_sha256: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact folder whose manifest has been read."""
+
+    path: Path
+    manifest: Manifest
+
+    def weights(self) -> list[NDArray[Any]]:
+        """Map the packed weights into memory, without a copy; writes do not reach the file.
+
+        Raises
+        ------
+        ArtifactError
+            The file is missing or shorter than the manifest says.
+        """
+        file = self.path / WEIGHTS
+        try:
+            block = np.memmap(file, np.uint8, mode="c")
+        except (OSError, ValueError):
+            raise ArtifactError(f"{file} is missing or empty: compile the model again") from None
+        arrays = []
+        for tensor in self.manifest.tensors:
+            end = tensor.offset + tensor.size_bytes
+            if end > block.size:
+                raise ArtifactError(f"{file} ends before its tensors do: compile the model again")
+            flat = block[tensor.offset : end].view(tensor.dtype)
+            arrays.append(flat.reshape(tensor.shape))
+        return arrays
+
+    def verify(self) -> None:
+        """Compare the files with the manifest's sha256.
+
+        Raises
+        ------
+        ArtifactError
+            Names the file that was changed or is missing.
+        """
+        expected = {
+            LIBRARY: self.manifest.library_sha256,
+            WEIGHTS: self.manifest.weights_sha256,
+        }
+        for name, digest in expected.items():
+            file = self.path / name
+            if not file.is_file() or sha256_of(file) != digest:
+                raise ArtifactError(f"{file} is not the file that was compiled: compile again")
+
+
+def sha256_of(file: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_artifact(path: Path) -> bool:
+    """Return whether a folder looks like an artifact."""
+    return (path / MANIFEST).is_file() and not (path / "config.json").is_file()
+
+
+def open_artifact(path: str | Path) -> Artifact:
+    """Read and check the manifest of an artifact folder.
+
+    Raises
+    ------
+    ArtifactError
+        The folder is none, or its manifest is damaged or of a later format.
+    """
+    folder = Path(path)
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise ArtifactError(f"{folder} is no compiled model: make one with 'tvm-c4n compile'")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError:
+        raise ArtifactError(f"{file} is not JSON: compile the model again") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(f"{file} has format {found!r}, this version reads {FORMAT}")
+    try:
+        return Artifact(folder, Manifest.model_validate(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"{file}: {where}: {first['msg']}") from None

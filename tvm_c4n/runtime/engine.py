@@ -1,0 +1,146 @@
+"""A compiled model ready to run: weights mapped, states allocated, functions bound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import codegen, relax, tvm
+from tvm_c4n.errors import ArtifactError, C4nError
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
+from tvm_c4n.ops.host import host_features
+from tvm_c4n.runtime.artifact import LIBRARY, TOKENIZER, Artifact, Manifest, open_artifact
+
+Ids = Sequence[int] | NDArray[np.integer[Any]]
+
+
+class Engine:
+    """Runs an artifact on this machine; make one with `Engine.load`.
+
+    Attributes
+    ----------
+    config : MambaConfig
+    manifest : Manifest
+    tokenizer_path : Path
+    """
+
+    def __init__(self, artifact: Artifact, *, threads: int | None = None):
+        self.artifact = artifact
+        self.manifest: Manifest = artifact.manifest
+        self.config = MambaConfig.from_hf(self.manifest.config)
+        self.tokenizer_path = artifact.path / TOKENIZER
+        if threads is not None:
+            self.set_threads(threads)
+        module = tvm.runtime.load_module(str(artifact.path / LIBRARY))
+        self._vm = relax.VirtualMachine(module, tvm.cpu())
+        # The mapped arrays own the memory that these tensors point to.
+        self._mapped = artifact.weights()
+        self._weights = [tvm.runtime.from_dlpack(array) for array in self._mapped]
+        self._token = tvm.runtime.tensor(np.zeros(1, np.int32))
+        self._states = [
+            tvm.runtime.tensor(np.zeros(shape, np.float32)) for shape in state_shapes(self.config)
+        ]
+        self._zeros = [np.zeros(shape, np.float32) for shape in state_shapes(self.config)]
+        # A saved function holds its arguments: a call costs no conversion of 300 tensors.
+        self._vm.save_function("step", "bound_step", self._token, *self._states, *self._weights)
+        self._step = self._vm["bound_step"]
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int | None = None) -> Engine:
+        """Load an artifact folder.
+
+        Parameters
+        ----------
+        path : Path
+        threads : int, optional
+            Of TVM's pool, which all engines of a process share; default: one for each core.
+
+        Raises
+        ------
+        ArtifactError
+            The folder is damaged, or was compiled for CPU features that this machine lacks.
+        """
+        artifact = open_artifact(path)
+        _check_machine(artifact)
+        artifact.verify()
+        return cls(artifact, threads=threads)
+
+    def set_threads(self, threads: int) -> None:
+        """Use this many threads from now on.
+
+        Raises
+        ------
+        C4nError
+            Fewer than one, or more than this machine has cores.
+        """
+        cores = os.cpu_count() or 1
+        if not 1 <= threads <= cores:
+            raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
+        # 1: the mode of TVM's pool that uses the big cores first.
+        tvm.get_global_func("runtime.config_threadpool")(1, threads)
+
+    def reset(self) -> None:
+        """Forget the text: states of zeros."""
+        for state, zeros in zip(self._states, self._zeros, strict=True):
+            state.copyfrom(zeros)
+
+    def prefill(self, ids: Ids) -> NDArray[np.float32]:
+        """Read tokens, continuing from the state.
+
+        Returns
+        -------
+        ndarray, (vocab,) float32
+            Logits of the token after the last one.
+        """
+        return self._chunks("prefill", ids)[-1][0]
+
+    def step(self, token: int) -> NDArray[np.float32]:
+        """Read one token; returns logits ``(vocab,)`` float32."""
+        self._check([token])
+        self._token.copyfrom(np.array([token], np.int32))
+        return np.asarray(self._step()[0].numpy()[0])
+
+    def score(self, ids: Ids) -> NDArray[np.float32]:
+        """Read tokens, continuing from the state; returns the logits ``(len(ids), vocab)``."""
+        return np.concatenate(self._chunks("score", ids))
+
+    def _chunks(self, name: str, ids: Ids) -> list[NDArray[np.float32]]:
+        self._check(ids)
+        array = np.ascontiguousarray(ids, np.int32)
+        function = self._vm[name]
+        out = []
+        for start in range(0, len(array), CHUNK):
+            tokens = tvm.runtime.tensor(array[start : start + CHUNK])
+            out.append(function(tokens, *self._states, *self._weights)[0].numpy())
+        return out
+
+    def _check(self, ids: Ids) -> None:
+        if len(ids) == 0:
+            raise C4nError("no tokens to read: the text is empty")
+        low, high = int(np.min(ids)), int(np.max(ids))
+        if low < 0 or high >= self.config.vocab:
+            outside = low if low < 0 else high
+            raise C4nError(f"token {outside} is outside the vocabulary of {self.config.vocab}")
+
+
+def _check_machine(artifact: Artifact) -> None:
+    """Refuse code that would crash here."""
+    manifest = artifact.manifest
+    here = codegen.llvm_get_system_triple().split("-")[0]
+    if manifest.triple.split("-")[0] != here:
+        raise ArtifactError(
+            f"{artifact.path} was compiled for {manifest.triple}, this machine is {here}: "
+            "compile with --target host"
+        )
+    missing = sorted(set(manifest.features) - host_features())
+    if missing:
+        raise ArtifactError(
+            f"{artifact.path} needs CPU features that this machine lacks ({', '.join(missing)}): "
+            "compile again here"
+        )
