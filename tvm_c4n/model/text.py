@@ -79,9 +79,10 @@ def read_documents(path: str | Path, separator: str = SEPARATOR) -> list[str]:
     if path.suffix == ".jsonl":
         documents = [_text_of(path, number, line) for number, line in _lines(text)]
     else:
-        padded = f"\n{text}\n".split(f"\n{separator}\n")
-        padded[0], padded[-1] = padded[0][1:], padded[-1][:-1]
-        documents = padded
+        # Line ends at both ends let a separator stand on the first or the last line.
+        documents = f"\n{text}\n".split(f"\n{separator}\n")
+        documents[0] = documents[0][1:]
+        documents[-1] = documents[-1][:-1]
     documents = [document for document in documents if document.strip()]
     if not documents:
         raise RecipeError(f"{path}: holds no text")

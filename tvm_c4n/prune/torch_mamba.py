@@ -196,7 +196,7 @@ def _batches(x: Tensor) -> Iterator[slice]:
 
 
 def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
-    """Return the logits of whole windows from fresh states, to judge a pruned model before it is compiled.
+    """Return the logits of whole windows, to judge a pruned model before it is compiled.
 
     Parameters
     ----------

@@ -1,0 +1,74 @@
+"""config.json is read strictly: what is not supported is refused by name."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tvm_c4n.assets import ROOT
+from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
+from tvm_c4n.errors import CheckpointError
+from tvm_c4n.model import MambaConfig
+
+HF = json.loads((ROOT / "mamba-19m" / "config.json").read_text())
+
+
+def test_sizes_of_the_embedded_model():
+    config = MambaConfig.from_hf(HF)
+    assert (config.vocab, config.hidden, config.inner, config.layers) == (8192, 384, 768, 16)
+    assert (config.state, config.conv, config.dt_rank, config.eps) == (16, 4, 24, 1e-5)
+    assert config.tied and config.conv_bias
+
+
+def test_every_tensor_of_the_embedded_model_is_expected_and_present():
+    checkpoint = open_checkpoint("mamba-19m")
+    config = MambaConfig.from_hf(HF)
+    config.check(checkpoint)
+    assert sorted(config.tensor_shapes()) == checkpoint.names()
+
+
+def test_defaults_of_absent_keys():
+    absent = ("intermediate_size", "time_step_rank", "use_conv_bias", "tie_word_embeddings")
+    config = MambaConfig.from_hf({k: v for k, v in HF.items() if k not in absent})
+    assert (config.inner, config.dt_rank, config.conv_bias, config.tied) == (768, 24, True, True)
+
+
+def test_untied_head_and_no_conv_bias_change_the_tensors():
+    config = MambaConfig.from_hf({**HF, "tie_word_embeddings": False, "use_conv_bias": False})
+    shapes = config.tensor_shapes()
+    assert shapes["lm_head.weight"] == (8192, 384)
+    assert not any("conv1d.bias" in name for name in shapes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "llama"}, "model_type is 'llama'"),
+        ({"model_type": "mamba2"}, "model_type is 'mamba2'"),
+        ({"model_type": None, "d_model": 768}, "-hf"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"use_bias": True}, "use_bias is true"),
+        ({"hidden_size": 0}, "hidden_size=0"),
+        ({"hidden_size": "384"}, "hidden_size='384'"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers=1000000000"),
+        ({"vocab_size": None}, "lacks vocab_size"),
+        ({"layer_norm_epsilon": 0.0}, "eps=0.0"),
+        ({"state_size": True}, "state_size=True"),
+    ],
+)
+def test_unsupported_configs_are_refused_in_one_line(change, message):
+    with pytest.raises(CheckpointError, match=re.escape(message)) as caught:
+        MambaConfig.from_hf({**HF, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_check_names_a_missing_and_a_misshapen_tensor(tiny):
+    config, tensors = tiny
+    config.check(ArrayCheckpoint({}, tensors))
+    name = config.projection(1, "out_proj")
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} is missing"):
+        config.check(ArrayCheckpoint({}, {k: v for k, v in tensors.items() if k != name}))
+    wrong = {**tensors, name: np.zeros((3, 5), dtype=np.float32)}
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has shape \[3, 5\]"):
+        config.check(ArrayCheckpoint({}, wrong))
