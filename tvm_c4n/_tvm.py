@@ -5,13 +5,19 @@ The other modules import ``T``, ``relax``, ``IRBuilder`` and the rest from here.
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# On x86 TVM counts two hardware threads a core and would use half of a virtual machine's cores.
+# Its pool reads this once, when the first kernel runs.
+os.environ.setdefault("TVM_NUM_THREADS", str(os.cpu_count() or 1))
 
 import tvm
 from tvm import relax, tirx
 from tvm.ir import GlobalVar, IRModule
 from tvm.ir.expr import GenericConst
 from tvm.relax.expr_functor import PyExprMutator, mutator
+from tvm.s_tir import SBlock, SBlockRealize
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 from tvm.target import Target, codegen
@@ -26,6 +32,8 @@ __all__ = [
     "IRModule",
     "PrimFunc",
     "PyExprMutator",
+    "SBlock",
+    "SBlockRealize",
     "T",
     "Target",
     "codegen",

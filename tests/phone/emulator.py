@@ -183,31 +183,33 @@ class Phone:
     def run(
         self,
         lib: Any,
-        calls: Mapping[str, Sequence[np.ndarray]],
+        calls: Mapping[str, Sequence[np.ndarray | int]],
         *,
         triple: str = TARGET["mtriple"],
-    ) -> dict[str, list[np.ndarray]]:
+    ) -> dict[str, list[Any]]:
         """Call kernels that write to their arguments.
 
         Parameters
         ----------
         lib : tvm.runtime.Module or tvm.runtime.Executable
             Compiled for `TARGET`, or for the target of `triple`.
-        calls : mapping of str to sequence of ndarray
+        calls : mapping of str to sequence of ndarray or int
             The arguments of each function to call, in order.
 
         Returns
         -------
-        dict of str to list of ndarray
+        dict of str to list
             All arguments of each function as they are after the call.
         """
         with self.session() as remote:
             module, device = self.load(remote, lib, triple), remote.cpu(0)
             results = {}
             for name, arrays in calls.items():
-                tensors = [tvm.runtime.tensor(array, device) for array in arrays]
+                tensors = [
+                    a if isinstance(a, int) else tvm.runtime.tensor(a, device) for a in arrays
+                ]
                 module[name](*tensors)
-                results[name] = [tensor.numpy() for tensor in tensors]
+                results[name] = [t if isinstance(t, int) else t.numpy() for t in tensors]
             return results
 
     def run_vm(

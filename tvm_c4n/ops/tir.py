@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tvm_c4n._tvm import IRBuilder, PrimFunc, T
+from tvm_c4n._tvm import IRBuilder, PrimFunc, SBlock, SBlockRealize, T
 from tvm_c4n.ops.spec import OpSpec
 
 LOG2_E = 1.4426950408889634
@@ -64,21 +64,24 @@ def to_float(value: Any, lanes: int) -> Any:
 
 def local(shape: Sequence[int], dtype: str = "float32") -> Any:
     """Allocate a buffer that LLVM keeps in registers when its indices are constants."""
-    return T.alloc_buffer(shape, dtype, scope="local")
+    return T.alloc_buffer(shape, dtype, scope="local", layout=None)
 
 
 def build(spec: OpSpec, name: str, body: Callable[[], None]) -> PrimFunc:
     """Run `body`, which declares arguments and emits statements, as a PrimFunc with `spec`."""
-    with IRBuilder() as builder, T.prim_func(is_private=True):
+    with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
         T.func_name(name)
         T.func_attr(spec.attrs())
         body()
-    return builder.get()
+    func = builder.get()
+    # Relax's analyses and MetaSchedule expect a body inside a root block.
+    root = SBlock([], [], [], "root", func.body)
+    return func.with_body(SBlockRealize([], True, root))
 
 
 def argument(name: str, shape: Sequence[Any], dtype: str = "float32") -> Any:
     """Declare a buffer argument."""
-    return T.arg(name, T.buffer(list(shape), dtype))
+    return T.arg(name, T.buffer(list(shape), dtype, layout=None))
 
 
 def tokens_of(spec: OpSpec) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime.artifact import LIBRARY, TOKENIZER, Artifact, Manifest, open_artifact
+
+# TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
+_POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
 
 Ids = Sequence[int] | NDArray[np.integer[Any]]
 
@@ -82,8 +86,7 @@ class Engine:
         cores = os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
-        # 1: the mode of TVM's pool that uses the big cores first.
-        tvm.get_global_func("runtime.config_threadpool")(1, threads)
+        tvm.get_global_func("runtime.config_threadpool")(_POOL_MODE, threads)
 
     def reset(self) -> None:
         """Forget the text: states of zeros."""

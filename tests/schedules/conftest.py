@@ -1,0 +1,89 @@
+"""Runs kernels on every instruction set that there is: this machine's, and ARM's under qemu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tvm_c4n._tvm import IRModule, PrimFunc, Target, tvm
+from tvm_c4n.ops.host import host_features
+from tvm_c4n.ops.isa import AVX2, AVX512, NEON, PORTABLE, Isa, isa_of
+
+TARGETS: dict[str, dict[str, Any]] = {
+    "avx512": {"kind": "llvm", "mcpu": "x86-64-v4", "mattr": ["+avx512vnni"]},
+    "avx2": {"kind": "llvm", "mcpu": "x86-64-v3"},
+    "neon": {
+        "kind": "llvm",
+        "mtriple": "aarch64-linux-gnu",
+        "mcpu": "cortex-a76",
+        "mattr": ["+dotprod"],
+    },
+    "portable": {"kind": "llvm"},
+}
+ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, PORTABLE)}
+GUARD = 64
+"""Elements before and after every output that a kernel must not touch."""
+
+Arguments = Sequence["np.ndarray[Any, Any] | int"]
+
+
+class Machine:
+    """Compiles PrimFuncs for one instruction set and calls them."""
+
+    def __init__(self, isa: Isa, phone: Any):
+        self.isa, self.phone = isa, phone
+        self.target = Target(TARGETS[isa.name])
+
+    def run(
+        self, funcs: Mapping[str, PrimFunc], calls: Mapping[str, Arguments]
+    ) -> dict[str, list[Any]]:
+        """Call each function; returns all arguments as they are afterwards."""
+        named = {n: f.with_attr("global_symbol", n) for n, f in funcs.items()}
+        lib = tvm.compile(IRModule(named), self.target)
+        if self.phone is not None:
+            return self.phone.run(lib, calls)
+        return {name: _guarded(lib[name], arguments) for name, arguments in calls.items()}
+
+
+def _guarded(function: Callable[..., None], arguments: Arguments) -> list[Any]:
+    """Call with every array inside a larger one whose ends must stay as they were."""
+    wide = []
+    for argument in arguments:
+        if isinstance(argument, int):
+            wide.append(None)
+            continue
+        block = np.full(argument.nbytes + 2 * GUARD * 4, 0xA5, np.uint8)
+        wide.append(block[-block.ctypes.data % 64 :])
+    inside = []
+    for argument, block in zip(arguments, wide, strict=True):
+        if isinstance(argument, int):
+            inside.append(argument)
+            continue
+        view = block[GUARD : GUARD + argument.nbytes].view(argument.dtype)
+        view = view.reshape(argument.shape)
+        view[...] = argument
+        inside.append(view)
+    function(*(a if isinstance(a, int) else tvm.runtime.from_dlpack(a) for a in inside))
+    for view, block in zip(inside, wide, strict=True):
+        if not isinstance(view, int):
+            assert (block[:GUARD] == 0xA5).all(), "a kernel wrote before its argument"
+            assert (block[GUARD + view.nbytes :] == 0xA5).all(), "a kernel wrote past its argument"
+    return inside
+
+
+@pytest.fixture(
+    params=["avx512", "avx2", "portable", pytest.param("neon", marks=pytest.mark.phone)]
+)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """One instruction set; skipped where this machine lacks it (ARM runs under qemu)."""
+    isa = ISAS[request.param]
+    if isa is NEON:
+        return Machine(isa, request.getfixturevalue("phone"))
+    if not host_features().issuperset(isa.needs):
+        pytest.skip(f"this machine has no {isa.name}")
+    made = Machine(isa, None)
+    assert isa_of(made.target) == isa
+    return made
