@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relay_passes.lift_constants import ATTRIBUTE
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.build import generate, prepare
@@ -89,8 +89,21 @@ def compile_model(
         tell(2)
         executable = generate(mod.without_attr(ATTRIBUTE), resolved, debug_dump=debug_dump)
         tell(3)
-        _link(executable, folder / layout.LIBRARY, resolved)
-        manifest = _manifest(checkpoint, config, mod, resolved, target, dtype, tensors, folder)
+        library = _link(executable, folder, resolved)
+        manifest = Manifest(
+            target=target,
+            triple=_triple(resolved),
+            isa=isa_of(resolved).name,
+            features=list(isa_of(resolved).needs),
+            tvm=tvm.__version__,
+            config=checkpoint.config,
+            projections=_projections(checkpoint, config, dtype),
+            schedules=_schedules(mod),
+            tensors=tensors,
+            weight_bytes=sum(tensor.size_bytes for tensor in tensors),
+            library_sha256=library,
+            weights_sha256=layout.sha256_of(folder / layout.WEIGHTS),
+        )
         text = manifest.model_dump_json(indent=1)
         (folder / layout.MANIFEST).write_text(text + "\n", encoding="utf-8")
         for extra in checkpoint.extra_files():
@@ -100,13 +113,19 @@ def compile_model(
     return manifest
 
 
-def _link(executable: relax.VMExecutable, library: Path, target: Target) -> None:
-    triple = str(target.attrs["mtriple"]) if "mtriple" in target.attrs else _host_triple()
-    executable.export_library(str(library), fcompile=make_fcompile(triple))
+def _link(executable: relax.VMExecutable, folder: Path, target: Target) -> str:
+    """Write the library under the name of its content; returns its sha256."""
+    made = folder / "model.so"
+    executable.export_library(str(made), fcompile=make_fcompile(_triple(target)))
+    digest = layout.sha256_of(made)
+    made.rename(folder / layout.library_name(digest))
+    return digest
 
 
-def _host_triple() -> str:
-    return str(tvm.target.codegen.llvm_get_system_triple())
+def _triple(target: Target) -> str:
+    if "mtriple" in target.attrs:
+        return str(target.attrs["mtriple"])
+    return str(codegen.llvm_get_system_triple())
 
 
 def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
@@ -121,33 +140,6 @@ def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
             )
             stream.write(array.data)
     return tensors
-
-
-def _manifest(
-    checkpoint: Checkpoint,
-    config: MambaConfig,
-    mod: IRModule,
-    target: Target,
-    name: str,
-    dtype: str,
-    tensors: list[Tensor],
-    folder: Path,
-) -> Manifest:
-    isa = isa_of(target)
-    return Manifest(
-        target=name,
-        triple=str(target.attrs["mtriple"]) if "mtriple" in target.attrs else _host_triple(),
-        isa=isa.name,
-        features=list(isa.needs),
-        tvm=tvm.__version__,
-        config=checkpoint.config,
-        projections=_projections(checkpoint, config, dtype),
-        schedules=_schedules(mod),
-        tensors=tensors,
-        weight_bytes=sum(tensor.size_bytes for tensor in tensors),
-        library_sha256=layout.sha256_of(folder / layout.LIBRARY),
-        weights_sha256=layout.sha256_of(folder / layout.WEIGHTS),
-    )
 
 
 def _projections(

@@ -1,6 +1,8 @@
 """The artifact folder: code, packed weights and a manifest that says what they are.
 
-``model.so`` holds the virtual machine's code and the kernels, ``weights.bin`` the packed weights
+``model-<digest>.so`` holds the virtual machine's code and the kernels (a name for each content,
+because a process that has a library open gets it again under the same name, whatever the file has
+become), ``weights.bin`` the packed weights
 at offsets that are multiples of 64, in the order of the functions' trailing parameters,
 ``manifest.json`` the rest. ``tokenizer.json`` is copied from the checkpoint.
 """
@@ -20,12 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.errors import ArtifactError
 
-MANIFEST, LIBRARY, WEIGHTS, TOKENIZER = (
-    "manifest.json",
-    "model.so",
-    "weights.bin",
-    "tokenizer.json",
-)
+MANIFEST, WEIGHTS, TOKENIZER = "manifest.json", "weights.bin", "tokenizer.json"
 ALIGN = 64
 FORMAT = 1
 
@@ -90,8 +87,13 @@ class Manifest(_Record):
     schedules: dict[str, str]
     tensors: list[Tensor]
     weight_bytes: int
-    library_sha256: str
-    weights_sha256: str
+    library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @property
+    def library(self) -> str:
+        """File name of the library."""
+        return library_name(self.library_sha256)
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,18 @@ class Artifact:
             Names the file that was changed or is missing.
         """
         expected = {
-            LIBRARY: self.manifest.library_sha256,
+            self.manifest.library: self.manifest.library_sha256,
             WEIGHTS: self.manifest.weights_sha256,
         }
         for name, digest in expected.items():
             file = self.path / name
             if not file.is_file() or sha256_of(file) != digest:
                 raise ArtifactError(f"{file} is not the file that was compiled: compile again")
+
+
+def library_name(digest: str) -> str:
+    """Return the file name of the library with a sha256."""
+    return f"model-{digest[:12]}.so"
 
 
 def sha256_of(file: Path) -> str:

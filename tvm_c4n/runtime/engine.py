@@ -16,7 +16,7 @@ from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
 from tvm_c4n.ops.host import host_features
-from tvm_c4n.runtime.artifact import LIBRARY, TOKENIZER, Artifact, Manifest, open_artifact
+from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
 
 # TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
 _POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
@@ -41,7 +41,7 @@ class Engine:
         self.tokenizer_path = artifact.path / TOKENIZER
         if threads is not None:
             self.set_threads(threads)
-        module = tvm.runtime.load_module(str(artifact.path / LIBRARY))
+        module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
         self._vm = relax.VirtualMachine(module, tvm.cpu())
         # The mapped arrays own the memory that these tensors point to.
         self._mapped = artifact.weights()
