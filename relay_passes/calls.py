@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tvm_c4n._tvm import GlobalVar, IRModule, relax
+from tvm_c4n._tvm import GlobalVar, IRModule, relax, tvm
 from tvm_c4n.ops.spec import OpSpec, spec_of
 
 CALL_TIR = ("relax.call_tir", "relax.call_tir_inplace")
@@ -22,3 +22,9 @@ def with_callee(call: relax.Call, gvar: GlobalVar, inputs: Sequence[Any]) -> rel
     """Return the call with another callee and other inputs; outputs stay as they are."""
     arguments = [gvar, relax.Tuple(list(inputs)), *call.args[2:]]
     return relax.Call(call.op, arguments, call.attrs, call.ty_args)
+
+
+def tidy(mod: IRModule) -> IRModule:
+    """Remove what a rewrite leaves over: renamings, unused bindings and unused functions."""
+    t = relax.transform
+    return tvm.transform.Sequential([t.CanonicalizeBindings(), t.DeadCodeElimination()])(mod)

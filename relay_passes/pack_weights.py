@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.calls import callee_spec, with_callee
+from relay_passes.calls import callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
 from tvm_c4n.ops import c4n_linear, embedding
 from tvm_c4n.ops.packed import pack
@@ -40,7 +40,7 @@ class PackWeights:
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function):
                 packer.builder_.update_func(gvar, packer.visit_expr(func))
-        return relax.transform.DeadCodeElimination()(packer.builder_.get())
+        return tidy(packer.builder_.get())
 
 
 @mutator

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relay_passes.calls import tidy
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, tirx, tvm
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
@@ -32,7 +33,7 @@ class RewriteDenseToC4n:
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function):
                 rewriter.builder_.update_func(gvar, rewriter.visit_expr(func))
-        return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+        return tidy(rewriter.builder_.get())
 
 
 def _name(expr: Any) -> str | None:
@@ -59,17 +60,19 @@ class _Rewriter(PyExprMutator):
 
     def _dense_weight(self, expr: relax.Expr) -> NDArray[Any] | None:
         """The weight (rows, cols) behind the second argument of a matmul, None if not constant."""
-        if isinstance(expr, relax.Var):
-            expr = self.lookup_binding(expr) or expr
+        expr = self._bound(expr)
         if _name(expr) == "relax.permute_dims" and expr.attrs.axes is None:
-            inner = expr.args[0]
-            if isinstance(inner, relax.Var):
-                inner = self.lookup_binding(inner) or inner
+            inner = self._bound(expr.args[0])
             if isinstance(inner, GenericConst) and len(inner.value.shape) == 2:
                 return np.asarray(inner.value.numpy())
         elif isinstance(expr, GenericConst) and len(expr.value.shape) == 2:
             return np.ascontiguousarray(expr.value.numpy().T)
         return None
+
+    def _bound(self, expr: relax.Expr) -> relax.Expr:
+        """What a variable stands for, where it is bound in this function."""
+        value = self.lookup_binding(expr) if isinstance(expr, relax.Var) else None
+        return expr if value is None else value
 
     def _linear(self, x: relax.Expr, weight: NDArray[Any], removed: int) -> relax.Expr:
         """The C4n operator on the rows of x, whatever its leading dimensions."""
