@@ -8,6 +8,7 @@ import torch
 
 from tvm_c4n.prune.criteria import (
     best_removal,
+    diagonal_blocks,
     keep_best,
     kept_table,
     magnitude_scores,
@@ -54,7 +55,7 @@ def test_joint_loss_equals_least_squares_for_every_mask(problem, removed):
     weight, hessian = problem(3, 12)
     group = slice(4, 8)  # all other columns may change
     covariance = torch.linalg.inv(hessian)[group, group]
-    operators = removal_operators(covariance, removed)
+    operators = removal_operators(covariance[None], removed)[0]
     losses = torch.einsum("ri,sij,rj->sr", weight[:, group], operators, weight[:, group]) / 2
     for s, columns in enumerate(removed_sets(removed)):
         for row in range(3):
@@ -68,7 +69,7 @@ def test_best_removal_is_the_minimum_and_its_update_is_optimal(problem, removed)
     weight, hessian = problem(8, 12, seed=2)
     inverse = torch.linalg.inv(hessian)
     group = slice(0, 4)
-    operators = removal_operators(inverse[group, group], removed)
+    operators = removal_operators(inverse[group, group][None], removed)[0]
     choice, loss, multipliers = best_removal(weight[:, group], operators)
     for row in range(8):
         source = weight[row].numpy()
@@ -81,6 +82,12 @@ def test_best_removal_is_the_minimum_and_its_update_is_optimal(problem, removed)
         assert float(loss[row]) == pytest.approx(trials[gone][0], rel=1e-9)
         updated = source - multipliers[row].numpy() @ inverse[group].numpy()
         np.testing.assert_allclose(updated, trials[gone][1], atol=1e-9)
+
+
+def test_diagonal_blocks_are_those_of_the_groups():
+    matrix = torch.arange(64.0).view(8, 8)
+    blocks = diagonal_blocks(matrix)
+    assert torch.equal(blocks[0], matrix[:4, :4]) and torch.equal(blocks[1], matrix[4:, 4:])
 
 
 def test_masks_of_a_group_are_all_there():

@@ -43,6 +43,15 @@ def test_dense_weights_lose_least_with_obs(problem, dtype):
     assert run(problem, "obs", 0, dtype).masked_error == 0
 
 
+def test_parts_of_rows_are_independent(problem, monkeypatch):
+    whole = run(problem, "obs", 2, "int4")
+    monkeypatch.setattr("tvm_c4n.prune.matrix.PART_ELEMENTS", 192 * 20)
+    parts = run(problem, "obs", 2, "int4")
+    # Each part decides when its refit is done, hence no exact equality.
+    assert parts.output_error == pytest.approx(whole.output_error, rel=1e-2)
+    assert (parts.weight.mask() == whole.weight.mask()).mean() > 0.99
+
+
 def test_wanda_only_masks(problem):
     weight, statistics = (v.float() for v in problem(8, 32))
     pruned = prune_matrix(weight, statistics, Choice(2, "float16"), method="wanda")

@@ -14,6 +14,7 @@ from torch import Tensor
 from tvm_c4n.errors import C4nError
 from tvm_c4n.prune.criteria import (
     best_removal,
+    diagonal_blocks,
     keep_best,
     kept_table,
     removal_operators,
@@ -109,6 +110,8 @@ def sweep_joint(weight: Tensor, factor: Tensor, removed: int) -> tuple[Tensor, T
     if removed == 0:
         return w, mask
     table = kept_table(removed)
+    corners = diagonal_blocks(factor).double()
+    operators = removal_operators(corners.mT @ corners, removed).to(w.dtype)
     cols = w.shape[1]
     for start in range(0, cols, BLOCK):
         stop = min(start + BLOCK, cols)
@@ -116,9 +119,8 @@ def sweep_joint(weight: Tensor, factor: Tensor, removed: int) -> tuple[Tensor, T
         errors = torch.empty_like(block)
         for i in range(0, stop - start, GROUP):
             group = slice(i, i + GROUP)
-            corner = u[group, group].double()
-            operators = removal_operators(corner.T @ corner, removed).to(w.dtype)
-            choice, _, multipliers = best_removal(block[:, group], operators)
+            at = (start + i) // GROUP
+            choice, _, multipliers = best_removal(block[:, group], operators[at])
             errors[:, group] = multipliers @ u[group, group].T
             block[:, i:] -= errors[:, group] @ u[group, i:]
             kept = table[choice]
@@ -206,6 +208,9 @@ def reselect(
     mask = torch.zeros_like(w, dtype=torch.bool)
     table = kept_table(removed)
     gradient = (w - weight) @ hessian
+    covariances = torch.linalg.inv(diagonal_blocks(hessian).double())
+    operators = removal_operators(covariances, removed).to(w.dtype)
+    covariances = covariances.to(w.dtype)
     cols = w.shape[1]
     for start in range(0, cols, BLOCK):
         stop = min(start + BLOCK, cols)
@@ -214,13 +219,11 @@ def reselect(
         for i in range(0, stop - start, GROUP):
             group = slice(i, i + GROUP)
             columns = slice(start + i, start + i + GROUP)
-            covariance = torch.linalg.inv(local[group, group].double())
-            operators = removal_operators(covariance, removed).to(w.dtype)
-            covariance = covariance.to(w.dtype)
-            free = w[:, columns] - inside[:, group] @ covariance
-            choice, _, multipliers = best_removal(free, operators)
+            at = (start + i) // GROUP
+            free = w[:, columns] - inside[:, group] @ covariances[at]
+            choice, _, multipliers = best_removal(free, operators[at])
             kept = table[choice]
-            new = (free - multipliers @ covariance) * kept
+            new = (free - multipliers @ covariances[at]) * kept
             inside += (new - w[:, columns]) @ local[group]
             w[:, columns] = new
             mask[:, columns] = kept

@@ -58,29 +58,37 @@ def removed_sets(removed: int) -> list[tuple[int, ...]]:
     return list(combinations(range(GROUP), removed))
 
 
-def removal_operators(covariance: Tensor, removed: int) -> Tensor:
+def removal_operators(covariances: Tensor, removed: int) -> Tensor:
     """For each set P of `removed_sets`, ``([H^-1]_PP)^-1`` padded with zeros to 4 x 4.
 
     Parameters
     ----------
-    covariance : (4, 4)
-        The group's block of the inverse of H over the columns that may still change.
+    covariances : (groups, 4, 4)
+        For each group its block of the inverse of H over the columns that may still change.
 
     Returns
     -------
-    (sets, 4, 4)
+    (groups, sets, 4, 4)
         ``w @ operator @ w / 2`` is the loss of removing P from the group w with the best update of
         all other columns, and ``e = w @ operator`` the multipliers of that update (optimal brain
         surgeon for several weights; Hassibi and Stork 1993, Singh and Alistarh 2020):
         ``dw = -e @ [H^-1]_group,:``, which makes w_P zero.
     """
     sets = removed_sets(removed)
-    operators = covariance.new_zeros(len(sets), GROUP, GROUP)
-    for operator, columns in zip(operators, sets, strict=True):
-        index = torch.tensor(columns)
-        inverse = torch.linalg.inv(covariance[index][:, index])
-        operator[index[:, None], index] = (inverse + inverse.T) / 2
+    operators = covariances.new_zeros(len(covariances), len(sets), GROUP, GROUP)
+    for s, columns in enumerate(sets):
+        rows, cols = torch.meshgrid(torch.tensor(columns), torch.tensor(columns), indexing="ij")
+        inverse = torch.linalg.inv(covariances[:, rows, cols])
+        operators[:, s, rows, cols] = (inverse + inverse.mT) / 2
     return operators
+
+
+def diagonal_blocks(matrix: Tensor) -> Tensor:
+    """Blocks on the diagonal that belong to the groups: (cols, cols) -> (groups, 4, 4)."""
+    groups = len(matrix) // GROUP
+    blocks = matrix.view(groups, GROUP, groups, GROUP)
+    index = torch.arange(groups)
+    return blocks[index, :, index]
 
 
 def best_removal(group: Tensor, operators: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,7 +98,7 @@ def best_removal(group: Tensor, operators: Tensor) -> tuple[Tensor, Tensor, Tens
     ----------
     group : (rows, 4)
     operators : (sets, 4, 4)
-        From `removal_operators`.
+        Of this group, from `removal_operators`.
 
     Returns
     -------

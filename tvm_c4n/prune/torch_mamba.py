@@ -14,8 +14,6 @@ Axis letters: see `tvm_c4n.model`. The oracle is `tvm_c4n.model.reference`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +24,7 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.prune.threads import map_in_threads
 
 # State elements that one thread updates together in the scan: the state and its decay must stay in
 # the core's cache, while the cost of calling torch (5 calls a step) is spread over enough of them.
@@ -114,10 +113,7 @@ class Layer:
             y.addcmul_(x[rows], self.skip)
             torch.mul(y, F.silu(z[rows]), out=out[rows])
 
-        # A thread per core with its own windows: steps are too short to be shared between threads
-        # (on a busy machine the barrier after each of them costs ten times the work).
-        with _one_thread_per_call() as threads, ThreadPoolExecutor(threads) as pool:
-            list(pool.map(scan_windows, range(0, len(x), together)))
+        map_in_threads(scan_windows, range(0, len(x), together))
         return out
 
     def mixer_input(self, hidden: Tensor) -> Tensor:
@@ -137,17 +133,6 @@ class Layer:
         step, b, c = self.split(self.project("x_proj", x))
         y = self.scan(x, self.project("dt_proj", step), b, c, z)
         return add_projected(hidden, y, self.projections["out_proj"])
-
-
-@contextmanager
-def _one_thread_per_call() -> Iterator[int]:
-    """Make torch calls single-threaded inside the block; gives the number of threads before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _scan(a: Tensor, x: Tensor, delta: Tensor, b: Tensor, c: Tensor) -> Tensor:
