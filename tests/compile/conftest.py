@@ -1,0 +1,17 @@
+"""The embedded model's config and tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model import MambaConfig
+
+
+@pytest.fixture(scope="session")
+def embedded() -> tuple[MambaConfig, Any]:
+    """Config, and the function that reads a tensor."""
+    checkpoint = open_checkpoint("mamba-19m")
+    return MambaConfig.from_hf(checkpoint.config), checkpoint.dense

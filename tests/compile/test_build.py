@@ -1,0 +1,85 @@
+"""`build`: targets, and libraries for other machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
+from tvm_c4n.compile.build import build
+from tvm_c4n.compile.elf import read_elf
+from tvm_c4n.compile.link import find_lld, make_fcompile
+from tvm_c4n.compile.target import NAMED, host_description, resolve_target
+from tvm_c4n.errors import TargetError
+from tvm_c4n.ops.host import host_features
+from tvm_c4n.ops.isa import NEON, PORTABLE, isa_of
+from tvm_c4n.sparsity import mask_from_scores
+
+
+def sparse_layer() -> tuple[IRModule, np.ndarray]:
+    """A dense layer whose weight has two zeros in each group."""
+    weight = np.random.default_rng(0).normal(size=(24, 32)).astype(np.float32)
+    weight *= mask_from_scores(np.abs(weight), 2)
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((1, 32), "float32"))
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            right = bb.emit(relax.op.permute_dims(relax.const(weight)))
+            hidden = bb.emit(relax.op.matmul(x, right))
+            out = bb.emit_output(relax.op.nn.relu(hidden))
+        bb.emit_func_output(out)
+    return bb.get(), weight
+
+
+def test_a_user_module_runs_on_the_host(tmp_path: Path) -> None:
+    module, weight = sparse_layer()
+    executable = build(module, "host", debug_dump=tmp_path)
+    x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
+    vm = relax.VirtualMachine(executable, tvm.cpu())
+    found = vm["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
+    assert "c4n_gemv" in (tmp_path / "3_bind.py").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_libraries_for_phones_have_their_machine(name: str, tmp_path: Path) -> None:
+    triple = NAMED[name]["mtriple"]
+    if find_lld() is None:
+        pytest.skip("apt-get install lld, or pip install ziglang")
+    library = tmp_path / "layer.so"
+    executable = build(sparse_layer()[0], name)
+    executable.export_library(str(library), fcompile=make_fcompile(triple))
+    elf = read_elf(library)
+    assert elf.machine == "aarch64"
+    if "android" in name:
+        assert elf.load_align_bytes >= 16384
+        assert set(elf.needed) <= {"libtvm_runtime.so", "libtvm_ffi.so", "libm.so", "libc.so"}
+
+
+@pytest.mark.phone
+def test_a_user_module_runs_on_the_phone(phone: object) -> None:
+    module, weight = sparse_layer()
+    x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
+    found = phone.run_vm(build(module, "arm64-linux"), {"main": [x]})["main"]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_unknown_target_is_one_line() -> None:
+    with pytest.raises(TargetError, match="unknown target 'esp32'; known are host, arm64-linux"):
+        resolve_target("esp32")
+
+
+def test_the_host_is_described_by_what_it_can_do() -> None:
+    features = {str(f) for f in codegen.llvm_get_cpu_features(Target(host_description()))}
+    isa = isa_of(Target(host_description()))
+    assert host_features().issuperset(isa.needs)
+    assert features.issuperset(isa.needs)
+
+
+def test_targets_choose_their_instruction_set() -> None:
+    assert isa_of(resolve_target("arm64-android")) == NEON
+    assert isa_of(Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})) == PORTABLE
+    assert isa_of(Target({"kind": "llvm"})) == PORTABLE
+    assert isa_of(Target({"kind": "c"})) == PORTABLE
