@@ -41,7 +41,7 @@ def count_calls(mod: IRModule) -> Counter[str]:
     def visit(expr: Any) -> None:
         if not isinstance(expr, relax.Call):
             return
-        name = getattr(expr.op, "name", None) or getattr(expr.op, "global_symbol", "call")
+        name = str(getattr(expr.op, "name", None) or getattr(expr.op, "global_symbol", "call"))
         if name.startswith("relax.call_tir"):
             name = f"call_tir {expr.args[0].name_hint}"
         counts[name] += 1

@@ -26,9 +26,7 @@ class LiftConstants:
             return mod
         found: dict[int, GenericConst] = {}
         functions = [
-            (gvar, func)
-            for gvar, func in mod.functions_items()
-            if isinstance(func, relax.Function)
+            (gvar, func) for gvar, func in mod.functions_items() if isinstance(func, relax.Function)
         ]
         for _, func in functions:
             relax.analysis.post_order_visit(func, lambda e: _collect(e, found))
@@ -45,7 +43,7 @@ def _collect(expr: Any, found: dict[int, GenericConst]) -> None:
 
 
 def _identity(constant: GenericConst) -> int:
-    """The address of a constant's data: functions may hold the same tensor."""
+    """Return the address of a constant's data: functions may hold the same tensor."""
     return int(constant.value.data_ptr())
 
 
@@ -57,7 +55,7 @@ def _lift(func: relax.Function, constants: list[GenericConst]) -> relax.Function
 
 
 @mutator
-class _Lifter(PyExprMutator):
+class _Lifter(PyExprMutator):  # type: ignore[misc]
     def __init__(self, variables: dict[int, relax.Var]):
         super().__init__()
         self.variables = variables

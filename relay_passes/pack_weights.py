@@ -8,7 +8,7 @@ before `BindSchedules`, whose kernels read the packed form.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutato
 from tvm_c4n.ops import c4n_linear, embedding
 from tvm_c4n.ops.packed import pack
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
-from tvm_c4n.sparsity.pack import C4nWeight
+from tvm_c4n.sparsity import C4nWeight, DType
 
 
 @tvm.transform.module_pass(opt_level=0, name="PackWeights")
@@ -44,7 +44,7 @@ class PackWeights:
 
 
 @mutator
-class _Packer(PyExprMutator):
+class _Packer(PyExprMutator):  # type: ignore[misc]
     def __init__(self, mod: IRModule, lanes: int):
         super().__init__(mod)
         self.mod, self.lanes = mod, lanes
@@ -56,9 +56,9 @@ class _Packer(PyExprMutator):
         spec = callee_spec(self.mod, call)
         if not isinstance(spec, LinearSpec | EmbeddingSpec) or spec.lanes:
             return call
-        linear = isinstance(spec, LinearSpec)
-        view = spec if linear else embedding.as_linear(spec)
-        first = 2 if linear and view.integer else 1
+        view = spec if isinstance(spec, LinearSpec) else embedding.as_linear(spec)
+        # Before the weights: activations and, where they are int8, their scales; or token ids.
+        first = 2 if isinstance(spec, LinearSpec) and spec.integer else 1
         count = len(c4n_linear.weight_shapes(view))
         inputs = list(call.args[1])
         weights = inputs[first : first + count]
@@ -86,12 +86,12 @@ def _define(spec: LinearSpec | EmbeddingSpec) -> PrimFunc:
 
 
 def _weight(spec: LinearSpec, arrays: list[NDArray[Any]]) -> C4nWeight:
-    """The weight whose arrays are an operator's raw arguments."""
+    """Return the weight whose arrays are an operator's raw arguments."""
     return C4nWeight(
         rows=spec.rows,
         cols=spec.cols,
         removed=spec.removed,
-        dtype=spec.dtype,
+        dtype=cast(DType, spec.dtype),
         scale_group=spec.scale_group,
         values=np.asarray(arrays[0]),
         positions=arrays[1] if spec.removed else None,

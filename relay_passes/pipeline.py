@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from relay_passes.bind_schedules import BindSchedules, Choose
 from relay_passes.dump import DumpModule
@@ -11,7 +12,7 @@ from relay_passes.pack_weights import PackWeights
 from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
 from tvm_c4n._tvm import relax, tvm
 
-Pass = tvm.transform.Pass
+Pass: TypeAlias = Any  # tvm.transform.Pass, which has no types
 
 
 def c4n_phases(lanes: int, choose: Choose, *, lift: bool) -> list[tuple[str, list[Pass]]]:

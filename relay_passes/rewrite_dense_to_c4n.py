@@ -41,7 +41,7 @@ def _name(expr: Any) -> str | None:
 
 
 @mutator
-class _Rewriter(PyExprMutator):
+class _Rewriter(PyExprMutator):  # type: ignore[misc]
     def __init__(self, mod: IRModule):
         super().__init__(mod)
         self.pool = ConstantPool()
@@ -59,7 +59,7 @@ class _Rewriter(PyExprMutator):
         return call if removed == 0 else self._linear(x, weight, removed)
 
     def _dense_weight(self, expr: relax.Expr) -> NDArray[Any] | None:
-        """The weight (rows, cols) behind the second argument of a matmul, None if not constant."""
+        """Return the weight (rows, cols) behind the right side of a matmul, else None."""
         expr = self._bound(expr)
         if _name(expr) == "relax.permute_dims" and expr.attrs.axes is None:
             inner = self._bound(expr.args[0])
@@ -70,12 +70,12 @@ class _Rewriter(PyExprMutator):
         return None
 
     def _bound(self, expr: relax.Expr) -> relax.Expr:
-        """What a variable stands for, where it is bound in this function."""
+        """Return what a variable stands for, where it is bound in this function."""
         value = self.lookup_binding(expr) if isinstance(expr, relax.Var) else None
         return expr if value is None else value
 
     def _linear(self, x: relax.Expr, weight: NDArray[Any], removed: int) -> relax.Expr:
-        """The C4n operator on the rows of x, whatever its leading dimensions."""
+        """Emit the C4n operator on the rows of x, whatever its leading dimensions."""
         bb, (rows, cols) = self.builder_, weight.shape
         leading = list(x.ty.shape)[:-1]
         tokens = prod(leading[1:], start=leading[0])

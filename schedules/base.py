@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from schedules.intrin import Intrinsics
+from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import PrimFunc, T
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import loop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schedules.intrin import Intrinsics
+from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import PrimFunc, T
 from tvm_c4n.ops.c4n_linear import declare

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from schedules.base import PARALLEL_BYTES
-from schedules.intrin import Intrinsics
+from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import PrimFunc, T
 from tvm_c4n.ops.c4n_linear import declare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedules.intrin import Intrinsics
+from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import PrimFunc, T
 from tvm_c4n.ops import quantize, rms_norm
 from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec

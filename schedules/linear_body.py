@@ -78,9 +78,8 @@ class LinearBody:
             write(tile * self.lanes, self.lanes, self._get(self.acc, m, r))
             return
         with T.If(tile == tiles_of(spec) - 1):
-            with T.Then():
-                with T.serial(rest) as lane:
-                    write(tile * self.lanes + lane, 1, self.acc[self._at(m, r) + lane])
+            with T.Then(), T.serial(rest) as lane:
+                write(tile * self.lanes + lane, 1, self.acc[self._at(m, r) + lane])
             with T.Else():
                 write(tile * self.lanes, self.lanes, self._get(self.acc, m, r))
 
@@ -177,8 +176,14 @@ class LinearBody:
                     chunk = window * (chunks_of(spec.removed) // 4) + k
                     weight = self._weights(packed, unit, chunk, r)
                     index = self._index(words, window, k, r)
-                    self._chunk(r, weight, [x if index is None else self.intrin.pick(x, index)
-                                            for x in self._chunk_x(xs, k)])
+                    self._chunk(
+                        r,
+                        weight,
+                        [
+                            x if index is None else self.intrin.pick(x, index)
+                            for x in self._chunk_x(xs, k)
+                        ],
+                    )
             if (column + WINDOW) % per_scale == 0:
                 scale = (unit - inner) * UNIT // per_scale + column // per_scale
                 self._flush(scale)
@@ -197,7 +202,7 @@ class LinearBody:
         return xs if self.spec.removed else [quads[k] for quads in xs]
 
     def _words(self, unit: Any) -> list[list[Any]]:
-        """The position words of each tile."""
+        """Load the position words of each tile."""
         if self.spec.removed == 0:
             return []
         count = 2 if self.spec.removed == 2 else 1
@@ -218,8 +223,9 @@ class LinearBody:
         word = words[r][field // 4] >> splat(T.uint32(2 * (field % 4)), lanes)
         codes = word & splat(T.uint32(0x03030303), lanes)
         if removed != 1:
-            return T.bind(T.reinterpret(self.intrin.bytes_type,
-                                        codes | splat(T.uint32(GROUP_BYTES), lanes)))
+            return T.bind(
+                T.reinterpret(self.intrin.bytes_type, codes | splat(T.uint32(GROUP_BYTES), lanes))
+            )
         gone = T.reinterpret(self.intrin.bytes_type, codes)
         here, after = (
             T.reinterpret(
@@ -230,7 +236,7 @@ class LinearBody:
         return T.bind(T.Select(gone > splat(T.int8(k), 4 * lanes), here, after))
 
     def _weights(self, packed: dict[int, Any], unit: Any, chunk: int, r: int) -> Any:
-        """The prepared weights of a chunk; int4 as 16 times the weight."""
+        """Load the prepared weights of a chunk; int4 as 16 times the weight."""
         tile, width = self.block.tile + r, 4 * self.lanes
         if self.spec.dtype == "int8":
             return self.intrin.prepare_w(load(self.args.values, (tile, unit, chunk), 0, width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from schedules.base import channel_blocks
-from schedules.intrin import Intrinsics
+from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import PrimFunc, T
 from tvm_c4n.ops import selective_scan
 from tvm_c4n.ops.spec import OpSpec, ScanSpec

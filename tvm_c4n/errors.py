@@ -1,4 +1,4 @@
-"""Errors that name their cause and remedy in one line; the command line maps each to an exit code."""
+"""Errors that name cause and remedy in one line; the command line maps each to an exit code."""
 
 from __future__ import annotations
 

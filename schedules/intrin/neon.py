@@ -28,4 +28,6 @@ class Neon(Intrinsics):
         four = T.reinterpret("int8x16", x[token, ramp(start, 4)])
         scale, first = (T.broadcast(T.uint32(v), 4) for v in (0x04040404, 0x03020100))
         index = T.reinterpret("int8x16", code * scale + first)
-        return T.reinterpret("float32x4", intrinsic("int8x16", "llvm.aarch64.neon.tbl1", four, index))
+        return T.reinterpret(
+            "float32x4", intrinsic("int8x16", "llvm.aarch64.neon.tbl1", four, index)
+        )

@@ -68,7 +68,9 @@ def test_matmul_becomes_the_operator(removed: int, transposed: bool) -> None:
 def test_leading_dimensions_become_tokens() -> None:
     weight = sparse(12, 16, 2)
     after = RewriteDenseToC4n()(dense_module(weight, (2, 3, 16), transposed=True))
-    tvm.ir.assert_structural_equal(after, c4n_module(weight, (2, 3, 16), tirx.IntImm("int64", 6), 2))
+    tvm.ir.assert_structural_equal(
+        after, c4n_module(weight, (2, 3, 16), tirx.IntImm("int64", 6), 2)
+    )
 
 
 @pytest.mark.parametrize(

@@ -123,17 +123,11 @@ def test_kernels_match_float64(machine: Any, dtype: str) -> None:
         assert answer[0] == ("c4n_gemm" if spec.dynamic else "c4n_gemv")
         funcs[name] = answer[1]
         calls[name], expected[name] = arguments(case, spec, weight, inputs)
-        for array, (shape, kind) in zip(
-            pack(weight, spec), packed_shapes(spec), strict=True
-        ):
+        for array, (shape, kind) in zip(pack(weight, spec), packed_shapes(spec), strict=True):
             assert (array.shape, str(array.dtype)) == (shape, kind)
     results = machine.run(funcs, calls)
-    errors = {
-        name: nmse(results[name][-1], expected[name]) for name in funcs
-    }
-    wrong = {
-        str(GRID[int(name[4:])]): error for name, error in errors.items() if not error <= NMSE
-    }
+    errors = {name: nmse(results[name][-1], expected[name]) for name in funcs}
+    wrong = {str(GRID[int(name[4:])]): error for name, error in errors.items() if not error <= NMSE}
     assert not wrong
 
 

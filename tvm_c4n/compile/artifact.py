@@ -23,6 +23,7 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.runtime import artifact as layout
 from tvm_c4n.runtime.artifact import Manifest, Projection, Tensor
+from tvm_c4n.sparsity import DType
 
 Progress = Callable[[str, int, int], None]
 STEPS = ("read", "pack", "generate code", "link")
@@ -34,7 +35,7 @@ def compile_model(
     out: Path,
     target: str = "host",
     *,
-    dtype: str = "float16",
+    dtype: DType = "float16",
     debug_dump: Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -142,9 +143,7 @@ def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
     return tensors
 
 
-def _projections(
-    checkpoint: Checkpoint, config: MambaConfig, dtype: str
-) -> dict[str, Projection]:
+def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dict[str, Projection]:
     names = [EMBEDDINGS] if config.tied else [EMBEDDINGS, HEAD]
     names += [
         config.projection(layer, projection)
@@ -164,7 +163,7 @@ def _projections(
 
 
 def _schedules(mod: IRModule) -> dict[str, str]:
-    """The rule behind each operator's PrimFunc."""
+    """Name the rule behind each operator's PrimFunc."""
     found = {}
     for gvar, func in mod.functions_items():
         if spec_of(func) is not None:

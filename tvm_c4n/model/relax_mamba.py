@@ -21,7 +21,7 @@ from tvm_c4n._tvm import IRModule, relax, tirx
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
 from tvm_c4n.ops import c4n_linear, conv1d, embedding, rms_norm, selective_scan
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
-from tvm_c4n.sparsity.pack import C4nWeight, from_dense
+from tvm_c4n.sparsity import C4nWeight, DType, from_dense
 
 CHUNK = 256
 """Tokens that the memory of prefill and score is planned for; longer prompts come in chunks."""
@@ -64,7 +64,7 @@ class _Model:
     layers: list[_Layer]
 
 
-def _read(config: MambaConfig, weights: Weights, dtype: str) -> _Model:
+def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
     def packed(name: str) -> C4nWeight:
         found = weights.weight(name)
         return found if found is not None else from_dense(weights.dense(name), 0, dtype)
@@ -144,7 +144,7 @@ def state_shapes(config: MambaConfig) -> tuple[tuple[int, int, int], tuple[int, 
     )
 
 
-def build_mamba(config: MambaConfig, weights: Weights, *, dtype: str = "float16") -> IRModule:
+def build_mamba(config: MambaConfig, weights: Weights, *, dtype: DType = "float16") -> IRModule:
     """Build the Relax module of a model; its weights are constants.
 
     Parameters

@@ -29,7 +29,7 @@ def weight_shapes(spec: LinearSpec) -> list[tuple[tuple[int, ...], str]]:
     groups = spec.cols // 4
     width = groups * spec.kept if spec.removed else spec.cols
     stored = (-(-width // 2), "uint8") if spec.dtype == "int4" else (width, spec.dtype)
-    shapes = [((spec.rows, stored[0]), stored[1])]
+    shapes: list[tuple[tuple[int, ...], str]] = [((spec.rows, stored[0]), stored[1])]
     if spec.removed:
         shapes.append(((spec.rows, -(-groups * CODES[spec.removed] // 4)), "uint8"))
     if spec.integer:
@@ -107,7 +107,7 @@ def _nibble(byte: Any, high: Any) -> Any:
 
 
 def _value(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, k: Any) -> Any:
-    """The k-th kept weight of a group; for removed = 0, k is the column inside the group."""
+    """Read the k-th kept weight of a group; for removed = 0, k is the column inside the group."""
     width = spec.kept
     if not spec.lanes:
         index = group * width + k
@@ -130,7 +130,7 @@ def _value(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, k: Any) -> 
 
 
 def _code(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, code: Any) -> Any:
-    """The 2-bit code number `code` of a group."""
+    """Read the 2-bit code number `code` of a group."""
     per_group = CODES[spec.removed]
     if not spec.lanes:
         field = group * per_group + code
@@ -148,7 +148,7 @@ def _code(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, code: Any) -
 
 
 def _column(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, k: Any) -> Any:
-    """The dense column of the k-th kept weight of a group."""
+    """Return the dense column of the k-th kept weight of a group."""
     if spec.removed == 0:
         return group * 4 + k
     if spec.removed == 1:

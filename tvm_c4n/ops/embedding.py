@@ -1,4 +1,4 @@
-"""Rows of the embedding picked by token ids, from the same packed weights that the LM head reads."""
+"""Rows of the embedding picked by token ids, from the packed weights that the LM head reads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
-from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.c4n_linear import raw_arrays, weight_shapes
+from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
 from tvm_c4n.sparsity.pack import C4nWeight
@@ -55,7 +55,7 @@ def define(spec: EmbeddingSpec) -> PrimFunc:
 
 
 def _integer(spec: EmbeddingSpec, values: Any, row: Any, column: Any) -> Any:
-    """The integer at a row and column of raw or packed values, as int32."""
+    """Read the integer at a row and column of raw or packed values, as int32."""
     if spec.lanes:
         tile, byte = row // spec.lanes, 4 * (row % spec.lanes) + column % 4
         unit, chunk = column // 64, column % 64 // 4
@@ -81,4 +81,4 @@ def emit(em: Emitter, ids: Any, weight: C4nWeight) -> Any:
 
 def oracle(ids: NDArray[np.integer[Any]], weight: C4nWeight) -> NDArray[np.float32]:
     """Look the rows up in the dense weight."""
-    return weight.dense()[ids]
+    return np.asarray(weight.dense()[ids])

@@ -14,7 +14,7 @@ int8, int4 (columns padded to units of 64, a window is 16 columns, a chunk is 4 
     code of group b for chunk ``4 * word + f`` (removed = 1: of window f).
     scales ``float16 [tiles, scales, lanes]``, one for each scale group of dense columns.
 
-A code is the position 0..3 of a kept weight; with removed = 1 it is the position of the removed one.
+A code is the position 0..3 of a kept weight; with removed = 1 it is that of the removed one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def packed_shapes(spec: Spec) -> list[tuple[tuple[int, ...], str]]:
 def _codes(weight: C4nWeight) -> NDArray[np.uint32]:
     """2-bit codes ``(rows, groups, codes)``."""
     positions = weight.unpacked_positions().astype(np.uint32)
-    return 6 - positions.sum(2, keepdims=True, dtype=np.uint32) if weight.removed == 1 else positions
+    return (
+        6 - positions.sum(2, keepdims=True, dtype=np.uint32) if weight.removed == 1 else positions
+    )
 
 
 def _tile(array: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
@@ -97,8 +99,8 @@ def _pack_float(weight: C4nWeight, lanes: int) -> list[NDArray[np.generic]]:
         values = values.reshape(weight.rows, -1)[:, : weight.cols]
         return [np.ascontiguousarray(_tile(values, lanes))]
     codes = _codes(weight).reshape(weight.rows, -1)
-    codes = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 16))).reshape(weight.rows, -1, 16)
-    words = np.bitwise_or.reduce(codes << (2 * np.arange(16, dtype=np.uint32)), axis=2)
+    fields = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 16))).reshape(weight.rows, -1, 16)
+    words = np.bitwise_or.reduce(fields << (2 * np.arange(16, dtype=np.uint32)), axis=2)
     return [np.ascontiguousarray(_tile(a, lanes)) for a in (values, words)]
 
 
@@ -110,7 +112,7 @@ def _integer_positions(weight: C4nWeight, units: int) -> NDArray[np.uint32]:
     codes = codes.reshape(weight.rows, units, 4, 4, -1).transpose(0, 1, 2, 4, 3)
     codes = codes.reshape(weight.rows, units, -1, 4, 4)  # word, field, byte
     shift = 2 * np.arange(4, dtype=np.uint32)[:, None] + 8 * np.arange(4, dtype=np.uint32)
-    return np.bitwise_or.reduce(codes << shift, axis=(3, 4))
+    return np.asarray(np.bitwise_or.reduce(codes << shift, axis=(3, 4)))
 
 
 def _pack_integer(weight: C4nWeight, spec: Spec) -> list[NDArray[np.generic]]:
@@ -132,9 +134,9 @@ def _pack_integer(weight: C4nWeight, spec: Spec) -> list[NDArray[np.generic]]:
     packed = [np.ascontiguousarray(tiled).reshape(*tiled.shape[:3], 4 * lanes)]
     if weight.removed:
         packed.append(np.ascontiguousarray(_tile(_integer_positions(weight, units), lanes)))
-    assert weight.scales is not None  # every integer weight has them
     groups = units * UNIT // weight.scale_group
-    scales = np.pad(weight.scales, ((0, 0), (0, groups - weight.scales.shape[1])))
+    stored = np.asarray(weight.scales)
+    scales = np.pad(stored, ((0, 0), (0, groups - stored.shape[1])))
     return [*packed, np.ascontiguousarray(_tile(scales, lanes))]
 
 

@@ -16,7 +16,7 @@ TOP = 127.0
 
 
 def declare(spec: QuantizeSpec, tokens: Any) -> tuple[Any, Any, Any]:
-    """Declare x ``(tokens, input_width)``, q ``(tokens, padded)`` int8, scales ``(tokens, groups)``."""
+    """Declare x ``(tokens, input_width)``, q ``(tokens, padded)`` int8 and the scales."""
     return (
         argument("x", (tokens, spec.input_width)),
         argument("q", (tokens, spec.padded), "int8"),

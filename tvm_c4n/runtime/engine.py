@@ -101,7 +101,7 @@ class Engine:
         ndarray, (vocab,) float32
             Logits of the token after the last one.
         """
-        return self._chunks("prefill", ids)[-1][0]
+        return np.asarray(self._chunks("prefill", ids)[-1][0])
 
     def step(self, token: int) -> NDArray[np.float32]:
         """Read one token; returns logits ``(vocab,)`` float32."""
