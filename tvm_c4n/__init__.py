@@ -1,3 +1,52 @@
-"""tvm_c4n: C4n-sparse Mamba language models, pruned, compiled with Apache TVM, and run."""
+"""tvm_c4n: C4n-sparse Mamba language models, pruned, compiled with Apache TVM, and run.
+
+>>> import tvm_c4n
+>>> tvm_c4n.prune("mamba-19m", "pruned", tvm_c4n.Recipe(removed=2, dtype="int8"))
+>>> tvm_c4n.compile_model("pruned", "artifact")
+>>> model = tvm_c4n.load("artifact")
+>>> print("".join(tvm_c4n.generate(model, "The river")))
+
+Names are imported when they are first used (PEP 562): tvm and torch take seconds to load.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tvm_c4n.compile.artifact import compile_model
+    from tvm_c4n.compile.build import build
+    from tvm_c4n.prune.recipe import Recipe
+    from tvm_c4n.prune.run import prune
+    from tvm_c4n.runtime.engine import Engine
+    from tvm_c4n.runtime.generate import generate
+
+    load = Engine.load
 
 __version__ = "0.1.0"
+__all__ = ["Recipe", "__version__", "build", "compile_model", "generate", "load", "prune"]
+
+_HOMES = {
+    "Recipe": "tvm_c4n.prune.recipe",
+    "build": "tvm_c4n.compile.build",
+    "compile_model": "tvm_c4n.compile.artifact",
+    "generate": "tvm_c4n.runtime.generate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name == "prune":
+        # The subpackage of that name: Python puts it here whenever a part of it is imported, so
+        # the package itself can be called.
+        return import_module("tvm_c4n.prune")
+    if name == "load":
+        return import_module("tvm_c4n.runtime.engine").Engine.load
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

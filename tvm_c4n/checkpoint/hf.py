@@ -67,6 +67,11 @@ class HfCheckpoint:
         file, stored = self._locate(name)
         return file.entry(stored).shape
 
+    def dtype(self, name: str) -> str:
+        """Name the dtype that a tensor is stored in, as safetensors does: ``"F16"``."""
+        file, stored = self._locate(name)
+        return file.entry(stored).dtype
+
     def dense(self, name: str) -> NDArray[np.float32]:
         """Read one tensor as float32. NaN and infinities come through: the caller judges them."""
         file, stored = self._locate(name)

@@ -93,7 +93,7 @@ def perplexity(
     ids = np.asarray(ids, dtype=np.int64)
     if ids.ndim != 1 or ids.size == 0 or window < 1:
         raise C4nError(f"cannot score windows of {window} tokens of a text of shape {ids.shape}")
-    starts = _window_starts(len(ids), window, max_windows)
+    starts = window_starts(len(ids), window, max_windows)
     losses = np.empty((len(starts), min(window, len(ids))))
     for row, at in enumerate(starts):
         targets = ids[at : at + window]
@@ -127,7 +127,8 @@ def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[np.int64]) ->
     return np.asarray(total - logits[np.arange(len(targets)), targets])
 
 
-def _window_starts(tokens: int, window: int, max_windows: int | None) -> list[int]:
+def window_starts(tokens: int, window: int, max_windows: int | None) -> list[int]:
+    """Return the first token of each window that is scored; see the module's protocol."""
     count = max(1, tokens // window)
     if max_windows is None or max_windows >= count:
         chosen = np.arange(count)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tvm_c4n.errors import C4nError
@@ -32,3 +34,15 @@ def __getattr__(name: str) -> Any:
             raise
         raise C4nError("pruning needs torch: pip install 'tvm-c4n[prune]'") from None
     return getattr(module, name)
+
+
+class _CallablePackage(ModuleType):
+    """Lets ``tvm_c4n.prune`` be both this package and the function of its name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        """Call `tvm_c4n.prune.run.prune`."""
+        report: Report = __getattr__("prune")(*args, **kwargs)
+        return report
+
+
+sys.modules[__name__].__class__ = _CallablePackage

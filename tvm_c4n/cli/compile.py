@@ -1,0 +1,44 @@
+"""`tvm-c4n compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvm_c4n.cli.console import Steps, megabytes
+
+
+def compile_(
+    model: Annotated[str, typer.Argument(help="C4n or Hugging Face folder, or mamba-19m.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Artifact folder to write.")],
+    target: Annotated[
+        str, typer.Option(help="host, arm64-android (phones) or arm64-linux.")
+    ] = "host",
+    dtype: Annotated[
+        str, typer.Option(help="float16 or float32, for weights that the folder stores dense.")
+    ] = "float16",
+    debug_dump: Annotated[
+        Path | None, typer.Option(help="Folder that gets the module after each phase.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Compile a model to an artifact: code, packed weights, manifest."""
+    with Steps("compiling") as steps:
+        steps("loading TVM", 0, 4)
+        from tvm_c4n.compile.artifact import compile_model
+
+        manifest = compile_model(
+            model,
+            out,
+            target,
+            dtype=dtype,
+            debug_dump=debug_dump,
+            progress=steps,
+            overwrite=overwrite,
+        )
+    typer.echo(
+        f"{out}: for {manifest.triple}, kernels for {manifest.isa}, "
+        f"{megabytes(manifest.weight_bytes)} of packed weights"
+    )

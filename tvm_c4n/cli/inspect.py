@@ -1,0 +1,51 @@
+"""`tvm-c4n inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tvm_c4n.cli.console import Steps, megabytes, print_table
+
+if TYPE_CHECKING:
+    from tvm_c4n.evaluate.contents import Line
+
+
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="Hugging Face folder, C4n folder, artifact, or mamba-19m.")
+    ],
+) -> None:
+    """Show pattern, dtype and bytes of each kind of weight."""
+    from tvm_c4n.evaluate.contents import look
+
+    with Steps("reading") as steps:
+        found = look(model, progress=steps)
+    config = found.config
+    title = (
+        f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of weights, "
+        f"{config.layers} layers, hidden {config.hidden}, vocabulary {config.vocab}"
+    )
+    head = ["weight", "count", "pattern", "dtype", "scale group", "bytes"]
+    print_table(title, head, [_row(line) for line in found.lines])
+    if found.made_for:
+        typer.echo(f"compiled for {found.made_for}")
+
+
+def _row(line: Line) -> list[str]:
+    from tvm_c4n.sparsity import describe
+
+    patterns = [
+        describe(n) + (f" x{count}" if len(line.removed) > 1 else "")
+        for n, count in sorted(line.removed.items())
+    ]
+    groups = [str(group) if group else "none" for group in sorted(line.scale_groups)]
+    return [
+        line.kind,
+        str(line.count),
+        ", ".join(patterns),
+        ", ".join(sorted(line.dtypes)),
+        ", ".join(groups),
+        megabytes(line.size_bytes),
+    ]

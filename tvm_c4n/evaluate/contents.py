@@ -1,0 +1,159 @@
+"""What a model folder or an artifact holds: pattern, dtype and bytes, per kind of weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tvm_c4n.assets import resolve
+from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, HfCheckpoint, open_checkpoint
+from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.runtime.artifact import Manifest, Projection, is_artifact, open_artifact
+from tvm_c4n.sparsity import SCALE_GROUP, detect_removed, size_bytes
+
+Kind = Literal["Hugging Face folder", "C4n folder", "artifact"]
+_STORED = {"F16": "float16", "F32": "float32", "BF16": "bfloat16"}
+_DENSE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass
+class Line:
+    """All weights of one kind.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the projection, ``"embeddings"`` or ``"lm_head"``.
+    count : int
+        How many there are.
+    removed : dict of int to int
+        By n of every 4: how many weights have that pattern.
+    dtypes : set of str
+    scale_groups : set of int
+        Dense columns that share a scale; 0 where there are none.
+    size_bytes : int
+        As stored: zeros count in a Hugging Face folder, which keeps them.
+    """
+
+    kind: str
+    count: int = 0
+    removed: dict[int, int] = field(default_factory=dict)
+    dtypes: set[str] = field(default_factory=set)
+    scale_groups: set[int] = field(default_factory=set)
+    size_bytes: int = 0
+
+    def add(self, weight: Projection, stored_bytes: int) -> None:
+        """Count one weight."""
+        self.count += 1
+        self.removed[weight.removed] = self.removed.get(weight.removed, 0) + 1
+        self.dtypes.add(weight.dtype)
+        self.scale_groups.add(weight.scale_group)
+        self.size_bytes += stored_bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What `look` found.
+
+    Attributes
+    ----------
+    path : Path
+    kind : str
+    config : MambaConfig
+    lines : list of Line
+    size_bytes : int
+        Of the weight files on disk.
+    made_for : str
+        Of an artifact: what it runs on; otherwise empty.
+    """
+
+    path: Path
+    kind: Kind
+    config: MambaConfig
+    lines: list[Line]
+    size_bytes: int
+    made_for: str = ""
+
+
+def look(
+    model: str | Path, *, progress: Callable[[str, int, int], None] | None = None
+) -> Contents:
+    """Look into a folder.
+
+    The pattern of a C4n folder and of an artifact is what they declare. A Hugging Face folder
+    declares none: its weights are read, and the pattern is what their zeros show.
+
+    Parameters
+    ----------
+    model : str or Path
+        Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
+    progress : callable, optional
+        ``progress(tensor, done, total)`` after each weight that is read.
+
+    Raises
+    ------
+    C4nError
+        Nothing of the kind, or damaged.
+    """
+    path = Path(model)
+    if is_artifact(path):
+        manifest = open_artifact(path).manifest
+        config = MambaConfig.from_hf(manifest.config)
+        made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
+        lines = _lines(_declared(manifest))
+        return Contents(path, "artifact", config, lines, manifest.weight_bytes, made_for)
+    checkpoint = open_checkpoint(model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    config.check(checkpoint)
+    kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
+    folder = resolve(model)
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return Contents(path, kind, config, _lines(_weights(checkpoint, config, progress)), size)
+
+
+def _weights(
+    checkpoint: Checkpoint,
+    config: MambaConfig,
+    progress: Callable[[str, int, int], None] | None,
+) -> Iterator[tuple[str, Projection, int]]:
+    names = [EMBEDDINGS] if config.tied else [EMBEDDINGS, HEAD]
+    names += [config.projection(i, kind) for i in range(config.layers) for kind in PROJECTIONS]
+    for done, name in enumerate(names):
+        if progress is not None:
+            progress(name, done, len(names))
+        yield name, *_weight(checkpoint, name)
+    if progress is not None:
+        progress("read", len(names), len(names))
+
+
+def _weight(checkpoint: Checkpoint, name: str) -> tuple[Projection, int]:
+    """Describe one weight of a checkpoint, and its bytes as stored."""
+    rows, cols = checkpoint.shape(name)
+    removed, dtype, group = 0, "float32", 0
+    if (weight := checkpoint.weight(name)) is not None:
+        removed, dtype, group = weight.removed, weight.dtype, weight.scale_group
+        stored_bytes = weight.size_bytes
+    else:
+        if isinstance(checkpoint, HfCheckpoint):
+            dtype = _STORED.get(checkpoint.dtype(name), checkpoint.dtype(name))
+        removed = detect_removed(checkpoint.dense(name))
+        stored_bytes = rows * cols * _DENSE_BYTES.get(dtype, 4)
+    found = Projection(rows=rows, cols=cols, removed=removed, dtype=dtype, scale_group=group)
+    return found, stored_bytes
+
+
+def _declared(manifest: Manifest) -> Iterator[tuple[str, Projection, int]]:
+    for name, weight in manifest.projections.items():
+        group = weight.scale_group or SCALE_GROUP
+        size = size_bytes(weight.rows, weight.cols, weight.removed, weight.dtype, group)
+        yield name, weight, size
+
+
+def _lines(weights: Iterator[tuple[str, Projection, int]]) -> list[Line]:
+    lines: dict[str, Line] = {}
+    for name, weight, size in weights:
+        kind = name.removesuffix(".weight").rsplit(".", 1)[-1]
+        lines.setdefault(kind, Line(kind)).add(weight, size)
+    return list(lines.values())

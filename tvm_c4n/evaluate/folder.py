@@ -1,0 +1,143 @@
+"""Perplexity of a compiled model, or of a model folder, which is compiled for this machine first.
+
+A model folder goes through the compiler because the numpy reference reads only some ten tokens a
+second; what is measured is then also what will run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from tvm_c4n.evaluate.perplexity import Perplexity, perplexity, window_starts
+from tvm_c4n.model.text import load_text_ids, load_tokenizer, separator_id
+from tvm_c4n.runtime.artifact import is_artifact
+
+if TYPE_CHECKING:
+    from tvm_c4n.runtime.engine import Engine
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text.
+
+    Attributes
+    ----------
+    perplexity : Perplexity
+    bits_per_byte : float
+        Bits per byte of UTF-8: comparable between models with different tokenizers.
+    """
+
+    perplexity: Perplexity
+    bits_per_byte: float
+
+
+@contextmanager
+def engine_of(
+    model: str | Path, *, threads: int | None = None, progress: Progress | None = None
+) -> Iterator[Engine]:
+    """Open an artifact, or compile a model folder to a temporary one.
+
+    Parameters
+    ----------
+    model : str or Path
+        Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
+    threads : int, optional
+    progress : callable, optional
+        Of the compilation.
+
+    Raises
+    ------
+    C4nError
+        The model is damaged, or not for this machine.
+    """
+    from tvm_c4n.runtime.engine import Engine
+
+    if is_artifact(Path(model)):
+        yield Engine.load(Path(model), threads=threads)
+        return
+    from tvm_c4n.compile.artifact import compile_model
+
+    with TemporaryDirectory(prefix="tvm-c4n-") as folder:
+        artifact = Path(folder) / "artifact"
+        compile_model(model, artifact, progress=progress)
+        yield Engine.load(artifact, threads=threads)
+
+
+def evaluate_text(
+    engine: Engine,
+    text: str | Path,
+    *,
+    window: int = 1024,
+    max_windows: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure the perplexity of a text; the protocol is that of `evaluate.perplexity`.
+
+    Parameters
+    ----------
+    engine : Engine
+    text : path
+        See `tvm_c4n.model.text.read_documents`.
+    window : int
+        Tokens per window.
+    max_windows : int, optional
+        Score only so many windows, spread evenly over the text.
+    progress : callable, optional
+        Called as ``progress("windows", done, total)``.
+
+    Raises
+    ------
+    C4nError
+        The text cannot be read, or the model does not fit its tokenizer.
+    """
+    tokenizer = load_tokenizer(engine.tokenizer_path.parent)
+    ids = load_text_ids(text, tokenizer)
+
+    def score(tokens: NDArray[np.int64]) -> NDArray[Any]:
+        engine.reset()
+        return engine.score(tokens)
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress("windows", done, total)
+
+    result = perplexity(
+        score,
+        ids,
+        window,
+        max_windows=max_windows,
+        start=separator_id(tokenizer),
+        progress=tell,
+    )
+    return Evaluation(result, bits_per_byte(result, ids, window, max_windows, tokenizer))
+
+
+def bits_per_byte(
+    result: Perplexity,
+    ids: NDArray[np.int64],
+    window: int,
+    max_windows: int | None,
+    tokenizer: Tokenizer,
+) -> float:
+    """Turn a perplexity into bits per byte of the text in its windows.
+
+    A document's end counts as one byte. Characters that a window's edge cuts count as three.
+    """
+    starts = window_starts(len(ids), window, max_windows)
+    windows = [[int(i) for i in ids[at : at + window]] for at in starts]
+    texts = tokenizer.decode_batch(windows, skip_special_tokens=True)
+    ends = sum(row.count(separator_id(tokenizer)) for row in windows)
+    size_bytes = sum(len(text.encode()) for text in texts) + ends
+    return log(result.value) / log(2) * result.tokens / max(1, size_bytes)

@@ -1,0 +1,55 @@
+"""Say in a few words what an artifact and a machine are."""
+
+from __future__ import annotations
+
+import platform
+from math import prod
+from pathlib import Path
+
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.runtime.artifact import Manifest
+
+
+def model_type(manifest: Manifest) -> str:
+    """Say what a model is in a few words: ``mamba 18.6M C4n n=2 int8``."""
+    largest = max((max(found) for found in removed_by_kind(manifest).values()), default=0)
+    pattern = f"C4n n={largest}" if largest else "dense"
+    return f"mamba {parameters(manifest) / 1e6:.1f}M {pattern} {main_dtype(manifest)}"
+
+
+def parameters(manifest: Manifest) -> int:
+    """Count the parameters of the dense model."""
+    shapes = MambaConfig.from_hf(manifest.config).tensor_shapes().values()
+    return sum(prod(shape) for shape in shapes)
+
+
+def removed_by_kind(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Return the values of n that occur, ascending, per kind of projection."""
+    found: dict[str, set[int]] = {}
+    for name, projection in manifest.projections.items():
+        kind = name.removesuffix(".weight").rsplit(".", 1)[-1]
+        found.setdefault(kind, set()).add(projection.removed)
+    return {kind: tuple(sorted(values)) for kind, values in found.items()}
+
+
+def main_dtype(manifest: Manifest) -> str:
+    """Return the dtype of most weights of the layers."""
+    counted: dict[str, int] = {}
+    for name, projection in manifest.projections.items():
+        if "embeddings" not in name and "head" not in name:
+            size = projection.rows * projection.cols
+            counted[projection.dtype] = counted.get(projection.dtype, 0) + size
+    return max(counted, key=lambda dtype: counted[dtype])
+
+
+def cpu_name() -> str:
+    """Name this machine's CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for key in ("model name", "Hardware", "Processor"):
+        for line in lines:
+            if line.split(":")[0].strip() == key:
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,166 @@
+"""Continue a prompt, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.sampler import Sampler
+from tvm_c4n.runtime.tokenizer import TextStream, TextTokenizer
+
+
+class Model(Protocol):
+    """The part of `tvm_c4n.runtime.engine.Engine` that generation needs."""
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Where tokenizer.json is."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the text."""
+        ...
+
+    def prefill(self, ids: Sequence[int]) -> NDArray[Any]:
+        """Read tokens; returns the logits of the next one."""
+        ...
+
+    def step(self, token: int) -> NDArray[Any]:
+        """Read one token; returns the logits of the next one."""
+        ...
+
+
+@dataclass
+class Stats:
+    """What a generation took.
+
+    Attributes
+    ----------
+    prompt_tokens, tokens : int
+        Read, and generated.
+    prompt_secs, decode_secs : float
+        Reading the prompt, and the steps between the first and the last generated token.
+    """
+
+    prompt_tokens: int = 0
+    tokens: int = 0
+    prompt_secs: float = 0.0
+    decode_secs: float = 0.0
+
+    @property
+    def prompt_rate(self) -> float:
+        """Prompt tokens per second."""
+        return self.prompt_tokens / self.prompt_secs if self.prompt_secs else 0.0
+
+    @property
+    def decode_rate(self) -> float:
+        """Generated tokens per second; the first one comes with the prompt and is not counted."""
+        steps = max(0, self.tokens - 1)
+        return steps / self.decode_secs if self.decode_secs else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"prompt: {self.prompt_tokens} tokens, {self.prompt_rate:.1f} tokens/s; "
+            f"generated: {self.tokens} tokens, {self.decode_rate:.1f} tokens/s"
+        )
+
+
+def generate_tokens(
+    model: Model,
+    prompt: Sequence[int],
+    limit: int,
+    *,
+    sampler: Sampler | None = None,
+    stop: int = 0,
+    stats: Stats | None = None,
+) -> Iterator[int]:
+    """Yield up to ``limit`` tokens that follow a prompt, from a fresh state.
+
+    Parameters
+    ----------
+    model : Model
+    prompt : sequence of int
+        At least one token.
+    limit : int
+        Tokens to generate at most.
+    sampler : Sampler, optional
+        Default: always the most likely token.
+    stop : int
+        The token that ends a text; it is not yielded.
+    stats : Stats, optional
+        Filled while tokens come.
+
+    Raises
+    ------
+    C4nError
+        An empty prompt, a token that the model does not know, or ``limit`` below 1.
+    """
+    if limit < 1:
+        raise C4nError(f"asked for {limit} tokens; ask for at least 1")
+    sampler = Sampler() if sampler is None else sampler
+    stats = Stats() if stats is None else stats
+    model.reset()
+    began = perf_counter()
+    logits = model.prefill(prompt)
+    stats.prompt_tokens, stats.prompt_secs = len(prompt), perf_counter() - began
+    while True:
+        token = sampler(logits)
+        if token == stop:
+            return
+        stats.tokens += 1
+        yield token
+        if stats.tokens >= limit:
+            return  # the last token is not read: nobody would use its logits
+        began = perf_counter()
+        logits = model.step(token)
+        stats.decode_secs += perf_counter() - began
+
+
+def generate(
+    model: Model,
+    prompt: str,
+    limit: int = 64,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+    stats: Stats | None = None,
+) -> Iterator[str]:
+    """Yield the continuation of a prompt as text, piece by piece.
+
+    Parameters
+    ----------
+    model : Model
+        Of `tvm_c4n.load`.
+    prompt : str
+        May be empty: the model then starts a text of its own.
+    limit : int
+        Tokens to generate at most; ``<|endoftext|>`` ends it earlier.
+    temperature : float
+        0: always the most likely token.
+    seed : int
+        The same seed gives the same text on the same machine with the same number of threads.
+    stats : Stats, optional
+        Filled while pieces come.
+
+    Raises
+    ------
+    C4nError
+        See `generate_tokens`, `Sampler` and `TextTokenizer`.
+    """
+    sampler = Sampler(temperature, seed)
+    tokenizer = TextTokenizer(model.tokenizer_path)
+    stream = TextStream(tokenizer)
+    ids = tokenizer.encode(prompt)
+    for token in generate_tokens(
+        model, ids, limit, sampler=sampler, stop=tokenizer.stop, stats=stats
+    ):
+        if piece := stream.put(token):
+            yield piece
+    if piece := stream.end():
+        yield piece
