@@ -1,0 +1,91 @@
+"""The bars of a compiled model: transformers' perplexity, and the reference's text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tvm_c4n.assets import ROOT, VALID_TEXT
+from tvm_c4n.checkpoint import C4nWriter, open_checkpoint
+from tvm_c4n.compile.artifact import compile_model
+from tvm_c4n.evaluate.perplexity import perplexity
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.reference import Mamba
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+PROMPT = [0, 480, 1500, 77, 3021, 12, 260]
+
+
+def greedy(model: Any, tokens: int) -> list[int]:
+    """Continue the prompt with the most likely token each time."""
+    logits = np.atleast_2d(model.prefill(PROMPT))[-1]
+    out = []
+    for _ in range(tokens):
+        out.append(int(logits.argmax()))
+        logits = model.step(out[-1])
+    return out
+
+
+def magnitude_pruned(out: Path) -> Path:
+    """The embedded model with two of four weights of its large projections removed, float16."""
+    source = open_checkpoint("mamba-19m")
+    with C4nWriter(out) as writer:
+        for name in source.names():
+            array = source.dense(name)
+            if name.endswith(("in_proj.weight", "out_proj.weight")):
+                mask = mask_from_scores(np.abs(array), 2)
+                writer.add_weight(name, from_dense(array, 2, "float16", mask=mask))
+            else:
+                writer.add_dense(name, array)
+        writer.copy_extra(source)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("tokens", "which"),
+    [
+        (16, "dense"),
+        (16, "c4n"),
+        pytest.param(256, "dense", marks=pytest.mark.slow),
+        pytest.param(256, "c4n", marks=pytest.mark.slow),
+    ],
+)
+def test_greedy_text_equals_the_references(tmp_path: Path, tokens: int, which: str) -> None:
+    model: str | Path = "mamba-19m" if which == "dense" else magnitude_pruned(tmp_path / "c4n")
+    dtype = "float32" if which == "dense" else "float16"
+    compile_model(model, tmp_path / "art", dtype=dtype)
+    checkpoint = open_checkpoint(model)
+    reference = Mamba(MambaConfig.from_hf(checkpoint.config), checkpoint.dense)
+    assert greedy(Engine.load(tmp_path / "art"), tokens) == greedy(reference, tokens)
+
+
+@pytest.mark.slow
+def test_perplexity_equals_transformers(tmp_path: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import MambaForCausalLM
+
+    folder = ROOT / "mamba-19m"
+    peer = MambaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+    def peer_score(ids: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return peer(torch.from_numpy(ids)[None]).logits[0].numpy()
+
+    compile_model("mamba-19m", tmp_path / "art")  # float16, as the weights are stored
+    engine = Engine.load(tmp_path / "art")
+
+    def score(ids: np.ndarray) -> np.ndarray:
+        engine.reset()
+        return engine.score(ids)
+
+    ids = load_text_ids(VALID_TEXT, Tokenizer.from_file(str(folder / "tokenizer.json")))
+    ours = perplexity(score, ids, window=1024, max_windows=12)
+    theirs = perplexity(peer_score, ids, window=1024, max_windows=12)
+    assert ours.value == pytest.approx(theirs.value, rel=1e-3)
+    assert abs(ours.value - 22.676) < 3 * ours.stderr  # the model card, other windows
