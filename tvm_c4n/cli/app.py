@@ -84,7 +84,7 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     """Print one line and leave; with --debug the exception that is handled goes on."""
     if _shown["traceback"]:
-        raise  # noqa: PLE0704
+        raise
     one_line = " ".join(message.split())
     print(f"error: {one_line}", file=sys.stderr)
     sys.exit(code)

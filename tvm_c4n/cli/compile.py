@@ -33,7 +33,7 @@ def compile_(
             model,
             out,
             target,
-            dtype=dtype,
+            dtype=dtype,  # type: ignore[arg-type]  # checked there, with a better message
             debug_dump=debug_dump,
             progress=steps,
             overwrite=overwrite,

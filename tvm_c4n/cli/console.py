@@ -66,4 +66,5 @@ class Steps:
         self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how far a step is."""
         self._bar.update(self._task, completed=done, total=total, what=what)

@@ -1,0 +1,64 @@
+# Everything runs in .venv, which make creates; nothing here needs root (only `make phone` may ask for it).
+#
+#   make demo        prune, compile, measure: one table, about four minutes on two cores
+#   make test        the quick tests        make test-slow   all tests
+#   make lint        ruff, mypy, layers     make bench       measure the demo's models again
+#   make phone       build the emulated phone that some tests need      make clean
+
+PYTHON ?= python3
+VENV ?= .venv
+# Pinned: where pip finds a CPU build of this version, it takes it; the newest torch on Linux comes with gigabytes
+# of CUDA packages that nothing here uses. Another one: make demo TORCH='torch>=2.6'
+TORCH ?= torch==2.13.0
+# Tests run in two processes. TVM's and torch's own threads would only get in each other's way then.
+WORKERS ?= 2
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-slow lint bench phone clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed-demo
+	$(BIN)/python benchmarks/demo.py $(DEMO)
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(ARGS)
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/installed-demo
+	@ls -d build/demo/*.c4n >/dev/null 2>&1 || { echo "make demo makes the models first" >&2; exit 2; }
+	$(BIN)/tvm-c4n bench build/demo/*.c4n --threads 1,2 $(ARGS)
+
+phone: $(VENV)/installed-dev
+	PYTHON=$(BIN)/python bash tests/phone/setup.sh --install
+
+clean:
+	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "$(PYTHON) is older than Python 3.10: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# torch goes first: with it in place, the extra [prune] is content and does not look for a newer one.
+$(VENV)/installed-demo: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) (once; TVM and torch are some 300 MB)"
+	$(PIP) "$(TORCH)"
+	$(PIP) -e '.[prune]'
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) (once; TVM and torch are some 300 MB)"
+	$(PIP) "$(TORCH)"
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/installed-demo
