@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from tvm_c4n.assets import ROOT
+from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.generate import Stats, generate, generate_tokens
+from tvm_c4n.runtime.sampler import Sampler
+
+
+class Counter:
+    """A model whose next token is the sum of what it has read, modulo its vocabulary."""
+
+    tokenizer_path = ROOT / "mamba-19m" / "tokenizer.json"
+
+    def __init__(self, vocab=50):
+        self.vocab, self.total, self.calls = vocab, 99, []
+
+    def reset(self):
+        self.calls.append("reset")
+        self.total = 0
+
+    def prefill(self, ids):
+        self.calls.append(("prefill", len(ids)))
+        self.total += sum(ids)
+        return self.logits()
+
+    def step(self, token):
+        self.calls.append(("step", token))
+        self.total += token
+        return self.logits()
+
+    def logits(self):
+        return 5.0 * np.eye(self.vocab)[self.total % self.vocab]
+
+
+def test_greedy_follows_the_model_from_a_fresh_state():
+    model = Counter()
+    assert list(generate_tokens(model, [1, 2], 5)) == [3, 6, 12, 24, 48]
+    assert list(generate_tokens(model, [1, 2], 5)) == [3, 6, 12, 24, 48]
+
+
+def test_the_last_token_is_not_read():
+    model = Counter()
+    list(generate_tokens(model, [1, 2], 3))
+    assert model.calls == ["reset", ("prefill", 2), ("step", 3), ("step", 6)]
+
+
+def test_the_stop_token_ends_the_text_and_is_not_given():
+    model = Counter(vocab=12)
+    assert list(generate_tokens(model, [1, 2], 50)) == [3, 6]  # then 12 % 12 = 0
+    assert list(generate_tokens(Counter(12), [1, 2], 50, stop=6)) == [3]
+
+
+def test_seeds_fix_the_text():
+    def text(seed):
+        return "".join(generate(Counter(8192), "a b", 12, temperature=4.0, seed=seed))
+
+    assert text(1) == text(1)
+    assert text(1) != text(2)
+
+
+def test_temperature_zero_ignores_the_seed():
+    drawn = [
+        list(generate_tokens(Counter(), [7], 6, sampler=Sampler(0.0, seed))) for seed in (0, 1)
+    ]
+    assert drawn[0] == drawn[1]
+
+
+def test_stats_count_the_prompt_and_the_steps():
+    stats = Stats()
+    list(generate(Counter(8192), "The river", 4, stats=stats))
+    assert stats.prompt_tokens == len("The river".split()) + 1  # and the token that starts a text
+    assert stats.tokens == 4
+    assert stats.prompt_rate > 0
+    assert stats.decode_rate == pytest.approx(3 / stats.decode_secs)
+    assert "generated: 4 tokens" in str(stats)
+
+
+def test_one_token_has_no_decode_rate():
+    stats = Stats()
+    assert len(list(generate_tokens(Counter(), [1], 1, stats=stats))) == 1
+    assert stats.decode_rate == 0
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_asking_for_no_tokens_is_an_error(limit):
+    with pytest.raises(C4nError, match="at least 1"):
+        next(generate_tokens(Counter(), [1], limit))
