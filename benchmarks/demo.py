@@ -217,7 +217,7 @@ def write(file: Path, result: dict[str, Any]) -> None:
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-class stage(Steps):  # noqa: N801
+class stage(Steps):
     """A progress bar; where there is no terminal, a line when the stage is over."""
 
     def __init__(self, title: str) -> None:

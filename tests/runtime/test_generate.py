@@ -30,7 +30,9 @@ class Counter:
         return self.logits()
 
     def logits(self):
-        return 5.0 * np.eye(self.vocab)[self.total % self.vocab]
+        logits = np.zeros(self.vocab)
+        logits[self.total % self.vocab] = 5.0
+        return logits
 
 
 def test_greedy_follows_the_model_from_a_fresh_state():
@@ -69,7 +71,7 @@ def test_temperature_zero_ignores_the_seed():
 def test_stats_count_the_prompt_and_the_steps():
     stats = Stats()
     list(generate(Counter(8192), "The river", 4, stats=stats))
-    assert stats.prompt_tokens == len("The river".split()) + 1  # and the token that starts a text
+    assert stats.prompt_tokens == 2 + 1  # and the token that starts a text
     assert stats.tokens == 4
     assert stats.prompt_rate > 0
     assert stats.decode_rate == pytest.approx(3 / stats.decode_secs)

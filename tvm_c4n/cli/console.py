@@ -10,8 +10,8 @@ from rich.table import Table
 
 
 def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout; the first column is text, the others are figures."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    """Print a title and a table on stdout; the first column is text, the others are figures."""
+    table = Table(box=None, pad_edge=False)
     for index, name in enumerate(head):
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
@@ -20,6 +20,8 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     if not console.is_terminal:
         # A pipe has no width: nothing may be folded for it.
         console = Console(highlight=False, markup=False, width=200)
+    # The title by itself: as the table's own it would be folded to the table's width.
+    console.print(title, soft_wrap=True)
     console.print(table)
 
 

@@ -77,9 +77,7 @@ class Contents:
     made_for: str = ""
 
 
-def look(
-    model: str | Path, *, progress: Callable[[str, int, int], None] | None = None
-) -> Contents:
+def look(model: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Contents:
     """Look into a folder.
 
     The pattern of a C4n folder and of an artifact is what they declare. A Hugging Face folder

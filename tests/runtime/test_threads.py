@@ -1,0 +1,49 @@
+"""Kernels share their work between threads: the text must not depend on how many there are."""
+
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tvm_c4n.checkpoint import C4nWriter, open_checkpoint
+from tvm_c4n.compile.artifact import compile_model
+from tvm_c4n.model.config import PROJECTIONS
+from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.runtime.generate import generate_tokens
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+PROMPT = list(range(100, 107))
+TOKENS, TEXTS = 40, 12
+
+
+@pytest.fixture(scope="module", params=[(0, "float16"), (2, "int8"), (2, "int4")], ids=str)
+def engine(request, tmp_path_factory):
+    """The embedded model, pruned by magnitude: a step of it takes long enough for threads."""
+    removed, dtype = request.param
+    folder = tmp_path_factory.mktemp("threads")
+    source = open_checkpoint("mamba-19m")
+    with C4nWriter(folder / "c4n") as writer:
+        for name in source.names():
+            dense = source.dense(name)
+            kind = name.removesuffix(".weight").rsplit(".", 1)[-1]
+            if kind not in (*PROJECTIONS, "embeddings"):
+                writer.add_dense(name, dense)
+                continue
+            own = removed if kind in ("in_proj", "out_proj") else 0
+            mask = mask_from_scores(np.abs(dense), own)
+            stored = "float16" if kind == "dt_proj" else dtype
+            writer.add_weight(name, from_dense(np.where(mask, dense, 0), own, stored, mask=mask))
+        writer.copy_extra(source)
+    compile_model(folder / "c4n", folder / "artifact")
+    return Engine.load(folder / "artifact")
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: nothing runs beside anything")
+def test_the_text_is_the_same_with_one_thread_and_with_all(engine):
+    engine.set_threads(1)
+    expected = tuple(generate_tokens(engine, PROMPT, TOKENS, stop=-1))
+    engine.set_threads(os.cpu_count())
+    found = Counter(tuple(generate_tokens(engine, PROMPT, TOKENS, stop=-1)) for _ in range(TEXTS))
+    engine.set_threads(1)
+    assert found == {expected: TEXTS}
