@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay_passes.bind_schedules import BindSchedules
 from relay_passes.dump import DumpModule
+from relay_passes.fuse_regions import FuseRegions
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.pipeline import c4n_pipeline
@@ -12,6 +13,7 @@ from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
 __all__ = [
     "BindSchedules",
     "DumpModule",
+    "FuseRegions",
     "LiftConstants",
     "PackWeights",
     "RewriteDenseToC4n",

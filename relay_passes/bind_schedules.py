@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tvm_c4n._tvm import IRModule, PrimFunc, tvm
+from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.ops.spec import OpSpec, spec_of
+from tvm_c4n.ops.tir import Kernel
 
-Choose = Callable[[OpSpec], "tuple[str, PrimFunc] | None"]
-"""Answers with the rule's name and the scheduled PrimFunc, or None."""
+Choose = Callable[[OpSpec], "tuple[str, Kernel] | None"]
+"""Answers with the rule's name and the kernel, or None."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="BindSchedules")
@@ -39,6 +40,6 @@ class BindSchedules:
                 continue
             answer = self.choose(spec)
             if answer is not None:
-                name, scheduled = answer
-                out.update_func(gvar, scheduled.with_attr("c4n.schedule", name))
+                name, kernel = answer
+                out.update_func(gvar, kernel.prim_func().with_attr("c4n.schedule", name))
         return out

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from relay_passes.bind_schedules import BindSchedules, Choose
 from relay_passes.dump import DumpModule
+from relay_passes.fuse_regions import FuseRegions
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
@@ -31,6 +32,7 @@ def c4n_phases(lanes: int, choose: Choose, *, lift: bool) -> list[tuple[str, lis
         ("rewrite", [relax.transform.FoldConstant(), RewriteDenseToC4n()]),
         ("pack", [PackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
+        ("fuse", [FuseRegions(choose)]),
         (
             "legalize",
             [

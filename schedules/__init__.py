@@ -9,9 +9,9 @@ from schedules.conv1d import Conv1d
 from schedules.elementwise import Quantize, RmsNorm
 from schedules.intrin import intrinsics_of
 from schedules.selective_scan import SelectiveScan
-from tvm_c4n._tvm import PrimFunc
 from tvm_c4n.ops.isa import Isa
 from tvm_c4n.ops.spec import OpSpec
+from tvm_c4n.ops.tir import Kernel
 
 OWNER = "tvm_c4n"
 """PyPI has an unrelated package of this name; tvm_c4n checks that it imported this one."""
@@ -27,19 +27,19 @@ RULES: tuple[Rule, ...] = (
 """In order: the first rule that answers writes the kernel."""
 
 
-def choose(spec: OpSpec, isa: Isa) -> tuple[str, PrimFunc] | None:
+def choose(spec: OpSpec, isa: Isa) -> tuple[str, Kernel] | None:
     """Ask the rules in order.
 
     Returns
     -------
     tuple or None
-        The name of the first rule that answers and its PrimFunc; None where no rule applies.
+        The name of the first rule that answers and its kernel; None where no rule applies.
     """
     intrin = intrinsics_of(isa)
     for rule in RULES:
-        func = rule(spec, intrin)
-        if func is not None:
-            return rule.name, func
+        kernel = rule(spec, intrin)
+        if kernel is not None:
+            return rule.name, kernel
     return None
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from schedules.intrin.base import Intrinsics
-from tvm_c4n._tvm import PrimFunc, T
+from tvm_c4n._tvm import T
 from tvm_c4n.ops.spec import OpSpec
-from tvm_c4n.ops.tir import loop
-
-PARALLEL_BYTES = 64 * 1024
-"""A kernel that touches less than this is faster on one thread than a fork and a join."""
+from tvm_c4n.ops.tir import Kernel
 
 
 class Rule(Protocol):
@@ -18,8 +15,8 @@ class Rule(Protocol):
 
     name: str
 
-    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
-        """Return the scheduled PrimFunc, or None where the rule does not apply."""
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
+        """Return the kernel, or None where the rule does not apply."""
         ...
 
 
@@ -28,8 +25,8 @@ def covered(extent: Any, lanes: int) -> tuple[int, int]:
     return extent // lanes, extent % lanes
 
 
-def channel_blocks(channels: int, lanes: int, *, parallel: bool, emit: Any) -> None:
-    """Emit a loop over vectors of channels, in parallel for prefill, then the scalar rest.
+def channel_blocks(channels: int, lanes: int, *, emit: Any) -> None:
+    """Emit parallel loops over the vectors of channels and over the scalar rest.
 
     Parameters
     ----------
@@ -38,8 +35,8 @@ def channel_blocks(channels: int, lanes: int, *, parallel: bool, emit: Any) -> N
     """
     whole, rest = covered(channels, lanes)
     if whole:
-        with T.parallel(whole) if parallel else T.serial(whole) as block:
+        with T.parallel(whole) as block:
             emit(block * lanes, lanes)
     if rest:
-        with loop(rest) as lane:
+        with T.parallel(rest) as lane:
             emit(whole * lanes + lane, 1)

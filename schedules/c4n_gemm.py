@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
-from tvm_c4n._tvm import PrimFunc, T
+from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import declare
 from tvm_c4n.ops.packed import tiles_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
-from tvm_c4n.ops.tir import build, tokens_of
+from tvm_c4n.ops.tir import Kernel, tokens_of
 
 SHAPE = {"avx512": (2, 6), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
 """Row tiles and tokens in flight: their sums must fit the vector registers."""
@@ -19,7 +19,7 @@ class C4nGemm:
 
     name = "c4n_gemm"
 
-    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
         if not isinstance(spec, LinearSpec) or not spec.dynamic or spec.lanes != intrin.lanes:
             return None
@@ -37,4 +37,4 @@ class C4nGemm:
                     token = tokens // width * width + rest
                     LinearBody(intrin, spec, args, Block(first, tiles, token, 1)).emit()
 
-        return build(spec, "c4n_gemm", body)
+        return Kernel(spec, "c4n_gemm", body)

@@ -6,10 +6,9 @@ from typing import Any
 
 from schedules.base import channel_blocks
 from schedules.intrin.base import Intrinsics
-from tvm_c4n._tvm import PrimFunc
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
-from tvm_c4n.ops.tir import build, load, local, loop, silu, store, tokens_of
+from tvm_c4n.ops.tir import Kernel, load, local, loop, silu, store, tokens_of
 
 
 class Conv1d:
@@ -17,7 +16,7 @@ class Conv1d:
 
     name = "conv1d"
 
-    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
         if not isinstance(spec, ConvSpec):
             return None
@@ -42,6 +41,6 @@ class Conv1d:
                 for j, kept in enumerate(past):
                     store(state, (layer, j), start, lanes, load(kept, (), 0, lanes))
 
-            channel_blocks(spec.channels, intrin.lanes, parallel=spec.dynamic, emit=block)
+            channel_blocks(spec.channels, intrin.lanes, emit=block)
 
-        return build(spec, "conv1d", body)
+        return Kernel(spec, "conv1d", body)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from schedules.intrin.base import Intrinsics
-from tvm_c4n._tvm import PrimFunc, T
+from tvm_c4n._tvm import T
 from tvm_c4n.ops import quantize, rms_norm
 from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec
 from tvm_c4n.ops.tir import (
-    build,
+    Kernel,
     f32,
     load,
     local,
@@ -28,7 +28,7 @@ class RmsNorm:
 
     name = "rms_norm"
 
-    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
         if not isinstance(spec, RmsNormSpec):
             return None
@@ -38,28 +38,61 @@ class RmsNorm:
             tokens = tokens_of(spec)
             x, weight, out = rms_norm.declare(spec, tokens)
             count, first = rms_norm.rows(spec, tokens)
+            if isinstance(count, int) and count == 1:
+                self._columns(spec, (x, weight, out), first, lanes)
+                return
             with loop(count, parallel=True) as m:
-                sums = local((lanes,))
-                store(sums, (), 0, lanes, f32(0.0, lanes))
+                factor = _norm_factor(spec, x, first + m, lanes)
+                _scale((x, weight, out), factor, (first + m, m, 0), spec.cols, lanes)
 
-                def add(start: Any, width: int) -> None:
-                    value = load(x, (first + m,), start, width)
-                    store(sums, (), 0, width, load(sums, (), 0, width) + value * value)
+        return Kernel(spec, "rms_norm", body)
 
-                vectors(spec.cols, lanes, add)
-                total: Any = sums[0]
-                for lane in range(1, lanes):
-                    total = total + sums[lane]
-                mean = total * T.float32(1 / spec.cols)
-                factor = T.bind(T.float32(1) / T.sqrt(mean + T.float32(spec.eps)))
+    @staticmethod
+    def _columns(spec: RmsNormSpec, buffers: tuple[Any, ...], token: Any, lanes: int) -> None:
+        """One token: blocks of columns in parallel, each with a sum of its own.
 
-                def scale(start: Any, width: int) -> None:
-                    value = load(x, (first + m,), start, width) * splat(factor, width)
-                    store(out, (m,), start, width, value * load(weight, (), start, width))
+        Adding up the squares again costs less than waiting for one core's sum.
+        """
+        blocks = next(b for b in (8, 4, 2, 1) if spec.cols % (b * lanes) == 0 or b == 1)
+        width = spec.cols // blocks
+        with T.parallel(blocks) as block:
+            factor = _norm_factor(spec, buffers[0], token, lanes)
+            _scale(buffers, factor, (token, 0, block * width), width, lanes)
 
-                vectors(spec.cols, lanes, scale)
 
-        return build(spec, "rms_norm", body)
+def _norm_factor(spec: RmsNormSpec, x: Any, token: Any, lanes: int) -> Any:
+    """Emit the sum of squares of a token; returns 1 / sqrt(mean + eps)."""
+    sums = local((lanes,))
+    store(sums, (), 0, lanes, f32(0.0, lanes))
+
+    def add(start: Any, width: int) -> None:
+        value = load(x, (token,), start, width)
+        store(sums, (), 0, width, load(sums, (), 0, width) + value * value)
+
+    vectors(spec.cols, lanes, add)
+    total: Any = sums[0]
+    for lane in range(1, lanes):
+        total = total + sums[lane]
+    mean = total * T.float32(1 / spec.cols)
+    return T.bind(T.float32(1) / T.sqrt(mean + T.float32(spec.eps)))
+
+
+def _scale(
+    buffers: tuple[Any, ...], factor: Any, place: tuple[Any, Any, Any], count: int, lanes: int
+) -> None:
+    """Emit ``out = x * factor * weight`` for `count` columns.
+
+    `place` is the token of x, the token of out, and the first column.
+    """
+    x, weight, out = buffers
+    source, target, first = place
+
+    def scale(start: Any, width: int) -> None:
+        value = load(x, (source,), first + start, width) * splat(factor, width)
+        scaled = value * load(weight, (), first + start, width)
+        store(out, (target,), first + start, width, scaled)
+
+    vectors(count, lanes, scale)
 
 
 class Quantize:
@@ -67,7 +100,7 @@ class Quantize:
 
     name = "quantize"
 
-    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> PrimFunc | None:
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
         if not isinstance(spec, QuantizeSpec):
             return None
@@ -79,16 +112,16 @@ class Quantize:
             whole, rest = divmod(spec.cols, spec.group)
             with loop(tokens, parallel=True) as m:
                 if whole:
-                    with T.serial(whole) as s:
+                    # One token: its groups in parallel.
+                    with T.serial(whole) if spec.dynamic else T.parallel(whole) as s:
                         _group(spec, (x, q, scales), m, s, spec.group, lanes)
                 if rest:
                     _group(spec, (x, q, scales), m, whole, rest, lanes)
                 first = whole + (rest > 0)
-                if first * spec.group < spec.padded:
-                    with T.serial(spec.padded // spec.group - first) as s:
-                        _group(spec, (x, q, scales), m, s + first, 0, lanes)
+                for s in range(first, spec.padded // spec.group):
+                    _group(spec, (x, q, scales), m, s, 0, lanes)
 
-        return build(spec, "quantize", body)
+        return Kernel(spec, "quantize", body)
 
 
 def _group(

@@ -1,4 +1,4 @@
-"""Plain vector code for any CPU that LLVM knows: no gathers, no dot products of bytes."""
+"""Plain vector code for any CPU that LLVM knows: selects gather, shifts multiply bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.isa import PORTABLE
-from tvm_c4n.ops.tir import splat
+from tvm_c4n.ops.tir import ramp, splat
 
 
 class Portable(Intrinsics):
@@ -16,18 +16,19 @@ class Portable(Intrinsics):
     isa = PORTABLE
 
     def window(self, x: Any, token: Any, start: Any) -> Any:
-        """Keep where the window is: `pick` reads memory."""
-        return x, token, start
+        """Return four vectors: byte b of a lane is activation p of group b, for p = 0..3."""
+        loaded = T.bind(x[token, ramp(start, 16)])
+        places = [[4 * b + p for b in range(4)] * self.lanes for p in range(4)]
+        return [T.bind(T.Shuffle([loaded], [T.int32(i) for i in place])) for place in places]
 
     def pick(self, window: Any, index: Any) -> Any:
-        """See base."""
-        x, token, start = window
-        columns = T.cast(index, f"int32x{4 * self.lanes}") + splat(T.cast(start, "int32"), 16)
-        return x[token, columns]
+        """See base; the index of byte b lies in group b, so only its position matters."""
+        position = T.bind(index & splat(T.int8(3), 4 * self.lanes))
+        return T.bind(self._select(position, window, T.int8, 4 * self.lanes))
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
         """See base: byte by byte, with the shifts that extend a byte's sign."""
-        words = [T.reinterpret(self.ints_type, v) for v in (w, x)]
+        words = [T.bind(T.reinterpret(self.ints_type, v)) for v in (w, x)]
         for byte in range(4):
             left, right = splat(T.int32(24 - 8 * byte), self.lanes), splat(T.int32(24), self.lanes)
             a, b = ((word << left) >> right for word in words)
@@ -36,5 +37,13 @@ class Portable(Intrinsics):
 
     def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         """See base."""
-        columns = T.cast(code, self.ints_type) + splat(T.cast(start, "int32"), self.lanes)
-        return x[token, columns]
+        four = [splat(x[token, start + p], self.lanes) for p in range(4)]
+        return self._select(code, four, T.uint32, self.lanes)
+
+    @staticmethod
+    def _select(position: Any, four: list[Any], scalar: Any, lanes: int) -> Any:
+        """Return ``four[position]`` in each lane."""
+        chosen = four[3]
+        for p in (2, 1, 0):
+            chosen = T.Select(position == splat(scalar(p), lanes), four[p], chosen)
+        return chosen

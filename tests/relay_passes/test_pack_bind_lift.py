@@ -131,5 +131,5 @@ def test_the_pipeline_serves_relax_build(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, run(mod, x), rtol=1e-5, atol=1e-5)
     names = sorted(path.name for path in tmp_path.glob("*.py"))
     assert names == [
-        "1_rewrite.py", "2_pack.py", "3_bind.py", "4_legalize.py", "5_lower.py", "6_memory.py",
+        "1_rewrite.py", "2_pack.py", "3_bind.py", "4_fuse.py", "5_legalize.py", "6_lower.py", "7_memory.py",
     ]  # fmt: skip

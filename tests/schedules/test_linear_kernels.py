@@ -121,7 +121,7 @@ def test_kernels_match_float64(machine: Any, dtype: str) -> None:
         answer = schedules.choose(spec, machine.isa)
         assert answer is not None
         assert answer[0] == ("c4n_gemm" if spec.dynamic else "c4n_gemv")
-        funcs[name] = answer[1]
+        funcs[name] = answer[1].prim_func()
         calls[name], expected[name] = arguments(case, spec, weight, inputs)
         for array, (shape, kind) in zip(pack(weight, spec), packed_shapes(spec), strict=True):
             assert (array.shape, str(array.dtype)) == (shape, kind)
@@ -144,7 +144,7 @@ def test_integer_sums_are_exact(machine: Any) -> None:
             spec = spec_for(Case(33, 192, removed), weight, machine.isa.lanes)
             x = rng.choice([-127, 127, 3], size=(1, 192)).astype(np.int8)
             name = f"{dtype}_{removed}"
-            funcs[name] = schedules.choose(spec, machine.isa)[1]
+            funcs[name] = schedules.choose(spec, machine.isa)[1].prim_func()
             out = np.zeros((1, 33), np.float32)
             calls[name] = [x, np.ones((1, 3), np.float32), *pack(weight, spec), out]
             expected[name] = x.astype(np.int64) @ weight.dense().astype(np.int64).T

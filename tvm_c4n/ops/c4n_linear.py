@@ -18,7 +18,7 @@ from tvm_c4n.ops import quantize
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.packed import CODES, UNIT, packed_shapes, units_of
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
-from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
 from tvm_c4n.sparsity.pack import C4nWeight
 
 
@@ -173,7 +173,7 @@ def define(spec: LinearSpec) -> PrimFunc:
                 start = start + args.residual[m, row]
             T.buffer_store(args.out, start, [m, row])
             with T.serial(-(-spec.cols // span)) as s:
-                acc = T.alloc_buffer((1,), acc_type, scope="local")
+                acc = local((1,), acc_type)
                 T.buffer_store(acc, T.cast(0, acc_type), [0])
                 count = T.min(span, spec.cols - s * span)
                 # removed = 0 also serves columns that are no multiple of four.

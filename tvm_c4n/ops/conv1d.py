@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ConvSpec
-from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.tir import argument, build, local, loop, scalar, tokens_of
 
 
 def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
@@ -32,7 +32,7 @@ def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
     weight = argument("weight", (spec.width, spec.channels))
     bias = argument("bias", (spec.channels,))
     state = argument("state", (spec.layers, spec.width - 1, spec.channels))
-    layer = T.arg("layer", T.int64())
+    layer = scalar("layer")
     out = argument("out", (tokens, spec.channels))
     return x, weight, bias, state, layer, out
 
@@ -51,7 +51,7 @@ def define(spec: ConvSpec) -> PrimFunc:
 
         with T.serial(spec.channels) as d:
             with loop(tokens) as t:
-                acc = T.alloc_buffer((1,), "float32", scope="local")
+                acc = local((1,), "float32")
                 T.buffer_store(acc, bias[d], [0])
                 with T.serial(spec.width) as j:
                     T.buffer_store(acc, acc[0] + weight[j, d] * sequence(t + j, d), [0])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import QuantizeSpec
-from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
 
 TOP = 127.0
 
@@ -37,7 +37,7 @@ def define(spec: QuantizeSpec) -> PrimFunc:
                 inside = x[m, T.min(column, spec.cols - 1)]
                 return T.if_then_else(column < spec.cols, inside, T.float32(0))
 
-            top = T.alloc_buffer((1,), "float32", scope="local")
+            top = local((1,), "float32")
             T.buffer_store(top, T.float32(0), [0])
             with T.serial(spec.group) as i:
                 value = element(i)

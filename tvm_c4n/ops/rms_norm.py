@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import RmsNormSpec
-from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
 
 
 def declare(spec: RmsNormSpec, tokens: Any) -> tuple[Any, Any, Any]:
@@ -36,7 +36,7 @@ def define(spec: RmsNormSpec) -> PrimFunc:
         count, first = rows(spec, tokens)
         with loop(count) as m:
             source = first + m
-            total = T.alloc_buffer((1,), "float32", scope="local")
+            total = local((1,), "float32")
             T.buffer_store(total, T.float32(0), [0])
             with T.serial(spec.cols) as i:
                 T.buffer_store(total, total[0] + x[source, i] * x[source, i], [0])

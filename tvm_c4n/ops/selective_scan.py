@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ScanSpec
-from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.tir import argument, build, local, loop, scalar, tokens_of
 
 
 def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
     a = argument("a", (spec.state, spec.channels))
     d = argument("d", (spec.channels,))
     state = argument("state", (spec.layers, spec.state, spec.channels))
-    layer = T.arg("layer", T.int64())
+    layer = scalar("layer")
     out = argument("out", (tokens, spec.channels))
     return dt, x, bc, xz, a, d, state, layer, out
 
@@ -57,7 +57,7 @@ def define(spec: ScanSpec) -> PrimFunc:
             raw = dt[t, c]
             magnitude = T.max(raw, zero - raw)
             delta = T.bind(T.max(raw, zero) + T.log(one + T.exp(zero - magnitude)))
-            acc = T.alloc_buffer((1,), "float32", scope="local")
+            acc = local((1,), "float32")
             T.buffer_store(acc, skip[c] * x[t, c], [0])
             with T.serial(spec.state) as n:
                 decayed = T.exp(delta * a[n, c]) * state[layer, n, c]

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from tvm_c4n._tvm import IRBuilder, PrimFunc, SBlock, SBlockRealize, T
 from tvm_c4n.ops.spec import OpSpec
+
+ALIGN_ELEMENTS = 64
+"""Buffers inside a workspace start at multiples of this: no two share a cache line."""
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts, the first exact in float32 with trailing zeros (Cody and Waite).
@@ -63,25 +68,80 @@ def to_float(value: Any, lanes: int) -> Any:
 
 
 def local(shape: Sequence[int], dtype: str = "float32") -> Any:
-    """Allocate a buffer that LLVM keeps in registers when its indices are constants."""
-    return T.alloc_buffer(shape, dtype, scope="local", layout=None)
+    """Allocate a small buffer that LLVM keeps in registers when its indices are constants.
+
+    TVM puts CPU buffers on the stack only if their scope is "global" and they are smaller than
+    1024 bytes; others, "local" ones too, come from a heap, and LLVM must store every sum.
+    """
+    return T.alloc_buffer(shape, dtype, scope="global", layout=None)
 
 
-def build(spec: OpSpec, name: str, body: Callable[[], None]) -> PrimFunc:
-    """Run `body`, which declares arguments and emits statements, as a PrimFunc with `spec`."""
-    with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
-        T.func_name(name)
-        T.func_attr(spec.attrs())
-        body()
-    func = builder.get()
-    # Relax's analyses and MetaSchedule expect a body inside a root block.
+_SUPPLIED: ContextVar[Iterator[Any] | None] = ContextVar("supplied", default=None)
+"""The arguments of the kernel that is being inlined."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The code of an operator: a PrimFunc of its own, or statements inside another one.
+
+    Attributes
+    ----------
+    spec : OpSpec
+    name : str
+    body : callable
+        Declares its arguments with `argument` and `scalar`, in order, and emits statements.
+    """
+
+    spec: OpSpec
+    name: str
+    body: Callable[[], None]
+
+    def prim_func(self) -> PrimFunc:
+        """Return the kernel as a PrimFunc that carries the attributes of `spec`."""
+        with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
+            T.func_name(self.name)
+            T.func_attr(self.spec.attrs())
+            self.body()
+        return in_root_block(builder.get())
+
+    def inline(self, arguments: Sequence[Any]) -> None:
+        """Emit the statements into the PrimFunc that is being built, on its buffers.
+
+        Parameters
+        ----------
+        arguments : sequence of Buffer or Var
+            One for each argument that the body declares.
+        """
+        token = _SUPPLIED.set(iter(arguments))
+        try:
+            self.body()
+        finally:
+            _SUPPLIED.reset(token)
+
+
+def in_root_block(func: PrimFunc) -> PrimFunc:
+    """Wrap a body in the root block that Relax's analyses and MetaSchedule expect."""
     root = SBlock([], [], [], "root", func.body)
     return func.with_body(SBlockRealize([], True, root))
 
 
+def build(spec: OpSpec, name: str, body: Callable[[], None]) -> PrimFunc:
+    """Return `Kernel` (spec, name, body) as a PrimFunc."""
+    return Kernel(spec, name, body).prim_func()
+
+
 def argument(name: str, shape: Sequence[Any], dtype: str = "float32") -> Any:
     """Declare a buffer argument."""
+    supplied = _SUPPLIED.get()
+    if supplied is not None:
+        return next(supplied)
     return T.arg(name, T.buffer(list(shape), dtype, layout=None))
+
+
+def scalar(name: str) -> Any:
+    """Declare an int64 argument."""
+    supplied = _SUPPLIED.get()
+    return next(supplied) if supplied is not None else T.arg(name, T.int64())
 
 
 def tokens_of(spec: OpSpec) -> Any:

@@ -1,0 +1,97 @@
+"""FuseRegions: one parallel region for a run of one-token kernels."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import schedules
+from relay_passes import BindSchedules, FuseRegions, PackWeights
+from relay_passes.dump import count_calls
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.checkpoint import ArrayCheckpoint
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
+from tvm_c4n.ops.isa import PORTABLE
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+CHOOSE = partial(schedules.choose, isa=PORTABLE)
+
+
+def bound(inner: int, dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
+    """A small Mamba whose kernels are bound but not fused."""
+    config = MambaConfig(
+        vocab=40, hidden=16, inner=inner, layers=3, state=4, conv=4, dt_rank=4, tied=True
+    )
+    rng = np.random.default_rng(0)
+    tensors: dict[str, Any] = {}
+    for name, shape in config.tensor_shapes().items():
+        array = rng.standard_normal(shape).astype(np.float32) * 0.3
+        tensors[name] = array
+        if name.endswith(("in_proj.weight", "out_proj.weight")):
+            mask = mask_from_scores(np.abs(array), 2)
+            tensors[name] = from_dense(array, 2, dtype, mask=mask)
+    module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    passes = [PackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
+    return config, tvm.transform.Sequential(passes)(module)
+
+
+def steps(config: MambaConfig, mod: IRModule, tokens: list[int]) -> tuple[Any, list[Any]]:
+    """Logits of each token, and the states after the last."""
+    vm = relax.VirtualMachine(relax.build(mod, Target({"kind": "llvm"})), tvm.cpu())
+    states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
+    logits = []
+    for token in tokens:
+        out = vm["step"](tvm.runtime.tensor(np.array([token], np.int32)), *states)
+        logits.append(out[0].numpy())
+    return np.concatenate(logits), [s.numpy() for s in states]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_is_one_kernel_a_layer_with_the_same_numbers(dtype: str, threads: int) -> None:
+    config, before = bound(24, dtype)
+    after = FuseRegions(CHOOSE)(before)
+    relax.analysis.well_formed(after)  # raises
+    step = IRModule({g: f for g, f in after.functions_items() if g.name_hint != "score"})
+    regions = {
+        name: count for name, count in count_calls(step).items() if "region" in name
+    }
+    assert sorted(regions.values()) == [1, 3]  # the head; and one kernel for all three layers
+    tvm.get_global_func("runtime.config_threadpool")(0, threads)
+    tokens = [3, 1, 4, 1, 5, 9, 2, 6]
+    expected, expected_states = steps(config, before, tokens)
+    found, found_states = steps(config, after, tokens)
+    np.testing.assert_array_equal(found, expected)
+    for ours, theirs in zip(found_states, expected_states, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_fusing_twice_changes_nothing() -> None:
+    once = FuseRegions(CHOOSE)(bound(24)[1])
+    tvm.ir.assert_structural_equal(FuseRegions(CHOOSE)(once), once)
+
+
+def test_state_is_never_updated_by_every_thread() -> None:
+    # Four channels are one vector: its loop has one turn, which no thread would own.
+    config, before = bound(PORTABLE.lanes)
+    after = FuseRegions(CHOOSE)(before)
+    counts = count_calls(after)
+    names = " ".join(str(f.attrs["c4n.region"]) for _, f in after.functions_items()
+                     if "c4n.region" in (f.attrs or {}))
+    assert "conv1d" not in names
+    assert "selective_scan" not in names
+    assert any(name.startswith("call_tir conv1d") for name in counts)
+    tokens = [3, 1, 4]
+    np.testing.assert_array_equal(
+        steps(config, after, tokens)[0], steps(config, before, tokens)[0]
+    )
+
+
+def test_prefill_is_left_alone() -> None:
+    _, before = bound(24)
+    after = FuseRegions(CHOOSE)(before)
+    tvm.ir.assert_structural_equal(after["score"], before["score"], map_free_vars=True)
