@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from tvm_c4n.cli.console import Steps
 from tvm_c4n.errors import C4nError
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """Formats of the result."""
 
     md = "md"
