@@ -166,9 +166,9 @@ def show(rows: list[Row], took: float) -> None:
     print_table(f"{cpu_name()}, {os.cpu_count()} cores; pp and tg in tokens/s", head, lines)
     windows = rows[0].evaluation.perplexity if rows[0].evaluation else None
     print(
-        "\nn of every 4 weights of in_proj and out_proj are removed: n=0 none, n=3 keeps 25 %. Perplexity "
-        f"on {windows.tokens if windows else 0} tokens;\nits ± is mostly that of the text, which "
-        "is the same for all rows.\n"
+        "\nn of every 4 weights of in_proj and out_proj are removed: n=0 none, n=3 keeps 25 %.\n"
+        f"Perplexity on {windows.tokens if windows else 0} tokens; its ± is mostly that of the "
+        "text, which is the same for all rows.\n"
     )
     print(f"{PROMPT!r} goes on, most likely token first:")
     for row in rows:
