@@ -57,9 +57,7 @@ def test_a_step_is_one_kernel_a_layer_with_the_same_numbers(dtype: str, threads:
     after = FuseRegions(CHOOSE)(before)
     relax.analysis.well_formed(after)  # raises
     step = IRModule({g: f for g, f in after.functions_items() if g.name_hint != "score"})
-    regions = {
-        name: count for name, count in count_calls(step).items() if "region" in name
-    }
+    regions = {name: count for name, count in count_calls(step).items() if "region" in name}
     assert sorted(regions.values()) == [1, 3]  # the head; and one kernel for all three layers
     tvm.get_global_func("runtime.config_threadpool")(0, threads)
     tokens = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -80,15 +78,16 @@ def test_state_is_never_updated_by_every_thread() -> None:
     config, before = bound(PORTABLE.lanes)
     after = FuseRegions(CHOOSE)(before)
     counts = count_calls(after)
-    names = " ".join(str(f.attrs["c4n.region"]) for _, f in after.functions_items()
-                     if "c4n.region" in (f.attrs or {}))
+    names = " ".join(
+        str(f.attrs["c4n.region"])
+        for _, f in after.functions_items()
+        if "c4n.region" in (f.attrs or {})
+    )
     assert "conv1d" not in names
     assert "selective_scan" not in names
     assert any(name.startswith("call_tir conv1d") for name in counts)
     tokens = [3, 1, 4]
-    np.testing.assert_array_equal(
-        steps(config, after, tokens)[0], steps(config, before, tokens)[0]
-    )
+    np.testing.assert_array_equal(steps(config, after, tokens)[0], steps(config, before, tokens)[0])
 
 
 def test_prefill_is_left_alone() -> None:
