@@ -20,7 +20,7 @@ WEIGHT = [
 
 def blocks(language: str) -> list[str]:
     """Fenced blocks of the document's example."""
-    example = DOC.read_text().partition("## A worked example")[2]
+    example = DOC.read_text().partition("## A worked example")[2].partition("\n## ")[0]
     return re.findall(rf"^```{language}\n(.*?)^```", example, flags=re.MULTILINE | re.DOTALL)
 
 
