@@ -47,3 +47,13 @@ def phone() -> Iterator[Any]:
 def phone_max() -> Iterator[Any]:
     """An emulated phone with every feature that qemu knows, among them i8mm and SVE."""
     yield from _start(cpu="max")
+
+
+@pytest.fixture(scope="session")
+def phone_folder() -> Path:
+    """What the emulated phone runs on: ``bin`` has TVM's runtime libraries for arm64 Linux."""
+    emulator = _load_emulator()
+    try:
+        return Path(emulator.build_phone())
+    except emulator.MissingTools as error:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))

@@ -17,7 +17,7 @@ sysroot=/usr/aarch64-linux-gnu
 # 1. Tools.
 missing=()
 command -v qemu-aarch64 >/dev/null || missing+=(qemu-user)
-command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu)
+command -v aarch64-linux-gnu-g++ >/dev/null || missing+=(g++-aarch64-linux-gnu)
 [ -e $sysroot/include/stdio.h ] || missing+=(libc6-dev-arm64-cross)
 [ -e $sysroot/lib/libstdc++.so.6 ] || missing+=(libstdc++6-arm64-cross)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -39,23 +39,11 @@ flock 9
 versions=$("$python" -c 'from importlib.metadata import version as v; print(v("apache-tvm"), v("apache-tvm-ffi"))')
 read -r tvm ffi <<<"$versions"
 if [ "$(cat "$folder/versions" 2>/dev/null)" != "$versions" ]; then
-  wheels=$(mktemp -d)
-  trap 'rm -rf "$wheels"' EXIT
-  for package in "apache-tvm==$tvm" "apache-tvm-ffi==$ffi"; do
-    "$python" -m pip download -q --no-deps --only-binary=:all: --platform manylinux_2_28_aarch64 \
-      --disable-pip-version-check -d "$wheels" "$package" >&2
-  done
-  "$python" - "$wheels" "$folder/bin" <<'PY'
-import pathlib, sys, zipfile
+  (cd "$here/../.." && "$python" - "$folder/bin") <<'PY'
+import pathlib, sys
+from tvm_c4n.compile.native import RUNTIME, fetch_runtime
 
-want = {"libtvm_runtime.so", "libtvm_runtime_extra.so", "libtvm_ffi.so"}
-for wheel in pathlib.Path(sys.argv[1]).glob("*.whl"):
-    with zipfile.ZipFile(wheel) as archive:
-        for member in archive.namelist():
-            if (name := pathlib.PurePath(member).name) in want:
-                pathlib.Path(sys.argv[2], name).write_bytes(archive.read(member))
-                want.discard(name)
-sys.exit(f"not in the aarch64 wheels: {sorted(want)}" if want else 0)
+fetch_runtime(pathlib.Path(sys.argv[1]), (*RUNTIME, "libtvm_runtime_extra.so"))
 PY
   rm -f "$folder/bin/rpc_phone"
   echo "$versions" >"$folder/versions"

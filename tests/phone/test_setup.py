@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 LINE = (
-    "apt-get install -y --no-install-recommends qemu-user gcc-aarch64-linux-gnu"
+    "apt-get install -y --no-install-recommends qemu-user g++-aarch64-linux-gnu"
     # Without the line's end: a machine may have the two libraries but not the tools.
 )
 

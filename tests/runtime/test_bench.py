@@ -43,6 +43,8 @@ def manifest():
         },
         schedules={},
         tensors=[],
+        states=[],
+        chunk=256,
         weight_bytes=2**20,
         library_sha256="0" * 64,
         weights_sha256="0" * 64,

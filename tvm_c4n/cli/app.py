@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tvm_c4n import __version__
-from tvm_c4n.cli import bench, compile, eval, inspect, prune, run
+from tvm_c4n.cli import bench, compile, eval, inspect, prune, run, runner
 from tvm_c4n.errors import C4nError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command(name="compile")(compile.compile_)
 app.command(name="run")(run.run)
 app.command(name="eval")(eval.eval_)
 app.command(name="bench")(bench.bench)
+app.command(name="runner")(runner.runner)
 
 _shown: dict[str, bool] = {"traceback": False}
 

@@ -18,7 +18,7 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.relax_mamba import CHUNK, build_mamba, state_shapes
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.runtime import artifact as layout
@@ -101,6 +101,8 @@ def compile_model(
             projections=_projections(checkpoint, config, dtype),
             schedules=_schedules(mod),
             tensors=tensors,
+            states=list(state_shapes(config)),
+            chunk=CHUNK,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
             library_sha256=library,
             weights_sha256=layout.sha256_of(folder / layout.WEIGHTS),

@@ -90,7 +90,7 @@ def link_shared(
         The system of `triple` is not served, an object is missing or for another machine, there is
         no linker, or it fails.
     """
-    system = _system(triple)
+    system = system_of(triple)
     if not objects:
         raise TargetError(f"nothing to link to {out.name}")
     if system != "apple":
@@ -135,7 +135,14 @@ def find_lld() -> list[str] | None:
     return None
 
 
-def _system(triple: str) -> str:
+def system_of(triple: str) -> str:
+    """Return "android", "linux" or "apple".
+
+    Raises
+    ------
+    TargetError
+        Another system: nothing can be linked for it.
+    """
     if "-android" in triple:
         return "android"
     if "-linux" in triple:
@@ -179,7 +186,7 @@ def _choose(triple: str, system: str) -> _Linker:
 def _compiler(triple: str, system: str) -> list[str] | None:
     """Return a C compiler that links for `triple`, or None."""
     if system == "android":
-        return _ndk_clang(triple)
+        return android_clang(triple)
     if _is_host(triple):
         if named := shlex.split(os.environ.get("CC", "")):
             return named if shutil.which(named[0]) else None
@@ -189,11 +196,18 @@ def _compiler(triple: str, system: str) -> list[str] | None:
     return next(([path] for name in names if (path := shutil.which(name))), None)
 
 
-def _ndk_clang(triple: str) -> list[str] | None:
+def android_clang(triple: str, program: str = "clang") -> list[str] | None:
+    """Return the command of the NDK's clang or clang++; None where ANDROID_NDK_HOME is not set.
+
+    Raises
+    ------
+    TargetError
+        There is no NDK in that folder.
+    """
     home = os.environ.get("ANDROID_NDK_HOME")
     if not home:
         return None
-    found = sorted(Path(home).glob("toolchains/llvm/prebuilt/*/bin/clang"))
+    found = sorted(Path(home).glob(f"toolchains/llvm/prebuilt/*/bin/{program}"))
     if not found:
         raise TargetError(
             f"ANDROID_NDK_HOME={home} has no toolchains/llvm/prebuilt/*/bin/clang: "
@@ -205,7 +219,7 @@ def _ndk_clang(triple: str) -> list[str] | None:
 
 def _is_host(triple: str) -> bool:
     system = "apple" if sys.platform == "darwin" else sys.platform
-    return _arch(platform.machine().lower()) == _arch(triple) and _system(triple) == system
+    return _arch(platform.machine().lower()) == _arch(triple) and system_of(triple) == system
 
 
 def _command(linker: _Linker, objects: Sequence[Path], out: Path, system: str) -> list[str]:

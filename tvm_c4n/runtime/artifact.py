@@ -73,6 +73,10 @@ class Manifest(_Record):
         By operator: the rule that wrote the kernel, or ``"definition"`` where none did.
     tensors : list of Tensor
         In the order of the functions' parameters.
+    states : list of tuple of int
+        Shapes of the states, float32: they stand between tokens and weights, and start as zeros.
+    chunk : int
+        Tokens that one call of `prefill` or `score` takes at most.
     library_sha256, weights_sha256 : str
     """
 
@@ -86,6 +90,8 @@ class Manifest(_Record):
     projections: dict[str, Projection]
     schedules: dict[str, str]
     tensors: list[Tensor]
+    states: list[tuple[int, ...]]
+    chunk: int = Field(ge=1)
     weight_bytes: int
     library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")

@@ -1,0 +1,238 @@
+"""`tvm-c4n runner`: the runner without Python says what the engine says, here and on arm64."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+
+import numpy as np
+import pytest
+
+from tvm_c4n.compile.elf import read_elf
+from tvm_c4n.compile.native import LAUNCHER, PROGRAM, build_runner
+from tvm_c4n.errors import CheckpointError, TargetError
+from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.runtime.generate import generate_tokens
+
+PROMPT = [0, *np.random.default_rng(9).integers(1, 96, 300).tolist()]
+"""Longer than a chunk of prefill."""
+
+
+@pytest.fixture(scope="module")
+def host_runner(tmp_path_factory):
+    """The runner for this machine."""
+    return build_runner(tmp_path_factory.mktemp("runner") / "host")
+
+
+@pytest.fixture(scope="module")
+def arm_runner(phone_folder, tmp_path_factory):
+    """The folder of the runner for arm64 Linux."""
+    out = tmp_path_factory.mktemp("runner") / "arm64"
+    build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
+    return out
+
+
+@pytest.fixture(scope="module")
+def compiled(pruned, tmp_path_factory):
+    """``compiled(target)``: the small model for another machine."""
+    from tvm_c4n.compile.artifact import compile_model
+
+    @cache
+    def compile_for(target):
+        out = tmp_path_factory.mktemp("runner-art") / target
+        compile_model(pruned, out, target)
+        return out
+
+    return compile_for
+
+
+def start(command, *options, tokens=PROMPT):
+    return subprocess.run(
+        [*map(str, command), *map(str, options)],
+        input=" ".join(map(str, tokens)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+
+
+def emulated(folder, *libraries, cpu="cortex-a76"):
+    """The command that run.sh gives on arm64, on an emulator that has no other files."""
+    path = ":".join(map(str, [folder, *libraries]))
+    loader = folder / "ld-linux-aarch64.so.1"
+    emulator = ["qemu-aarch64", "-cpu", cpu, "-L", "/nonexistent"]
+    return [*emulator, loader, "--library-path", path, folder / PROGRAM]
+
+
+def engines_tokens(artifact, count=40):
+    return list(generate_tokens(Engine.load(artifact), PROMPT, count))
+
+
+def test_the_runner_says_what_the_engine_says(host_runner, artifact):
+    done = start([host_runner], artifact, "-n", 40, "-t", 1)
+    assert [int(word) for word in done.stdout.split()] == engines_tokens(artifact)
+    assert done.stderr.startswith("prompt: 301 tokens, ")
+
+
+def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
+    done = start([host_runner], artifact, "--bench", "-p", 20, "-g", 5, "-r", 3, "-t", 1)
+    prompt, gen = json.loads(done.stdout)
+    assert (prompt["n_prompt"], prompt["n_gen"], gen["n_prompt"], gen["n_gen"]) == (20, 0, 0, 5)
+    assert len(gen["samples_ns"]) == 3
+    rates = [5e9 / ns for ns in gen["samples_ns"]]
+    assert gen["samples_ts"] == pytest.approx(rates, rel=1e-4)
+    assert gen["avg_ts"] == pytest.approx(np.mean(rates), rel=1e-4)
+    assert gen["stddev_ts"] == pytest.approx(np.std(rates, ddof=1), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "options", "message"),
+    [
+        ([0, 96], [], "token 96 is outside the vocabulary of 96"),
+        (["0", "x"], [], "stdin: 'x' is no token id"),
+        ([], [], "no tokens to read"),
+        ([0], ["-n", "0"], "-n takes a number from 1"),
+        ([0], ["--bench", "-p", "0", "-g", "0"], "nothing to measure"),
+        ([0], ["--colour"], "unknown argument --colour"),
+    ],
+)
+def test_the_runners_errors_are_one_line(host_runner, artifact, tokens, options, message):
+    done = start([host_runner], artifact, *options, tokens=tokens)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def damage_offset(manifest):
+    manifest["tensors"][3]["offset"] = 2**40
+
+
+def damage_shape(manifest):
+    manifest["tensors"][0]["shape"] = [2**31 - 1, 2**31 - 1, 2**31 - 1]
+
+
+def damage_kind(manifest):
+    manifest["tensors"][0] = 7
+
+
+def damage_machine(manifest):
+    manifest["triple"] = "riscv64-linux-gnu"
+
+
+def damage_features(manifest):
+    manifest["features"] = ["amx-of-tomorrow"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_offset, "tensor 3 lies outside the weights"),
+        (damage_shape, "tensor 0: too large"),
+        (damage_kind, "tensor 0 is of another kind"),
+        (damage_machine, "compiled for riscv64-linux-gnu"),
+        (damage_features, "needs CPU features that are not here: amx-of-tomorrow"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(host_runner, artifact, tmp_path, damage, message):
+    for file in artifact.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    damage(manifest)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    done = start([host_runner], tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.phone
+@pytest.mark.parametrize("target", ["arm64-linux", "arm64-android"])
+def test_arm64_says_what_the_engine_says(arm_runner, phone_folder, compiled, artifact, target):
+    # Android's libraries are asked for as libc.so and libm.so: here glibc answers to these names.
+    command = emulated(arm_runner, phone_folder / "bin")
+    done = start(command, compiled(target), "-n", 40, "-t", 2)
+    assert done.stderr.startswith("prompt: 301 tokens"), done.stderr
+    assert [int(word) for word in done.stdout.split()] == engines_tokens(artifact)
+
+
+@pytest.mark.phone
+def test_a_processor_without_the_dot_product_is_refused(arm_runner, compiled):
+    done = start(emulated(arm_runner, cpu="cortex-a53"), compiled("arm64-linux"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "needs CPU features that are not here: dotprod" in done.stderr
+
+
+@pytest.mark.phone
+def test_the_folder_for_arm64_is_complete(arm_runner):
+    """Whatever its files ask for is among them: Android has no glibc."""
+    here = {path.name for path in arm_runner.iterdir()}
+    libraries = [path for path in arm_runner.iterdir() if path.name != LAUNCHER]
+    assert {name for path in libraries for name in read_elf(path).needed} <= here
+    assert read_elf(arm_runner / PROGRAM).load_align_bytes >= 16384
+
+
+def test_a_library_for_android_needs_what_a_phone_has(compiled):
+    folder = compiled("arm64-android")
+    elf = read_elf(next(folder.glob("model-*.so")))
+    assert set(elf.needed) <= {"libtvm_runtime.so", "libtvm_ffi.so", "libm.so", "libc.so"}
+    assert elf.load_align_bytes == 16384
+    unknown = [name for name in elf.undefined if not name.startswith(("TVMFFI", "TVMBackend"))]
+    assert set(unknown) <= {"memset", "memcpy", "memmove", "expf", "logf", "log1pf", "nearbyintf"}
+
+
+@pytest.mark.slow
+@pytest.mark.phone
+def test_the_ndks_compiler_is_taken_for_android(phone_folder, tmp_path, monkeypatch):
+    """A stand-in for the NDK that compiles against glibc."""
+    tools = tmp_path / "ndk/toolchains/llvm/prebuilt/linux-x86_64/bin"
+    tools.mkdir(parents=True)
+    (tmp_path / "libc++_shared.so").write_bytes(b"library")
+    (tools / "clang++").write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *-print-file-name=*) echo {tmp_path}/libc++_shared.so; exit;; esac\n'
+        f'echo "$1" >{tmp_path}/said; shift; exec aarch64-linux-gnu-g++ "$@"\n'
+    )
+    (tools / "clang++").chmod(0o755)
+    monkeypatch.setenv("ANDROID_NDK_HOME", str(tmp_path / "ndk"))
+    out = tmp_path / "runner"
+    build_runner(out, "arm64-android", runtime=phone_folder / "bin")
+    assert (tmp_path / "said").read_text() == "--target=aarch64-linux-android24\n"
+    assert read_elf(out / PROGRAM).machine == "aarch64"
+    assert (out / "libc++_shared.so").read_bytes() == b"library"
+    assert 'exec "$here/c4n_run"' in (out / LAUNCHER).read_text()
+
+
+def test_what_is_missing_is_said(call, tmp_path, monkeypatch):
+    result = call("runner", "-o", tmp_path / "r", "--target", "arm64-linux")
+    assert result.code == 2
+    assert "--runtime; tvm-c4n runner --fetch gets them" in result.err
+    result = call("runner", "-o", tmp_path / "r", "--fetch")
+    assert "--fetch gets the libraries for --target arm64-linux" in result.err
+    with pytest.raises(TargetError, match=r"libtvm_runtime.so is missing"):
+        build_runner(tmp_path / "r", runtime=tmp_path)
+    monkeypatch.setenv("CXX", "/nonexistent/c++")
+    with pytest.raises(TargetError, match="cannot compile c4n_run"):
+        build_runner(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "mine").write_text("")
+    monkeypatch.delenv("CXX")
+    with pytest.raises(CheckpointError, match="not overwritten"):
+        build_runner(tmp_path / "r", overwrite=True)
+
+
+@pytest.mark.slow
+@pytest.mark.phone
+def test_the_default_model_speaks_on_arm64(arm_runner, tmp_path):
+    """The default model at full size: the same 32 tokens as this machine's engine chooses."""
+    from tvm_c4n.compile.artifact import compile_model
+
+    compile_model("mamba-19m", tmp_path / "host")
+    compile_model("mamba-19m", tmp_path / "arm", "arm64-linux")
+    prompt = [0, 480, 1500, 77, 3021, 12, 260]
+    done = start(emulated(arm_runner), tmp_path / "arm", "-n", 32, "-t", 2, tokens=prompt)
+    expected = list(generate_tokens(Engine.load(tmp_path / "host"), prompt, 32))
+    assert [int(word) for word in done.stdout.split()] == expected

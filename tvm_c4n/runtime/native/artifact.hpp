@@ -1,0 +1,29 @@
+// An artifact folder as `tvm-c4n compile` writes it: manifest read and checked, weights mapped.
+#pragma once
+
+#include <tvm/ffi/tvm_ffi.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace c4n {
+
+// Says in one line what is wrong, where, and what to do about it.
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Artifact {
+  std::string library;                       // path of the compiled code
+  int64_t vocab = 0;                         // token ids are 0 .. vocab - 1
+  int64_t chunk = 0;                         // tokens that one call of prefill takes at most
+  std::vector<tvm::ffi::Shape> states;       // float32, zeros at the start of a text
+  std::vector<tvm::ffi::Tensor> weights;     // views of the mapped file, in the functions' order
+};
+
+// Throws Error for a folder that is no artifact, is damaged, or was compiled for another machine.
+Artifact open_artifact(const std::string& folder);
+
+}  // namespace c4n

@@ -1,0 +1,111 @@
+#include "model.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace c4n {
+namespace {
+
+namespace ffi = tvm::ffi;
+
+constexpr size_t kAlignBytes = 64;  // kernels load whole vectors
+constexpr int kPooledAllocator = 2;  // of TVM's virtual machine
+constexpr DLDevice kCpu{kDLCPU, 0};
+
+struct Heap {
+  void AllocData(DLTensor* tensor) {
+    const size_t size = std::max<size_t>(ffi::GetDataSize(*tensor), 1);
+    tensor->data = std::aligned_alloc(kAlignBytes, (size + kAlignBytes - 1) / kAlignBytes * kAlignBytes);
+    if (!tensor->data) throw std::bad_alloc();
+  }
+  void FreeData(DLTensor* tensor) { std::free(tensor->data); }
+};
+
+ffi::Tensor allocate(ffi::ShapeView shape, DLDataType dtype) {
+  return ffi::Tensor::FromNDAlloc(Heap{}, shape, dtype, kCpu);
+}
+
+ffi::Function function_of(const ffi::Module& module, const char* name) {
+  if (auto function = module->GetFunction(name)) return *function;
+  throw Error(std::string("the compiled model has no function ") + name + ": compile it again");
+}
+
+void set_threads(int threads) {
+#if defined(__aarch64__)
+  constexpr int kMode = 1;  // the big cores first
+#else
+  constexpr int kMode = 0;  // the system's choice
+#endif
+  ffi::Function::GetGlobalRequired("runtime.config_threadpool")(kMode, threads);
+}
+
+}  // namespace
+
+Model::Model(const std::string& folder, int threads)
+    : artifact_(open_artifact(folder)),
+      library_(ffi::Module::LoadFromFile(artifact_.library)),
+      machine_(function_of(library_, "vm_load_executable")().cast<ffi::Module>()) {
+  if (threads) set_threads(threads);
+  function_of(machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  const DLDataType float32{kDLFloat, 32, 1}, int32{kDLInt, 32, 1};
+  for (const auto& shape : artifact_.states) states_.push_back(allocate(shape, float32));
+  token_ = allocate({1}, int32);
+  reset();
+  prefill_ = function_of(machine_, "prefill");
+  // A saved function holds its arguments: a step then hands none over.
+  std::vector<ffi::AnyView> bound{ffi::AnyView("step"), ffi::AnyView("bound_step"),
+                                  ffi::AnyView(true), ffi::AnyView(token_)};
+  for (const auto& state : states_) bound.emplace_back(state);
+  for (const auto& weight : artifact_.weights) bound.emplace_back(weight);
+  ffi::Any none;
+  function_of(machine_, "save_function").CallPacked(bound.data(), bound.size(), &none);
+  bound_step_ = function_of(machine_, "bound_step");
+}
+
+void Model::reset() {
+  for (const auto& state : states_) std::memset(state.data_ptr(), 0, state.numel() * sizeof(float));
+}
+
+void Model::check(int32_t token) const {
+  if (token < 0 || token >= artifact_.vocab)
+    throw Error("token " + std::to_string(token) + " is outside the vocabulary of " +
+                std::to_string(artifact_.vocab));
+}
+
+void Model::prefill(const std::vector<int32_t>& tokens) {
+  if (tokens.empty()) throw Error("no tokens to read: give at least one");
+  for (const int32_t token : tokens) check(token);
+  const int64_t total = static_cast<int64_t>(tokens.size());
+  for (int64_t start = 0; start < total; start += artifact_.chunk) {
+    const int64_t count = std::min(artifact_.chunk, total - start);
+    const auto chunk = allocate({count}, DLDataType{kDLInt, 32, 1});
+    std::copy_n(tokens.begin() + start, count, static_cast<int32_t*>(chunk.data_ptr()));
+    std::vector<ffi::AnyView> arguments{ffi::AnyView(chunk)};
+    for (const auto& state : states_) arguments.emplace_back(state);
+    for (const auto& weight : artifact_.weights) arguments.emplace_back(weight);
+    ffi::Any result;
+    prefill_.CallPacked(arguments.data(), arguments.size(), &result);
+    logits_ = result.cast<ffi::Array<ffi::Any>>()[0].cast<ffi::Tensor>();
+  }
+}
+
+void Model::step(int32_t token) {
+  check(token);
+  *static_cast<int32_t*>(token_.data_ptr()) = token;
+  logits_ = bound_step_().cast<ffi::Array<ffi::Any>>()[0].cast<ffi::Tensor>();
+}
+
+int32_t Model::best() const {
+  const float* logits = static_cast<const float*>(logits_.data_ptr());
+  int64_t found = 0;
+  for (int64_t token = 0; token < artifact_.vocab; ++token) {
+    if (!std::isfinite(logits[token])) throw Error("a logit is not finite: the model is damaged");
+    if (logits[token] > logits[found]) found = token;
+  }
+  return static_cast<int32_t>(found);
+}
+
+}  // namespace c4n
