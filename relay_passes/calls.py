@@ -11,6 +11,15 @@ from tvm_c4n.ops.spec import OpSpec, spec_of
 CALL_TIR = ("relax.call_tir", "relax.call_tir_inplace")
 
 
+FOREIGN = ("Codegen", "Composite", "Primitive")
+"""Attributes of functions that another compiler takes, or that are fused already."""
+
+
+def is_foreign(func: Any) -> bool:
+    """Return whether passes leave a function alone: it is another compiler's, or fused."""
+    return func.attrs is not None and any(name in func.attrs for name in FOREIGN)
+
+
 def callee_spec(mod: IRModule, call: relax.Call) -> OpSpec | None:
     """Return the C4n record of the PrimFunc that a call runs, None for any other call."""
     if getattr(call.op, "name", None) not in CALL_TIR:

@@ -10,13 +10,15 @@ from relay_passes.dump import DumpModule
 from relay_passes.fuse_regions import FuseRegions
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
-from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
+from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
 from tvm_c4n._tvm import relax, tvm
 
 Pass: TypeAlias = Any  # tvm.transform.Pass, which has no types
 
 
-def c4n_phases(lanes: int, choose: Choose, *, lift: bool) -> list[tuple[str, list[Pass]]]:
+def c4n_phases(
+    lanes: int, choose: Choose, *, lift: bool, convert: Convert = lossless
+) -> list[tuple[str, list[Pass]]]:
     """Return the named phases that come before TVM's own lowering.
 
     Parameters
@@ -27,9 +29,11 @@ def c4n_phases(lanes: int, choose: Choose, *, lift: bool) -> list[tuple[str, lis
         See `BindSchedules`.
     lift : bool
         Whether constants become parameters.
+    convert : callable
+        See `RewriteDenseToC4n`.
     """
     return [
-        ("rewrite", [relax.transform.FoldConstant(), RewriteDenseToC4n()]),
+        ("rewrite", [relax.transform.FoldConstant(), RewriteDenseToC4n(convert)]),
         ("pack", [PackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
         ("fuse", [FuseRegions(choose)]),

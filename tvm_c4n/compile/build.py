@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import schedules
 from relay_passes.pipeline import c4n_phases, lowering_phases, sequence
+from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.isa import isa_of
+
+if TYPE_CHECKING:
+    from tvm_c4n.prune.recipe import Recipe
 
 if getattr(schedules, "OWNER", None) != "tvm_c4n":
     raise TargetError(
@@ -20,16 +29,27 @@ if getattr(schedules, "OWNER", None) != "tvm_c4n":
 
 
 def build(
-    mod: IRModule, target: str | Target = "host", *, debug_dump: Path | None = None
+    mod: IRModule,
+    target: str | Target = "host",
+    *,
+    params: Mapping[str, Any] | None = None,
+    recipe: Recipe | None = None,
+    debug_dump: Path | None = None,
 ) -> relax.VMExecutable:
     """Compile a Relax module; dense layers with C4n weights become sparse kernels.
 
     Parameters
     ----------
     mod : IRModule
-        Weights are constants of its functions.
+        Its weights are constants, or given as `params`.
     target : str or tvm.target.Target
         ``"host"``, ``"arm64-linux"``, ``"arm64-android"`` or a target of TVM.
+    params : mapping, optional
+        Values of parameters by name (tensors of TVM or numpy), bound in every function that has
+        them, as `relax.build` does.
+    recipe : Recipe, optional
+        Prunes and quantises the dense layers that are not sparse yet; see
+        `tvm_c4n.compile.convert.converter`. Without one, nothing changes a number.
     debug_dump : Path, optional
         Folder that gets the module after each phase.
 
@@ -43,18 +63,42 @@ def build(
     ------
     TargetError
         Unknown target.
+    RecipeError
+        A recipe that a module cannot follow.
     """
     resolved = resolve_target(target)
-    mod = prepare(mod, resolved, lift=False, debug_dump=debug_dump)
+    convert = converter(recipe)
+    if params:
+        mod = _bind(mod, params)
+    mod = prepare(mod, resolved, lift=False, convert=convert, debug_dump=debug_dump)
     return generate(mod, resolved, debug_dump=debug_dump)
 
 
+def _bind(mod: IRModule, params: Mapping[str, Any]) -> IRModule:
+    tensors = {
+        name: tvm.runtime.tensor(value) if isinstance(value, np.ndarray) else value
+        for name, value in params.items()
+    }
+    for gvar, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            names = {p.name for p in func.params}
+            here = {name: tensor for name, tensor in tensors.items() if name in names}
+            mod = relax.transform.BindParams(gvar.name_hint, here)(mod)
+    return mod
+
+
 def prepare(
-    mod: IRModule, target: Target, *, lift: bool, debug_dump: Path | None = None
+    mod: IRModule,
+    target: Target,
+    *,
+    lift: bool,
+    convert: Convert = lossless,
+    debug_dump: Path | None = None,
 ) -> IRModule:
     """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
     isa = isa_of(target)
-    phases = c4n_phases(isa.lanes, partial(schedules.choose, isa=isa), lift=lift)
+    choose = partial(schedules.choose, isa=isa)
+    phases = c4n_phases(isa.lanes, choose, lift=lift, convert=convert)
     with tvm.transform.PassContext(opt_level=3), target:
         return sequence(phases, dump=debug_dump)(mod)
 
