@@ -18,6 +18,7 @@ from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutato
 from tvm_c4n.ops import c4n_linear, embedding
 from tvm_c4n.ops.packed import pack
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
+from tvm_c4n.ops.weights import weight_shapes
 from tvm_c4n.sparsity import C4nWeight, DType
 
 
@@ -49,7 +50,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         super().__init__(mod)
         self.mod, self.lanes = mod, lanes
         # Functions share constants (prefill and step, embedding and head): pack each once.
-        self.packed: dict[tuple[Any, ...], list[GenericConst]] = {}
+        self.packed: dict[tuple[Any, ...], GenericConst] = {}
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
@@ -59,7 +60,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         view = spec if isinstance(spec, LinearSpec) else embedding.as_linear(spec)
         # Before the weights: activations and, where they are int8, their scales; or token ids.
         first = 2 if isinstance(spec, LinearSpec) and spec.integer else 1
-        count = len(c4n_linear.weight_shapes(view))
+        count = len(weight_shapes(view))
         inputs = list(call.args[1])
         weights = inputs[first : first + count]
         if not all(isinstance(w, GenericConst) for w in weights):
@@ -68,16 +69,15 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         packed = self._pack(weights, view)
         func = _define(packed_spec)
         gvar = self.builder_.add_func(func, str(func.attrs["c4n.kind"]))
-        return with_callee(call, gvar, inputs[:first] + packed + inputs[first + count :])
+        return with_callee(call, gvar, [*inputs[:first], packed, *inputs[first + count :]])
 
-    def _pack(self, constants: list[GenericConst], spec: LinearSpec) -> list[GenericConst]:
+    def _pack(self, constants: list[GenericConst], spec: LinearSpec) -> GenericConst:
         layout = (spec.rows, spec.cols, spec.removed, spec.dtype, spec.scale_group)
         # A constant's data keeps its address while the module lives.
         key = (*(c.value.data_ptr() for c in constants), *layout)
         if key not in self.packed:
             weight = _weight(spec, [c.value.numpy() for c in constants])
-            arrays = pack(weight, replace(spec, lanes=self.lanes))
-            self.packed[key] = [relax.const(a) for a in arrays]
+            self.packed[key] = relax.const(pack(weight, replace(spec, lanes=self.lanes)))
         return self.packed[key]
 
 

@@ -6,7 +6,7 @@ from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import declare
-from tvm_c4n.ops.packed import tiles_of
+from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import Kernel, tokens_of
 
@@ -15,7 +15,7 @@ SHAPE = {"avx512": (2, 6), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
 
 
 class C4nGemm:
-    """Rows in parallel; a block of rows stays in the first cache while all tokens pass."""
+    """Rows in parallel; the rows in flight stay in the first cache while all tokens pass."""
 
     name = "c4n_gemm"
 
@@ -27,14 +27,17 @@ class C4nGemm:
         def body() -> None:
             tokens = tokens_of(spec)
             args = declare(spec, tokens)
+            layout = layout_of(spec)
             tiles, width = SHAPE[intrin.isa.name]
-            tiles = min(tiles, tiles_of(spec))
-            with T.parallel(-(-tiles_of(spec) // tiles)) as index:
-                first = T.min(index * tiles, tiles_of(spec) - tiles)
-                with T.serial(tokens // width) as block:
-                    LinearBody(intrin, spec, args, Block(first, tiles, block * width, width)).emit()
+            tiles = min(tiles, layout.tiles)
+            parts = layout.tiles // tiles
+            with T.parallel(layout.blocks * parts) as index:
+                block, tile = index // parts, index % parts * tiles
+                with T.serial(tokens // width) as group:
+                    together = Block(block, tile, tiles, group * width, width)
+                    LinearBody(intrin, spec, args, together).emit()
                 with T.serial(tokens % width) as rest:
-                    token = tokens // width * width + rest
-                    LinearBody(intrin, spec, args, Block(first, tiles, token, 1)).emit()
+                    single = Block(block, tile, tiles, tokens // width * width + rest, 1)
+                    LinearBody(intrin, spec, args, single).emit()
 
         return Kernel(spec, "c4n_gemm", body)

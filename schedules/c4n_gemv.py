@@ -6,18 +6,19 @@ from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import declare
-from tvm_c4n.ops.packed import tiles_of
+from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import Kernel
 
 TILES = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
 """Row tiles in flight: enough independent sums to hide the latency of the dot product."""
-BLOCKS = 8
-"""Blocks that even a small matrix is cut into, with fewer tiles in flight: cores can share it."""
+AHEAD = {"avx512": 8192, "avx2": 8192, "neon": 0, "portable": 0}
+"""Bytes of prefetching, into the second cache. On x86 it makes decode a third faster; on ARM it was
+never measured, and stays off."""
 
 
 class C4nGemv:
-    """Rows in parallel, several row tiles in flight."""
+    """Blocks of rows in parallel, several row tiles in flight."""
 
     name = "c4n_gemv"
 
@@ -28,11 +29,12 @@ class C4nGemv:
 
         def body() -> None:
             args = declare(spec, 1)
-            tiles = max(1, min(TILES[intrin.isa.name], tiles_of(spec) // BLOCKS))
-            blocks = -(-tiles_of(spec) // tiles)
-            with T.parallel(blocks) as index:
-                # The last block steps back so that it is whole; it computes some rows again.
-                first = T.min(index * tiles, tiles_of(spec) - tiles)
-                LinearBody(intrin, spec, args, Block(first, tiles, 0, 1)).emit()
+            layout = layout_of(spec)
+            tiles = min(TILES[intrin.isa.name], layout.tiles)
+            ahead = AHEAD[intrin.isa.name]
+            with T.parallel(layout.blocks) as index:
+                for tile in range(0, layout.tiles, tiles):
+                    block = Block(index, tile, tiles, 0, 1, ahead)
+                    LinearBody(intrin, spec, args, block).emit()
 
         return Kernel(spec, "c4n_gemv", body)

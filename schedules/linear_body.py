@@ -7,25 +7,36 @@ keeps in registers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from schedules.intrin.base import GROUP_BYTES, Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
-from tvm_c4n.ops.packed import CODES, UNIT, WINDOW, chunks_of, tiles_of, units_of
+from tvm_c4n.ops.packed import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import load, local, ramp, splat, store, to_float
+from tvm_c4n.ops.tir import load, local, prefetch, ramp, splat, store, to_float
+
+LINE = 64
+"""Bytes of a cache line."""
+_BYTES = {"float32": 4, "uint32": 4, "float16": 2, "int8": 4, "uint8": 4}
+"""Bytes a lane of a vector that is read; vectors of bytes have four a lane."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """`tiles` row tiles from `tile` on, times `tokens` tokens from `token` on."""
+    """`tiles` row tiles from `tile` on of packed block `block`, times `tokens` from `token` on.
 
+    `ahead` is how many bytes before their use the weights are asked for; 0 leaves that to the CPU.
+    """
+
+    block: Any
     tile: Any
     tiles: int
     token: Any
     tokens: int
+    ahead: int = 0
 
     def pairs(self) -> list[tuple[int, int]]:
         """All (token, tile) offsets."""
@@ -38,6 +49,7 @@ class LinearBody:
     def __init__(self, intrin: Intrinsics, spec: LinearSpec, args: LinearArgs, block: Block):
         self.intrin, self.spec, self.args, self.block = intrin, spec, args, block
         self.lanes = intrin.lanes
+        self.layout = layout_of(spec)
         self.acc = local((block.tokens * block.tiles * self.lanes,))
 
     def emit(self) -> None:
@@ -64,7 +76,8 @@ class LinearBody:
 
     def _store(self, m: int, r: int) -> None:
         spec, args = self.spec, self.args
-        token, tile = self.block.token + m, self.block.tile + r
+        token = self.block.token + m
+        tile = self.block.block * self.layout.tiles + self.block.tile + r
 
         def write(first: Any, lanes: int, value: Any) -> None:
             if spec.bias:
@@ -73,67 +86,80 @@ class LinearBody:
                 value = value + load(args.residual, (token,), first, lanes)
             store(args.out, (token,), first, lanes, value)
 
-        rest = spec.rows % self.lanes
-        if rest == 0:
+        if spec.rows % (self.lanes * self.layout.tiles) == 0:
             write(tile * self.lanes, self.lanes, self._get(self.acc, m, r))
             return
-        with T.If(tile == tiles_of(spec) - 1):
-            with T.Then(), T.serial(rest) as lane:
+        whole, rest = divmod(spec.rows, self.lanes)
+        with T.If(tile < whole), T.Then():
+            write(tile * self.lanes, self.lanes, self._get(self.acc, m, r))
+        if rest:
+            with T.If(tile == whole), T.Then(), T.serial(rest) as lane:
                 write(tile * self.lanes + lane, 1, self.acc[self._at(m, r) + lane])
-            with T.Else():
-                write(tile * self.lanes, self.lanes, self._get(self.acc, m, r))
+
+    # The stream of weights.
+
+    def _read(self, record: Any, part: int, r: int, offset: int, dtype: str) -> Any:
+        """Read a vector of one element a lane (four for bytes).
+
+        `part` is where the tiles' values, positions or scales start in a record; `offset` is
+        counted from the start of the tile's.
+        """
+        layout = self.layout
+        size = {0: layout.values, 1: layout.positions, 2: layout.scales}[part]
+        start = layout.tiles * sum((layout.values, layout.positions)[:part])
+        place = start + (self.block.tile + r) * size + offset
+        lanes, width = self.lanes, _BYTES[dtype] * self.lanes
+        stream, block = self.args.weights[0], self.block
+        if block.ahead and (offset % LINE == 0 or width >= LINE):
+            prefetch(stream, (block.block, record, place), block.ahead)
+        found = stream[block.block, record, ramp(place, width)]
+        lanes = width if dtype in ("int8", "uint8") else lanes
+        return found if dtype == "uint8" else T.reinterpret(f"{dtype}x{lanes}", found)
 
     # Float weights: one multiply-add a kept weight.
 
     def _multiply_add(self, m: int, r: int, weight: Any, x: Any) -> None:
         self._set(self.acc, m, r, self._get(self.acc, m, r) + weight * x)
 
+    def _records(self, extent: int, size: int, emit: Callable[[Any, int], None]) -> None:
+        """Loop over whole records of `size`, then emit what is left of the last one."""
+        if extent // size:
+            with T.serial(extent // size) as record:
+                emit(record, size)
+        if extent % size:
+            emit(extent // size, extent % size)
+
+    def _weight(self, record: Any, r: int, index: int) -> Any:
+        dtype = self.spec.dtype
+        offset = index * self.lanes * _BYTES[dtype]
+        return T.bind(to_float(self._read(record, 0, r, offset, dtype), self.lanes))
+
     def _dense_float(self) -> None:
-        step = 8
-        whole = self.spec.cols // step
+        def columns(record: Any, count: int) -> None:
+            for k in range(count):
+                for r in range(self.block.tiles):
+                    weight = self._weight(record, r, k)
+                    for m in range(self.block.tokens):
+                        x = self.args.x[self.block.token + m, record * COLUMNS + k]
+                        self._multiply_add(m, r, weight, splat(x, self.lanes))
 
-        def column(k: Any) -> None:
-            for r in range(self.block.tiles):
-                values = load(self.args.values, (self.block.tile + r, k), 0, self.lanes)
-                weight = T.bind(to_float(values, self.lanes))
-                for m in range(self.block.tokens):
-                    x = splat(self.args.x[self.block.token + m, k], self.lanes)
-                    self._multiply_add(m, r, weight, x)
-
-        if whole:
-            with T.serial(whole) as outer:
-                for k in range(step):
-                    column(outer * step + k)
-        for k in range(whole * step, self.spec.cols):
-            column(k)
+        self._records(self.spec.cols, COLUMNS, columns)
 
     def _sparse_float(self) -> None:
-        groups = self.spec.cols // 4
-        per_word = 16 // CODES[self.spec.removed]
-        whole = groups // per_word
-        if whole:
-            with T.serial(whole) as word:
-                self._float_word(word, per_word)
-        if groups % per_word:
-            self._float_word(whole, groups % per_word)
+        self._records(self.spec.cols // 4, 16 // CODES[self.spec.removed], self._float_word)
 
-    def _float_word(self, word: Any, groups: int) -> None:
+    def _float_word(self, record: Any, groups: int) -> None:
         """Multiply the groups whose codes one position word holds."""
-        spec, args, block, lanes = self.spec, self.args, self.block, self.lanes
-        per_group = CODES[spec.removed]
-        words = [
-            T.bind(load(args.positions, (block.tile + r, word), 0, lanes))
-            for r in range(block.tiles)
-        ]
+        spec, block, per_group = self.spec, self.block, CODES[self.spec.removed]
+        words = [T.bind(self._read(record, 1, r, 0, "uint32")) for r in range(block.tiles)]
         for g in range(groups):
-            group = word * (16 // per_group) + g
+            column = (record * (16 // per_group) + g) * 4
             for r in range(block.tiles):
                 for k in range(spec.kept):
                     code = T.bind(self._float_code(words[r], g * per_group, k))
-                    values = load(args.values, (block.tile + r, group, k), 0, lanes)
-                    weight = T.bind(to_float(values, lanes))
+                    weight = self._weight(record, r, g * spec.kept + k)
                     for m in range(block.tokens):
-                        x = self.intrin.pick_floats(args.x, block.token + m, group * 4, code)
+                        x = self.intrin.pick_floats(self.args.x, block.token + m, column, code)
                         self._multiply_add(m, r, weight, x)
 
     def _float_code(self, word: Any, field: int, k: int) -> Any:
@@ -151,30 +177,28 @@ class LinearBody:
     # Integer weights: four bytes a lane at a time, sums scaled once a scale group.
 
     def _integer(self) -> None:
-        spec, block = self.spec, self.block
+        block = self.block
         self.sums = local((block.tokens * block.tiles * self.lanes,), "int32")
         if self.intrin.corrected:
             self.shift_sums = local((block.tiles * self.lanes,), "int32")
-        step = max(1, spec.scale_group // UNIT)
-        with T.serial(units_of(spec) // step) as outer:
-            for inner in range(step):
-                self._unit(outer * step + inner, inner, step)
+        with T.serial(self.layout.records) as record:
+            for unit in range(self.layout.units):
+                self._unit(record, unit)
 
-    def _unit(self, unit: Any, inner: int, step: int) -> None:
-        """64 columns; `inner` of `step` units that may share a scale group."""
+    def _unit(self, record: Any, unit: int) -> None:
+        """Multiply 64 columns; several units of a record may share a scale group."""
         spec, block, per_scale = self.spec, self.block, self.spec.scale_group
-        words = self._words(unit)
+        words = self._words(record, unit)
         packed: dict[int, Any] = {}
         for window in range(UNIT // WINDOW):
-            column = inner * UNIT + window * WINDOW
+            column = unit * UNIT + window * WINDOW
             if column % per_scale == 0:
                 self._clear()
-            start = unit * UNIT + window * WINDOW
-            xs = self._activations(start)
+            xs = self._activations(record * self.layout.span + column)
             for r in range(block.tiles):
                 for k in range(4 if spec.removed == 0 else spec.kept):
                     chunk = window * (chunks_of(spec.removed) // 4) + k
-                    weight = self._weights(packed, unit, chunk, r)
+                    weight = self._weights(packed, (record, unit), chunk, r)
                     index = self._index(words, window, k, r)
                     self._chunk(
                         r,
@@ -185,8 +209,7 @@ class LinearBody:
                         ],
                     )
             if (column + WINDOW) % per_scale == 0:
-                scale = (unit - inner) * UNIT // per_scale + column // per_scale
-                self._flush(scale)
+                self._flush(record, column // per_scale)
 
     def _activations(self, start: Any) -> list[Any]:
         """For each token the window, or (dense weights) its four quads."""
@@ -201,14 +224,13 @@ class LinearBody:
     def _chunk_x(self, xs: list[Any], k: int) -> list[Any]:
         return xs if self.spec.removed else [quads[k] for quads in xs]
 
-    def _words(self, unit: Any) -> list[list[Any]]:
+    def _words(self, record: Any, unit: int) -> list[list[Any]]:
         """Load the position words of each tile."""
-        if self.spec.removed == 0:
-            return []
-        count = 2 if self.spec.removed == 2 else 1
+        count = words_of(self.spec.removed)
+        size = 4 * self.lanes
         return [
             [
-                T.bind(load(self.args.positions, (self.block.tile + r, unit, w), 0, self.lanes))
+                T.bind(self._read(record, 1, r, (unit * count + w) * size, "uint32"))
                 for w in range(count)
             ]
             for r in range(self.block.tiles)
@@ -235,13 +257,16 @@ class LinearBody:
         )
         return T.bind(T.Select(gone > splat(T.int8(k), 4 * lanes), here, after))
 
-    def _weights(self, packed: dict[int, Any], unit: Any, chunk: int, r: int) -> Any:
+    def _weights(self, packed: dict[int, Any], place: tuple[Any, int], chunk: int, r: int) -> Any:
         """Load the prepared weights of a chunk; int4 as 16 times the weight."""
-        tile, width = self.block.tile + r, 4 * self.lanes
+        (record, unit), width = place, 4 * self.lanes
+        chunks = chunks_of(self.spec.removed)
         if self.spec.dtype == "int8":
-            return self.intrin.prepare_w(load(self.args.values, (tile, unit, chunk), 0, width))
+            offset = (unit * chunks + chunk) * width
+            return self.intrin.prepare_w(self._read(record, 0, r, offset, "int8"))
         if chunk % 2 == 0:
-            packed[r] = T.bind(load(self.args.values, (tile, unit, chunk // 2), 0, width))
+            offset = (unit * chunks + chunk) // 2 * width
+            packed[r] = T.bind(self._read(record, 0, r, offset, "uint8"))
             nibbles = packed[r] << splat(T.uint8(4), width)
         else:
             nibbles = packed[r] & splat(T.uint8(0xF0), width)
@@ -263,15 +288,16 @@ class LinearBody:
             for r in range(self.block.tiles):
                 T.buffer_store(self.shift_sums, zero, [ramp(r * self.lanes, self.lanes)])
 
-    def _flush(self, scale: Any) -> None:
-        """Scale the sums of a finished scale group into the float accumulators."""
+    def _flush(self, record: Any, index: int) -> None:
+        """Scale the sums of a record's scale group `index` into the float accumulators."""
+        scale = record * (self.layout.span // self.spec.scale_group) + index
         fold = 1 / 16 if self.spec.dtype == "int4" else 1.0
         x_scales = [
             T.bind(self.args.x_scales[self.block.token + m, scale] * T.float32(fold))
             for m in range(self.block.tokens)
         ]
         for r in range(self.block.tiles):
-            values = load(self.args.scales, (self.block.tile + r, scale), 0, self.lanes)
+            values = self._read(record, 2, r, index * 2 * self.lanes, "float16")
             row_scales = T.bind(to_float(values, self.lanes))
             for m in range(self.block.tokens):
                 sums = self._get(self.sums, m, r)

@@ -16,25 +16,11 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops import quantize
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.ops.packed import CODES, UNIT, packed_shapes, units_of
+from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
 from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
+from tvm_c4n.ops.weights import column_at, declare_weights, scale_at, value_at
 from tvm_c4n.sparsity.pack import C4nWeight
-
-
-def weight_shapes(spec: LinearSpec) -> list[tuple[tuple[int, ...], str]]:
-    """Return shape and dtype of the weight arguments: values, positions (removed > 0), scales."""
-    if spec.lanes:
-        return packed_shapes(spec)
-    groups = spec.cols // 4
-    width = groups * spec.kept if spec.removed else spec.cols
-    stored = (-(-width // 2), "uint8") if spec.dtype == "int4" else (width, spec.dtype)
-    shapes: list[tuple[tuple[int, ...], str]] = [((spec.rows, stored[0]), stored[1])]
-    if spec.removed:
-        shapes.append(((spec.rows, -(-groups * CODES[spec.removed] // 4)), "uint8"))
-    if spec.integer:
-        shapes.append(((spec.rows, -(-spec.cols // spec.scale_group)), "float16"))
-    return shapes
 
 
 def raw_arrays(weight: C4nWeight) -> list[NDArray[np.generic]]:
@@ -52,8 +38,8 @@ class LinearArgs:
         ``(tokens, input_width)`` float32, or int8 ``(tokens, padded cols)``.
     x_scales : Buffer or None
         ``(tokens, scale groups)`` float32, integer dtypes only.
-    values, positions, scales : Buffer or None
-        As `weight_shapes` says.
+    weights : list of Buffer
+        As `tvm_c4n.ops.weights.weight_shapes` says.
     bias : Buffer or None
         ``(rows,)`` float32.
     residual : Buffer or None
@@ -64,97 +50,33 @@ class LinearArgs:
 
     x: Any
     x_scales: Any
-    values: Any
-    positions: Any
-    scales: Any
+    weights: list[Any]
     bias: Any
     residual: Any
     out: Any
 
 
 def padded_cols(spec: LinearSpec) -> int:
-    """Return the columns of int8 activations: `cols` rounded up to whole units."""
-    return units_of(spec) * UNIT
+    """Return the columns of int8 activations: `cols` rounded up to whole records."""
+    return layout_of(spec).padded_cols
 
 
 def declare(spec: LinearSpec, tokens: Any) -> LinearArgs:
     """Declare the arguments inside a PrimFunc that is being built."""
-    x_scales = positions = scales = bias = residual = None
+    x_scales = bias = residual = None
     if spec.integer:
         padded = padded_cols(spec)
         x = argument("x", (tokens, padded), "int8")
         x_scales = argument("x_scales", (tokens, padded // spec.scale_group))
     else:
         x = argument("x", (tokens, spec.input_width))
-    shapes = weight_shapes(spec)
-    values = argument("values", *shapes[0])
-    if spec.removed:
-        positions = argument("positions", *shapes[1])
-    if spec.integer:
-        scales = argument("scales", *shapes[-1])
+    weights = declare_weights(spec)
     if spec.bias:
         bias = argument("bias", (spec.rows,))
     if spec.residual:
         residual = argument("residual", (tokens, spec.rows))
     out = argument("out", (tokens, spec.rows))
-    return LinearArgs(x, x_scales, values, positions, scales, bias, residual, out)
-
-
-def _nibble(byte: Any, high: Any) -> Any:
-    """Sign-extended int32 of the low or high four bits."""
-    shifted = T.cast(byte, "int32") << T.if_then_else(high == 0, T.int32(28), T.int32(24))
-    return shifted >> 28
-
-
-def _value(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, k: Any) -> Any:
-    """Read the k-th kept weight of a group; for removed = 0, k is the column inside the group."""
-    width = spec.kept
-    if not spec.lanes:
-        index = group * width + k
-        if spec.dtype != "int4":
-            return args.values[row, index]
-        return _nibble(args.values[row, index // 2], index % 2)
-    tile, lane = row // spec.lanes, row % spec.lanes
-    if not spec.integer:
-        if spec.removed == 0:
-            return args.values[tile, group * 4 + k, lane]
-        return args.values[tile, group, k, lane]
-    unit, inside = group // 16, group % 16
-    if spec.removed == 0:
-        chunk, byte = inside, k
-    else:
-        chunk, byte = inside // 4 * width + k, inside % 4
-    if spec.dtype == "int8":
-        return args.values[tile, unit, chunk, lane * 4 + byte]
-    return _nibble(args.values[tile, unit, chunk // 2, lane * 4 + byte], chunk % 2)
-
-
-def _code(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, code: Any) -> Any:
-    """Read the 2-bit code number `code` of a group."""
-    per_group = CODES[spec.removed]
-    if not spec.lanes:
-        field = group * per_group + code
-        return (T.cast(args.positions[row, field // 4], "int32") >> (2 * (field % 4))) & 3
-    tile, lane = row // spec.lanes, row % spec.lanes
-    if not spec.integer:
-        field = group * per_group + code
-        word, shift = args.positions[tile, field // 16, lane], 2 * (field % 16)
-    else:
-        unit, inside = group // 16, group % 16
-        field = inside // 4 * per_group + code
-        word = args.positions[tile, unit, field // 4, lane]
-        shift = 8 * (inside % 4) + 2 * (field % 4)
-    return T.cast((word >> T.cast(shift, "uint32")) & T.uint32(3), "int32")
-
-
-def _column(spec: LinearSpec, args: LinearArgs, row: Any, group: Any, k: Any) -> Any:
-    """Return the dense column of the k-th kept weight of a group."""
-    if spec.removed == 0:
-        return group * 4 + k
-    if spec.removed == 1:
-        gone = _code(spec, args, row, group, 0)
-        return group * 4 + k + T.if_then_else(gone <= k, 1, 0)
-    return group * 4 + _code(spec, args, row, group, k)
+    return LinearArgs(x, x_scales, weights, bias, residual, out)
 
 
 def define(spec: LinearSpec) -> PrimFunc:
@@ -181,23 +103,17 @@ def define(spec: LinearSpec) -> PrimFunc:
                 with T.serial(extent) as i:
                     group = s * (span // 4) + i // spec.kept
                     k = i % spec.kept
-                    weight = _value(spec, args, row, group, k)
-                    x = args.x[m, _column(spec, args, row, group, k)]
+                    weight = value_at(spec, args.weights, row, group, k)
+                    x = args.x[m, column_at(spec, args.weights, row, group, k)]
                     product = T.cast(weight, acc_type) * T.cast(x, acc_type)
                     T.buffer_store(acc, acc[0] + product, [0])
                 part = T.cast(acc[0], "float32")
                 if spec.integer:
-                    scale = T.cast(_scale(spec, args, row, s), "float32")
+                    scale = T.cast(scale_at(spec, args.weights, row, s), "float32")
                     part = part * (scale * args.x_scales[m, s])
                 T.buffer_store(args.out, args.out[m, row] + part, [m, row])
 
     return build(spec, "c4n_linear", body)
-
-
-def _scale(spec: LinearSpec, args: LinearArgs, row: Any, s: Any) -> Any:
-    if spec.lanes:
-        return args.scales[row // spec.lanes, s, row % spec.lanes]
-    return args.scales[row, s]
 
 
 def oracle(

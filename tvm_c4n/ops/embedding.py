@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
-from tvm_c4n.ops.c4n_linear import raw_arrays, weight_shapes
+from tvm_c4n.ops.c4n_linear import raw_arrays
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.weights import declare_weights, scale_at, value_at
 from tvm_c4n.sparsity.pack import C4nWeight
 
 
@@ -31,42 +32,21 @@ def as_linear(spec: EmbeddingSpec) -> LinearSpec:
 
 def define(spec: EmbeddingSpec) -> PrimFunc:
     """Return the definition; it moves `cols` numbers a token, so it is also the kernel."""
-    lanes = spec.lanes
+    linear = as_linear(spec)
 
     def body() -> None:
         tokens = tokens_of(spec)
         ids = argument("ids", (tokens,), "int32")
-        arrays = [argument(f"w{i}", *s) for i, s in enumerate(weight_shapes(as_linear(spec)))]
+        weights = declare_weights(linear)
         out = argument("out", (tokens, spec.cols))
-        values = arrays[0]
         with loop(tokens) as m, T.serial(spec.cols) as i:
-            row = ids[m]
-            tile, lane = row // (lanes or 1), row % (lanes or 1)
-            if spec.dtype in ("float16", "float32"):
-                value = values[tile, i, lane] if lanes else values[row, i]
-                T.buffer_store(out, T.cast(value, "float32"), [m, i])
-            else:
-                s = i // spec.scale_group
-                scale = arrays[1][tile, s, lane] if lanes else arrays[1][row, s]
-                value = T.cast(_integer(spec, values, row, i), "float32")
-                T.buffer_store(out, value * T.cast(scale, "float32"), [m, i])
+            value = T.cast(value_at(linear, weights, ids[m], i // 4, i % 4), "float32")
+            if linear.integer:
+                scale = scale_at(linear, weights, ids[m], i // spec.scale_group)
+                value = value * T.cast(scale, "float32")
+            T.buffer_store(out, value, [m, i])
 
     return build(spec, "embedding", body)
-
-
-def _integer(spec: EmbeddingSpec, values: Any, row: Any, column: Any) -> Any:
-    """Read the integer at a row and column of raw or packed values, as int32."""
-    if spec.lanes:
-        tile, byte = row // spec.lanes, 4 * (row % spec.lanes) + column % 4
-        unit, chunk = column // 64, column % 64 // 4
-        if spec.dtype == "int8":
-            return T.cast(values[tile, unit, chunk, byte], "int32")
-        raw, high = T.cast(values[tile, unit, chunk // 2, byte], "int32"), chunk % 2
-    else:
-        if spec.dtype == "int8":
-            return T.cast(values[row, column], "int32")
-        raw, high = T.cast(values[row, column // 2], "int32"), column % 2
-    return (raw << T.if_then_else(high == 0, T.int32(28), T.int32(24))) >> 28
 
 
 def emit(em: Emitter, ids: Any, weight: C4nWeight) -> Any:

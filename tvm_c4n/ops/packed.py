@@ -1,23 +1,31 @@
-"""The packed form of C4n weights: the order in which a kernel reads them.
+"""The packed form of C4n weights: one stream of bytes in the order in which a kernel reads it.
 
-A tile is `lanes` rows, one row per 32-bit lane of a vector register; rows beyond the last are zero.
-With ``kept = 4 - removed``, ``groups = cols / 4`` and ``tiles = ceil(rows / lanes)``:
+A tile is `lanes` rows, one row per 32-bit lane of a vector register. A block is one, two or four
+tiles that a kernel works on at once; rows beyond the last are zero. A record is `span` columns of a
+block: the values of its tiles, then their positions, then their scales. The array is ``uint8
+[blocks, records, record bytes]``: a core that works on consecutive blocks reads consecutive bytes,
+which is what memory, its pages and the prefetchers are fastest at.
 
-float32, float16
-    values ``[tiles, groups, kept, lanes]`` (removed = 0: ``[tiles, cols, lanes]``);
-    positions ``uint32 [tiles, words, lanes]``, 2-bit codes from the low end, group by group.
-int8, int4 (columns padded to units of 64, a window is 16 columns, a chunk is 4 bytes a lane)
-    values ``[tiles, units, chunks, 4 * lanes]``. removed > 0: chunk ``kept * window + k``, byte b
-    of a lane is the k-th kept weight of group b of the window. removed = 0: chunk c, byte b is
-    column 4 c + b of the unit. int4 holds chunk 2 i in the low and 2 i + 1 in the high nibble.
-    positions ``uint32 [tiles, units, words, lanes]``: field f of byte b (bits 2 f, 2 f + 1) is the
-    code of group b for chunk ``4 * word + f`` (removed = 1: of window f).
-    scales ``float16 [tiles, scales, lanes]``, one for each scale group of dense columns.
+With ``kept = 4 - removed``, for each tile of a record:
+
+float32, float16 (span: 8 columns for removed = 0, else the groups whose codes fill 32 bits)
+    values ``[groups, kept, lanes]`` (removed = 0: ``[8, lanes]``);
+    positions ``uint32 [lanes]``, 2-bit codes from the low end, group by group.
+int8, int4 (span: whole units of 64 columns and whole scale groups)
+    values ``[units, chunks, lanes, 4]``; a window is 16 columns, a chunk four bytes a lane.
+    removed > 0: chunk ``kept * window + k``, byte b is the k-th kept weight of group b of the
+    window. removed = 0: chunk c, byte b is column 4 c + b of the unit. int4 holds chunk 2 i in the
+    low and 2 i + 1 in the high nibble. positions ``uint32 [units, words, lanes]``: field f of byte
+    b (bits 2 f, 2 f + 1) is the code of group b for chunk ``4 * word + f`` (removed = 1: of window
+    f). scales ``float16 [scale groups, lanes]``.
 
 A code is the position 0..3 of a kept weight; with removed = 1 it is that of the removed one.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +35,87 @@ from tvm_c4n.sparsity.pack import C4nWeight
 
 UNIT = 64
 WINDOW = 16
+COLUMNS = 8
+"""Columns of a record of dense float weights."""
 CODES = {0: 0, 1: 1, 2: 2, 3: 1}
 """2-bit codes stored for each group of 4, by the number of removed weights."""
+SHARES = 8
+"""Blocks that even a small matrix is cut into, with fewer tiles a block: cores can share it."""
 
 Spec = LinearSpec | EmbeddingSpec
 
 
-def tiles_of(spec: Spec) -> int:
-    """Return the number of row tiles."""
-    return -(-spec.rows // spec.lanes)
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a packed weight.
+
+    Attributes
+    ----------
+    lanes : int
+        Rows of a tile.
+    tiles : int
+        Tiles of a block.
+    blocks, records : int
+        Shape of the array; a record is `span` columns.
+    span : int
+    values, positions, scales : int
+        Bytes of one tile in a record.
+    """
+
+    lanes: int
+    tiles: int
+    blocks: int
+    records: int
+    span: int
+    values: int
+    positions: int
+    scales: int
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record."""
+        return self.tiles * (self.values + self.positions + self.scales)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the packed array."""
+        return self.blocks, self.records, self.record_bytes
+
+    @property
+    def padded_cols(self) -> int:
+        """Columns that the records cover."""
+        return self.records * self.span
+
+    @property
+    def units(self) -> int:
+        """Units of a record (integer dtypes)."""
+        return self.span // UNIT
 
 
-def units_of(spec: Spec) -> int:
-    """Return the units of 64 columns (integer dtypes), a whole number of scale groups."""
-    padding = max(UNIT, spec.scale_group)
-    return -(-spec.cols // padding) * padding // UNIT
+@lru_cache
+def _layout(rows: int, cols: int, removed: int, dtype: str, scale_group: int, lanes: int) -> Layout:
+    count = -(-rows // lanes)
+    tiles = next(t for t in (4, 2, 1) if count >= SHARES * t or t == 1)
+    kept, codes = 4 - removed, CODES[removed]
+    if dtype in ("int8", "int4"):
+        span = max(UNIT, scale_group)
+        bits = 8 if dtype == "int8" else 4
+        values = span * kept // 4 * lanes * bits // 8
+        positions = span // UNIT * words_of(removed) * lanes * 4
+        scales = span // scale_group * lanes * 2
+    else:
+        span = 4 * (16 // codes) if removed else COLUMNS
+        values = span * kept // 4 * lanes * np.dtype(dtype).itemsize
+        positions = lanes * 4 if removed else 0
+        scales = 0
+    blocks, records = -(-count // tiles), -(-cols // span)
+    return Layout(lanes, tiles, blocks, records, span, values, positions, scales)
+
+
+def layout_of(spec: Spec) -> Layout:
+    """Return the layout of an operator's weights; where ``lanes == 0``, of a single lane."""
+    removed, lanes = getattr(spec, "removed", 0), spec.lanes or 1
+    return _layout(spec.rows, spec.cols, removed, spec.dtype, spec.scale_group, lanes)
 
 
 def chunks_of(removed: int) -> int:
@@ -54,30 +128,6 @@ def words_of(removed: int) -> int:
     return {0: 0, 1: 1, 2: 2, 3: 1}[removed]
 
 
-def packed_shapes(spec: Spec) -> list[tuple[tuple[int, ...], str]]:
-    """Return shape and dtype of the packed arrays, in the order of a kernel's arguments."""
-    removed = getattr(spec, "removed", 0)
-    tiles, lanes, kept = tiles_of(spec), spec.lanes, 4 - removed
-    if spec.dtype in ("int8", "int4"):
-        units, chunks = units_of(spec), chunks_of(removed)
-        values = (
-            ((tiles, units, chunks, 4 * lanes), "int8")
-            if spec.dtype == "int8"
-            else ((tiles, units, chunks // 2, 4 * lanes), "uint8")
-        )
-        positions = [((tiles, units, words_of(removed), lanes), "uint32")] if removed else []
-        scales = ((tiles, units * UNIT // spec.scale_group, lanes), "float16")
-        return [values, *positions, scales]
-    if removed == 0:
-        return [((tiles, spec.cols, lanes), spec.dtype)]
-    groups = spec.cols // 4
-    words = -(-groups * CODES[removed] // 16)
-    return [
-        ((tiles, groups, kept, lanes), spec.dtype),
-        ((tiles, words, lanes), "uint32"),
-    ]
-
-
 def _codes(weight: C4nWeight) -> NDArray[np.uint32]:
     """2-bit codes ``(rows, groups, codes)``."""
     positions = weight.unpacked_positions().astype(np.uint32)
@@ -86,22 +136,30 @@ def _codes(weight: C4nWeight) -> NDArray[np.uint32]:
     )
 
 
-def _tile(array: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
-    """``(rows, ...)`` to ``(tiles, ..., lanes)``, rows padded with zeros."""
-    pad = -array.shape[0] % lanes
-    padded = np.pad(array, [(0, pad)] + [(0, 0)] * (array.ndim - 1))
-    return np.moveaxis(padded.reshape(-1, lanes, *array.shape[1:]), 1, -1)
+def _blocked(array: NDArray[np.generic], layout: Layout) -> NDArray[np.uint8]:
+    """``(rows, records, n, size)`` to bytes ``(blocks, records, tiles * n * lanes * size)``."""
+    rows, records = array.shape[:2]
+    full = layout.blocks * layout.tiles * layout.lanes
+    padded = np.pad(array, [(0, full - rows)] + [(0, 0)] * (array.ndim - 1))
+    split = padded.reshape(layout.blocks, layout.tiles, layout.lanes, *array.shape[1:])
+    ordered = np.ascontiguousarray(split.transpose(0, 3, 1, 4, 2, 5))
+    return ordered.reshape(layout.blocks, records, -1).view(np.uint8)
 
 
-def _pack_float(weight: C4nWeight, lanes: int) -> list[NDArray[np.generic]]:
+def _pack_float(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
     values = weight.unpacked_values()
     if weight.removed == 0:
-        values = values.reshape(weight.rows, -1)[:, : weight.cols]
-        return [np.ascontiguousarray(_tile(values, lanes))]
-    codes = _codes(weight).reshape(weight.rows, -1)
-    fields = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 16))).reshape(weight.rows, -1, 16)
+        flat = values.reshape(weight.rows, -1)[:, : weight.cols]
+        flat = np.pad(flat, ((0, 0), (0, layout.padded_cols - weight.cols)))
+        return [_blocked(flat.reshape(weight.rows, layout.records, COLUMNS, 1), layout)]
+    groups = layout.padded_cols // 4
+    values = np.pad(values, ((0, 0), (0, groups - values.shape[1]), (0, 0)))
+    codes = _codes(weight)
+    codes = np.pad(codes, ((0, 0), (0, groups - codes.shape[1]), (0, 0)))
+    fields = codes.reshape(weight.rows, layout.records, 16)
     words = np.bitwise_or.reduce(fields << (2 * np.arange(16, dtype=np.uint32)), axis=2)
-    return [np.ascontiguousarray(_tile(a, lanes)) for a in (values, words)]
+    values = values.reshape(weight.rows, layout.records, -1, 1)
+    return [_blocked(a, layout) for a in (values, words[:, :, None, None])]
 
 
 def _integer_positions(weight: C4nWeight, units: int) -> NDArray[np.uint32]:
@@ -115,9 +173,9 @@ def _integer_positions(weight: C4nWeight, units: int) -> NDArray[np.uint32]:
     return np.asarray(np.bitwise_or.reduce(codes << shift, axis=(3, 4)))
 
 
-def _pack_integer(weight: C4nWeight, spec: Spec) -> list[NDArray[np.generic]]:
-    lanes, units, rows = spec.lanes, units_of(spec), weight.rows
-    values = weight.unpacked_values().astype(np.int8)
+def _integer_chunks(weight: C4nWeight, units: int) -> NDArray[np.uint8]:
+    """``(rows, units, chunks, 4)``; int4 two chunks in a byte."""
+    rows, values = weight.rows, weight.unpacked_values().astype(np.int8)
     if weight.removed == 0:
         flat = values.reshape(rows, -1)[:, : weight.cols]
         flat = np.pad(flat, ((0, 0), (0, units * UNIT - weight.cols)))
@@ -126,21 +184,27 @@ def _pack_integer(weight: C4nWeight, spec: Spec) -> list[NDArray[np.generic]]:
         values = np.pad(values, ((0, 0), (0, units * UNIT // 4 - values.shape[1]), (0, 0)))
         chunks = values.reshape(rows, units, 4, 4, -1).transpose(0, 1, 2, 4, 3)
         chunks = chunks.reshape(rows, units, -1, 4)
-    if spec.dtype == "int4":
-        nibbles = chunks.view(np.uint8) & 0xF
-        chunks = nibbles[:, :, 0::2] | nibbles[:, :, 1::2] << 4
-    # (tiles, units, chunks, 4, lanes) -> a lane's four bytes together
-    tiled = _tile(chunks, lanes).swapaxes(-1, -2)
-    packed = [np.ascontiguousarray(tiled).reshape(*tiled.shape[:3], 4 * lanes)]
+    if weight.dtype == "int8":
+        return chunks.view(np.uint8)
+    nibbles = chunks.view(np.uint8) & 0xF
+    return np.asarray(nibbles[:, :, 0::2] | nibbles[:, :, 1::2] << 4)
+
+
+def _pack_integer(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
+    rows, records = weight.rows, layout.records
+    units = records * layout.units
+    parts = [_integer_chunks(weight, units).reshape(rows, records, -1, 4)]
+    packed = [_blocked(part, layout) for part in parts]
     if weight.removed:
-        packed.append(np.ascontiguousarray(_tile(_integer_positions(weight, units), lanes)))
-    groups = units * UNIT // weight.scale_group
+        words = _integer_positions(weight, units).reshape(rows, records, -1, 1)
+        packed.append(_blocked(words, layout))
     stored = np.asarray(weight.scales)
+    groups = layout.padded_cols // weight.scale_group
     scales = np.pad(stored, ((0, 0), (0, groups - stored.shape[1])))
-    return [*packed, np.ascontiguousarray(_tile(scales, lanes))]
+    return [*packed, _blocked(scales.reshape(rows, records, -1, 1), layout)]
 
 
-def pack(weight: C4nWeight, spec: Spec) -> list[NDArray[np.generic]]:
+def pack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
     """Bring a weight into the packed form that `spec` describes.
 
     Parameters
@@ -151,9 +215,10 @@ def pack(weight: C4nWeight, spec: Spec) -> list[NDArray[np.generic]]:
 
     Returns
     -------
-    list of ndarray
-        Shapes and dtypes as `packed_shapes` says, C-contiguous.
+    ndarray of uint8
+        Its shape is that of `layout_of`, C-contiguous.
     """
-    if spec.dtype in ("int8", "int4"):
-        return _pack_integer(weight, spec)
-    return _pack_float(weight, spec.lanes)
+    layout = layout_of(spec)
+    integer = spec.dtype in ("int8", "int4")
+    parts = _pack_integer(weight, layout) if integer else _pack_float(weight, layout)
+    return np.concatenate(parts, axis=2)

@@ -62,6 +62,17 @@ def store(buffer: Any, outer: Sequence[Any], start: Any, lanes: int, value: Any)
     T.buffer_store(buffer, value, [*outer, ramp(start, lanes)])
 
 
+def prefetch(buffer: Any, place: Sequence[Any], ahead: int) -> None:
+    """Ask for the cache line that lies `ahead` bytes behind an element, into the second cache.
+
+    It has more requests in flight than the first one.
+
+    The address may lie beyond the buffer: asking for memory that is not there does nothing.
+    """
+    inner = T.address_of(buffer[(*place[:-1], place[-1] + ahead)])
+    T.evaluate(T.call_intrin("void", "tirx.prefetch", inner, T.int32(0), T.int32(2), T.int32(1)))
+
+
 def to_float(value: Any, lanes: int) -> Any:
     """Convert to float32."""
     return T.cast(value, typed("float32", lanes))
