@@ -109,3 +109,23 @@ def artifact(pruned, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli-artifact") / "n2.art"
     compile_model(pruned, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def arm_artifact(pruned, tmp_path_factory):
+    """The pruned model, compiled for arm64 Linux."""
+    from tvm_c4n.compile.artifact import compile_model
+
+    folder = tmp_path_factory.mktemp("cli-artifact") / "arm.art"
+    compile_model(pruned, folder, "arm64-linux")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def arm_runner(phone_folder, tmp_path_factory):
+    """The folder of the runner for arm64 Linux."""
+    from tvm_c4n.compile.native import build_runner
+
+    out = tmp_path_factory.mktemp("cli-runner") / "arm64"
+    build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
+    return out

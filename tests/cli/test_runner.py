@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from functools import cache
 
 import numpy as np
 import pytest
@@ -26,25 +25,13 @@ def host_runner(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def arm_runner(phone_folder, tmp_path_factory):
-    """The folder of the runner for arm64 Linux."""
-    out = tmp_path_factory.mktemp("runner") / "arm64"
-    build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
-    return out
-
-
-@pytest.fixture(scope="module")
-def compiled(pruned, tmp_path_factory):
-    """``compiled(target)``: the small model for another machine."""
+def android_artifact(pruned, tmp_path_factory):
+    """The small model for Android."""
     from tvm_c4n.compile.artifact import compile_model
 
-    @cache
-    def compile_for(target):
-        out = tmp_path_factory.mktemp("runner-art") / target
-        compile_model(pruned, out, target)
-        return out
-
-    return compile_for
+    out = tmp_path_factory.mktemp("runner-art") / "android"
+    compile_model(pruned, out, "arm64-android")
+    return out
 
 
 def start(command, *options, tokens=PROMPT):
@@ -149,18 +136,18 @@ def test_a_damaged_manifest_is_refused(host_runner, artifact, tmp_path, damage, 
 
 
 @pytest.mark.phone
-@pytest.mark.parametrize("target", ["arm64-linux", "arm64-android"])
-def test_arm64_says_what_the_engine_says(arm_runner, phone_folder, compiled, artifact, target):
+@pytest.mark.parametrize("compiled", ["arm_artifact", "android_artifact"])
+def test_arm64_says_what_the_engine_says(arm_runner, phone_folder, artifact, compiled, request):
     # Android's libraries are asked for as libc.so and libm.so: here glibc answers to these names.
     command = emulated(arm_runner, phone_folder / "bin")
-    done = start(command, compiled(target), "-n", 40, "-t", 2)
+    done = start(command, request.getfixturevalue(compiled), "-n", 40, "-t", 2)
     assert done.stderr.startswith("prompt: 301 tokens"), done.stderr
     assert [int(word) for word in done.stdout.split()] == engines_tokens(artifact)
 
 
 @pytest.mark.phone
-def test_a_processor_without_the_dot_product_is_refused(arm_runner, compiled):
-    done = start(emulated(arm_runner, cpu="cortex-a53"), compiled("arm64-linux"))
+def test_a_processor_without_the_dot_product_is_refused(arm_runner, arm_artifact):
+    done = start(emulated(arm_runner, cpu="cortex-a53"), arm_artifact)
     assert (done.returncode, done.stdout) == (2, "")
     assert "needs CPU features that are not here: dotprod" in done.stderr
 
@@ -174,9 +161,8 @@ def test_the_folder_for_arm64_is_complete(arm_runner):
     assert read_elf(arm_runner / PROGRAM).load_align_bytes >= 16384
 
 
-def test_a_library_for_android_needs_what_a_phone_has(compiled):
-    folder = compiled("arm64-android")
-    elf = read_elf(next(folder.glob("model-*.so")))
+def test_a_library_for_android_needs_what_a_phone_has(android_artifact):
+    elf = read_elf(next(android_artifact.glob("model-*.so")))
     assert set(elf.needed) <= {"libtvm_runtime.so", "libtvm_ffi.so", "libm.so", "libc.so"}
     assert elf.load_align_bytes == 16384
     unknown = [name for name in elf.undefined if not name.startswith(("TVMFFI", "TVMBackend"))]

@@ -1,0 +1,171 @@
+"""A compiled model on a device: the library and the weights are sent, the text comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import relax, tvm
+from tvm_c4n.errors import C4nError, DeviceError
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.runtime.artifact import TOKENIZER, Artifact
+from tvm_c4n.runtime.engine import Ids
+
+_BIG_CORES = 1  # of TVM's thread pool
+_CALLS_TIMED_TOGETHER = 8
+_BOUND = {"prefill": "bound_prefill", "step": "bound_step"}
+
+
+class RemoteEngine:
+    """Runs an artifact in the virtual machine of a device, over TVM's RPC.
+
+    It is used like `tvm_c4n.runtime.engine.Engine`; every token crosses the connection.
+
+    Parameters
+    ----------
+    artifact : Artifact
+        Compiled for the device.
+    remote : tvm.rpc.RPCSession
+        Of `tvm_c4n.runtime.rpc.open_session`.
+    threads : int, optional
+        Of the device's pool; default: the pool's own choice.
+    progress : callable, optional
+        Called as ``progress("sending", bytes sent, bytes in all)``.
+
+    Raises
+    ------
+    DeviceError
+        The device refuses the library, or goes away.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        remote: Any,
+        *,
+        threads: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self.artifact, self.manifest = artifact, artifact.manifest
+        self.config = MambaConfig.from_hf(self.manifest.config)
+        self.tokenizer_path = artifact.path / TOKENIZER
+        self._remote, self._device = remote, remote.cpu(0)
+        if threads is not None:
+            self.set_threads(threads)
+        artifact.verify()
+        try:
+            remote.upload(str(artifact.path / self.manifest.library))
+            module = remote.load_module(self.manifest.library)
+            self._vm = relax.VirtualMachine(module, self._device)
+            weights = self._send(artifact.weights(), progress)
+            # A saved function holds its last arguments; each makes its own copy on the device.
+            for name in ("prefill", "step"):
+                self._vm.save_function(name, _BOUND[name], *weights)
+            # A tuple does not cross the connection in one piece: it stays there, this gets an item.
+            self._item = remote.get_function("vm.builtin.tuple_getitem")
+        except Exception as error:  # whatever TVM makes of the device's answer
+            raise DeviceError(f"the device cannot load {artifact.path}: {_last(error)}") from error
+        shapes = self.manifest.states
+        self._states = [self._tensor(np.zeros(shape, np.float32)) for shape in shapes]
+        self._token = self._tensor(np.zeros(1, np.int32))
+
+    def _tensor(self, array: NDArray[Any]) -> Any:
+        return tvm.runtime.tensor(array, self._device)
+
+    def _send(
+        self, arrays: list[NDArray[Any]], progress: Callable[[str, int, int], None] | None
+    ) -> list[Any]:
+        sent, total = 0, sum(array.nbytes for array in arrays)
+        tensors = []
+        for array in arrays:
+            tensors.append(self._tensor(np.ascontiguousarray(array)))
+            sent += array.nbytes
+            if progress is not None:
+                progress("sending", sent, total)
+        return tensors
+
+    def set_threads(self, threads: int) -> None:
+        """Use this many of the device's cores, the big ones first."""
+        if threads < 1:
+            raise C4nError(f"threads is {threads}; a device takes 1 or more")
+        self._remote.get_function("runtime.config_threadpool")(_BIG_CORES, threads)
+
+    def reset(self) -> None:
+        """Forget the text: states of zeros."""
+        for state, shape in zip(self._states, self.manifest.states, strict=True):
+            state.copyfrom(np.zeros(shape, np.float32))
+
+    def prefill(self, ids: Ids) -> NDArray[np.float32]:
+        """Read tokens, continuing from the state; returns logits ``(vocab,)``."""
+        self._check(ids)
+        array = np.ascontiguousarray(ids, np.int32)
+        chunk = self.manifest.chunk
+        # All chunks but the last are read for the state they leave.
+        *_, logits = (
+            self._call("prefill", self._tensor(array[start : start + chunk]))
+            for start in range(0, len(array), chunk)
+        )
+        return logits
+
+    def step(self, token: int) -> NDArray[np.float32]:
+        """Read one token; returns logits ``(vocab,)``."""
+        self._check([token])
+        self._token.copyfrom(np.array([token], np.int32))
+        return self._call("step", self._token)
+
+    def _call(self, name: str, tokens: Any) -> NDArray[np.float32]:
+        try:
+            out = self._vm[_BOUND[name]](tokens, *self._states)
+            return np.asarray(self._item(out, 0).numpy()[0])
+        except Exception as error:
+            raise DeviceError(f"the device failed in {name}: {_last(error)}") from error
+
+    def _check(self, ids: Ids) -> None:
+        if len(ids) == 0:
+            raise C4nError("no tokens to read: the text is empty")
+        if min(ids) < 0 or max(ids) >= self.config.vocab:
+            raise C4nError(f"a token is outside the vocabulary of {self.config.vocab}")
+
+    def time_test(self, n_prompt: int, n_gen: int, reps: int) -> list[int]:
+        """Measure by the device's own clock, which the connection does not slow down.
+
+        Parameters
+        ----------
+        n_prompt, n_gen : int
+            Tokens to read in one go, or step by step; one of them is 0.
+        reps : int
+
+        Returns
+        -------
+        list of int
+            Nanoseconds of each repetition.
+        """
+        name = "prefill" if n_prompt else "step"
+        if not n_prompt:
+            return self._time(name, self._token, n_gen, reps)
+        count = min(n_prompt, self.manifest.chunk)
+        tokens = self._tensor(np.arange(count, dtype=np.int32) % self.config.vocab)
+        chunks = ceil(n_prompt / count)
+        # Chunks take the same time each: the last one is counted by its share of tokens.
+        return [
+            round(ns * n_prompt / (count * chunks)) for ns in self._time(name, tokens, chunks, reps)
+        ]
+
+    def _time(self, name: str, tokens: Any, calls: int, reps: int) -> list[int]:
+        self.reset()
+        number = min(calls, _CALLS_TIMED_TOGETHER)
+        try:
+            timer = self._vm.time_evaluator(_BOUND[name], self._device, number=number, repeat=reps)
+            return [round(secs * 1e9 * calls) for secs in timer(tokens, *self._states).results]
+        except Exception as error:
+            raise DeviceError(f"the device failed in {name}: {_last(error)}") from error
+
+
+def _last(error: Exception) -> str:
+    """Return the last line that says something; TVM puts the remote traceback before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,103 @@
+"""Sessions with devices over TVM's RPC: through a tracker that lends them out, or directly.
+
+Whoever can connect to a tracker or server of TVM can run code there; docs/security.md says how to
+keep both to this machine and reach a phone through a tunnel.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tvm_c4n._tvm import tvm
+from tvm_c4n.errors import DeviceError
+
+_FORM = re.compile(r"rpc://(?P<host>[^/:\s]+):(?P<port>\d{1,5})(?:/(?P<key>[\w.\-]+))?")
+
+
+@dataclass(frozen=True)
+class RpcAddress:
+    """Where a device is.
+
+    Attributes
+    ----------
+    host, port : str, int
+        Of a tracker, or of a server where `key` is None.
+    key : str or None
+        The name under which the tracker lends devices out.
+    """
+
+    host: str
+    port: int
+    key: str | None
+
+    def __str__(self) -> str:
+        return f"rpc://{self.host}:{self.port}" + (f"/{self.key}" if self.key else "")
+
+
+def parse_address(text: str) -> RpcAddress:
+    """Read ``rpc://HOST:PORT/KEY`` (a tracker) or ``rpc://HOST:PORT`` (a server).
+
+    Raises
+    ------
+    DeviceError
+        Another form.
+    """
+    found = _FORM.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise DeviceError(
+            f"{text!r} is no device: use rpc://HOST:PORT/KEY for a tracker, rpc://HOST:PORT for "
+            "a server"
+        )
+    return RpcAddress(found["host"], int(found["port"]), found["key"])
+
+
+@contextmanager
+def open_session(
+    address: RpcAddress, *, wait_secs: float = 60, session_secs: float = 600
+) -> Iterator[Any]:
+    """Open a session (`tvm.rpc.RPCSession`) that ends with the block.
+
+    Parameters
+    ----------
+    address : RpcAddress
+    wait_secs : float
+        How long to wait for a device that is free.
+    session_secs : float
+        The device ends the session by itself after this time.
+
+    Raises
+    ------
+    DeviceError
+        Nobody answers, or no device becomes free.
+    """
+    gc.collect()  # what is left of an earlier session lies in cycles, and keeps it open
+    remote = connect(address, wait_secs, session_secs)
+    try:
+        yield remote
+    finally:
+        with suppress(Exception):  # a kernel that crashed has closed it already
+            remote.get_function("CloseRPCConnection")()
+
+
+def connect(address: RpcAddress, wait_secs: float, session_secs: float) -> Any:
+    """Return a session that the caller closes; see `open_session`."""
+    try:
+        # TVM itself tries for a minute to reach a port where nobody listens.
+        socket.create_connection((address.host, address.port), timeout=wait_secs).close()
+        if address.key is None:
+            return tvm.rpc.connect(address.host, address.port, session_timeout=session_secs)
+        tracker = tvm.rpc.connect_tracker(address.host, address.port)
+        # TVM waits for ever for a device that does not come; its tracker forgets those who leave.
+        tracker._sock.settimeout(wait_secs)
+        return tracker.request(address.key, session_timeout=session_secs, max_retry=1)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[-1]
+        if "timed out" in reason:
+            reason = f"no device is free after {wait_secs:g} s"
+        raise DeviceError(f"{address}: {reason}: is the device's server running?") from None
