@@ -4,6 +4,7 @@
 #   make test        the quick tests        make test-slow   all tests
 #   make lint        ruff, mypy, layers     make bench       measure the demo's models again
 #   make phone       build the emulated phone that some tests need      make clean
+#   make bench-llama build llama.cpp into build/llama.cpp and measure it beside ours (LLAMA_CPP=FOLDER: elsewhere)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,10 +13,12 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 # Tests run in two processes. TVM's and torch's own threads would only get in each other's way then.
 WORKERS ?= 2
+LLAMA_CPP ?= build/llama.cpp
+export LLAMA_CPP
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint bench phone clean
+.PHONY: demo test test-slow lint bench bench-llama phone clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-demo
@@ -36,6 +39,12 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-demo
 	@ls -d build/demo/*.c4n >/dev/null 2>&1 || { echo "make demo makes the models first" >&2; exit 2; }
 	$(BIN)/tvm-c4n bench build/demo/*.c4n --threads 1,2 $(ARGS)
+
+bench-llama: $(VENV)/installed-demo
+	$(PIP) -e '.[prune,bench]'
+	@test -x $(LLAMA_CPP)/build/bin/llama-bench || \
+	  PYTHON=$(abspath $(BIN)/python) bash benchmarks/llama_cpp/install.sh $(LLAMA_CPP)
+	$(BIN)/python -m benchmarks.run decode $(ARGS)
 
 phone: $(VENV)/installed-dev
 	PYTHON=$(BIN)/python bash tests/phone/setup.sh --install

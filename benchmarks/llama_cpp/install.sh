@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Builds llama.cpp from the sources that the llama-cpp-python package carries, to measure it as a peer.
+#
+#   install.sh PREFIX [VERSION]         llama-bench, llama-quantize, llama-perplexity, decode: PREFIX/build/bin
+#   install.sh --arm PREFIX [VERSION]   decode for two levels of Arm CPU, to run under qemu: PREFIX/arm-*/decode
+#
+# Needs python3 with pip, cmake, ninja and a C++ compiler (CC, CXX; clang is taken where there is one: GCC 12
+# drops the stores before _tile_loadconfig, and ggml's AMX code dies of an illegal instruction). --arm needs
+# Debian's g++-aarch64-linux-gnu.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+arm=no
+[ "${1-}" = --arm ] && arm=yes && shift
+prefix=$(realpath -m "${1:?use: install.sh [--arm] PREFIX [VERSION]}")
+version=${2:-0.3.36}
+python=${PYTHON:-python3}
+source=$prefix/src/vendor/llama.cpp
+
+if [ ! -d "$source" ]; then
+  mkdir -p "$prefix/src"
+  "$python" -m pip download -q --no-deps --no-build-isolation --no-binary llama-cpp-python \
+    --dest "$prefix/sdist" "llama-cpp-python==$version"
+  tar xzf "$prefix/sdist/llama_cpp_python-$version.tar.gz" -C "$prefix/src" --strip-components=1
+fi
+
+common=(-G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF
+  -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF)
+include=(-I "$source/include" -I "$source/ggml/include")
+
+if [ $arm = no ]; then
+  for name in clang clang-22 clang-21 clang-20 clang-19; do
+    [ -z "${CC-}" ] && command -v $name >/dev/null && export CC=$name CXX=${name/clang/clang++}
+  done
+  cmake -S "$source" -B "$prefix/build" "${common[@]}" -DGGML_NATIVE=ON -DLLAMA_BUILD_TOOLS=ON
+  nice ninja -C "$prefix/build" llama-bench llama-quantize llama-perplexity
+  "${CXX:-c++}" -O2 -std=c++17 "${include[@]}" "$here/decode.cpp" -o "$prefix/build/bin/decode" \
+    -L "$prefix/build/bin" -Wl,-rpath,"$prefix/build/bin" -lllama -lggml -lggml-cpu -lggml-base
+  echo "programs: $prefix/build/bin"
+  exit
+fi
+
+printf 'set(CMAKE_%s)\n' 'SYSTEM_NAME Linux' 'SYSTEM_PROCESSOR aarch64' 'C_COMPILER aarch64-linux-gnu-gcc' \
+  'CXX_COMPILER aarch64-linux-gnu-g++' 'FIND_ROOT_PATH_MODE_PROGRAM NEVER' 'FIND_ROOT_PATH_MODE_LIBRARY ONLY' \
+  'FIND_ROOT_PATH_MODE_INCLUDE ONLY' >"$prefix/aarch64.cmake"
+for level in dotprod i8mm; do
+  build=$prefix/arm-$level
+  features=armv8.2-a+dotprod+fp16
+  [ $level = dotprod ] || features+=+$level
+  cmake -S "$source" -B "$build" "${common[@]}" -DCMAKE_TOOLCHAIN_FILE="$prefix/aarch64.cmake" \
+    -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH=$features -DGGML_OPENMP=OFF \
+    -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OFF
+  nice ninja -C "$build" llama ggml ggml-cpu
+  # Static: under qemu its functions then have names.
+  aarch64-linux-gnu-g++ -O2 -std=c++17 -static -pthread "${include[@]}" "$here/decode.cpp" -o "$build/decode" \
+    "$build/src/libllama.a" "$build/ggml/src/libggml.a" "$build/ggml/src/libggml-cpu.a" "$build/ggml/src/libggml-base.a"
+  echo "program: $build/decode"
+done

@@ -1,0 +1,98 @@
+"""What must be known of the machine beside a speed: its bandwidth, and who else was busy."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import time
+from pathlib import Path
+
+from tvm_c4n.errors import C4nError
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent / "build" / "bench"
+"""Folder of models, artifacts and programs that the benchmarks make."""
+
+_GIB = 1  # more than twice the last-level cache that a core of a shared machine can count on
+_PASSES = 2
+
+
+def busy_secs() -> float:
+    """Return the CPU seconds that all processes, and the hypervisor, have taken since boot."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _wait, irq, softirq, steal = (int(field) for field in fields[:8])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own_secs() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+class Others:
+    """Counts the cores that others took while its block ran: `cores`, afterwards."""
+
+    cores = 0.0
+
+    def __enter__(self) -> Others:
+        self._began = time.monotonic(), busy_secs(), own_secs()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        wall, busy, own = self._began
+        taken = busy_secs() - busy - (own_secs() - own)
+        # Both clocks tick a hundred times a second: short blocks are known to a few per cent only.
+        self.cores = round(max(0.0, taken) / max(time.monotonic() - wall, 0.05), 2)
+
+
+def wait_for_quiet(patience_secs: float) -> None:
+    """Wait until others take less than a tenth of a core, at most so long."""
+    end = time.monotonic() + patience_secs
+    while time.monotonic() < end:
+        with Others() as others:
+            time.sleep(0.5)
+        if others.cores < 0.1:
+            return
+
+
+def compile_c(source: Path, *flags: str) -> Path:
+    """Compile a C program into the cache, unless a newer one is there.
+
+    Raises
+    ------
+    C4nError
+        There is no C compiler, or it refuses the program.
+    """
+    program = CACHE / "programs" / source.stem
+    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    command = [os.environ.get("CC", "cc"), "-O3", *flags, str(source), "-o", str(program)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise C4nError(f"{command[0]}: {error.strerror}: install a C compiler") from None
+    if done.returncode:
+        raise C4nError(f"{source}: {done.stderr.strip().splitlines()[-1]}")
+    return program
+
+
+def measure_bandwidth(threads: list[int]) -> dict[int, dict[str, float]]:
+    """Measure the read bandwidth of main memory.
+
+    Returns
+    -------
+    dict
+        By number of threads and way of reading (see bandwidth.c): GB/s, the best pass.
+    """
+    program = compile_c(HERE / "bandwidth.c", "-march=native", "-fopenmp")
+    command = [str(program), str(_GIB), str(_PASSES), *map(str, threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[int, dict[str, float]] = {count: {} for count in threads}
+    for line in done.stdout.splitlines():
+        count, way, speed = line.split()
+        best = found[int(count)].get(way, 0.0)
+        found[int(count)][way] = max(best, float(speed))
+    return found

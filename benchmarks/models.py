@@ -1,0 +1,73 @@
+"""The models of the benchmarks: made once, kept in build/bench.
+
+A model is named by its size and its form: ``130m-int4-n2``, ``mamba-19m-int8-n1``. The published
+sizes have random weights (see shapes.py), mamba-19m has its real ones, pruned as `tvm-c4n prune`
+does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from benchmarks.machine import CACHE
+from benchmarks.shapes import SIZES, Format, write_random
+from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.artifact import MANIFEST
+
+REAL = "mamba-19m"
+KNOWN = [REAL, *SIZES]
+
+
+def model_folder(size: str, form: Format) -> str | Path:
+    """Return the folder (or name) of a model; makes it where it is missing.
+
+    Raises
+    ------
+    C4nError
+        Unknown size.
+    """
+    if size not in KNOWN:
+        raise C4nError(f"size is {size!r}; known are {', '.join(KNOWN)}")
+    folder = CACHE / "models" / f"{size}-{form}"
+    if size != REAL:
+        return write_random(size, form, folder)
+    if form.dtype == "float16" and form.removed == 0:
+        return REAL  # as it is embedded
+    if not folder.is_dir():
+        from tvm_c4n.prune import Recipe
+        from tvm_c4n.prune.run import prune
+
+        prune(REAL, folder, Recipe(removed=form.removed, dtype=form.dtype), twin=False)
+    return folder
+
+
+def artifact(size: str, form: Format, target: str = "host") -> Path:
+    """Return the compiled model; compiles it where it is missing or older than the compiler.
+
+    A digest of the compiler's sources lies beside the folder: when a kernel changes, old artifacts
+    are not measured as if they were new.
+    """
+    folder = CACHE / target / f"{size}-{form}.art"
+    if (folder / MANIFEST).is_file() and _compiled_by(folder) == compiler_digest():
+        return folder
+    from tvm_c4n.compile.artifact import compile_model
+
+    compile_model(model_folder(size, form), folder, target, overwrite=True)
+    (folder.parent / f"{folder.name}.compiler").write_text(compiler_digest(), encoding="ascii")
+    return folder
+
+
+def _compiled_by(folder: Path) -> str:
+    stamp = folder.parent / f"{folder.name}.compiler"
+    return stamp.read_text(encoding="ascii") if stamp.is_file() else ""
+
+
+def compiler_digest() -> str:
+    """Return a digest of the sources that decide what an artifact is."""
+    root = CACHE.parents[1]
+    digest = hashlib.sha256()
+    for package in ("schedules", "relay_passes", "tvm_c4n/ops", "tvm_c4n/model", "tvm_c4n/compile"):
+        for file in sorted((root / package).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,149 @@
+"""The benchmarks, behind one command: ``python -m benchmarks.run --help``.
+
+Models and artifacts are made once and kept in build/bench; samples are appended to a log of JSON
+lines, from which `report` makes tables and pictures. Needs the extras [prune] and [bench], for
+llama.cpp's rows also `make bench-llama`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.machine import CACHE
+from tvm_c4n.cli.console import Steps
+from tvm_c4n.errors import C4nError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+Sizes = Annotated[str, typer.Option(help="mamba-19m, 130m, 370m, 790m, 1.4b, 2.8b.")]
+Forms = Annotated[str, typer.Option(help="Ours: DTYPE-nN, for example int4-n2; n0 is dense.")]
+Peers = Annotated[str, typer.Option(help="llama.cpp's types.")]
+TvmWays = Annotated[str, typer.Option("--tvm", help="TVM's own build: default, dlight.")]
+Threads = Annotated[str, typer.Option("--threads", "-t", help="For example 1,2.")]
+Rounds = Annotated[int, typer.Option("--rounds", "-r", min=1)]
+LogFile = Annotated[Path, typer.Option("--log", help="JSON lines; appended to.")]
+Patience = Annotated[float, typer.Option(help="Seconds to wait for a quiet machine, each time.")]
+
+FORMS = "int8-n2,int4-n0,int4-n2,int4-n3"
+PEERS = "F16,Q8_0,Q4_0"
+
+
+@app.command()
+def decode(
+    sizes: Sizes = "130m",
+    forms: Forms = FORMS,
+    peers: Peers = PEERS,
+    tvm: TvmWays = "",
+    threads: Threads = "1,2",
+    rounds: Rounds = 5,
+    n_gen: int = 64,
+    log: LogFile = CACHE / "decode.jsonl",
+    patience: Patience = 0,
+) -> None:
+    """Measure generation, all rows in turns."""
+    _measure(sizes, forms, peers, tvm, threads, rounds, [(0, n_gen)], log, patience)
+
+
+@app.command()
+def prefill(
+    sizes: Sizes = "130m",
+    forms: Forms = FORMS,
+    peers: Peers = PEERS,
+    tvm: TvmWays = "",
+    threads: Threads = "2",
+    rounds: Rounds = 5,
+    n_prompt: Annotated[str, typer.Option(help="Tokens; several: 512,8192.")] = "512",
+    log: LogFile = CACHE / "prefill.jsonl",
+    patience: Patience = 0,
+) -> None:
+    """Measure the reading of a prompt, all rows in turns."""
+    tests = [(int(count), 0) for count in _words(n_prompt)]
+    _measure(sizes, forms, peers, tvm, threads, rounds, tests, log, patience)
+
+
+@app.command()
+def make(
+    sizes: Sizes = "130m", forms: Forms = FORMS, peers: Peers = PEERS, tvm: TvmWays = ""
+) -> None:
+    """Make the files of rows, so that no measurement has to."""
+    from benchmarks.rows import rows_of
+
+    for row in rows_of(_words(sizes), _words(forms), _words(peers), _words(tvm)):
+        print(f"{row.size} {row.name}", file=sys.stderr, flush=True)
+        row.make()
+
+
+@app.command()
+def report(
+    logs: Annotated[list[Path], typer.Argument(help="Logs of decode and prefill.")],
+    max_others: Annotated[
+        float, typer.Option(help="Leave out samples beside which others took more cores.")
+    ] = 0.2,
+    plots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
+) -> None:
+    """Print tables and bars of logs as Markdown; draw them."""
+    from benchmarks.bars import bars
+    from benchmarks.report import tables
+    from benchmarks.rounds import read_log
+
+    lines = read_log(logs)
+    print(tables(lines, max_others))
+    print(f"\n**Bars**\n\n{bars(lines, max_others)}")
+    if plots is not None:
+        from benchmarks.plots import draw
+
+        for file in draw(lines, max_others, plots):
+            print(file, file=sys.stderr)
+
+
+def _measure(
+    sizes: str,
+    forms: str,
+    peers: str,
+    tvm: str,
+    threads: str,
+    rounds: int,
+    tests: list[tuple[int, int]],
+    log: Path,
+    patience: float,
+) -> None:
+    from benchmarks.report import tables
+    from benchmarks.rounds import Log, measure, read_log
+    from benchmarks.rows import Test, rows_of
+
+    rows = rows_of(_words(sizes), _words(forms), _words(peers), _words(tvm))
+    command = "python -m benchmarks.run " + shlex.join(sys.argv[1:])
+    with Steps("measuring") as steps:
+        measure(
+            rows,
+            [Test(*test) for test in tests],
+            [int(count) for count in _words(threads)],
+            rounds,
+            Log(log, command),
+            patience_secs=patience,
+            progress=steps,
+        )
+    print(tables(read_log([log]), max_others=99))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def main() -> int:
+    """Run the command line."""
+    try:
+        app()
+    except C4nError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
