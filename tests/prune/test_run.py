@@ -36,7 +36,8 @@ def test_the_folder_follows_the_plan(pruned, small_model):
     assert checkpoint.weight("backbone.embeddings.weight").dtype == "int8"
     for name in ("backbone.layers.0.mixer.A_log", "backbone.norm_f.weight"):
         assert checkpoint.weight(name) is None
-        np.testing.assert_array_equal(checkpoint.dense(name), source.dense(name))
+        values, given = (np.sort(c.dense(name), axis=None) for c in (checkpoint, source))
+        np.testing.assert_array_equal(values, given)  # in another order of channels
     assert (out / "tokenizer.json").read_bytes() == (small_model / "tokenizer.json").read_bytes()
 
 
@@ -96,9 +97,9 @@ def test_progress_counts_to_its_end(small_model, small_text, tmp_path):
         calibration=small_text,
         progress=lambda *call: calls.append(call),
     )
-    assert [done for _, done, _ in calls] == list(range(1, 11))
-    assert {total for *_, total in calls} == {10}
-    assert calls[1][0] == "layer 0 in_proj"
+    assert [done for _, done, _ in calls] == list(range(1, 13))
+    assert {total for *_, total in calls} == {12}
+    assert calls[3][0] == "layer 0 in_proj"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -173,5 +174,6 @@ def test_int4_untied_and_float32_sources(small_model, small_text, tmp_path):
     assert checkpoint.weight("lm_head.weight").dtype == "int8"
     assert checkpoint.weight("backbone.layers.1.mixer.out_proj.weight").dtype == "int4"
     np.testing.assert_array_equal(
-        checkpoint.dense("backbone.layers.0.mixer.D"), tensors["backbone.layers.0.mixer.D"]
+        np.sort(checkpoint.dense("backbone.layers.0.mixer.D")),
+        np.sort(tensors["backbone.layers.0.mixer.D"]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -65,31 +66,38 @@ def draw_windows(
     return np.concatenate([start, windows], axis=1)
 
 
-def gram(inputs: Tensor) -> Tensor:
-    """``X^T X`` of a projection's inputs.
+def product(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Sum ``A^T B`` over all tokens of pairs of activations.
 
     Parameters
     ----------
-    inputs : (b, t, cols) float32
+    pairs : iterable of ((b, t, rows), (b, t, cols)) float32
 
     Returns
     -------
-    (cols, cols) float32
-        Symmetric; summed over batches of `BATCH_TOKENS` tokens in float64.
+    (rows, cols) float32
+        Summed over batches of `BATCH_TOKENS` tokens in float64.
 
     Raises
     ------
     C4nError
-        An input is not finite.
+        An activation is not finite.
     """
-    rows = inputs.flatten(0, 1)
-    total = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
-    for batch in rows.split(BATCH_TOKENS):
-        total += batch.T @ batch
-    result = ((total + total.T) / 2).float()
+    total = torch.zeros((), dtype=torch.float64)
+    for left, right in pairs:
+        parts = (side.flatten(0, 1).split(BATCH_TOKENS) for side in (left, right))
+        for a, b in zip(*parts, strict=True):
+            total = total + (a.T @ b).double()
+    result = total.float()
     if not bool(torch.isfinite(result).all()):
         raise C4nError("the model's activations are not finite on the calibration text")
     return result
+
+
+def gram(inputs: Iterable[Tensor]) -> Tensor:
+    """``X^T X`` of a projection's inputs, batches of (b, t, cols); see `product`. Symmetric."""
+    result = product((batch, batch) for batch in inputs)
+    return (result + result.T) / 2
 
 
 def damped(statistics: Tensor, damp: float) -> Tensor:

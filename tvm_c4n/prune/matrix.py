@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from tvm_c4n.prune.compensate import (
     sweep_sparsegpt,
 )
 from tvm_c4n.prune.criteria import keep_best, magnitude_scores, wanda_scores
-from tvm_c4n.prune.recipe import Choice, Method
+from tvm_c4n.prune.recipe import Choice, Method, Step
 from tvm_c4n.prune.rounding import BITS, Grid, round_descending
 from tvm_c4n.prune.threads import map_in_threads
 from tvm_c4n.sparsity import C4nWeight, from_dense
@@ -64,6 +65,7 @@ def prune_matrix(
     method: Method = "obs",
     damp: float = 0.01,
     scale_group: int = 64,
+    without: Collection[Step] = (),
 ) -> PrunedMatrix:
     """Prune and round one weight matrix.
 
@@ -79,6 +81,8 @@ def prune_matrix(
     damp : float
     scale_group : int
         For int8 and int4.
+    without : collection of str
+        Steps of method "obs" to leave out; see `Recipe`.
 
     Returns
     -------
@@ -96,8 +100,10 @@ def prune_matrix(
         factor = inverse_factor(hessian).to(weight.dtype)
 
     def prune_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        result, mask = _remove(rows, statistics, hessian, factor, removed, method)
+        result, mask = _remove(rows, statistics, hessian, factor, removed, method, without)
         grid = Grid.of(result, dtype, scale_group)
+        if method == "obs" and "feedback" in without:
+            return grid.round(result, grid.steps(rows.shape[1])), mask, grid.scales
         return _round(rows, hessian, factor, result, mask, grid, dtype, method), mask, grid.scales
 
     # The rows are independent problems.
@@ -127,6 +133,7 @@ def _remove(
     factor: Tensor,
     removed: int,
     method: Method,
+    without: Collection[Step],
 ) -> tuple[Tensor, Tensor]:
     """Weights after removal and compensation, and the mask; nothing is rounded yet."""
     if removed == 0:
@@ -138,11 +145,14 @@ def _remove(
         return weight * mask, mask
     if method == "sparsegpt":
         return sweep_sparsegpt(weight, factor, removed)
-    result, mask = sweep_joint(weight, factor, removed)
-    result = refit(weight, hessian, mask, result)
-    for _ in range(RESELECTIONS):
-        result, mask = reselect(weight, hessian, result, removed)
+    sweep = sweep_sparsegpt if "joint" in without else sweep_joint
+    result, mask = sweep(weight, factor, removed)
+    if "refit" not in without:
         result = refit(weight, hessian, mask, result)
+    for _ in range(0 if "reselect" in without else RESELECTIONS):
+        result, mask = reselect(weight, hessian, result, removed)
+        if "refit" not in without:
+            result = refit(weight, hessian, mask, result)
     return result, mask
 
 

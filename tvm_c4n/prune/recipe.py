@@ -13,7 +13,9 @@ from tvm_c4n.sparsity import GROUP, SCALE_GROUP, DType
 
 Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
 WeightDType = Literal["float16", "int8", "int4"]
+Step = Literal["permute", "imitate", "rms", "joint", "refit", "reselect", "feedback"]
 METHODS: tuple[str, ...] = get_args(Method)
+STEPS: tuple[str, ...] = get_args(Step)
 
 # An integer ``removed`` applies to these. x_proj and dt_proj are under 5 % of the weights and
 # drive the selection, so they stay dense unless asked for by name.
@@ -63,6 +65,12 @@ class Recipe(BaseModel):
         Draws the windows. The same seed gives the same bytes on the same machine.
     damp : float
         Added to the diagonal of the statistics, as a fraction of its mean.
+    without : tuple of str
+        Steps of method "obs" to leave out, to see what they bring: "permute" (channels reordered),
+        "imitate" (fitted to the dense model's activations), "rms" (tokens weighed by the size of
+        the residual stream), "joint" (all masks of a group compared exactly, in the first sweep),
+        "refit" (least squares on the final mask), "reselect" (masks chosen again after it),
+        "feedback" (rounding errors made up for by the weights not yet rounded).
 
     Raises
     ------
@@ -80,6 +88,7 @@ class Recipe(BaseModel):
     sample_tokens: int = Field(default=256, ge=8, le=1 << 16)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     damp: float = Field(default=0.01, gt=0, le=1)
+    without: tuple[Step, ...] = Field(default=(), strict=False)
 
     def __init__(self, **fields: Any) -> None:
         try:

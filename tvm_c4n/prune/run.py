@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,16 +18,17 @@ from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint, open_checkpoint, write_twin
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.text import load_tokenizer
-from tvm_c4n.prune.calibrate import draw_windows, gram
+from tvm_c4n.prune.calibrate import draw_windows
+from tvm_c4n.prune.imitate import Statistics, collect, goal
 from tvm_c4n.prune.matrix import prune_matrix
 from tvm_c4n.prune.recipe import Choice, Recipe
 from tvm_c4n.prune.report import ProjectionReport, Report
-from tvm_c4n.prune.torch_mamba import Layer, add_projected
+from tvm_c4n.prune.stream import Stream, batches
+from tvm_c4n.prune.survey import permuted
+from tvm_c4n.prune.torch_mamba import Layer
 from tvm_c4n.sparsity import from_dense
 
 Progress = Callable[[str, int, int], None]
-# A projection that stays dense is only rounded: this share of the windows is enough for that.
-DENSE_SHARE = 8
 
 
 def prune(
@@ -84,7 +86,7 @@ def prune(
     with C4nWriter(out, overwrite=overwrite, producer=producer) as writer, torch.no_grad():
         windows = draw_windows(load_tokenizer(checkpoint.path), recipe, text)
         run = _Run(checkpoint, config, recipe, plan, writer, progress)
-        rows = run.all(windows)
+        rows = run.all(torch.from_numpy(windows))
         writer.copy_extra(checkpoint)
         sealed = writer.seal()
         if twin:
@@ -92,7 +94,7 @@ def prune(
         run.note("written")
         report = Report(
             source=checkpoint.path.resolve().name,
-            recipe=recipe.model_dump(),
+            recipe=recipe.model_dump(mode="json"),
             calibration=(text or CALIBRATION).name,
             projections=tuple(rows),
             source_bytes=_weight_bytes(checkpoint.path),
@@ -119,7 +121,13 @@ class _Run:
         self.checkpoint, self.config, self.recipe = checkpoint, config, recipe
         self.plan, self.writer, self._progress = plan, writer, progress
         self.packed_bytes = 0
-        self._done, self._steps = 0, len(PROJECTIONS) * config.layers + 2
+        ours = recipe.method == "obs"
+        self._imitates = ours and "imitate" not in recipe.without
+        self._by_rms = ours and "rms" not in recipe.without
+        self._permutes = ours and "permute" not in recipe.without
+        self._permutes = self._permutes and any(choice.removed for choice in plan.values())
+        self._done = 0
+        self._steps = (len(PROJECTIONS) + self._permutes) * config.layers + 2
 
     def note(self, what: str) -> None:
         """Report one more step as done."""
@@ -127,59 +135,68 @@ class _Run:
         if self._progress is not None:
             self._progress(what, self._done, self._steps)
 
-    def all(self, windows: NDArray[np.int64]) -> list[ProjectionReport]:
+    def all(self, windows: Tensor) -> list[ProjectionReport]:
         """Prune the whole model with calibration windows (b, t)."""
-        embeddings = self._round_only(EMBEDDINGS)
-        hidden = embeddings[torch.from_numpy(windows)]
-        del embeddings
+        if self._permutes:
+            self.checkpoint = permuted(
+                self.checkpoint, self.config, self.recipe, self.plan, windows, self._note_order
+            )
+        pupils = self._streams(windows, self._round_only(EMBEDDINGS))
+        teachers = []
+        if self._imitates:
+            teachers = self._streams(windows, torch.from_numpy(self.checkpoint.dense(EMBEDDINGS)))
         if not self.config.tied:
             self._round_only(HEAD)
         self.note("embeddings")
         rows = []
         for index in range(self.config.layers):
-            rows += self._layer(index, hidden)
+            rows += self._layer(index, pupils, teachers)
         for name in self.config.tensor_shapes():
             if name not in self.plan:
                 self._copy(name)
         return rows
 
-    def _layer(self, index: int, hidden: Tensor) -> list[ProjectionReport]:
-        """Prune one layer and advance ``hidden`` (b, t, h) through it, in place."""
+    def _note_order(self, layer: int) -> None:
+        self.note(f"layer {layer} order of channels")
+
+    @staticmethod
+    def _streams(windows: Tensor, embeddings: Tensor) -> list[Stream]:
+        return [Stream(embeddings[batch]) for batch in batches(windows)]
+
+    def _layer(
+        self, index: int, pupils: list[Stream], teachers: list[Stream]
+    ) -> list[ProjectionReport]:
+        """Prune one layer and take the streams through it, the teachers' through the dense one."""
         layer = Layer.load(self.checkpoint, self.config, index)
+        dense = replace(layer, projections=dict(layer.projections))
+        for stream in pupils:
+            stream.enter(layer)
+        for stream in teachers:
+            stream.enter(dense)
         rows = []
-
-        def take(projection: str, inputs: Tensor) -> None:
-            rows.append(self._projection(layer, index, projection, inputs))
-
-        normed = layer.mixer_input(hidden)
-        take("in_proj", normed)
-        x, z = layer.project("in_proj", normed).chunk(2, dim=-1)
-        del normed
-        x = layer.conv(x)
-        take("x_proj", x)
-        step, b, c = layer.split(layer.project("x_proj", x))
-        take("dt_proj", step)
-        y = layer.scan(x, layer.project("dt_proj", step), b, c, z)
-        del x, z
-        take("out_proj", y)
-        add_projected(hidden, y, layer.projections["out_proj"])
+        for projection in PROJECTIONS:
+            statistics = collect(pupils, teachers, projection, by_rms=self._by_rms)
+            rows.append(self._projection(layer, index, projection, statistics))
+            for stream in pupils:
+                stream.pass_through(layer, projection)
+            for stream in teachers:
+                stream.pass_through(dense, projection)
         return rows
 
     def _projection(
-        self, layer: Layer, index: int, projection: str, inputs: Tensor
+        self, layer: Layer, index: int, projection: str, statistics: Statistics
     ) -> ProjectionReport:
         """Prune one projection, put it into the layer and into the folder."""
         name = self.config.projection(index, projection)
-        choice = self.plan[name]
-        if choice.removed == 0:
-            inputs = inputs[: max(1, len(inputs) // DENSE_SHARE)]
+        choice, recipe = self.plan[name], self.recipe
         pruned = prune_matrix(
-            layer.projections[projection],
-            gram(inputs),
+            goal(layer.projections[projection], statistics, recipe.damp),
+            statistics.gram,
             choice,
-            method=self.recipe.method,
-            damp=self.recipe.damp,
-            scale_group=self.recipe.scale_group,
+            method=recipe.method,
+            damp=recipe.damp,
+            scale_group=recipe.scale_group,
+            without=recipe.without,
         )
         layer.projections[projection] = torch.from_numpy(pruned.weight.dense())
         self.writer.add_weight(name, pruned.weight)
