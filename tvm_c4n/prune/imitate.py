@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from tvm_c4n.prune.calibrate import damped, gram, product
@@ -51,7 +50,10 @@ class Statistics(NamedTuple):
 
 
 def collect(
-    pupils: Sequence[Stream], teachers: Sequence[Stream], projection: str, *, by_rms: bool
+    pupils: Sequence[Stream],
+    teachers: Sequence[Stream],
+    projection: str,
+    weights: Sequence[Tensor] | None = None,
 ) -> Statistics:
     """Collect the statistics of the projection that the streams stand at.
 
@@ -60,20 +62,18 @@ def collect(
     pupils, teachers : list of Stream
         The same windows; no teachers where nothing is imitated.
     projection : str
-    by_rms : bool
-        Weigh the tokens of out_proj by one over the mean square of the residual stream: what is
-        added to it is read through RMSNorm, so that an error counts relative to the stream.
+    weights : list of (b, t, 1), optional
+        What each token counts; the sums are over X w X^T then.
     """
-    weights = [_weights(s.hidden) if by_rms and projection == "out_proj" else None for s in pupils]
-    inputs = [_weighed(s.inputs, w) for s, w in zip(pupils, weights, strict=True)]
-    total = gram(inputs)
+    roots = [None] * len(pupils) if weights is None else [w.sqrt() for w in weights]
+    total = gram(_weighed(s.inputs, w) for s, w in zip(pupils, roots, strict=True))
     if not teachers:
         return Statistics(total)
-    both = list(zip(pupils, teachers, weights, inputs, strict=True))
-    shift = product((_weighed(t.inputs - p.inputs, w), x) for p, t, w, x in both)
+    both = list(zip(pupils, teachers, roots, strict=True))
+    shift = product((_weighed(t.inputs - p.inputs, w), _weighed(p.inputs, w)) for p, t, w in both)
     if projection != "out_proj":
         return Statistics(total, shift)
-    drift = product((_weighed(t.hidden - p.hidden, w), x) for p, t, w, x in both)
+    drift = product((_weighed(t.hidden - p.hidden, w), _weighed(p.inputs, w)) for p, t, w in both)
     return Statistics(total, shift, drift)
 
 
@@ -87,11 +87,6 @@ def goal(weight: Tensor, statistics: Statistics, damp: float) -> Tensor:
     factor = inverse_factor(damped(statistics.gram, damp))
     change: Tensor = (wanted.double() @ factor.T) @ factor
     return weight + change.to(weight.dtype)
-
-
-def _weights(hidden: Tensor) -> Tensor:
-    """One over the root mean square of each token: (b, t, h) -> (b, t, 1)."""
-    return hidden.square().mean(-1, keepdim=True).clamp_min(torch.finfo(hidden.dtype).tiny).rsqrt()
 
 
 def _weighed(values: Tensor, weights: Tensor | None) -> Tensor:

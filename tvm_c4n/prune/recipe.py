@@ -55,6 +55,9 @@ class Recipe(BaseModel):
         "obs" is the method of this package; the others are baselines.
     dtype : {"float16", "int8", "int4"}
         Of the kept weights of in_proj and out_proj, and what follows from it for the others.
+    dtypes : dict
+        Exceptions from what ``dtype`` gives, by the same keys as ``removed``; "head" is the
+        embeddings (and the head).
     scale_group : {32, 64, 128}
         Dense columns that share a scale (int8, int4).
     samples : int
@@ -83,6 +86,7 @@ class Recipe(BaseModel):
     removed: int | dict[str, int] = 2
     method: Method = "obs"
     dtype: WeightDType = "float16"
+    dtypes: dict[str, WeightDType] = Field(default={})
     scale_group: Literal[32, 64, 128] = SCALE_GROUP  # type: ignore[assignment]
     samples: int = Field(default=128, ge=1, le=1 << 20)
     sample_tokens: int = Field(default=256, ge=8, le=1 << 16)
@@ -114,6 +118,22 @@ class Recipe(BaseModel):
                 raise RecipeError(f"{where}={removed}: 0, 1, 2 or 3 of every 4 can be removed")
         return value
 
+    @field_validator("dtypes")
+    @classmethod
+    def _check_dtypes(cls, value: dict[str, WeightDType]) -> dict[str, WeightDType]:
+        for key in value:
+            if key != "head" and not _KEY.fullmatch(key):
+                raise RecipeError(
+                    f"dtypes: {key!r} names no projection; "
+                    f"use {', '.join(PROJECTIONS)}, head or layers.3.out_proj"
+                )
+        return value
+
+    def dtype_of(self, layer: int, projection: str) -> DType:
+        """Return the dtype of one projection of one layer."""
+        general = self.dtypes.get(projection, _DTYPES[self.dtype][projection])
+        return self.dtypes.get(f"layers.{layer}.{projection}", general)
+
     def removed_of(self, layer: int, projection: str) -> int:
         """Return n of one projection of one layer."""
         if isinstance(self.removed, int):
@@ -135,13 +155,14 @@ class Recipe(BaseModel):
         RecipeError
             A layer that the model has not, or groups of 4 that do not fill a weight's columns.
         """
-        if isinstance(self.removed, dict):
-            for key in self.removed:
+        named = list(self.removed) if isinstance(self.removed, dict) else []
+        for field, keys in {"removed": named, "dtypes": list(self.dtypes)}.items():
+            for key in keys:
                 match = _KEY.fullmatch(key)
                 if match and match[2] and int(match[2]) >= config.layers:
-                    raise RecipeError(f"removed: {key!r}: the model has {config.layers} layers")
-        dtypes = _DTYPES[self.dtype]
-        plan = {EMBEDDINGS: Choice(0, dtypes["head"])}
+                    raise RecipeError(f"{field}: {key!r}: the model has {config.layers} layers")
+        head: DType = self.dtypes.get("head", _DTYPES[self.dtype]["head"])
+        plan = {EMBEDDINGS: Choice(0, head)}
         for layer in range(config.layers):
             shapes = config.layer_shapes(layer)
             for projection in PROJECTIONS:
@@ -153,7 +174,7 @@ class Recipe(BaseModel):
                         f"{name} has {cols} columns, not a multiple of {GROUP}; "
                         f"set removed of {projection} to 0"
                     )
-                plan[name] = Choice(removed, dtypes[projection])
+                plan[name] = Choice(removed, self.dtype_of(layer, projection))
         if not config.tied:
-            plan[HEAD] = Choice(0, dtypes["head"])
+            plan[HEAD] = Choice(0, head)
         return plan

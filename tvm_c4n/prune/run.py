@@ -24,7 +24,7 @@ from tvm_c4n.prune.matrix import prune_matrix
 from tvm_c4n.prune.recipe import Choice, Recipe
 from tvm_c4n.prune.report import ProjectionReport, Report
 from tvm_c4n.prune.stream import Stream, batches
-from tvm_c4n.prune.survey import permuted
+from tvm_c4n.prune.survey import LOOKS, Survey
 from tvm_c4n.prune.torch_mamba import Layer
 from tvm_c4n.sparsity import from_dense
 
@@ -123,11 +123,11 @@ class _Run:
         self.packed_bytes = 0
         ours = recipe.method == "obs"
         self._imitates = ours and "imitate" not in recipe.without
-        self._by_rms = ours and "rms" not in recipe.without
-        self._permutes = ours and "permute" not in recipe.without
-        self._permutes = self._permutes and any(choice.removed for choice in plan.values())
+        removes = any(choice.removed for choice in plan.values())
+        self._surveys = ours and removes and not set(LOOKS) <= set(recipe.without)
+        self._weights: list[Tensor] | None = None
         self._done = 0
-        self._steps = (len(PROJECTIONS) + self._permutes) * config.layers + 2
+        self._steps = (len(PROJECTIONS) + self._surveys) * config.layers + 2
 
     def note(self, what: str) -> None:
         """Report one more step as done."""
@@ -137,10 +137,9 @@ class _Run:
 
     def all(self, windows: Tensor) -> list[ProjectionReport]:
         """Prune the whole model with calibration windows (b, t)."""
-        if self._permutes:
-            self.checkpoint = permuted(
-                self.checkpoint, self.config, self.recipe, self.plan, windows, self._note_order
-            )
+        if self._surveys:
+            survey = Survey(self.checkpoint, self.config, self.recipe, self.plan)
+            self.checkpoint, self._weights = survey.run(windows, self.note)
         pupils = self._streams(windows, self._round_only(EMBEDDINGS))
         teachers = []
         if self._imitates:
@@ -155,9 +154,6 @@ class _Run:
             if name not in self.plan:
                 self._copy(name)
         return rows
-
-    def _note_order(self, layer: int) -> None:
-        self.note(f"layer {layer} order of channels")
 
     @staticmethod
     def _streams(windows: Tensor, embeddings: Tensor) -> list[Stream]:
@@ -175,7 +171,7 @@ class _Run:
             stream.enter(dense)
         rows = []
         for projection in PROJECTIONS:
-            statistics = collect(pupils, teachers, projection, by_rms=self._by_rms)
+            statistics = collect(pupils, teachers, projection, self._weights)
             rows.append(self._projection(layer, index, projection, statistics))
             for stream in pupils:
                 stream.pass_through(layer, projection)

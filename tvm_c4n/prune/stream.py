@@ -38,6 +38,10 @@ class Stream:
         """Go to the first projection of a layer."""
         self.inputs = layer.mixer_input(self.hidden)
 
+    def copy(self) -> Stream:
+        """Return a stream at the same place that goes its own way from here."""
+        return Stream(self.hidden.clone(), self.inputs, dict(self._held))
+
     def pass_through(self, layer: Layer, projection: str) -> None:
         """Go through a projection and on to the next; after out_proj the layer is done."""
         if projection == "out_proj":

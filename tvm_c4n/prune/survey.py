@@ -1,9 +1,10 @@
-"""A first look at the dense model: in which order its channels are best pruned."""
+"""A first look at the dense model: which order of its channels to prune in, which tokens count."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,56 +16,82 @@ from tvm_c4n.prune.permute import ROWS, Permuted, find_order, removal_scores
 from tvm_c4n.prune.recipe import Choice, Recipe
 from tvm_c4n.prune.stream import Stream, batches
 from tvm_c4n.prune.torch_mamba import Layer
-from tvm_c4n.sparsity import GROUP
+
+LOOKS = ("permute", "rms")  # the steps of a recipe that need a first look
 
 
-def permuted(
-    checkpoint: Checkpoint,
-    config: MambaConfig,
-    recipe: Recipe,
-    plan: Mapping[str, Choice],
-    windows: Tensor,
-    note: Callable[[int], None],
-) -> Checkpoint:
-    """Put the channels of a model into the order that pruning by ``plan`` loses least with.
+@dataclass
+class Survey:
+    """Reads the dense model once, one layer in memory at a time.
 
-    The dense model reads the first batch of calibration windows, one layer in memory at a time.
-
-    Parameters
+    Attributes
     ----------
     checkpoint, config, recipe, plan
         What is going to be pruned, and how.
-    windows : (b, t) int64
-    note : callable
-        Called with the index of each layer when it is done.
-
-    Returns
-    -------
-    Checkpoint
-        The same model, its tensors in the new order.
     """
-    stream = Stream(torch.from_numpy(checkpoint.dense(EMBEDDINGS))[next(batches(windows))])
-    inner: dict[int, Tensor] = {}
-    shared: list[Tensor] = []
-    generator = torch.Generator().manual_seed(recipe.seed)
-    for index in range(config.layers):
-        layer = Layer.load(checkpoint, config, index)
-        stream.enter(layer)
-        for projection in PROJECTIONS:
-            removed = plan[config.projection(index, projection)].removed
-            if removed and projection in ("in_proj", "out_proj"):
-                weight = layer.projections[projection]
-                scores = removal_scores(weight, gram([stream.inputs]), recipe.damp)
-                if projection == "in_proj":
-                    few = torch.randperm(len(scores), generator=generator)
-                    shared.append(scores[few[: max(1, 4 * ROWS // config.layers)]])
-                elif config.inner % GROUP == 0:
-                    inner[index] = find_order(scores, removed, recipe.seed)
-            stream.pass_through(layer, projection)
-        note(index)
-    hidden = None
-    if shared:
-        ns = (plan[config.projection(i, "in_proj")].removed for i in range(config.layers))
-        usual = Counter(n for n in ns if n).most_common(1)[0][0]
-        hidden = find_order(torch.cat(shared), usual, recipe.seed, rows=4 * ROWS)
-    return Permuted(checkpoint, config, hidden, inner)
+
+    checkpoint: Checkpoint
+    config: MambaConfig
+    recipe: Recipe
+    plan: Mapping[str, Choice]
+    _inner: dict[int, Tensor] = field(default_factory=dict)
+    _shared: list[Tensor] = field(default_factory=list)
+
+    def run(
+        self, windows: Tensor, note: Callable[[str], None]
+    ) -> tuple[Checkpoint, list[Tensor] | None]:
+        """Look at calibration windows (b, t) int64.
+
+        Returns
+        -------
+        checkpoint : Checkpoint
+            The model with its channels in the order that loses least by `plan`; the channels are
+            ordered by what the first batch of windows shows.
+        weights : list of (b, t, 1), or None
+            For each batch of windows, what the square of an error in a token's residual stream
+            counts: one over the stream's mean square behind the last layer. The stream is read
+            through RMSNorm, so an error counts relative to it.
+        """
+        permutes, weighs = (step not in self.recipe.without for step in LOOKS)
+        embeddings = torch.from_numpy(self.checkpoint.dense(EMBEDDINGS))
+        streams = [Stream(embeddings[batch]) for batch in batches(windows)]
+        if not weighs:
+            del streams[1:]
+        for index in range(self.config.layers):
+            layer = Layer.load(self.checkpoint, self.config, index)
+            for number, stream in enumerate(streams):
+                stream.enter(layer)
+                for projection in PROJECTIONS:
+                    if permutes and number == 0:
+                        self._look_at(layer, index, projection, stream.inputs)
+                    stream.pass_through(layer, projection)
+            note(f"layer {index} first look")
+        energies = [stream.hidden.square().mean(-1, keepdim=True) for stream in streams]
+        weights = [1 / energy.clamp_min(torch.finfo(energy.dtype).tiny) for energy in energies]
+        return self._permuted(), weights if weighs else None
+
+    def _look_at(self, layer: Layer, index: int, projection: str, inputs: Tensor) -> None:
+        """Note what the groups of in_proj and out_proj would lose, and find d_inner's order."""
+        removed = self.plan[self.config.projection(index, projection)].removed
+        if not removed or projection not in ("in_proj", "out_proj"):
+            return
+        weight = layer.projections[projection]
+        scores = removal_scores(weight, gram([inputs]), self.recipe.damp)
+        if projection == "in_proj":
+            generator = torch.Generator().manual_seed(self.recipe.seed + index)
+            some = torch.randperm(len(scores), generator=generator)
+            self._shared.append(scores[some[: max(1, 4 * ROWS // self.config.layers)]])
+        else:
+            self._inner[index] = find_order(scores, removed, self.recipe.seed)
+
+    def _permuted(self) -> Checkpoint:
+        """Return the model in the orders found; hidden channels have one order for all layers."""
+        hidden = None
+        if self._shared:
+            names = (self.config.projection(i, "in_proj") for i in range(self.config.layers))
+            counted = Counter(self.plan[name].removed for name in names)
+            usual = max((n for n in counted if n), key=lambda n: counted[n])
+            hidden = find_order(torch.cat(self._shared), usual, self.recipe.seed, rows=4 * ROWS)
+        if hidden is None and not self._inner:
+            return self.checkpoint
+        return Permuted(self.checkpoint, self.config, hidden, self._inner)
