@@ -125,3 +125,63 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
     rules = [("-" * w if i == 0 else "-" * (w - 1) + ":") for i, w in enumerate(widths)]
     return "\n".join([line(head), line(rules), *map(line, rows)])
+
+
+def load_table(lines: list[Line]) -> str:
+    """Lay out load times and peak memory: medians."""
+    groups: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["type"] == "load":
+            groups[line["size"], line["row"]].append(line)
+    head = ["row", "n", "weights MB", "load s", "first token s", "peak MB: loaded", "8 tokens"]
+    head += ["prompt", "over the weights"]
+    rows = []
+    for (size, row), found in groups.items():
+
+        def middle(name: str, found: list[Line] = found) -> float:
+            return median(line[name] for line in found)
+
+        peaks = [middle(f"{name}_bytes") for name in ("loaded", "stepped", "prefilled")]
+        rows.append(
+            [
+                f"{size} {row}",
+                str(len(found)),
+                f"{middle('weight_bytes') / 1e6:.1f}",
+                f"{middle('load_secs'):.3f}",
+                f"{middle('first_token_secs'):.3f}",
+                *(f"{peak / 1e6:.0f}" for peak in peaks),
+                f"{(peaks[-1] - middle('weight_bytes')) / 1e6:+.0f}",
+            ]
+        )
+    return markdown(head, rows)
+
+
+def kernel_table(lines: list[Line]) -> str:
+    """Lay out every kernel's microseconds and GB/s, the last profile of each model."""
+    bandwidth = bandwidth_of(lines, max_others=99)
+    profiles = {
+        (line["size"], line["form"], line["threads"]): line
+        for line in lines
+        if line["type"] == "kernels"
+    }
+    rows = []
+    for (size, form, threads), line in profiles.items():
+        for stage in line["stages"]:
+            speed = stage["size_bytes"] / 1e3 / stage["micros"] if stage["micros"] else 0.0
+            rows.append(
+                [
+                    f"{size} {form} {stage['name']}",
+                    str(threads),
+                    str(stage["calls"]),
+                    f"{stage['micros']:.1f}",
+                    f"{100 * stage['micros'] / line['step']:.1f} %",
+                    f"{speed:.1f}" if speed else "",
+                    f"{speed / bandwidth[threads][1]:.2f}" if speed else "",
+                ]
+            )
+        rest = line["step"] - sum(stage["micros"] for stage in line["stages"])
+        share = f"{100 * rest / line['step']:.1f} %"
+        rows.append([f"{size} {form} rest", str(threads), "", f"{rest:.1f}", share, "", ""])
+        rows.append([f"{size} {form} step", str(threads), "", f"{line['step']:.1f}", "", "", ""])
+    head = ["kernel", "threads", "calls", "us a step", "of step", "GB/s", "of bandwidth"]
+    return markdown(head, rows)

@@ -74,7 +74,7 @@ def measure(
         if row.runs(test, count)
     ]
     for number in range(rounds):
-        _note_bandwidth(list(threads), log)
+        note_bandwidth(list(threads), log)
         first = number % len(samples)
         for done, (row, test, count) in enumerate(samples[first:] + samples[:first]):
             if progress is not None:
@@ -97,7 +97,8 @@ def measure(
             )
 
 
-def _note_bandwidth(threads: list[int], log: Log) -> None:
+def note_bandwidth(threads: list[int], log: Log) -> None:
+    """Measure the memory bandwidth and append it."""
     with Others() as others:
         found = measure_bandwidth(threads)
     for count, ways in found.items():

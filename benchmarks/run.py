@@ -79,6 +79,99 @@ def make(
 
 
 @app.command()
+def load(
+    sizes: Sizes = "2.8b",
+    forms: Forms = "int4-n2",
+    n_prompt: int = 512,
+    rounds: Rounds = 3,
+    log: LogFile = CACHE / "load.jsonl",
+) -> None:
+    """Measure load time and peak memory, each in a fresh process."""
+    from benchmarks.load import measure
+    from benchmarks.machine import Others
+    from benchmarks.report import load_table
+    from benchmarks.rounds import Log, read_log
+    from benchmarks.rows import Ours
+    from benchmarks.shapes import Format
+
+    rows = [Ours(size, Format.parse(form)) for size in _words(sizes) for form in _words(forms)]
+    artifacts = [row.make() for row in rows]
+    out = Log(log, _command())
+    for _ in range(rounds):
+        for row, artifact in zip(rows, artifacts, strict=True):
+            with Others() as others:
+                found = measure(artifact, n_prompt)
+            out.note(type="load", size=row.size, row=row.name, others=others.cores, **found)
+    print(load_table(read_log([log])))
+
+
+@app.command()
+def kernels(
+    sizes: Sizes = "130m",
+    forms: Forms = FORMS,
+    threads: Threads = "1,2",
+    reps: int = 20,
+    log: LogFile = CACHE / "kernels.jsonl",
+) -> None:
+    """Measure every kernel of a step by itself, beside the memory bandwidth."""
+    from dataclasses import asdict
+
+    from benchmarks.machine import Others
+    from benchmarks.models import model_folder
+    from benchmarks.report import kernel_table
+    from benchmarks.rounds import Log, note_bandwidth, read_log
+    from benchmarks.shapes import Format
+    from tvm_c4n.compile.profile import profile_step
+
+    out = Log(log, _command())
+    counts = [int(count) for count in _words(threads)]
+    note_bandwidth(counts, out)
+    for size in _words(sizes):
+        for form in _words(forms):
+            model = model_folder(size, Format.parse(form))
+            for count in counts:
+                with Others() as others:
+                    found = asdict(profile_step(model, count, reps=reps))
+                out.note(type="kernels", size=size, form=form, others=others.cores, **found)
+    print(kernel_table(read_log([log])))
+
+
+@app.command()
+def arm(
+    size: Annotated[str, typer.Option(help="One size.")] = "130m",
+    forms: Forms = "int4-n2,int4-n3,int8-n2,float16-n0",
+    peers: Peers = PEERS,
+    levels: Annotated[str, typer.Option(help="ggml builds: dotprod, i8mm.")] = "dotprod,i8mm",
+    out: Annotated[Path | None, typer.Option(help="Result as JSON.")] = None,
+) -> None:
+    """Count Arm instructions a token under qemu, and ask llvm-mca about the hot loops."""
+    from benchmarks.arm.stages import measure
+    from benchmarks.arm.table import tables
+
+    result = measure(size, _words(forms), _words(peers), _words(levels))
+    write_json(out or CACHE / f"arm-{size}.json", result)
+    print(tables(result))
+
+
+@app.command()
+def model(
+    arm_result: Annotated[Path, typer.Argument(help="JSON of `arm`: what a unit of work costs.")],
+    check: Annotated[
+        list[Path] | None, typer.Option(help="JSON of `arm` for other sizes, to check against.")
+    ] = None,
+    logs: Annotated[list[Path] | None, typer.Option(help="Logs of `decode`.")] = None,
+) -> None:
+    """Predict bytes and instructions a token from shapes, beside what was measured."""
+    import json
+
+    from benchmarks.predict import tables
+    from benchmarks.rounds import read_log
+
+    read = [json.loads(file.read_text(encoding="utf-8")) for file in [arm_result, *(check or [])]]
+    print(tables(read[0], read[1:], read_log(logs or [])))
+
+
+@app.command()
 def report(
     logs: Annotated[list[Path], typer.Argument(help="Logs of decode and prefill.")],
     max_others: Annotated[
@@ -117,18 +210,31 @@ def _measure(
     from benchmarks.rows import Test, rows_of
 
     rows = rows_of(_words(sizes), _words(forms), _words(peers), _words(tvm))
-    command = "python -m benchmarks.run " + shlex.join(sys.argv[1:])
     with Steps("measuring") as steps:
         measure(
             rows,
             [Test(*test) for test in tests],
             [int(count) for count in _words(threads)],
             rounds,
-            Log(log, command),
+            Log(log, _command()),
             patience_secs=patience,
             progress=steps,
         )
     print(tables(read_log([log]), max_others=99))
+
+
+def write_json(file: Path, result: object) -> None:
+    """Write a result; the file appears whole."""
+    import json
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    part.rename(file)
+
+
+def _command() -> str:
+    return "python -m benchmarks.run " + shlex.join(sys.argv[1:])
 
 
 def _words(text: str) -> list[str]:

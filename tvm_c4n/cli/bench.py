@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import Steps, print_table
 from tvm_c4n.errors import C4nError
+
+if TYPE_CHECKING:
+    from tvm_c4n.compile.profile import Profile
 
 
 class Output(StrEnum):
@@ -21,7 +25,10 @@ class Output(StrEnum):
 
 
 def bench(
-    artifacts: Annotated[list[Path], typer.Argument(help="Folders of `tvm-c4n compile`.")],
+    artifacts: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of `tvm-c4n compile`; with --profile, model folders."),
+    ],
     n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: leave out.")] = 512,
     n_gen: Annotated[int, typer.Option(help="Tokens to generate; 0: leave out.")] = 128,
     threads: Annotated[
@@ -29,12 +36,18 @@ def bench(
     ] = "",
     reps: Annotated[int, typer.Option("--reps", "-r", help="Rounds.")] = 5,
     output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.md,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where a decode step's time goes, by kernel.")
+    ] = False,
 ) -> None:
     """Measure tokens per second as llama-bench does, artifacts in turns."""
+    counts = parse_threads(threads)
+    if profile:
+        show_profiles(artifacts, counts, output)
+        return
     from tvm_c4n.runtime import bench as benchmark
     from tvm_c4n.runtime.engine import Engine
 
-    counts = parse_threads(threads)
     with Steps("measuring") as steps:
         steps("loading", 0, 1)
         engines = [Engine.load(path) for path in artifacts]
@@ -45,6 +58,53 @@ def bench(
         typer.echo(json.dumps([benchmark.as_json(cell) for cell in cells], indent=2))
     else:
         typer.echo(benchmark.as_markdown(cells))
+
+
+def show_profiles(models: list[Path], threads: list[int], output: Output) -> None:
+    """Profile models and print what was found.
+
+    Raises
+    ------
+    C4nError
+        A folder is an artifact: its kernels cannot be taken apart any more.
+    """
+    from tvm_c4n.compile.profile import profile_step
+    from tvm_c4n.runtime.artifact import is_artifact
+
+    for model in models:
+        if is_artifact(model):
+            raise C4nError(f"{model} is compiled: --profile takes the model folder it was made of")
+    found = []
+    for model in models:
+        for count in threads:
+            with Steps(f"profiling {model.name}") as steps:
+                found.append((model, profile_step(str(model), count, progress=steps)))
+    if output is Output.json:
+        rows = [{"model": model.name, **asdict(profile)} for model, profile in found]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for model, profile in found:
+        print_profile(model.name, profile)
+
+
+def print_profile(name: str, profile: Profile) -> None:
+    """Print a profile as a table."""
+    rows = []
+    for stage in profile.stages:
+        share = f"{100 * stage.micros / profile.step:.1f} %"
+        micros = f"{stage.micros:.1f}"
+        speed = f"{stage.gbs:.1f}" if stage.size_bytes else ""
+        rows.append([stage.name, str(stage.calls), micros, share, speed])
+    rest = profile.step - profile.kernels
+    share = f"{100 * rest / profile.step:.1f} %"
+    rows.append(["rest (barriers, calls)", "", f"{rest:.1f}", share, ""])
+    rows.append(["step", "", f"{profile.step:.1f}", "100 %", ""])
+    count = profile.threads
+    title = (
+        f"{name}, {count} thread{'s' * (count > 1)}: microseconds of a decode step. "
+        f"Each kernel called by itself in the step's order, less {profile.call:.1f} us a call."
+    )
+    print_table(title, ["kernel", "calls", "us", "of step", "GB/s"], rows)
 
 
 def parse_threads(text: str) -> list[int]:

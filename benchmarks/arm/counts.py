@@ -1,0 +1,153 @@
+"""Guest instructions per decoded token of an aarch64 program under qemu, block by block.
+
+The plugin blocks.c counts every block of code. What a token costs is the difference between a long
+and a short run, divided by the tokens between them: loading, warming up and ending drop out, and
+the result is the same on every machine and however busy it is. One thread.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.machine import compile_c
+from tvm_c4n.errors import C4nError
+
+QEMU = "qemu-aarch64"
+OBJDUMP = "aarch64-linux-gnu-objdump"
+_TOOLS = {QEMU: "qemu-user", OBJDUMP: "binutils-aarch64-linux-gnu", "readelf": "binutils"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Code that runs from its first instruction to its last.
+
+    Attributes
+    ----------
+    file : Path
+        The program or library.
+    offset : int
+        In that file.
+    insns : int
+    runs : float
+        Per token.
+    """
+
+    file: Path
+    offset: int
+    insns: int
+    runs: float
+
+    @property
+    def total(self) -> float:
+        """Instructions per token."""
+        return self.insns * self.runs
+
+
+def count_per_token(short: list[str], long: list[str], tokens: int, cpu: str) -> list[Block]:
+    """Run two command lines under qemu.
+
+    Parameters
+    ----------
+    short, long : list of str
+        The second decodes `tokens` more.
+    tokens : int
+    cpu : str
+        qemu's name of a processor.
+
+    Raises
+    ------
+    C4nError
+        A tool is missing, or a program fails.
+    """
+    for tool, package in _TOOLS.items():
+        if shutil.which(tool) is None:
+            raise C4nError(f"{tool} is missing: apt-get install {package}")
+    before, after = _count(short, cpu), _count(long, cpu)
+    after.subtract(before)
+    return [
+        Block(Path(file), offset, insns, runs / tokens)
+        for (file, offset, insns), runs in after.items()
+        if runs > 0
+    ]
+
+
+def _count(command: list[str], cpu: str) -> Counter[tuple[str, int, int]]:
+    plugin = compile_c(Path(__file__).with_name("blocks.c"), "-fPIC", "-shared")
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "blocks"
+        line = [QEMU, "-cpu", cpu, "-plugin", f"{plugin},out={out}", *command]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode or not out.is_file():
+            raise C4nError(f"{' '.join(line)}: {done.stderr.strip()[-300:]}")
+        found: Counter[tuple[str, int, int]] = Counter()
+        for text in out.read_text(encoding="utf-8").splitlines():
+            runs, insns, offset, file = text.split(maxsplit=3)
+            found[file, int(offset, 16), int(insns)] += int(runs)
+    return found
+
+
+def qemu_version() -> str:
+    """Say which qemu it is."""
+    command = [QEMU, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"version (\S+)", done.stdout)
+    return found[1] if found else "?"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A line of a disassembly, and how often a token runs it."""
+
+    address: int
+    function: str
+    text: str
+    runs: float
+
+
+def instructions(blocks: list[Block], file: Path) -> list[Instruction]:
+    """Return the instructions of a file that ran, by address."""
+    runs: Counter[int] = Counter()
+    segments = _segments(file)
+    for block in blocks:
+        if block.file == file:
+            first = _address(block.offset, segments)
+            for index in range(block.insns):
+                runs[first + 4 * index] += block.runs  # type: ignore[assignment]
+    return [
+        Instruction(address, function, text, runs[address])
+        for address, function, text in _disassemble(file)
+        if runs[address] > 0
+    ]
+
+
+@lru_cache(maxsize=4)
+def _disassemble(file: Path) -> list[tuple[int, str, str]]:
+    command = [OBJDUMP, "-d", "--no-show-raw-insn", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found, function = [], ""
+    for line in done.stdout.splitlines():
+        if head := re.match(r"[0-9a-f]+ <(.*)>:$", line):
+            function = head[1]
+        elif body := re.match(r"\s+([0-9a-f]+):\s+(.*)", line):
+            found.append((int(body[1], 16), function, body[2].split("//")[0].strip()))
+    return found
+
+
+def _segments(file: Path) -> list[tuple[int, int, int]]:
+    """Return (file offset, address, size) of what a loader maps."""
+    command = ["readelf", "-lW", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.findall(r"LOAD\s+0x(\w+) 0x(\w+) 0x\w+ 0x(\w+)", done.stdout)
+    return [(int(offset, 16), int(at, 16), int(size, 16)) for offset, at, size in found]
+
+
+def _address(offset: int, segments: list[tuple[int, int, int]]) -> int:
+    inside = (at + offset - first for first, at, size in segments if 0 <= offset - first < size)
+    return next(inside)

@@ -1,0 +1,174 @@
+"""Our models and ggml's on an emulated Arm core: instructions by kernel, and hot loops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import schedules
+from benchmarks.arm import mca
+from benchmarks.arm.counts import (
+    Block,
+    Instruction,
+    count_per_token,
+    instructions,
+    qemu_version,
+)
+from benchmarks.llama_cpp import peer
+from benchmarks.machine import CACHE
+from benchmarks.models import artifact, compiler_digest, model_folder
+from benchmarks.shapes import Format
+from relay_passes.calls import callee_spec
+from relay_passes.pipeline import c4n_phases, sequence
+from tvm_c4n._tvm import relax, tvm
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.native import PROGRAM, build_runner, fetch_runtime
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.errors import C4nError
+from tvm_c4n.model.config import PROJECTIONS, MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.spec import LinearSpec
+
+TARGET = "arm64-linux"
+CPU = {"dotprod": "cortex-a76", "i8mm": "max,sve=off"}
+"""qemu's processor for a level; ours is compiled for the first."""
+TOKENS = 2
+_LOADER = "ld-linux-aarch64.so.1"
+
+
+def measure(size: str, forms: list[str], peers: list[str], levels: list[str]) -> dict[str, Any]:
+    """Count all rows of a size; see arm/table.py."""
+    rows = [count_ours(size, Format.parse(form)) for form in forms]
+    rows += [count_ggml(size, kind, level) for level in levels for kind in peers]
+    return {
+        "command": "python -m benchmarks.run arm",
+        "size": size,
+        "forms": forms,
+        "compiler": compiler_digest(),
+        "qemu": qemu_version(),
+        "llvm": mca.version(),
+        "rows": rows,
+    }
+
+
+def runner() -> Path:
+    """Return the folder of `c4n_run` for the emulated core; builds it where it is missing."""
+    folder = CACHE / "arm64-runner"
+    if not (folder / PROGRAM).is_file():
+        libraries = CACHE / "arm64-runtime"
+        if not libraries.is_dir():
+            libraries.mkdir(parents=True)
+            fetch_runtime(libraries)
+        build_runner(folder, TARGET, runtime=libraries, overwrite=True)
+    return folder
+
+
+def count_ours(size: str, form: Format) -> dict[str, Any]:
+    """Count one of our models."""
+    art, folder = artifact(size, form, TARGET), runner()
+    start = [str(folder / _LOADER), "--library-path", str(folder), str(folder / PROGRAM), str(art)]
+
+    def command(steps: int) -> list[str]:
+        return [*start, "--bench", "-p", "0", "-g", str(steps), "-r", "1", "-t", "1"]
+
+    # The runner's bench warms up with the whole test: every step is run twice.
+    blocks = count_per_token(command(1), command(1 + TOKENS), 2 * TOKENS, CPU["dotprod"])
+    library = next(b.file for b in blocks if b.file.name.startswith("model-"))
+    code = instructions(blocks, library)
+    return {
+        "engine": "tvm_c4n",
+        "row": f"C4n {form.dtype} n={form.removed}",
+        "level": "dotprod",
+        "insns": _total(blocks),
+        "stages": _stages(code, stage_names(size, form)),
+        "elsewhere": _total([b for b in blocks if b.file != library]),
+    }
+
+
+def count_ggml(size: str, kind: str, level: str) -> dict[str, Any]:
+    """Count ggml's build of a level on a GGUF file."""
+    program = peer.prefix() / f"arm-{level}" / "decode"
+    if not program.is_file():
+        raise C4nError(f"{program} is missing: benchmarks/llama_cpp/install.sh --arm PREFIX")
+    file = peer.gguf_file(size, kind)
+
+    def command(steps: int) -> list[str]:
+        return [str(program), str(file), "1", str(steps), "1"]
+
+    blocks = count_per_token(command(2), command(2 + TOKENS), TOKENS, CPU[level])
+    functions: Counter[str] = Counter()
+    for part in instructions(blocks, program):
+        functions[part.function] += part.runs  # type: ignore[assignment]
+    return {
+        "engine": "llama.cpp",
+        "row": f"llama.cpp {kind}",
+        "level": level,
+        "insns": _total(blocks),
+        "functions": {name: round(count) for name, count in functions.most_common(12)},
+    }
+
+
+def stage_names(size: str, form: Format) -> list[str]:
+    """Name the kernels of a step in order, each once: a layer's, then the head's."""
+    checkpoint = open_checkpoint(model_folder(size, form))
+    config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
+    isa = isa_of(target)
+    phases = c4n_phases(isa.lanes, partial(schedules.choose, isa=isa), lift=False)
+    before = phases[: [name for name, _ in phases].index("fuse")]
+    with tvm.transform.PassContext(opt_level=3), target:
+        mod = sequence(before)(build_mamba(config, checkpoint))
+    shapes = {checkpoint.shape(config.projection(0, name)): name for name in PROJECTIONS}
+    names = []
+    for block in mod["step"].body.blocks:
+        for binding in block.bindings:
+            spec = isinstance(binding.value, relax.Call) and callee_spec(mod, binding.value)
+            if spec:
+                name = spec.kind
+                if isinstance(spec, LinearSpec):
+                    name = shapes.get((spec.rows, spec.cols), "head")
+                names.append(name)
+    names = [name for name in names if name != "embedding"]
+    layers = config.layers
+    layer = names[: (len(names) - len(names) % layers) // layers]
+    return layer + names[len(layer) * layers :]
+
+
+def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
+    """Split the code of fused regions at the calls of the barrier, which end every stage."""
+    function = Counter(part.function for part in code for _ in range(1)).most_common(1)[0][0]
+    parts: list[list[Instruction]] = [[]]
+    for part in code:
+        if part.function == function:
+            parts[-1].append(part)
+            if part.text.startswith("blr"):
+                parts.append([])
+    parts = [part for part in parts[:-1] if part]
+    if len(parts) != len(names):
+        names = [f"stage {index}" for index in range(len(parts))]
+    rest = sum(part.runs for part in code) - sum(p.runs for part in parts for p in part)
+    found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
+    return [*found, {"name": "calls", "insns": round(rest)}]
+
+
+def _describe(name: str, code: list[Instruction]) -> dict[str, Any]:
+    total, calls = sum(part.runs for part in code), code[-1].runs
+    entry: dict[str, Any] = {"name": name, "insns": round(total), "calls": round(calls)}
+    loop = mca.hottest_loop(code)
+    if loop is not None:
+        entry["loop"] = {
+            "insns": len(loop.body),
+            "dots": loop.dots,
+            "loads": loop.loads,
+            "spills": loop.spills,
+            "share": round(loop.turns * len(loop.body) / total, 3),
+            "cores": {core: vars(mca.cycles(loop, core)) for core in mca.CORES},
+            "body": loop.body,
+        }
+    return entry
+
+
+def _total(blocks: list[Block]) -> int:
+    return round(sum(block.total for block in blocks))

@@ -1,0 +1,76 @@
+"""Tables of what was counted on the emulated Arm core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.arm.mca import CORES
+from benchmarks.report import markdown
+
+Row = dict[str, Any]
+
+BARS = {"C4n int4 n=2": 0.45, "C4n int4 n=3": 0.35}
+"""Instructions a token, as a part of ggml's Q4_0 with dot products, at most."""
+_AGAINST = ("llama.cpp Q4_0", "dotprod")
+_BAR_CORES = ("cortex-a78", "cortex-x3")
+_BAR_CYCLES = 1.15
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Lay out a result of `python -m benchmarks.run arm` as Markdown."""
+    rows = result["rows"]
+    base = next((r["insns"] for r in rows if (r["row"], r["level"]) == _AGAINST), None)
+    parts = [
+        f"{result['size']}, one token, one thread; qemu {result['qemu']}, LLVM {result['llvm']}",
+        _totals(rows, base),
+    ]
+    for row in rows:
+        if row["engine"] == "tvm_c4n":
+            parts.append(f"**{row['row']}: instructions by kernel**\n\n{_stages(row)}")
+        else:
+            parts.append(f"**{row['row']}, {row['level']}: by function**\n\n{_functions(row)}")
+    return "\n\n".join(parts)
+
+
+def _totals(rows: list[Row], base: int | None) -> str:
+    head = ["row", "code for", "million insns", "of Q4_0 dotprod", "bar", "met"]
+    lines = []
+    for row in rows:
+        part = row["insns"] / base if base else float("nan")
+        bar = BARS.get(row["row"])
+        met = "" if bar is None or not base else "yes" if part <= bar else "no"
+        bar_text = "" if bar is None else f"{bar:.2f}"
+        millions = f"{row['insns'] / 1e6:.2f}"
+        lines.append([row["row"], row["level"], millions, f"{part:.3f}", bar_text, met])
+    return markdown(head, lines)
+
+
+def _stages(row: Row) -> str:
+    head = ["kernel", "calls", "insns a call", "M a token", "loop", "dots", "loads", "spills"]
+    head += [f"{core.removeprefix('cortex-')} cycles" for core in CORES]
+    head += ["x3 own bound", "a78 / dots+loads", "x3 / dots+loads"]
+    lines = []
+    for stage in row["stages"]:
+        calls = stage.get("calls", 0)
+        each = f"{stage['insns'] / calls:.0f}" if calls else ""
+        line = [stage["name"], str(calls or ""), each, f"{stage['insns'] / 1e6:.2f}"]
+        loop = stage.get("loop")
+        if loop is None:
+            lines.append(line + [""] * (len(head) - len(line)))
+            continue
+        line += [str(loop[key]) for key in ("insns", "dots", "loads", "spills")]
+        line += [f"{loop['cores'][core]['cycles']:.1f}" for core in CORES]
+        line.append(f"{loop['cores']['cortex-x3']['own_bound']:.1f}")
+        line += [_against_bound(loop["cores"][core]) for core in _BAR_CORES]
+        lines.append(line)
+    return markdown(head, lines)
+
+
+def _against_bound(found: dict[str, float]) -> str:
+    bound = found["dot_and_load_bound"]
+    return f"{found['cycles'] / bound:.2f}" if bound else ""
+
+
+def _functions(row: Row) -> str:
+    lines = [[f"`{name}`", f"{count / 1e6:.2f}"] for name, count in row["functions"].items()]
+    return markdown(["function", "M a token"], lines[:8])
