@@ -19,6 +19,7 @@ from typing import Any
 
 from relay_passes.bind_schedules import Choose
 from relay_passes.calls import callee_spec, tidy
+from relay_passes.shared_loops import SharedLoop, shared_loops
 from tvm_c4n._tvm import (
     GlobalVar,
     IRBuilder,
@@ -246,8 +247,8 @@ class _Fusion:
                 pointer = T.bind(T.address_of(work[dtype][offset]))
                 buffers[self._key(var)] = T.decl_buffer(shape, dtype, data=pointer, layout=None)
             with T.attr(T.int32(0), LAUNCH, 1):
-                for stage in self.run.stages:
-                    self._emit(stage, buffers)
+                for loop in shared_loops(self.run.stages):
+                    self._emit(loop, buffers)
         func = in_root_block(builder.get())
         states = [v for v in self.results if v in self.alias]
         self.results = states + fresh
@@ -281,13 +282,16 @@ class _Fusion:
                 self.sizes[dtype] = offset + size
         return placed
 
-    def _emit(self, stage: _Stage, buffers: dict[Any, Any]) -> None:
-        """Inline a stage on the region's buffers."""
-        values = [*stage.inputs]
-        values += [v for out, v in enumerate(stage.outputs) if out not in stage.inplace]
-        actual = [buffers[self._key(value)] for value in values]
+    def _emit(self, loop: SharedLoop[_Stage], buffers: dict[Any, Any]) -> None:
+        """Inline the stages of a loop on the region's buffers."""
+
+        def actual(stage: _Stage) -> list[Any]:
+            values = [*stage.inputs]
+            values += [v for out, v in enumerate(stage.outputs) if out not in stage.inplace]
+            return [buffers[self._key(value)] for value in values]
+
         with T.attr(T.int32(0), BARRIER, 1):
-            stage.kernel.inline(actual)
+            loop.emit([actual(stage) for stage in loop.stages])
 
 
 def _shape(var: relax.Var) -> list[int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
-from tvm_c4n.ops.c4n_linear import declare
+from tvm_c4n.ops.c4n_linear import LinearArgs, declare
 from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
-from tvm_c4n.ops.tir import Kernel
+from tvm_c4n.ops.tir import Columns, Kernel, loop
 
 TILES = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
 """Row tiles in flight: enough independent sums to hide the latency of the dot product."""
@@ -27,14 +29,39 @@ class C4nGemv:
         if not isinstance(spec, LinearSpec) or spec.dynamic or spec.lanes != intrin.lanes:
             return None
 
-        def body() -> None:
-            args = declare(spec, 1)
-            layout = layout_of(spec)
-            tiles = min(TILES[intrin.isa.name], layout.tiles)
-            ahead = AHEAD[intrin.isa.name]
-            with T.parallel(layout.blocks) as index:
+        layout, tiles = layout_of(spec), TILES[intrin.isa.name]
+        tiles = min(tiles, layout.tiles)
+        rows = layout.tiles * layout.lanes
+
+        def blocks(args: LinearArgs, first: Any, count: int) -> None:
+            with loop(count) as index:
                 for tile in range(0, layout.tiles, tiles):
-                    block = Block(index, tile, tiles, 0, 1, ahead)
+                    block = Block(first + index, tile, tiles, 0, 1, AHEAD[intrin.isa.name])
                     LinearBody(intrin, spec, args, block).emit()
 
+        if spec.rows % rows == 0:
+            return Kernel.of_columns(
+                spec,
+                "c4n_gemv",
+                Columns(
+                    extent=spec.rows,
+                    step=rows,
+                    width=rows,
+                    own=_own(spec),
+                    declare=lambda: declare(spec, 1),
+                    emit=lambda args, start, width: blocks(args, start // rows, width // rows),
+                ),
+            )
+
+        def body() -> None:
+            args = declare(spec, 1)
+            with T.parallel(layout.blocks) as block:
+                blocks(args, block, 1)
+
         return Kernel(spec, "c4n_gemv", body)
+
+
+def _own(spec: LinearSpec) -> frozenset[int]:
+    """Return the arguments behind the activations and the weights: bias, residual, out."""
+    first = 3 if spec.integer else 2
+    return frozenset(range(first, first + spec.bias + spec.residual + 1))

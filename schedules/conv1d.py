@@ -8,7 +8,17 @@ from schedules.base import channel_blocks
 from schedules.intrin.base import Intrinsics
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
-from tvm_c4n.ops.tir import Kernel, load, local, loop, silu, store, tokens_of
+from tvm_c4n.ops.tir import (
+    Columns,
+    Kernel,
+    load,
+    local,
+    loop,
+    silu,
+    store,
+    tokens_of,
+    vectors,
+)
 
 
 class Conv1d:
@@ -21,26 +31,44 @@ class Conv1d:
         if not isinstance(spec, ConvSpec):
             return None
 
+        lanes, n = intrin.lanes, spec.channels
+        if not spec.dynamic and n % lanes == 0:
+            return Kernel.of_columns(
+                spec,
+                self.name,
+                Columns(
+                    extent=n,
+                    step=lanes,
+                    width=lanes,
+                    own=frozenset((0, 1, 2, 3, 5)),
+                    declare=lambda: conv1d.declare(spec, 1),
+                    emit=lambda args, start, width: vectors(
+                        width, lanes, lambda at, count: _channels(spec, args, start + at, count)
+                    ),
+                ),
+            )
+
         def body() -> None:
-            tokens = tokens_of(spec)
-            x, weight, bias, state, layer, out = conv1d.declare(spec, tokens)
+            args = conv1d.declare(spec, tokens_of(spec))
+            channel_blocks(n, lanes, emit=lambda start, width: _channels(spec, args, start, width))
 
-            def block(start: Any, lanes: int) -> None:
-                past = [local((lanes,)) for _ in range(spec.width - 1)]
-                for j, kept in enumerate(past):
-                    store(kept, (), 0, lanes, load(state, (layer, j), start, lanes))
-                with loop(tokens) as t:
-                    new = load(x, (t,), start, lanes)
-                    inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
-                    total = load(bias, (), start, lanes)
-                    for j, value in enumerate(inputs):
-                        total = total + load(weight, (j,), start, lanes) * value
-                    store(out, (t,), start, lanes, silu(total, lanes))
-                    for kept, value in zip(past, inputs[1:], strict=True):
-                        store(kept, (), 0, lanes, value)
-                for j, kept in enumerate(past):
-                    store(state, (layer, j), start, lanes, load(kept, (), 0, lanes))
+        return Kernel(spec, self.name, body)
 
-            channel_blocks(spec.channels, intrin.lanes, emit=block)
 
-        return Kernel(spec, "conv1d", body)
+def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
+    """Emit all tokens of a vector of channels."""
+    x, weight, bias, state, layer, out = args
+    past = [local((lanes,)) for _ in range(spec.width - 1)]
+    for j, kept in enumerate(past):
+        store(kept, (), 0, lanes, load(state, (layer, j), start, lanes))
+    with loop(out.shape[0] if spec.dynamic else 1) as t:
+        new = load(x, (t,), start, lanes)
+        inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
+        total = load(bias, (), start, lanes)
+        for j, value in enumerate(inputs):
+            total = total + load(weight, (j,), start, lanes) * value
+        store(out, (t,), start, lanes, silu(total, lanes))
+        for kept, value in zip(past, inputs[1:], strict=True):
+            store(kept, (), 0, lanes, value)
+    for j, kept in enumerate(past):
+        store(state, (layer, j), start, lanes, load(kept, (), 0, lanes))

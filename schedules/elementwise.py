@@ -9,6 +9,7 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops import quantize, rms_norm
 from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec
 from tvm_c4n.ops.tir import (
+    Columns,
     Kernel,
     f32,
     load,
@@ -34,30 +35,40 @@ class RmsNorm:
             return None
         lanes = intrin.lanes
 
+        if not spec.dynamic:
+            return Kernel.of_columns(spec, self.name, _norm_columns(spec, lanes))
+
         def body() -> None:
             tokens = tokens_of(spec)
-            x, weight, out = rms_norm.declare(spec, tokens)
+            buffers = rms_norm.declare(spec, tokens)
             count, first = rms_norm.rows(spec, tokens)
-            if isinstance(count, int) and count == 1:
-                self._columns(spec, (x, weight, out), first, lanes)
-                return
             with loop(count, parallel=True) as m:
-                factor = _norm_factor(spec, x, first + m, lanes)
-                _scale((x, weight, out), factor, (first + m, m, 0), spec.cols, lanes)
+                factor = _norm_factor(spec, buffers[0], first + m, lanes)
+                _scale(buffers, factor, (first + m, m, 0), spec.cols, lanes)
 
-        return Kernel(spec, "rms_norm", body)
+        return Kernel(spec, self.name, body)
 
-    @staticmethod
-    def _columns(spec: RmsNormSpec, buffers: tuple[Any, ...], token: Any, lanes: int) -> None:
-        """One token: blocks of columns in parallel, each with a sum of its own.
 
-        Adding up the squares again costs less than waiting for one core's sum.
-        """
-        blocks = next(b for b in (8, 4, 2, 1) if spec.cols % (b * lanes) == 0 or b == 1)
-        width = spec.cols // blocks
-        with T.parallel(blocks) as block:
-            factor = _norm_factor(spec, buffers[0], token, lanes)
-            _scale(buffers, factor, (token, 0, block * width), width, lanes)
+def _norm_columns(spec: RmsNormSpec, lanes: int) -> Columns:
+    """Blocks of columns, each with a sum of all squares of its own.
+
+    Adding up the squares again costs less than waiting for one core's sum.
+    """
+    step = lanes if spec.cols % lanes == 0 else spec.cols
+    blocks = next(b for b in (8, 4, 2, 1) if spec.cols % (b * step) == 0)
+
+    def emit(buffers: tuple[Any, ...], start: Any, width: int) -> None:
+        factor = _norm_factor(spec, buffers[0], 0, lanes)
+        _scale(buffers, factor, (0, 0, start), width, lanes)
+
+    return Columns(
+        spec.cols,
+        step,
+        spec.cols // blocks,
+        frozenset((1, 2)),
+        lambda: rms_norm.declare(spec, 1),
+        emit,
+    )
 
 
 def _norm_factor(spec: RmsNormSpec, x: Any, token: Any, lanes: int) -> Any:
@@ -106,29 +117,51 @@ class Quantize:
             return None
         lanes = intrin.lanes
 
+        if not spec.dynamic and spec.cols == spec.padded:
+            return Kernel.of_columns(
+                spec,
+                self.name,
+                Columns(
+                    spec.cols,
+                    spec.group,
+                    spec.group,
+                    frozenset((0, 1, 2)),
+                    lambda: quantize.declare(spec, 1),
+                    lambda buffers, start, width: _groups(spec, buffers, start, width, lanes),
+                ),
+            )
+
         def body() -> None:
             tokens = tokens_of(spec)
-            x, q, scales = quantize.declare(spec, tokens)
+            buffers = quantize.declare(spec, tokens)
             whole, rest = divmod(spec.cols, spec.group)
             with loop(tokens, parallel=True) as m:
                 if whole:
                     # One token: its groups in parallel.
                     with T.serial(whole) if spec.dynamic else T.parallel(whole) as s:
-                        _group(spec, (x, q, scales), m, s, spec.group, lanes)
+                        _group(spec, buffers, (m, s), spec.group, lanes)
                 if rest:
-                    _group(spec, (x, q, scales), m, whole, rest, lanes)
+                    _group(spec, buffers, (m, whole), rest, lanes)
                 first = whole + (rest > 0)
                 for s in range(first, spec.padded // spec.group):
-                    _group(spec, (x, q, scales), m, s, 0, lanes)
+                    _group(spec, buffers, (m, s), 0, lanes)
 
-        return Kernel(spec, "quantize", body)
+        return Kernel(spec, self.name, body)
+
+
+def _groups(
+    spec: QuantizeSpec, buffers: tuple[Any, ...], start: Any, width: int, lanes: int
+) -> None:
+    """Quantise the whole groups of `width` columns of one token."""
+    with loop(width // spec.group) as s:
+        _group(spec, buffers, (0, start // spec.group + s), spec.group, lanes)
 
 
 def _group(
-    spec: QuantizeSpec, buffers: tuple[Any, Any, Any], m: Any, s: Any, count: int, lanes: int
+    spec: QuantizeSpec, buffers: tuple[Any, ...], place: tuple[Any, Any], count: int, lanes: int
 ) -> None:
-    """Quantise `count` columns of group s; the group's other columns become zero."""
-    x, q, scales = buffers
+    """Quantise `count` columns of a token's group; the group's other columns become zero."""
+    (x, q, scales), (m, s) = buffers, place
     start = s * spec.group
     tops = local((lanes,))
     store(tops, (), 0, lanes, f32(0.0, lanes))

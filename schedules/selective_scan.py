@@ -9,7 +9,20 @@ from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
 from tvm_c4n.ops.spec import OpSpec, ScanSpec
-from tvm_c4n.ops.tir import Kernel, exp, load, local, loop, silu, softplus, splat, store, tokens_of
+from tvm_c4n.ops.tir import (
+    Columns,
+    Kernel,
+    exp,
+    load,
+    local,
+    loop,
+    silu,
+    softplus,
+    splat,
+    store,
+    tokens_of,
+    vectors,
+)
 
 
 class SelectiveScan:
@@ -22,40 +35,73 @@ class SelectiveScan:
         if not isinstance(spec, ScanSpec):
             return None
 
+        lanes, n = intrin.lanes, spec.channels
+        if not spec.dynamic and n % lanes == 0:
+            return Kernel.of_columns(
+                spec,
+                self.name,
+                Columns(
+                    extent=n,
+                    step=lanes,
+                    width=lanes,
+                    own=_OWN,
+                    declare=lambda: selective_scan.declare(spec, 1),
+                    emit=lambda args, start, width: vectors(
+                        width, lanes, lambda at, count: _one_token(spec, args, start + at, count)
+                    ),
+                ),
+            )
+
         def body() -> None:
-            tokens = tokens_of(spec)
-            dt, x, bc, xz, a, d, state, layer, out = selective_scan.declare(spec, tokens)
+            args = selective_scan.declare(spec, tokens_of(spec))
+            emit = _all_tokens if spec.dynamic else _one_token
+            channel_blocks(n, lanes, emit=lambda start, width: emit(spec, args, start, width))
 
-            def block(start: Any, lanes: int) -> None:
-                if not spec.dynamic:
-                    # One token: the state is read and written once, where it is.
-                    token(0, start, lanes, (state, (layer,), start))
-                    return
-                h = local((spec.state, lanes))
-                for n in range(spec.state):
-                    store(h, (n,), 0, lanes, load(state, (layer, n), start, lanes))
-                with loop(tokens) as t:
-                    token(t, start, lanes, (h, (), 0))
-                for n in range(spec.state):
-                    store(state, (layer, n), start, lanes, load(h, (n,), 0, lanes))
+        return Kernel(spec, self.name, body)
 
-            def token(t: Any, start: Any, lanes: int, place: tuple[Any, Any, Any]) -> None:
-                h, outer, first = place
-                total = local((lanes,))
-                delta = T.bind(softplus(load(dt, (t,), start, lanes), lanes))
-                value = T.bind(load(x, (t,), start, lanes))
-                drive = T.bind(delta * value)
-                store(total, (), 0, lanes, load(d, (), start, lanes) * value)
-                with T.serial(spec.state) as n:
-                    decay = exp(delta * load(a, (n,), start, lanes), lanes)
-                    b = splat(bc[t, spec.dt_rank + n], lanes)
-                    c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)
-                    new = T.bind(decay * load(h, (*outer, n), first, lanes) + drive * b)
-                    store(h, (*outer, n), first, lanes, new)
-                    store(total, (), 0, lanes, load(total, (), 0, lanes) + c * new)
-                gate = silu(load(xz, (t,), spec.channels + start, lanes), lanes)
-                store(out, (t,), start, lanes, load(total, (), 0, lanes) * gate)
 
-            channel_blocks(spec.channels, intrin.lanes, emit=block)
+_OWN = frozenset((0, 1, 4, 5, 6, 8))
+"""dt, x, a, d, state and out; the others are bc, xz (the gate is in its second half), layer."""
 
-        return Kernel(spec, "selective_scan", body)
+
+def _one_token(spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
+    """Emit one token: the state is read and written once, where it is."""
+    *_, state, layer, _ = args
+    _token(spec, args, (0, start, lanes), (state, (layer,), start))
+
+
+def _all_tokens(spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
+    """Emit all tokens: the state of a vector of channels stays in registers while time passes."""
+    *_, state, layer, out = args
+    h = local((spec.state, lanes))
+    for n in range(spec.state):
+        store(h, (n,), 0, lanes, load(state, (layer, n), start, lanes))
+    with loop(out.shape[0]) as t:
+        _token(spec, args, (t, start, lanes), (h, (), 0))
+    for n in range(spec.state):
+        store(state, (layer, n), start, lanes, load(h, (n,), 0, lanes))
+
+
+def _token(
+    spec: ScanSpec,
+    args: tuple[Any, ...],
+    place: tuple[Any, Any, int],
+    where: tuple[Any, tuple[Any, ...], Any],
+) -> None:
+    """Emit a token of a vector of channels; `where` is the buffer of the state and its indices."""
+    dt, x, bc, xz, a, d, _, _, out = args
+    (t, start, lanes), (h, outer, first) = place, where
+    total = local((lanes,))
+    delta = T.bind(softplus(load(dt, (t,), start, lanes), lanes))
+    value = T.bind(load(x, (t,), start, lanes))
+    drive = T.bind(delta * value)
+    store(total, (), 0, lanes, load(d, (), start, lanes) * value)
+    with T.serial(spec.state) as n:
+        decay = exp(delta * load(a, (n,), start, lanes), lanes)
+        b = splat(bc[t, spec.dt_rank + n], lanes)
+        c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)
+        new = T.bind(decay * load(h, (*outer, n), first, lanes) + drive * b)
+        store(h, (*outer, n), first, lanes, new)
+        store(total, (), 0, lanes, load(total, (), 0, lanes) + c * new)
+    gate = silu(load(xz, (t,), spec.channels + start, lanes), lanes)
+    store(out, (t,), start, lanes, load(total, (), 0, lanes) * gate)

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tvm_c4n._tvm import IRBuilder, PrimFunc, SBlock, SBlockRealize, T
 from tvm_c4n.ops.spec import OpSpec
+
+R = TypeVar("R")
 
 ALIGN_ELEMENTS = 64
 """Buffers inside a workspace start at multiples of this: no two share a cache line."""
@@ -92,6 +94,40 @@ _SUPPLIED: ContextVar[Iterator[Any] | None] = ContextVar("supplied", default=Non
 
 
 @dataclass(frozen=True)
+class Columns:
+    """A one-token kernel as work on blocks of its output columns, which are independent.
+
+    Attributes
+    ----------
+    extent : int
+        Output columns.
+    step : int
+        A block is a multiple of it; divides `extent`.
+    width : int
+        Columns of a block where the kernel runs alone.
+    own : frozenset of int
+        The arguments of which a block touches its own columns only.
+    declare : callable
+        Declares the arguments with `argument` and `scalar`, in order, and returns them.
+    emit : callable
+        ``emit(declared, start, width)`` emits the statements of one block.
+    """
+
+    extent: int
+    step: int
+    width: int
+    own: frozenset[int]
+    declare: Callable[[], Any]
+    emit: Callable[[Any, Any, int], None]
+
+    def body(self) -> None:
+        """Emit the blocks as a parallel loop."""
+        declared = self.declare()
+        with T.parallel(self.extent // self.width) as block:
+            self.emit(declared, block * self.width, self.width)
+
+
+@dataclass(frozen=True)
 class Kernel:
     """The code of an operator: a PrimFunc of its own, or statements inside another one.
 
@@ -101,11 +137,19 @@ class Kernel:
     name : str
     body : callable
         Declares its arguments with `argument` and `scalar`, in order, and emits statements.
+    columns : Columns, optional
+        The same code in blocks, which other kernels' blocks can follow.
     """
 
     spec: OpSpec
     name: str
     body: Callable[[], None]
+    columns: Columns | None = None
+
+    @classmethod
+    def of_columns(cls, spec: OpSpec, name: str, columns: Columns) -> Kernel:
+        """Return the kernel whose body is the loop over blocks of columns."""
+        return cls(spec, name, columns.body, columns)
 
     def prim_func(self) -> PrimFunc:
         """Return the kernel as a PrimFunc that carries the attributes of `spec`."""
@@ -123,11 +167,16 @@ class Kernel:
         arguments : sequence of Buffer or Var
             One for each argument that the body declares.
         """
-        token = _SUPPLIED.set(iter(arguments))
-        try:
-            self.body()
-        finally:
-            _SUPPLIED.reset(token)
+        supply(arguments, self.body)
+
+
+def supply(arguments: Sequence[Any], declare: Callable[[], R]) -> R:
+    """Call a function whose `argument` and `scalar` return these instead of declaring new ones."""
+    token = _SUPPLIED.set(iter(arguments))
+    try:
+        return declare()
+    finally:
+        _SUPPLIED.reset(token)
 
 
 def in_root_block(func: PrimFunc) -> PrimFunc:

@@ -1,0 +1,114 @@
+"""Which kernels of a region can share one parallel loop.
+
+A kernel made of independent blocks of columns can follow another one block by block, if it reads of
+the other's output its own columns only: the convolution after the rows of in_proj that it works on,
+the quantisation after the convolution. Then the threads need not wait for each other in between,
+and what passes between the two is still in the first cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm
+from typing import Any, Generic, Protocol, TypeVar
+
+from tvm_c4n._tvm import T
+from tvm_c4n.ops.tir import Columns, Kernel, supply
+
+
+class Stage(Protocol):
+    """One kernel of a region."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """Its code."""
+        ...
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Relax expressions, in the order of the kernel's arguments."""
+        ...
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Relax variables; None where nothing uses an output."""
+        ...
+
+
+S = TypeVar("S", bound=Stage)
+
+
+@dataclass(frozen=True)
+class SharedLoop(Generic[S]):
+    """Stages that one parallel loop serves, `width` columns a turn; 0: a kernel's own loops."""
+
+    stages: tuple[S, ...]
+    width: int = 0
+
+    def emit(self, arguments: Sequence[Sequence[Any]]) -> None:
+        """Emit the loop.
+
+        Parameters
+        ----------
+        arguments : sequence of sequence of Buffer or Var
+            For each stage what its kernel declares.
+        """
+        if len(self.stages) == 1:
+            self.stages[0].kernel.inline(arguments[0])
+            return
+        parts = [_columns(stage) for stage in self.stages]
+        pairs = zip(parts, arguments, strict=True)
+        declared = [supply(values, part.declare) for part, values in pairs]
+        extent = max(part.extent for part in parts)
+        with T.parallel(extent // self.width) as block:
+            start = block * self.width
+            for part, values in zip(parts, declared, strict=True):
+                if part.extent == extent:
+                    part.emit(values, start, self.width)
+                else:
+                    with T.If(start < part.extent), T.Then():
+                        part.emit(values, start, self.width)
+
+
+def shared_loops(stages: Sequence[S]) -> list[SharedLoop[S]]:
+    """Split the stages of a region, in order, into loops as long as possible."""
+    loops: list[SharedLoop[S]] = []
+    for stage in stages:
+        together = loops and _joined(loops[-1], stage)
+        if together:
+            loops[-1] = together
+        else:
+            loops.append(SharedLoop((stage,)))
+    return loops
+
+
+def _joined(loop: SharedLoop[S], stage: S) -> SharedLoop[S] | None:
+    """Return the loop with one more stage, None where the stage must wait for it."""
+    stages = (*loop.stages, stage)
+    found = [s.kernel.columns for s in stages]
+    columns = [c for c in found if c is not None]
+    if len(columns) < len(found):
+        return None
+    made = [var for s in loop.stages for var in s.outputs if var is not None]
+    for index, value in enumerate(stage.inputs):
+        if any(value.same_as(var) for var in made) and index not in columns[-1].own:
+            return None
+    width = _width(columns)
+    if columns[-1].extent > columns[0].extent or columns[0].extent // width < 2:
+        return None
+    return SharedLoop(stages, width) if all(c.extent % width == 0 for c in columns) else None
+
+
+def _width(columns: list[Columns]) -> int:
+    """Return the largest block that a stage asks for, or the smallest that all can have."""
+    width = max(c.width for c in columns)
+    if all(width % c.step == 0 and c.extent % width == 0 for c in columns):
+        return width
+    return lcm(*(c.step for c in columns))
+
+
+def _columns(stage: Stage) -> Columns:
+    columns = stage.kernel.columns
+    assert columns is not None  # noqa: S101  (`_joined` saw to it)
+    return columns
