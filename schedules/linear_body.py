@@ -242,8 +242,7 @@ class LinearBody:
         if removed == 0:
             return None
         field = window if removed == 1 else window * self.spec.kept + k
-        word = words[r][field // 4] >> splat(T.uint32(2 * (field % 4)), lanes)
-        codes = word & splat(T.uint32(0x03030303), lanes)
+        codes = self.intrin.codes(words[r][field // 4], field % 4)
         if removed != 1:
             return T.bind(
                 T.reinterpret(self.intrin.bytes_type, codes | splat(T.uint32(GROUP_BYTES), lanes))

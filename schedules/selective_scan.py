@@ -10,9 +10,11 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
 from tvm_c4n.ops.spec import OpSpec, ScanSpec
 from tvm_c4n.ops.tir import (
+    LOG2_E,
     Columns,
     Kernel,
-    exp,
+    exp2,
+    f32,
     load,
     local,
     loop,
@@ -93,11 +95,12 @@ def _token(
     (t, start, lanes), (h, outer, first) = place, where
     total = local((lanes,))
     delta = T.bind(softplus(load(dt, (t,), start, lanes), lanes))
+    rate = T.bind(delta * f32(LOG2_E, lanes))
     value = T.bind(load(x, (t,), start, lanes))
     drive = T.bind(delta * value)
     store(total, (), 0, lanes, load(d, (), start, lanes) * value)
     with T.serial(spec.state) as n:
-        decay = exp(delta * load(a, (n,), start, lanes), lanes)
+        decay = exp2(rate * load(a, (n,), start, lanes), lanes)
         b = splat(bc[t, spec.dt_rank + n], lanes)
         c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)
         new = T.bind(decay * load(h, (*outer, n), first, lanes) + drive * b)

@@ -60,6 +60,11 @@ class Intrinsics(ABC):
         spread = T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes))
         return T.bind(self.prepare_x(spread))
 
+    def codes(self, words: Any, field: int) -> Any:
+        """Extract the 2-bit codes number `field` of each byte of ``uint32`` words."""
+        shifted = words >> T.broadcast(T.uint32(2 * field), self.lanes)
+        return shifted & T.broadcast(T.uint32(0x03030303), self.lanes)
+
     @abstractmethod
     def pick(self, window: Any, index: Any) -> Any:
         """Gather bytes of a window by byte indices 0..15."""

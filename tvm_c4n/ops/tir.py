@@ -21,6 +21,15 @@ ALIGN_ELEMENTS = 64
 """Buffers inside a workspace start at multiples of this: no two share a cache line."""
 
 LOG2_E = 1.4426950408889634
+EXP2_COEFFICIENTS = (
+    1.3276459649205208e-3,
+    9.675540961325169e-3,
+    5.550713464617729e-2,
+    2.4022120237350464e-1,
+    6.931469440460205e-1,
+    1.0000001192092896,
+)
+"""Polynomial of 2^r on [-1/2, 1/2], fitted to a relative error of 7.5e-8 (our own fit)."""
 # ln 2 in two parts, the first exact in float32 with trailing zeros (Cody and Waite).
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 EXP_COEFFICIENTS = (
@@ -236,6 +245,26 @@ def vectors(extent: int, lanes: int, emit: Callable[[Any, int], None]) -> None:
             emit(whole * lanes + index, 1)
 
 
+def exp2(x: Any, lanes: int) -> Any:
+    """Return float32 2^x for x <= 0, within 3 ulp; 0 below -126.
+
+    Fewer instructions than `exp`: the scan computes it once for each state and channel.
+    """
+    x = T.bind(T.max(x, f32(-127.0, lanes)))
+    power = T.bind(T.nearbyint(x))
+    r = T.bind(x - power)
+    poly = f32(EXP2_COEFFICIENTS[0], lanes)
+    for coefficient in EXP2_COEFFICIENTS[1:]:
+        poly = poly * r + f32(coefficient, lanes)
+    return T.bind(poly * _power_of_two(power, lanes))
+
+
+def _power_of_two(power: Any, lanes: int) -> Any:
+    """Return 2^power for whole floats -127 (which gives 0) to 127."""
+    exponent = T.cast(power, typed("int32", lanes)) + splat(T.int32(127), lanes)
+    return T.reinterpret(typed("float32", lanes), exponent << splat(T.int32(23), lanes))
+
+
 def exp(x: Any, lanes: int) -> Any:
     """Return float32 exp(x) as vector code, within 2 ulp (LLVM would call libm once a lane)."""
     x = T.bind(T.max(T.min(x, f32(88.0, lanes)), f32(-87.0, lanes)))
@@ -245,9 +274,7 @@ def exp(x: Any, lanes: int) -> Any:
     for coefficient in EXP_COEFFICIENTS[1:]:
         poly = poly * r + f32(coefficient, lanes)
     mantissa = poly * (r * r) + r + f32(1.0, lanes)
-    exponent = T.cast(power, typed("int32", lanes)) + splat(T.int32(127), lanes)
-    scale = T.reinterpret(typed("float32", lanes), exponent << splat(T.int32(23), lanes))
-    return T.bind(mantissa * scale)
+    return T.bind(mantissa * _power_of_two(power, lanes))
 
 
 def silu(x: Any, lanes: int) -> Any:
