@@ -97,7 +97,9 @@ def look(model: str | Path, *, progress: Callable[[str, int, int], None] | None 
     """
     path = Path(model)
     if is_artifact(path):
-        manifest = open_artifact(path).manifest
+        artifact = open_artifact(path)
+        artifact.verify()
+        manifest = artifact.manifest
         config = MambaConfig.from_hf(manifest.config)
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
         lines = _lines(_declared(manifest))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.errors import ArtifactError
+from tvm_c4n.runtime.memory import read_block
 
 MANIFEST, WEIGHTS, TOKENIZER = "manifest.json", "weights.bin", "tokenizer.json"
 ALIGN = 64
@@ -110,7 +111,7 @@ class Artifact:
     manifest: Manifest
 
     def weights(self) -> list[NDArray[Any]]:
-        """Map the packed weights into memory, without a copy; writes do not reach the file.
+        """Bring the packed weights into memory as one block; writes do not reach the file.
 
         Raises
         ------
@@ -119,7 +120,7 @@ class Artifact:
         """
         file = self.path / WEIGHTS
         try:
-            block = np.memmap(file, np.uint8, mode="c")
+            block = read_block(file)
         except (OSError, ValueError):
             raise ArtifactError(f"{file} is missing or empty: compile the model again") from None
         arrays = []
@@ -131,18 +132,23 @@ class Artifact:
             arrays.append(flat.reshape(tensor.shape))
         return arrays
 
-    def verify(self) -> None:
+    def verify(self, *, code_only: bool = False) -> None:
         """Compare the files with the manifest's sha256.
+
+        Parameters
+        ----------
+        code_only : bool
+            Leave out the weights: reading gigabytes twice would double the time of a start. What is
+            wrong in them makes bad text; what is wrong in the code is run.
 
         Raises
         ------
         ArtifactError
             Names the file that was changed or is missing.
         """
-        expected = {
-            self.manifest.library: self.manifest.library_sha256,
-            WEIGHTS: self.manifest.weights_sha256,
-        }
+        expected = {self.manifest.library: self.manifest.library_sha256}
+        if not code_only:
+            expected[WEIGHTS] = self.manifest.weights_sha256
         for name, digest in expected.items():
             file = self.path / name
             if not file.is_file() or sha256_of(file) != digest:

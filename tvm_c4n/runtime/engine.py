@@ -43,9 +43,9 @@ class Engine:
             self.set_threads(threads)
         module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
         self._vm = relax.VirtualMachine(module, tvm.cpu())
-        # The mapped arrays own the memory that these tensors point to.
-        self._mapped = artifact.weights()
-        self._weights = [tvm.runtime.from_dlpack(array) for array in self._mapped]
+        # These arrays own the memory that the tensors point to.
+        self._arrays = artifact.weights()
+        self._weights = [tvm.runtime.from_dlpack(array) for array in self._arrays]
         self._token = tvm.runtime.tensor(np.zeros(1, np.int32))
         self._states = [
             tvm.runtime.tensor(np.zeros(shape, np.float32)) for shape in state_shapes(self.config)
@@ -57,7 +57,7 @@ class Engine:
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None) -> Engine:
-        """Load an artifact folder.
+        """Load an artifact folder; `Artifact.verify` compares its weights with their sha256 too.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class Engine:
         """
         artifact = open_artifact(path)
         _check_machine(artifact)
-        artifact.verify()
+        artifact.verify(code_only=True)
         return cls(artifact, threads=threads)
 
     def set_threads(self, threads: int) -> None:
