@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from tvm_c4n.errors import RecipeError
 
 if TYPE_CHECKING:
     from tvm_c4n.prune import Report
+    from tvm_c4n.prune.target import Target
 
 
 def prune(
@@ -29,22 +31,107 @@ def prune(
     calibration: Annotated[
         Path | None, typer.Option(help="Text to calibrate with, .jsonl or plain [the package's].")
     ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(help="Instead of --removed: remove this share of all projections' weights."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Instead of --removed and --dtype: packed size, 9MB.")
+    ] = None,
+    latency: Annotated[
+        str | None,
+        typer.Option(help="Instead of --removed and --dtype: time a token, 8ms; needs --records."),
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Latency table (tune --latency-table), or its folder.")
+    ] = None,
+    ppl_ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead of --removed and --dtype: the smallest model whose perplexity on "
+            "calibration text is at most so many times the dense one's, 1.05."
+        ),
+    ] = None,
+    without: Annotated[
+        str,
+        typer.Option(help="Leave out steps of method obs to see what they bring: permute,rms."),
+    ] = "",
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 0,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps finished layers; a stopped run goes on from there."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Remove n of every 4 weights; the kept ones make up for them."""
     fields: dict[str, Any] = {"method": method, "dtype": dtype, "samples": samples, "seed": seed}
+    fields["without"] = tuple(step.strip() for step in without.split(",") if step.strip())
     from tvm_c4n.prune.recipe import Recipe
 
     recipe = Recipe(removed=parse_removed(removed), **fields)
+    target = parse_target(sparsity, size, latency, ppl_ratio, records)
     from tvm_c4n.prune import prune as prune_model
 
     with Steps("pruning") as steps:
         report = prune_model(
-            model, out, recipe, calibration=calibration, progress=steps, overwrite=overwrite
+            model,
+            out,
+            recipe,
+            target=target,
+            calibration=calibration,
+            progress=steps,
+            overwrite=overwrite,
+            resume=resume,
         )
+    if target is not None:
+        _show_allocation(out)
     _show(report, out)
+
+
+def parse_target(
+    sparsity: float | None,
+    size: str | None,
+    latency: str | None,
+    ppl_ratio: float | None,
+    records: Path | None,
+) -> Target | None:
+    """Make the target from the options that were given; None if there are none.
+
+    Raises
+    ------
+    RecipeError
+        More than one, a quantity that cannot be read, or no latency table.
+    """
+    from tvm_c4n.prune.latency import LatencyTable
+    from tvm_c4n.prune.target import Target
+
+    asked = {"--sparsity": sparsity, "--size": size, "--latency": latency, "--ppl-ratio": ppl_ratio}
+    names = [name for name, value in asked.items() if value is not None]
+    if len(names) > 1:
+        raise RecipeError(f"{', '.join(names)}: one target at a time")
+    if sparsity is not None:
+        return Target("sparsity", sparsity)
+    if size is not None:
+        return Target("size", _quantity("--size", size, {"KB": 1e3, "MB": 1e6, "GB": 1e9}))
+    if latency is not None:
+        if records is None:
+            raise RecipeError("--latency needs the table of a device: --records DIR")
+        secs = _quantity("--latency", latency, {"us": 1e-6, "ms": 1e-3, "s": 1.0})
+        return Target("latency", secs, LatencyTable.read(records))
+    return None if ppl_ratio is None else Target("ppl_ratio", ppl_ratio)
+
+
+def _quantity(option: str, text: str, units: dict[str, float]) -> float:
+    """Read ``9MB`` with one of the units."""
+    for unit, factor in units.items():
+        number = text.strip().removesuffix(unit)
+        if number != text.strip():
+            try:
+                return float(number) * factor
+            except ValueError:
+                break
+    raise RecipeError(f"{option} {text}: use a number and {', '.join(units)}")
 
 
 def parse_removed(text: str) -> int | dict[str, int]:
@@ -72,6 +159,29 @@ def _number(text: str, remedy: str) -> int:
         return int(text)
     except ValueError:
         raise RecipeError(f"--removed: {text!r} is not a number; {remedy}") from None
+
+
+def _show_allocation(out: Path) -> None:
+    """Print the Pareto front, and where the chosen model and the baselines lie."""
+    found = json.loads((out / "allocation.json").read_text(encoding="utf-8"))
+    unit, factor, digits = {
+        "bytes": ("MB", 1e-6, 2),
+        "seconds": ("ms a token", 1e3, 3),
+        "weights kept": ("weights kept", 1.0, 0),
+    }[found["unit"]]
+    points = [("front", point) for point in found["front"]]
+    points += [(name, found[name]) for name in ("chosen", "greedy", "uniform") if found[name]]
+    rows = [
+        [name, f"{point['cost'] * factor:.{digits}f}", f"{point['predicted_loss']:.4f}"]
+        for name, point in points
+    ]
+    exact = "exact" if not found["gap"] else f"at most {found['gap']:.2g} nats from exact"
+    print_table(f"Pareto front ({exact})", ["", unit, "predicted loss, nats a token"], rows)
+    if found["measured_ratio"]:
+        typer.echo(f"measured on calibration text: {found['measured_ratio']:.4f} times the dense")
+    pictures = [name for name in ("front.png", "removed.png") if (out / name).exists()]
+    drawn = ", ".join(str(out / name) for name in pictures)
+    typer.echo(f"pictures: {drawn or 'none: they need matplotlib (pip install matplotlib)'}\n")
 
 
 def _show(report: Report, out: Path) -> None:

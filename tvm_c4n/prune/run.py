@@ -1,34 +1,31 @@
-"""Prune a model folder: layer by layer, each seeing what the pruned ones before it give."""
+"""Prune a model folder: to a recipe, or to a target that a recipe is made for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tvm_c4n import __version__
 from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint, open_checkpoint, write_twin
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.prune.allot import Allotment, allot, mean_loss
 from tvm_c4n.prune.calibrate import draw_windows
-from tvm_c4n.prune.imitate import Statistics, collect, goal
-from tvm_c4n.prune.matrix import prune_matrix
-from tvm_c4n.prune.recipe import Choice, Recipe
-from tvm_c4n.prune.report import ProjectionReport, Report
-from tvm_c4n.prune.stream import Stream, batches
-from tvm_c4n.prune.survey import LOOKS, Survey
-from tvm_c4n.prune.torch_mamba import Layer
-from tvm_c4n.sparsity import from_dense
+from tvm_c4n.prune.journal import Journal, fingerprint
+from tvm_c4n.prune.plots import draw
+from tvm_c4n.prune.recipe import Recipe
+from tvm_c4n.prune.report import Report
+from tvm_c4n.prune.sweep import Progress, Sweep, as_stored
+from tvm_c4n.prune.target import Target
 
-Progress = Callable[[str, int, int], None]
+# Windows that a perplexity ratio is judged by, drawn with those of calibration but not among them.
+JUDGES = 16
+PRODUCER = {"name": "tvm-c4n", "version": __version__}
 
 
 def prune(
@@ -36,10 +33,12 @@ def prune(
     out: str | Path,
     recipe: Recipe | None = None,
     *,
+    target: Target | None = None,
     calibration: str | Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
     twin: bool = True,
+    resume: str | Path | None = None,
 ) -> Report:
     """Prune a model and write a C4n folder.
 
@@ -54,6 +53,10 @@ def prune(
     out : path
         The C4n folder. It appears when everything is done, or not at all.
     recipe : Recipe, optional
+    target : Target, optional
+        Choose n, and unless it is a sparsity the dtype too, of every weight so that this is met
+        with the least loss; ``out/allocation.json`` says how, and what else could have been, with
+        pictures beside it where matplotlib is installed.
     calibration : path, optional
         Text to calibrate with (.jsonl or plain); the package's own by default.
     progress : callable, optional
@@ -62,6 +65,9 @@ def prune(
         Replace an existing C4n folder.
     twin : bool
         Also write ``out/dense``, the same weights as a Hugging Face folder in float16.
+    resume : path, optional
+        Keep finished layers in this folder, and go on after those that a run that was stopped left
+        there. Removed when the model is written.
 
     Returns
     -------
@@ -71,7 +77,8 @@ def prune(
     Raises
     ------
     RecipeError
-        The recipe does not fit the model, or the calibration text does not serve.
+        The recipe does not fit the model, the target is out of reach, or the calibration text does
+        not serve.
     CheckpointError
         The model is damaged or not supported, or ``out`` cannot be written.
     """
@@ -80,18 +87,31 @@ def prune(
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)
     config.check(checkpoint)
-    plan = recipe.plan(config)
+    recipe.plan(config)  # refuses what does not fit before anything is read
     text = None if calibration is None else Path(calibration)
-    producer = {"name": "tvm-c4n", "version": __version__}
-    with C4nWriter(out, overwrite=overwrite, producer=producer) as writer, torch.no_grad():
-        windows = draw_windows(load_tokenizer(checkpoint.path), recipe, text)
-        run = _Run(checkpoint, config, recipe, plan, writer, progress)
-        rows = run.all(torch.from_numpy(windows))
+    with C4nWriter(out, overwrite=overwrite, producer=PRODUCER) as writer, torch.no_grad():
+        tokenizer = load_tokenizer(checkpoint.path)
+        windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
+        allotment = None
+        if target is not None:
+            more = recipe.model_copy(update={"samples": recipe.samples + JUDGES})
+            judges = windows[:0]
+            if target.kind == "ppl_ratio":
+                judges = torch.from_numpy(draw_windows(tokenizer, more, text))[recipe.samples :]
+            allotment = _allot(checkpoint, config, recipe, target, windows, judges, progress)
+            recipe = allotment.recipe
+            writer.add_json("allocation.json", allotment.as_json())
+            draw(allotment, config, writer.folder)
+        sweep = Sweep(checkpoint, config, recipe, recipe.plan(config), writer, progress)
+        journal = None
+        if resume is not None:
+            journal = Journal(Path(resume), fingerprint(checkpoint, recipe, windows))
+        rows = sweep.all(windows, journal)
         writer.copy_extra(checkpoint)
         sealed = writer.seal()
         if twin:
             write_twin(sealed, writer.folder / "dense")
-        run.note("written")
+        sweep.note("written")
         report = Report(
             source=checkpoint.path.resolve().name,
             recipe=recipe.model_dump(mode="json"),
@@ -99,137 +119,49 @@ def prune(
             projections=tuple(rows),
             source_bytes=_weight_bytes(checkpoint.path),
             disk_bytes=_weight_bytes(writer.folder) + (writer.folder / "c4n.json").stat().st_size,
-            packed_bytes=run.packed_bytes,
+            packed_bytes=sweep.packed_bytes,
             run_secs=round(perf_counter() - began, 3),
         )
         writer.add_json("report.json", report.model_dump(mode="json"))
+    if journal is not None:
+        journal.remove()
     return report
 
 
-class _Run:
-    """One pruning run: carries what every step needs."""
+def _allot(
+    checkpoint: Checkpoint,
+    config: MambaConfig,
+    recipe: Recipe,
+    target: Target,
+    windows: Tensor,
+    judges: Tensor,
+    progress: Progress | None,
+) -> Allotment:
+    """Make the recipe for a target; a perplexity ratio is measured on the windows ``judges``."""
+    packed = recipe.plan(config)
+    small = (name for name in config.tensor_shapes() if name not in packed)
+    dense_loss = mean_loss(checkpoint, judges) if len(judges) else 0.0
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        config: MambaConfig,
-        recipe: Recipe,
-        plan: Mapping[str, Choice],
-        writer: C4nWriter,
-        progress: Progress | None,
-    ) -> None:
-        self.checkpoint, self.config, self.recipe = checkpoint, config, recipe
-        self.plan, self.writer, self._progress = plan, writer, progress
-        self.packed_bytes = 0
-        ours = recipe.method == "obs"
-        self._imitates = ours and "imitate" not in recipe.without
-        removes = any(choice.removed for choice in plan.values())
-        self._surveys = ours and removes and not set(LOOKS) <= set(recipe.without)
-        self._weights: list[Tensor] | None = None
-        self._done = 0
-        self._steps = (len(PROJECTIONS) + self._surveys) * config.layers + 2
+    def try_out(trial: Recipe) -> float:
+        with TemporaryDirectory() as folder, C4nWriter(Path(folder) / "trial") as writer:
+            Sweep(checkpoint, config, trial, trial.plan(config), writer, progress).all(windows)
+            writer.copy_extra(checkpoint)
+            return mean_loss(writer.seal(), judges) - dense_loss
 
-    def note(self, what: str) -> None:
-        """Report one more step as done."""
-        self._done += 1
-        if self._progress is not None:
-            self._progress(what, self._done, self._steps)
+    def note(layer: int) -> None:
+        if progress is not None:
+            progress(f"layer {layer} sensitivity", layer + 1, config.layers)
 
-    def all(self, windows: Tensor) -> list[ProjectionReport]:
-        """Prune the whole model with calibration windows (b, t)."""
-        if self._surveys:
-            survey = Survey(self.checkpoint, self.config, self.recipe, self.plan)
-            self.checkpoint, self._weights = survey.run(windows, self.note)
-        pupils = self._streams(windows, self._round_only(EMBEDDINGS))
-        teachers = []
-        if self._imitates:
-            teachers = self._streams(windows, torch.from_numpy(self.checkpoint.dense(EMBEDDINGS)))
-        if not self.config.tied:
-            self._round_only(HEAD)
-        self.note("embeddings")
-        rows = []
-        for index in range(self.config.layers):
-            rows += self._layer(index, pupils, teachers)
-        for name in self.config.tensor_shapes():
-            if name not in self.plan:
-                self._copy(name)
-        return rows
-
-    @staticmethod
-    def _streams(windows: Tensor, embeddings: Tensor) -> list[Stream]:
-        return [Stream(embeddings[batch]) for batch in batches(windows)]
-
-    def _layer(
-        self, index: int, pupils: list[Stream], teachers: list[Stream]
-    ) -> list[ProjectionReport]:
-        """Prune one layer and take the streams through it, the teachers' through the dense one."""
-        layer = Layer.load(self.checkpoint, self.config, index)
-        dense = replace(layer, projections=dict(layer.projections))
-        for stream in pupils:
-            stream.enter(layer)
-        for stream in teachers:
-            stream.enter(dense)
-        rows = []
-        for projection in PROJECTIONS:
-            statistics = collect(pupils, teachers, projection, self._weights)
-            rows.append(self._projection(layer, index, projection, statistics))
-            for stream in pupils:
-                stream.pass_through(layer, projection)
-            for stream in teachers:
-                stream.pass_through(dense, projection)
-        return rows
-
-    def _projection(
-        self, layer: Layer, index: int, projection: str, statistics: Statistics
-    ) -> ProjectionReport:
-        """Prune one projection, put it into the layer and into the folder."""
-        name = self.config.projection(index, projection)
-        choice, recipe = self.plan[name], self.recipe
-        pruned = prune_matrix(
-            goal(layer.projections[projection], statistics, recipe.damp),
-            statistics.gram,
-            choice,
-            method=recipe.method,
-            damp=recipe.damp,
-            scale_group=recipe.scale_group,
-            without=recipe.without,
-        )
-        layer.projections[projection] = torch.from_numpy(pruned.weight.dense())
-        self.writer.add_weight(name, pruned.weight)
-        self.packed_bytes += pruned.weight.size_bytes
-        self.note(f"layer {index} {projection}")
-        return ProjectionReport(
-            name=name,
-            layer=index,
-            projection=projection,
-            removed=choice.removed,
-            dtype=choice.dtype,
-            masked_error=pruned.masked_error,
-            output_error=pruned.output_error,
-            size_bytes=pruned.weight.size_bytes,
-        )
-
-    def _round_only(self, name: str) -> Tensor:
-        """Store a matrix without removing anything; returns it as it will be read."""
-        weight = from_dense(
-            self.checkpoint.dense(name),
-            0,
-            self.plan[name].dtype,
-            scale_group=self.recipe.scale_group,
-        )
-        self.writer.add_weight(name, weight)
-        self.packed_bytes += weight.size_bytes
-        return torch.from_numpy(weight.dense())
-
-    def _copy(self, name: str) -> None:
-        """Store a small tensor as it is: float16 if that loses nothing, as in most sources."""
-        array: NDArray[Any] = self.checkpoint.dense(name)
-        with np.errstate(over="ignore"):
-            half = array.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), array):
-            array = half
-        self.writer.add_dense(name, array)
-        self.packed_bytes += array.nbytes
+    return allot(
+        checkpoint,
+        config,
+        recipe,
+        target,
+        windows,
+        small_bytes=sum(as_stored(checkpoint.dense(name)).nbytes for name in small),
+        try_out=try_out,
+        note=note,
+    )
 
 
 def _weight_bytes(folder: Path) -> int:

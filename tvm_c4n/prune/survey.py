@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +13,32 @@ from torch import Tensor
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
 from tvm_c4n.prune.calibrate import gram
-from tvm_c4n.prune.permute import ROWS, Permuted, find_order, removal_scores
+from tvm_c4n.prune.permute import ROWS, find_order, removal_scores
 from tvm_c4n.prune.recipe import Choice, Recipe
 from tvm_c4n.prune.stream import Stream, batches
 from tvm_c4n.prune.torch_mamba import Layer
 
 LOOKS = ("permute", "rms")  # the steps of a recipe that need a first look
+
+
+class Findings(NamedTuple):
+    """What the first look found.
+
+    Attributes
+    ----------
+    hidden : (h,) int64 or None
+        The order of the hidden channels that loses least: the old channel at each new place.
+    inner : dict of layer to (d,) int64
+        The same for the channels of d_inner.
+    weights : list of (b, t, 1) float32, or None
+        For each batch of windows, what the square of an error in a token's residual stream counts:
+        one over the stream's mean square behind the last layer. The stream is read through
+        RMSNorm, so an error counts relative to it.
+    """
+
+    hidden: Tensor | None = None
+    inner: Mapping[int, Tensor] = {}
+    weights: list[Tensor] | None = None
 
 
 @dataclass
@@ -37,21 +58,8 @@ class Survey:
     _inner: dict[int, Tensor] = field(default_factory=dict)
     _shared: list[Tensor] = field(default_factory=list)
 
-    def run(
-        self, windows: Tensor, note: Callable[[str], None]
-    ) -> tuple[Checkpoint, list[Tensor] | None]:
-        """Look at calibration windows (b, t) int64.
-
-        Returns
-        -------
-        checkpoint : Checkpoint
-            The model with its channels in the order that loses least by `plan`; the channels are
-            ordered by what the first batch of windows shows.
-        weights : list of (b, t, 1), or None
-            For each batch of windows, what the square of an error in a token's residual stream
-            counts: one over the stream's mean square behind the last layer. The stream is read
-            through RMSNorm, so an error counts relative to it.
-        """
+    def run(self, windows: Tensor, note: Callable[[str], None]) -> Findings:
+        """Look at calibration windows (b, t) int64; the first batch decides on the orders."""
         permutes, weighs = (step not in self.recipe.without for step in LOOKS)
         embeddings = torch.from_numpy(self.checkpoint.dense(EMBEDDINGS))
         streams = [Stream(embeddings[batch]) for batch in batches(windows)]
@@ -68,7 +76,7 @@ class Survey:
             note(f"layer {index} first look")
         energies = [stream.hidden.square().mean(-1, keepdim=True) for stream in streams]
         weights = [1 / energy.clamp_min(torch.finfo(energy.dtype).tiny) for energy in energies]
-        return self._permuted(), weights if weighs else None
+        return Findings(self._hidden(), self._inner, weights if weighs else None)
 
     def _look_at(self, layer: Layer, index: int, projection: str, inputs: Tensor) -> None:
         """Note what the groups of in_proj and out_proj would lose, and find d_inner's order."""
@@ -84,14 +92,11 @@ class Survey:
         else:
             self._inner[index] = find_order(scores, removed, self.recipe.seed)
 
-    def _permuted(self) -> Checkpoint:
-        """Return the model in the orders found; hidden channels have one order for all layers."""
-        hidden = None
-        if self._shared:
-            names = (self.config.projection(i, "in_proj") for i in range(self.config.layers))
-            counted = Counter(self.plan[name].removed for name in names)
-            usual = max((n for n in counted if n), key=lambda n: counted[n])
-            hidden = find_order(torch.cat(self._shared), usual, self.recipe.seed, rows=4 * ROWS)
-        if hidden is None and not self._inner:
-            return self.checkpoint
-        return Permuted(self.checkpoint, self.config, hidden, self._inner)
+    def _hidden(self) -> Tensor | None:
+        """Find the order of the hidden channels, one for all layers."""
+        if not self._shared:
+            return None
+        names = (self.config.projection(i, "in_proj") for i in range(self.config.layers))
+        counted = Counter(self.plan[name].removed for name in names)
+        usual = max((n for n in counted if n), key=lambda n: counted[n])
+        return find_order(torch.cat(self._shared), usual, self.recipe.seed, rows=4 * ROWS)
