@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tvm_c4n import __version__
-from tvm_c4n.cli import bench, compile, deploy, eval, inspect, prune, run, runner
+from tvm_c4n.cli import bench, compile, deploy, eval, heal, inspect, prune, run, runner
 from tvm_c4n.errors import C4nError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(name="prune")(prune.prune)
+app.command(name="heal")(heal.heal)
 app.command(name="inspect")(inspect.inspect)
 app.command(name="compile")(compile.compile_)
 app.command(name="run")(run.run)

@@ -9,10 +9,11 @@ from tvm_c4n.sparsity.pattern import (
     kept_of,
     mask_from_scores,
 )
-from tvm_c4n.sparsity.quantize import SCALE_GROUP, group_scales, quantize
+from tvm_c4n.sparsity.quantize import CODE_RANGE, SCALE_GROUP, group_scales, quantize
 from tvm_c4n.sparsity.stats import WeightStats, relative_error, size_bytes, stats_of, total
 
 __all__ = [
+    "CODE_RANGE",
     "DTYPES",
     "GROUP",
     "SCALE_GROUP",

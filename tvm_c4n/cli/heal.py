@@ -1,0 +1,68 @@
+"""`tvm-c4n heal`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvm_c4n.cli.console import Steps
+
+
+def heal(
+    pruned: Annotated[Path, typer.Argument(help="C4n folder, as prune writes it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="C4n folder to write.")],
+    teacher: Annotated[str, typer.Option(help="The dense model: a folder, or mamba-19m.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Training text: .jsonl, plain, or token ids as .u16 or .u16.bz2; may be repeated."
+        ),
+    ],
+    tokens: Annotated[int, typer.Option(help="Tokens to train on.")] = 100_000_000,
+    device: Annotated[str, typer.Option(help="cuda, or cpu for small models.")] = "cuda",
+    batch: Annotated[int, typer.Option(help="Windows per step.")] = 64,
+    window: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    relearn: Annotated[
+        float, typer.Option(help="Share of the steps in which masks may still move; 0: fixed.")
+    ] = 0.0,
+    held_out: Annotated[int, typer.Option(help="Windows that only measure.")] = 64,
+    save_steps: Annotated[int, typer.Option(help="Steps between saved states.")] = 500,
+    seed: Annotated[int, typer.Option(help="Draws the order of the text.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Train a pruned model on to imitate the dense one; goes on after an interrupt."""
+    from tvm_c4n.heal import HealSettings
+    from tvm_c4n.heal import heal as heal_model
+
+    settings = HealSettings(
+        tokens=tokens,
+        batch=batch,
+        window=window,
+        lr=lr,
+        relearn=relearn,
+        held_out=held_out,
+        save_steps=save_steps,
+        seed=seed,
+    )
+    with Steps("healing") as steps:
+        report = heal_model(
+            pruned,
+            out,
+            teacher,
+            data,
+            settings,
+            device=device,
+            progress=steps,
+            overwrite=overwrite,
+        )
+    before, after = report.before, report.after
+    typer.echo(
+        f"perplexity over {report.teacher}'s on held-out text: "
+        f"{before.ratio:.4f} -> {after.ratio:.4f}; "
+        f"divergence {before.divergence:.4f} -> {after.divergence:.4f} nats per token "
+        f"({held_out} windows of {window}, {report.run_secs:.0f} s on {report.device})\n"
+        f"healed model: {out}"
+    )

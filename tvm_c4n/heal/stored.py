@@ -1,0 +1,105 @@
+"""A weight matrix in training, seen by the model as the folder will store it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tvm_c4n.sparsity import CODE_RANGE, GROUP, C4nWeight, from_dense, kept_of
+
+BITS = {"int8": 8, "int4": 4}
+# A scale of zero belongs to weights that were all zero; it must be able to grow.
+SMALLEST_SCALE = 2.0**-14
+
+
+class StoredWeight(nn.Module):  # type: ignore[misc]
+    """A matrix whose forward pass gives ``q * scale`` where a weight is kept and 0 elsewhere.
+
+    The gradient reaches ``weight`` as if nothing had been removed or rounded, except where a
+    weight is clipped; that of a scale is the one of LSQ (Esser et al., 2020), which follows from
+    the straight-through rounding: ``(round(w / s) - w / s)`` inside the code's range, the range's
+    end outside. Scales are trained as ``scale * exp(change)``: they keep their signs.
+
+    Attributes
+    ----------
+    weight : (rows, cols) float32
+        What is trained. Entries outside the mask do not count.
+    mask : (rows, cols) bool
+        Where a weight is kept.
+    scale, change : (rows, ceil(cols / scale_group)) float32
+        int8 and int4 only.
+    """
+
+    def __init__(self, source: C4nWeight) -> None:
+        super().__init__()
+        self.removed, self.dtype, self.scale_group = (
+            source.removed,
+            source.dtype,
+            source.scale_group,
+        )
+        self.weight = nn.Parameter(torch.from_numpy(source.dense()))
+        self.register_buffer("mask", torch.from_numpy(source.mask()))
+        if self.dtype in BITS:
+            assert source.scales is not None  # noqa: S101  (C4nWeight has checked)
+            scale = torch.from_numpy(source.scales.astype(np.float32))
+            self.register_buffer("scale", torch.where(scale == 0, SMALLEST_SCALE, scale))
+            self.change = nn.Parameter(torch.zeros_like(scale))
+
+    def scales(self) -> Tensor:
+        """Scales as stored, rounded to float16; (rows, groups) float32."""
+        scale = self.scale * torch.exp(self.change)
+        return scale + (scale.half().float() - scale).detach()
+
+    def forward(self) -> Tensor:
+        """Return (rows, cols) float32, as `C4nWeight.dense` will."""
+        weight = self.weight
+        if self.dtype in BITS:
+            cols = weight.shape[1]
+            step = self.scales().repeat_interleave(self.scale_group, dim=1)[:, :cols]
+            # Removed weights are zero before the rounding, so that they claim no gradient of the
+            # scale; their own gradient passes.
+            held = weight + (weight * self.mask - weight).detach()
+            codes = (held / step).clamp(*CODE_RANGE[BITS[self.dtype]])
+            return (codes + (codes.round() - codes).detach()) * step
+        stored = weight.half().float() if self.dtype == "float16" else weight
+        return weight + (stored * self.mask - weight).detach()
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def reselect(self, curvature: Tensor, decay: float) -> None:
+        """Choose the mask anew: of each group of 4, keep the weights that matter most.
+
+        What a weight matters is ``w^2 g^2``: the diagonal of Optimal Brain Damage (LeCun et al.,
+        1989) with the squared gradient as the curvature. A removed weight starts at zero, is
+        trained by the gradient that it would have, and shrinks by ``decay`` (as in SR-STE; Zhou et
+        al., 2021), so that only those come back that the gradient asks for all the time.
+
+        Parameters
+        ----------
+        curvature : (rows, cols)
+            Mean squared gradient of each weight.
+        decay : float
+            Share by which removed weights shrink.
+        """
+        if not self.removed:
+            return
+        self.weight.mul_(torch.where(self.mask, 1.0, 1.0 - decay))
+        score = (self.weight.square() * curvature).unflatten(1, (-1, GROUP))
+        best = score.topk(kept_of(self.removed), dim=-1).indices
+        mask = torch.zeros_like(score, dtype=torch.bool).scatter_(-1, best, True)
+        self.mask.copy_(mask.flatten(1))
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def packed(self) -> C4nWeight:
+        """Return the weight as the folder stores it."""
+        scales = None
+        if self.dtype in BITS:
+            scales = self.scales().half().cpu().numpy()
+        return from_dense(
+            self.weight.cpu().numpy(),
+            self.removed,
+            self.dtype,
+            mask=self.mask.cpu().numpy() if self.removed else None,
+            scales=scales,
+            scale_group=self.scale_group or GROUP,
+        )
