@@ -158,3 +158,37 @@ def test_users_errors_are_one_line(call, artifact, small_model, tmp_path, args, 
     assert result.err.count("\n") == 1
     assert named in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_eval_scores_tasks_with_compiled_code_and_with_torch_alike(
+    call, artifact, pruned, tmp_path
+):
+    tasks = tmp_path / "pairs.jsonl"
+    lines = [{"context": f"w{n}", "options": ["w1 w2", "w3"], "answer": n % 2} for n in range(2, 9)]
+    tasks.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = [
+        call("eval", artifact, "--tasks", tasks),
+        call("eval", pruned, "--tasks", tasks, "--backend", "torch"),
+    ]
+    rows = [
+        next(line for line in result.out.splitlines() if line.startswith("pairs")).split()
+        for result in found
+    ]
+    assert rows[0] == rows[1]
+    assert rows[0][1] == "7"
+    assert "PPL" not in found[0].out
+    wrong = call("eval", pruned, "--tasks", tasks, "--backend", "numpy")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+
+
+def test_heal_says_what_it_gained(call, pruned, small_model, words, tmp_path):
+    out = tmp_path / "healed"
+    result = call(
+        "heal", pruned, "-o", out, "--teacher", small_model, "--data", words, "--device", "cpu",
+        "--tokens", 2560, "--batch", 8, "--window", 16, "--held-out", 8,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "perplexity over small's on held-out text" in result.out
+    assert (out / "heal.json").is_file()
+    again = call("heal", pruned, "-o", out, "--teacher", small_model, "--data", words)
+    assert again.code == 2

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent
 MODELS = ("mamba-19m",)
 CALIBRATION = ROOT / "calibration.jsonl"
 VALID_TEXT = ROOT / "valid.txt"
+TASKS = ROOT / "tasks"
 
 
 def resolve(name_or_path: str | Path) -> Path:
@@ -27,3 +28,10 @@ def resolve(name_or_path: str | Path) -> Path:
     if not path.exists() and str(name_or_path) in MODELS:
         return ROOT / str(name_or_path)
     return path
+
+
+def task_file(name_or_path: str | Path) -> Path:
+    """Turn the name of an embedded task (``blimp``), or a path, into a path."""
+    path = Path(name_or_path)
+    embedded = TASKS / f"{name_or_path}.jsonl"
+    return embedded if not path.exists() and path.name == str(path) and embedded.exists() else path

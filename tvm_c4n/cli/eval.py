@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import Steps, print_table
 
 
 def eval_(
@@ -25,24 +25,82 @@ def eval_(
     max_windows: Annotated[
         int | None, typer.Option(help="Score only so many windows, spread evenly.")
     ] = None,
+    tasks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Task file (.jsonl) to score, or blimp, which comes with the package; may be "
+            "repeated. Perplexity is then measured only with --text."
+        ),
+    ] = None,
+    max_items: Annotated[
+        int | None, typer.Option(help="Score only so many items of a task, spread evenly.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="compiled; or torch, for a model folder (slow).")
+    ] = "compiled",
     threads: Annotated[int | None, typer.Option(help="[one for each core]")] = None,
 ) -> None:
-    """Measure the perplexity of a text."""
+    """Measure the perplexity of a text, or accuracy on tasks."""
     from tvm_c4n.assets import VALID_TEXT
-    from tvm_c4n.evaluate.folder import engine_of, evaluate_text
+
+    if tasks:
+        _tasks(model, tasks, max_items, backend, threads)
+    if text is not None or not tasks:
+        _perplexity(model, text or VALID_TEXT, window, max_windows, backend, threads)
+
+
+def _perplexity(
+    model: str,
+    text: Path,
+    window: int,
+    max_windows: int | None,
+    backend: str,
+    threads: int | None,
+) -> None:
+    from tvm_c4n.evaluate.folder import evaluate_scored
+    from tvm_c4n.evaluate.scoring import scorer
 
     with Steps("evaluating") as steps:
         steps("loading", 0, 1)
-        with engine_of(model, threads=threads, progress=steps) as engine:
-            result = evaluate_text(
-                engine,
-                text or VALID_TEXT,
-                window=window,
-                max_windows=max_windows,
-                progress=steps,
+        with scorer(model, backend, threads=threads, progress=steps) as (score, tokenizer):  # type: ignore[arg-type]
+            result = evaluate_scored(
+                score, tokenizer, text, window=window, max_windows=max_windows, progress=steps
             )
     found = result.perplexity
     typer.echo(
         f"{found} ({found.tokens} tokens in {found.windows} windows; "
         f"{result.bits_per_byte:.4f} bits per byte)"
     )
+
+
+def _tasks(
+    model: str, tasks: list[Path], max_items: int | None, backend: str, threads: int | None
+) -> None:
+    from tvm_c4n.assets import task_file
+    from tvm_c4n.evaluate.scoring import scorer
+    from tvm_c4n.evaluate.tasks import average, read_items, run_task
+
+    files = [task_file(task) for task in tasks]
+    work = [(file.stem, read_items(file, max_items)) for file in files]
+    with Steps("evaluating") as steps:
+        steps("loading", 0, 1)
+        with scorer(model, backend, threads=threads, progress=steps) as (score, tokenizer):  # type: ignore[arg-type]
+            results = [
+                run_task(name, items, score, tokenizer, progress=steps) for name, items in work
+            ]
+    rows = [
+        [
+            found.task,
+            str(found.items),
+            f"{found.accuracy:.4f} +/- {found.stderr:.4f}",
+            f"{found.chance:.2f}",
+            "" if found.per_byte is None else f"{found.per_byte:.4f}",
+            "" if found.target_perplexity is None else f"{found.target_perplexity:.1f}",
+        ]
+        for found in results
+    ]
+    if len(results) > 1:
+        mean, stderr = average(results)
+        rows.append(["average", "", f"{mean:.4f} +/- {stderr:.4f}", "", "", ""])
+    head = ["task", "items", "accuracy", "chance", "per byte", "perplexity"]
+    print_table(f"{model}: zero-shot, by log-likelihood", head, rows)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tvm_c4n.evaluate.perplexity import Perplexity, perplexity, window_starts
+from tvm_c4n.evaluate.perplexity import Perplexity, Score, perplexity, window_starts
 from tvm_c4n.model.text import load_text_ids, load_tokenizer, separator_id
 from tvm_c4n.runtime.artifact import is_artifact
 
@@ -103,11 +103,37 @@ def evaluate_text(
         The text cannot be read, or the model does not fit its tokenizer.
     """
     tokenizer = load_tokenizer(engine.tokenizer_path.parent)
-    ids = load_text_ids(text, tokenizer)
+    return evaluate_scored(
+        engine_score(engine),
+        tokenizer,
+        text,
+        window=window,
+        max_windows=max_windows,
+        progress=progress,
+    )
 
-    def score(tokens: NDArray[np.int64]) -> NDArray[Any]:
+
+def engine_score(engine: Engine) -> Score:
+    """Score with compiled code: ``score(ids (t,)) -> logits (t, v)``, from a fresh state."""
+
+    def score(ids: NDArray[np.int64]) -> NDArray[Any]:
         engine.reset()
-        return engine.score(tokens)
+        return engine.score(ids)
+
+    return score
+
+
+def evaluate_scored(
+    score: Score,
+    tokenizer: Tokenizer,
+    text: str | Path,
+    *,
+    window: int = 1024,
+    max_windows: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """`evaluate_text` of anything that gives logits."""
+    ids = load_text_ids(text, tokenizer)
 
     def tell(done: int, total: int) -> None:
         if progress is not None:

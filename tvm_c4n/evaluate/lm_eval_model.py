@@ -1,0 +1,90 @@
+"""The model ``tvm-c4n`` for EleutherAI's lm-eval: any of its tasks on compiled code or torch.
+
+    python -m tvm_c4n.evaluate.lm_eval_model run --model tvm-c4n \
+        --model_args path=model.art --tasks lambada_openai,piqa
+
+is lm-eval's own command line with this model added to its registry; from Python, importing this
+module adds it. The package also declares the entry point ``lm_eval.models``; lm-eval 0.4.13 does
+not look for entry points by itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+
+from tvm_c4n.errors import C4nError
+from tvm_c4n.evaluate.scoring import Backend, scorer
+from tvm_c4n.evaluate.tasks import CONTEXT_TOKENS, continuation
+from tvm_c4n.model.text import separator_id
+
+
+@register_model("tvm-c4n")
+class C4nLM(TemplateLM):  # type: ignore[misc]
+    """A model for lm-eval.
+
+    Parameters
+    ----------
+    path : str
+        Artifact, model folder or ``mamba-19m``.
+    backend : {"compiled", "torch"}
+    threads : int, optional
+        Of compiled code.
+    batch_size, max_batch_size, device
+        lm-eval passes them; texts are scored one at a time on the CPU.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        backend: Backend = "compiled",
+        threads: int | None = None,
+        batch_size: Any = None,
+        max_batch_size: Any = None,
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        self._open = ExitStack()
+        self._score, self._tokenizer = self._open.enter_context(
+            scorer(path, backend, threads=threads)
+        )
+
+    @property
+    def eot_token_id(self) -> int:
+        """The separator token, which starts every text."""
+        return separator_id(self._tokenizer)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        """Tokenise a text."""
+        ids: list[int] = self._tokenizer.encode(string, add_special_tokens=False).ids
+        return ids
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[Any, list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        # lm-eval starts an empty context with the separator itself.
+        stop, found = self.eot_token_id, []
+        for _, context, targets in requests:
+            start = context if context[:1] == [stop] else [stop, *context[-CONTEXT_TOKENS:]]
+            found.append(continuation(self._score, start, targets))
+        return found
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of whole texts, each read from a fresh state."""
+        texts = [self.tok_encode(request.args[0]) for request in requests]
+        return [continuation(self._score, [self.eot_token_id], ids)[0] for ids in texts]
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Not offered: tasks that generate text ask for instruction-tuned models."""
+        raise C4nError("tvm-c4n scores texts; tasks that generate text are not supported")
+
+
+if __name__ == "__main__":
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()

@@ -1,0 +1,85 @@
+"""Anything that gives logits, as one function: ``score(ids (t,)) -> logits (t, v)``.
+
+What is measured then depends on the model alone: perplexity, tasks and lm-eval all take such a
+function, be it compiled code or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.errors import C4nError
+from tvm_c4n.evaluate.folder import Progress, engine_of, engine_score
+from tvm_c4n.evaluate.perplexity import Score
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.text import load_tokenizer
+
+Backend = Literal["compiled", "torch"]
+
+
+def torch_score(model: str | Path) -> Score:
+    """Score a model folder with torch on the CPU, its weights as they are stored."""
+    import torch
+
+    from tvm_c4n.heal.student import Student
+
+    checkpoint = open_checkpoint(model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    config.check(checkpoint)
+    student = Student(checkpoint, config, torch.device("cpu")).requires_grad_(False)
+
+    def score(ids: NDArray[np.int64]) -> NDArray[Any]:
+        last, head = student(torch.from_numpy(np.asarray(ids, np.int64))[None])
+        logits: NDArray[Any] = (last[0] @ head.T).numpy()
+        return logits
+
+    return score
+
+
+@contextmanager
+def scorer(
+    model: str | Path,
+    backend: Backend = "compiled",
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Score, Tokenizer]]:
+    """Open a model for scoring.
+
+    Parameters
+    ----------
+    model : str or Path
+        Artifact, Hugging Face folder, C4n folder or the name of an embedded model; an artifact
+        only for compiled code.
+    backend : {"compiled", "torch"}
+        A folder is compiled to a temporary artifact for the former.
+    threads : int, optional
+        Of compiled code.
+    progress : callable, optional
+        Of the compilation.
+
+    Yields
+    ------
+    score : callable
+    tokenizer : tokenizers.Tokenizer
+
+    Raises
+    ------
+    C4nError
+        The model is damaged, or the backend is unknown.
+    """
+    if backend == "torch":
+        yield torch_score(model), load_tokenizer(open_checkpoint(model).path)
+        return
+    if backend != "compiled":
+        raise C4nError(f"backend {backend!r} is not compiled or torch")
+    with engine_of(model, threads=threads, progress=progress) as engine:
+        yield engine_score(engine), load_tokenizer(engine.tokenizer_path.parent)
