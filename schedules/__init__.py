@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from schedules.base import Rule
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+from schedules.base import Decisions, Rule, Space, Tunable
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
@@ -27,20 +31,57 @@ RULES: tuple[Rule, ...] = (
 """In order: the first rule that answers writes the kernel."""
 
 
-def choose(spec: OpSpec, isa: Isa) -> tuple[str, Kernel] | None:
+Tuned = Callable[[OpSpec], Decisions | None]
+"""Answers with the decisions that tuning found for an operator, or None."""
+
+
+def space_of(spec: OpSpec, isa: Isa) -> Space:
+    """Return what tuning can decide for an operator; empty where nothing is left open."""
+    intrin = intrinsics_of(isa)
+    for rule in RULES:
+        if rule(spec, intrin) is not None:
+            return rule.space(spec, intrin) if isinstance(rule, Tunable) else {}
+    return {}
+
+
+def choose(spec: OpSpec, isa: Isa, tuned: Tuned | None = None) -> tuple[str, Kernel] | None:
     """Ask the rules in order.
+
+    Parameters
+    ----------
+    spec : OpSpec
+    isa : Isa
+    tuned : callable, optional
+        Answers that do not fit the rule's space (of another version) count as none.
 
     Returns
     -------
     tuple or None
-        The name of the first rule that answers and its kernel; None where no rule applies.
+        The name of the first rule that answers and its kernel; None where no rule applies. A tuned
+        kernel's name says what was decided: ``c4n_gemv[tiles=2, ahead=4096]``.
     """
     intrin = intrinsics_of(isa)
     for rule in RULES:
         kernel = rule(spec, intrin)
-        if kernel is not None:
+        if kernel is None:
+            continue
+        if tuned is None or not isinstance(rule, Tunable):
             return rule.name, kernel
+        decisions = tuned(spec)
+        if decisions is None or not fits(decisions, rule.space(spec, intrin)):
+            return rule.name, kernel
+        said = ", ".join(f"{name}={value}" for name, value in decisions.items())
+        kernel = replace(cast(Any, rule), **decisions)(spec, intrin)
+        assert kernel is not None  # noqa: S101 - decisions do not change what a rule applies to
+        return f"{rule.name}[{said}]", kernel
     return None
 
 
-__all__ = ["OWNER", "RULES", "Rule", "choose", "intrinsics_of"]
+def fits(decisions: Decisions, space: Space) -> bool:
+    """Return whether decisions name one candidate for each decision of a space."""
+    return decisions.keys() == space.keys() and all(
+        decisions[name] in choices for name, choices in space.items()
+    )
+
+
+__all__ = ["OWNER", "RULES", "Rule", "Tuned", "choose", "fits", "intrinsics_of", "space_of"]

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
 
+Space: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Decisions that a rule leaves open for a kernel, with their candidates. The first candidate of
+each is the default, chosen by hand."""
+Decisions: TypeAlias = Mapping[str, int]
+"""One candidate for each decision of a space."""
+
 
 class Rule(Protocol):
     """One rule; the first of `schedules.RULES` that answers is used."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What artifacts and reports call it."""
+        ...
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """Return the kernel, or None where the rule does not apply."""
         ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A rule whose decisions are its fields: a frozen dataclass, None stands for the default."""
+
+    def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
+        """Return what can be decided for an operator that the rule applies to."""
+        ...
+
+
+def candidates(default: int, others: Iterable[int]) -> tuple[int, ...]:
+    """Return candidates with the default in front, each once."""
+    return tuple(dict.fromkeys([default, *others]))
+
+
+def decided(given: int | None, choices: tuple[int, ...]) -> int:
+    """Return a decision that was given, else the default."""
+    return choices[0] if given is None else given
 
 
 def covered(extent: Any, lanes: int) -> tuple[int, int]:

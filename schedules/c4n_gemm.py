@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+from schedules.base import Space, candidates, decided
 from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
@@ -14,10 +18,30 @@ SHAPE = {"avx512": (2, 6), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
 """Row tiles and tokens in flight: their sums must fit the vector registers."""
 
 
+@dataclass(frozen=True)
 class C4nGemm:
-    """Rows in parallel; the rows in flight stay in the first cache while all tokens pass."""
+    """Rows in parallel; the rows in flight stay in the first cache while all tokens pass.
 
-    name = "c4n_gemm"
+    Attributes
+    ----------
+    tiles, tokens : int or None
+        Row tiles and tokens in flight.
+    """
+
+    tiles: int | None = None
+    tokens: int | None = None
+    name: ClassVar[str] = "c4n_gemm"
+
+    def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
+        """See `schedules.base.Tunable`."""
+        assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
+        whole = layout_of(spec).tiles
+        tiles, tokens = SHAPE[intrin.isa.name]
+        fitting = [count for count in (1, 2, 4) if whole % count == 0]
+        return {
+            "tiles": candidates(min(tiles, whole), fitting),
+            "tokens": candidates(tokens, (2, 3, 4, 6, 8, 12)),
+        }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
@@ -28,8 +52,9 @@ class C4nGemm:
             tokens = tokens_of(spec)
             args = declare(spec, tokens)
             layout = layout_of(spec)
-            tiles, width = SHAPE[intrin.isa.name]
-            tiles = min(tiles, layout.tiles)
+            space = self.space(spec, intrin)
+            tiles = decided(self.tiles, space["tiles"])
+            width = decided(self.tokens, space["tokens"])
             parts = layout.tiles // tiles
             with T.parallel(layout.blocks * parts) as index:
                 block, tile = index // parts, index % parts * tiles

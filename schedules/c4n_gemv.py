@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from schedules.base import Space, candidates, decided
 from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
@@ -19,24 +21,46 @@ AHEAD = {"avx512": 8192, "avx2": 8192, "neon": 0, "portable": 0}
 never measured, and stays off."""
 
 
+@dataclass(frozen=True)
 class C4nGemv:
-    """Blocks of rows in parallel, several row tiles in flight."""
+    """Blocks of rows in parallel, several row tiles in flight.
 
-    name = "c4n_gemv"
+    Attributes
+    ----------
+    tiles : int or None
+        Row tiles in flight.
+    ahead : int or None
+        Bytes of prefetching.
+    """
+
+    tiles: int | None = None
+    ahead: int | None = None
+    name: ClassVar[str] = "c4n_gemv"
+
+    def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
+        """See `schedules.base.Tunable`."""
+        assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
+        whole, isa = layout_of(spec).tiles, intrin.isa.name
+        fitting = [tiles for tiles in (1, 2, 4) if whole % tiles == 0]
+        return {
+            "tiles": candidates(min(TILES[isa], whole), fitting),
+            "ahead": candidates(AHEAD[isa], (0, 2048, 4096, 8192, 16384)),
+        }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
         if not isinstance(spec, LinearSpec) or spec.dynamic or spec.lanes != intrin.lanes:
             return None
 
-        layout, tiles = layout_of(spec), TILES[intrin.isa.name]
-        tiles = min(tiles, layout.tiles)
+        layout, space = layout_of(spec), self.space(spec, intrin)
+        tiles = decided(self.tiles, space["tiles"])
+        ahead = decided(self.ahead, space["ahead"])
         rows = layout.tiles * layout.lanes
 
         def blocks(args: LinearArgs, first: Any, count: int) -> None:
             with loop(count) as index:
                 for tile in range(0, layout.tiles, tiles):
-                    block = Block(first + index, tile, tiles, 0, 1, AHEAD[intrin.isa.name])
+                    block = Block(first + index, tile, tiles, 0, 1, ahead)
                     LinearBody(intrin, spec, args, block).emit()
 
         if spec.rows % rows == 0:

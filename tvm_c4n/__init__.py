@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from tvm_c4n.prune.run import prune
     from tvm_c4n.runtime.engine import Engine
     from tvm_c4n.runtime.generate import generate
+    from tvm_c4n.tuning.run import tune
 
     load = Engine.load
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "build", "compile_model", "generate", "load", "prune"]
+__all__ = ["Recipe", "__version__", "build", "compile_model", "generate", "load", "prune", "tune"]
 
 _HOMES = {
     "Recipe": "tvm_c4n.prune.recipe",
     "build": "tvm_c4n.compile.build",
     "compile_model": "tvm_c4n.compile.artifact",
     "generate": "tvm_c4n.runtime.generate",
+    "tune": "tvm_c4n.tuning.run",
 }
 
 

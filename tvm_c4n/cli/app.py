@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tvm_c4n import __version__
-from tvm_c4n.cli import bench, compile, deploy, eval, heal, inspect, prune, run, runner
+from tvm_c4n.cli import bench, compile, deploy, eval, heal, inspect, prune, run, runner, tune
 from tvm_c4n.errors import C4nError
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ app.command(name="compile")(compile.compile_)
 app.command(name="run")(run.run)
 app.command(name="eval")(eval.eval_)
 app.command(name="bench")(bench.bench)
+app.command(name="tune")(tune.tune)
+app.command(name="records")(tune.records_)
 app.command(name="runner")(runner.runner)
 app.command(name="deploy")(deploy.deploy)
 

@@ -19,6 +19,9 @@ def compile_(
     dtype: Annotated[
         str, typer.Option(help="float16 or float32, for weights that the folder stores dense.")
     ] = "float16",
+    records: Annotated[
+        Path | None, typer.Option(help="Folder of `tvm-c4n tune` [the package's, if any fits].")
+    ] = None,
     debug_dump: Annotated[
         Path | None, typer.Option(help="Folder that gets the module after each phase.")
     ] = None,
@@ -34,11 +37,14 @@ def compile_(
             out,
             target,
             dtype=dtype,  # type: ignore[arg-type]  # checked there, with a better message
+            records=records,
             debug_dump=debug_dump,
             progress=steps,
             overwrite=overwrite,
         )
+    from tvm_c4n.runtime.describe import schedule_report
+
     typer.echo(
         f"{out}: for {manifest.triple}, kernels for {manifest.isa}, "
-        f"{megabytes(manifest.weight_bytes)} of packed weights"
+        f"{megabytes(manifest.weight_bytes)} of packed weights; {schedule_report(manifest)}"
     )

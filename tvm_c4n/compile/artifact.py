@@ -13,7 +13,7 @@ from relay_passes.lift_constants import ATTRIBUTE
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.transaction import FolderTransaction
-from tvm_c4n.compile.build import generate, prepare
+from tvm_c4n.compile.build import generate, prepare, tuned_for
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
@@ -36,6 +36,7 @@ def compile_model(
     target: str = "host",
     *,
     dtype: DType = "float16",
+    records: Path | None = None,
     debug_dump: Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -52,6 +53,8 @@ def compile_model(
         ``"host"``, ``"arm64-linux"`` or ``"arm64-android"``.
     dtype : str
         ``"float16"`` or ``"float32"``: of projections that the folder stores dense.
+    records : Path, optional
+        Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : Path, optional
         Folder that gets the module after each phase.
     progress : callable, optional
@@ -67,11 +70,13 @@ def compile_model(
     Raises
     ------
     C4nError
-        CheckpointError for the model, TargetError for the target or the linker.
+        CheckpointError for the model, TargetError for the target or the linker, TuneError for
+        records of another machine.
     """
     if dtype not in DENSE_DTYPES:
         raise C4nError(f"dtype is {dtype!r}; known are {', '.join(DENSE_DTYPES)}")
     resolved = resolve_target(target)
+    tuned = tuned_for(resolved, records)
 
     def tell(step: int) -> None:
         if progress is not None:
@@ -84,7 +89,7 @@ def compile_model(
         config.check(checkpoint)
         mod = build_mamba(config, checkpoint, dtype=dtype)
         tell(1)
-        mod = prepare(mod, resolved, lift=True, debug_dump=debug_dump)
+        mod = prepare(mod, resolved, lift=True, tuned=tuned, debug_dump=debug_dump)
         folder = transaction.folder
         tensors = _write_weights(mod, folder / layout.WEIGHTS)
         tell(2)

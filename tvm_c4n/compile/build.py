@@ -14,6 +14,7 @@ from relay_passes.pipeline import c4n_phases, lowering_phases, sequence
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.convert import converter
+from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.isa import isa_of
@@ -34,6 +35,7 @@ def build(
     *,
     params: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
+    records: Path | None = None,
     debug_dump: Path | None = None,
 ) -> relax.VMExecutable:
     """Compile a Relax module; dense layers with C4n weights become sparse kernels.
@@ -50,6 +52,8 @@ def build(
     recipe : Recipe, optional
         Prunes and quantises the dense layers that are not sparse yet; see
         `tvm_c4n.compile.convert.converter`. Without one, nothing changes a number.
+    records : Path, optional
+        Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : Path, optional
         Folder that gets the module after each phase.
 
@@ -65,12 +69,15 @@ def build(
         Unknown target.
     RecipeError
         A recipe that a module cannot follow.
+    TuneError
+        Records of another machine.
     """
     resolved = resolve_target(target)
+    tuned = tuned_for(resolved, records)
     convert = converter(recipe)
     if params:
         mod = _bind(mod, params)
-    mod = prepare(mod, resolved, lift=False, convert=convert, debug_dump=debug_dump)
+    mod = prepare(mod, resolved, lift=False, convert=convert, tuned=tuned, debug_dump=debug_dump)
     return generate(mod, resolved, debug_dump=debug_dump)
 
 
@@ -87,17 +94,24 @@ def _bind(mod: IRModule, params: Mapping[str, Any]) -> IRModule:
     return mod
 
 
+def tuned_for(target: Target, records: Path | None) -> schedules.Tuned | None:
+    """Return what was tuned for a target: in a folder, else in the package; None: nothing."""
+    found = shipped_for(target) if records is None else open_records(records, target)
+    return found.tuned() if found is not None else None
+
+
 def prepare(
     mod: IRModule,
     target: Target,
     *,
     lift: bool,
     convert: Convert = lossless,
+    tuned: schedules.Tuned | None = None,
     debug_dump: Path | None = None,
 ) -> IRModule:
     """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
     isa = isa_of(target)
-    choose = partial(schedules.choose, isa=isa)
+    choose = partial(schedules.choose, isa=isa, tuned=tuned)
     phases = c4n_phases(isa.lanes, choose, lift=lift, convert=convert)
     with tvm.transform.PassContext(opt_level=3), target:
         return sequence(phases, dump=debug_dump)(mod)

@@ -1,0 +1,157 @@
+"""`tvm-c4n tune` and `tvm-c4n records`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.errors import TuneError
+
+if TYPE_CHECKING:
+    from tvm_c4n.compile.records import Best
+    from tvm_c4n.tuning.run import State
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="C4n or Hugging Face folder, or mamba-19m.")],
+    records: Annotated[Path, typer.Option(help="Folder of records; goes on from what it has.")],
+    target: Annotated[str, typer.Option(help="host, arm64-android or arm64-linux.")] = "host",
+    local: Annotated[bool, typer.Option("--local", help="Measure on this machine.")] = False,
+    tracker: Annotated[
+        str, typer.Option(help="HOST:PORT of a TVM tracker that lends devices out.")
+    ] = "",
+    key: Annotated[str, typer.Option(help="Name of the devices at the tracker.")] = "phone",
+    trials: Annotated[int, typer.Option(help="Candidates to measure in this run.")] = 512,
+    threads: Annotated[int, typer.Option("--threads", "-t", help="Of the device's pool.")] = 1,
+    batch: Annotated[int, typer.Option(help="Candidates measured together.")] = 8,
+    phones: Annotated[int, typer.Option(help="Devices that share a batch.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds for a candidate.")] = 60,
+    samples: Annotated[int, typer.Option(help="Times that a candidate is timed.")] = 5,
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="Mark the records as an emulator's.")
+    ] = False,
+    latency_table: Annotated[
+        Path | None, typer.Option(help="Measure a latency table into this file instead.")
+    ] = None,
+) -> None:
+    """Tune a model's kernels on a device; Ctrl-C loses the batch in flight at most."""
+    if local == bool(tracker):
+        raise TuneError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
+    if local and target != "host":
+        raise TuneError(f"--local measures on this machine, not on {target}: use --tracker")
+    with Steps("tuning") as steps:
+        steps("loading MetaSchedule", 0, trials)
+        from tvm_c4n.runtime.rpc import parse_address
+        from tvm_c4n.tuning.device import kill_workers, local_runner, rpc_runner
+
+        runner: Any
+        if local:
+            runner = local_runner(threads, timeout_secs=timeout, samples=samples)
+        else:
+            runner = rpc_runner(
+                parse_address(f"rpc://{tracker}/{key}"),
+                threads,
+                wait_secs=timeout,
+                session_secs=timeout,
+                samples=samples,
+                phones=phones,
+            )
+        try:
+            if latency_table is not None:
+                from tvm_c4n.tuning.latency import write_table
+
+                written = write_table(
+                    model,
+                    target,
+                    latency_table,
+                    runner=runner,
+                    threads=threads,
+                    emulated=emulated,
+                    progress=steps,
+                )
+                typer.echo(f"{latency_table}: {len(written.rows)} rows for {written.target.cpu}")
+                return
+            best = _tune(
+                model,
+                target,
+                steps,
+                runner=runner,
+                records=records,
+                trials=trials,
+                threads=threads,
+                batch=batch,
+                emulated=emulated,
+                # Two time-outs a candidate: waiting for the device, and measuring.
+                batch_secs=60 + 2 * timeout * batch / max(1, phones),
+                # An emulator's caches are nobody's.
+                cold_bytes=0 if emulated else 2**25,
+            )
+        finally:
+            kill_workers(runner)
+    _show(best, f"{records}: the best of each kernel, microseconds")
+
+
+def _tune(model: str, target: str, steps: Steps, **options: Any) -> list[Best]:
+    from tvm_c4n.tuning.run import tune as tune_model
+
+    def progress(state: State) -> None:
+        name, (seconds, default) = next(reversed(state.best.items()))
+        against = f", default {default * 1e6:.1f}" if default else ""
+        failed = f"; {state.failed} failed: {state.error}" if state.failed else ""
+        steps(f"{name}: {seconds * 1e6:.1f} us{against}{failed}", state.trials, state.total)
+
+    return tune_model(model, target, progress=progress, **options)
+
+
+def records_(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of `tvm-c4n tune`.")],
+    merge_into: Annotated[
+        Path | None, typer.Option(help="Add the records of the folders to this one.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write manifest and best decisions alone to this folder.")
+    ] = None,
+) -> None:
+    """List folders of records, merge them, or export the best decisions."""
+    from tvm_c4n.compile import records as store
+
+    opened = [store.open_records(folder) for folder in folders]
+    if merge_into is not None:
+        from tvm_c4n.tuning.database import merge_folders
+
+        added = merge_folders(merge_into, folders)
+        typer.echo(f"{merge_into}: {added} records added")
+        opened = [store.open_records(merge_into)]
+    if export is not None:
+        if len(opened) != 1:
+            raise TuneError("--export takes one folder of records; merge several first")
+        store.write_manifest(export, opened[0].manifest)
+        store.write_best(export, opened[0].best)
+        typer.echo(f"{export}: {len(opened[0].best)} kernels")
+        return
+    for found in opened:
+        machine, manifest = found.manifest.target, found.manifest
+        where = f"{machine.triple}, {machine.cpu}, {machine.isa}, TVM {machine.tvm}"
+        emulated = ", emulated" if manifest.emulated else ""
+        _show(found.best, f"{found.path}: {where}, {manifest.threads} threads{emulated}")
+
+
+def _show(best: list[Best], title: str) -> None:
+    head = ["kernel", "decisions", "best us", "default us", "gain"]
+    rows = []
+    for found in best:
+        spec = found.spec
+        step = "prefill" if spec["dynamic"] else "step"
+        rows.append(
+            [
+                f"{step} {spec['rows']}x{spec['cols']} n={spec['removed']} {spec['dtype']}",
+                ", ".join(f"{name}={value}" for name, value in found.decisions.items()),
+                f"{found.seconds * 1e6:.1f}",
+                f"{found.default_seconds * 1e6:.1f}",
+                f"{(found.default_seconds / found.seconds - 1) * 100:.0f} %",
+            ]
+        )
+    print_table(title, head, rows)

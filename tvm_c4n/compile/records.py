@@ -1,0 +1,202 @@
+"""Records of tuning: one folder for each machine, and the best decisions that it holds.
+
+``manifest.json`` says for which machine the records count, ``best.json`` has the decisions that
+compiling takes. The other files of the folder are MetaSchedule's database (`tvm_c4n.tuning`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schedules import Tuned
+from schedules.base import Decisions
+from tvm_c4n._tvm import Target, codegen, tvm
+from tvm_c4n.errors import TuneError
+from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.spec import OpSpec
+from tvm_c4n.runtime.describe import cpu_name
+
+MANIFEST, BEST = "manifest.json", "best.json"
+SHIPPED = Path(__file__).parents[2] / "schedules" / "records"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Machine(_Record):
+    """What records depend on; they count for no other machine.
+
+    Attributes
+    ----------
+    triple, isa : str
+        What kernels are compiled for, without the vendor: ``aarch64-linux-android``, ``neon``.
+    cpu : str
+        The processor's name for this machine, LLVM's name of it for another one.
+    features : list of str
+        Features that are asked for beside those of `cpu`, sorted.
+    tvm : str
+        TVM's version: another one generates other code.
+    """
+
+    triple: str
+    isa: str
+    cpu: str
+    features: list[str]
+    tvm: str
+
+
+class RecordsManifest(_Record):
+    """The content of manifest.json; `threads` are those of the device's pool."""
+
+    format: Literal[1] = 1
+    target: Machine
+    threads: int = Field(ge=1)
+    emulated: bool
+
+
+class Best(_Record):
+    """The fastest decisions for an operator, and what it took there and with the default."""
+
+    spec: dict[str, int | str | bool]
+    decisions: dict[str, int]
+    seconds: float = Field(gt=0)
+    default_seconds: float = Field(gt=0)
+
+
+class _BestFile(_Record):
+    format: Literal[1] = 1
+    kernels: list[Best]
+
+
+def machine_of(target: Target) -> Machine:
+    """Describe the machine of a target; a target of this machine's triple is this machine."""
+    triple = str(target.attrs["mtriple"])
+    native = triple == str(codegen.llvm_get_system_triple())
+    parts = triple.split("-")
+    return Machine(
+        # conda's and Debian's LLVM put a vendor second, or none.
+        triple="-".join([parts[0], *(p for p in parts[1:] if p not in ("conda", "pc", "unknown"))]),
+        isa=isa_of(target).name,
+        cpu=cpu_name() if native else str(target.attrs.get("mcpu", "generic")),
+        features=sorted(str(f).removeprefix("+") for f in target.attrs.get("mattr", [])),
+        tvm=tvm.__version__,
+    )
+
+
+def key_of(spec: OpSpec) -> dict[str, Any]:
+    """Return an operator as it stands in files: its kind and fields."""
+    return {"kind": spec.kind, **asdict(spec)}
+
+
+@dataclass(frozen=True)
+class Records:
+    """A folder of records whose manifest has been read."""
+
+    path: Path
+    manifest: RecordsManifest
+    best: list[Best]
+
+    def tuned(self) -> Tuned:
+        """Return the function that `schedules.choose` asks."""
+        found = {_frozen(b.spec): b.decisions for b in self.best}
+
+        def decisions(spec: OpSpec) -> Decisions | None:
+            return found.get(_frozen(key_of(spec)))
+
+        return decisions
+
+
+def _frozen(spec: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(spec.items()))
+
+
+def open_records(path: Path, target: Target | None = None) -> Records:
+    """Read a folder of records.
+
+    Parameters
+    ----------
+    path : Path
+    target : tvm.target.Target, optional
+        Refuse records of another machine.
+
+    Raises
+    ------
+    TuneError
+        It is no such folder, is damaged, or was measured on another machine.
+    """
+    manifest = RecordsManifest.model_validate(_read(path / MANIFEST, RecordsManifest))
+    best: list[Best] = []
+    if (path / BEST).is_file():
+        best = _BestFile.model_validate(_read(path / BEST, _BestFile)).kernels
+    if target is not None:
+        check_machine(path, manifest, machine_of(target))
+    return Records(path, manifest, best)
+
+
+def check_machine(path: Path, manifest: RecordsManifest, machine: Machine) -> None:
+    """Raise TuneError if records are of another machine; name the first difference."""
+    for name, value in machine.model_dump().items():
+        there = getattr(manifest.target, name)
+        if there != value:
+            raise TuneError(
+                f"{path} has records of {name} {there!r}, this is {value!r}: give another folder"
+            )
+
+
+def shipped_for(target: Target) -> Records | None:
+    """Return the records of the package for a target's machine, measured on a real device."""
+    machine = machine_of(target)
+    for folder in sorted(SHIPPED.glob("*/")):
+        records = open_records(folder)
+        if records.manifest.target == machine and not records.manifest.emulated:
+            return records
+    return None
+
+
+def write_manifest(path: Path, manifest: RecordsManifest) -> None:
+    """Make a folder of records, or check that it is one of the same machine and threads."""
+    if (path / MANIFEST).is_file():
+        existing = open_records(path).manifest
+        check_machine(path, existing, manifest.target)
+        if (existing.threads, existing.emulated) != (manifest.threads, manifest.emulated):
+            raise TuneError(
+                f"{path} has records of {existing.threads} threads"
+                f"{', emulated' if existing.emulated else ''}: give another folder"
+            )
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    _write(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+
+
+def write_best(path: Path, best: list[Best]) -> None:
+    """Replace best.json."""
+    _write(path / BEST, _BestFile(kernels=best).model_dump_json(indent=1) + "\n")
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(file.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
+
+
+def _read(file: Path, kind: type[BaseModel]) -> dict[str, Any]:
+    """Read and check a file; damage is one line."""
+    if not file.is_file():
+        raise TuneError(f"{file} is missing: 'tvm-c4n tune' makes folders of records")
+    try:
+        content = json.loads(file.read_bytes())
+        kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TuneError(f"{file}: {where}: {first['msg']}") from None
+    except ValueError:
+        raise TuneError(f"{file} is not JSON: delete the folder and tune again") from None
+    found: dict[str, Any] = content
+    return found

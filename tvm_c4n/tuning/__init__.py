@@ -1,0 +1,1 @@
+"""Tune schedules on a device with MetaSchedule: tasks, candidates, measuring, records."""

@@ -1,0 +1,283 @@
+"""`tune`: measure candidates of a model's operators on a device, and keep the best decisions."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from tvm_c4n._tvm import IRModule, Target
+from tvm_c4n.compile.records import (
+    Best,
+    RecordsManifest,
+    machine_of,
+    write_best,
+    write_manifest,
+)
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.errors import TuneError
+from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.tuning.database import best_of, open_database
+from tvm_c4n.tuning.database import measured as measured_in
+from tvm_c4n.tuning.device import kill_workers
+from tvm_c4n.tuning.measure import args_info, compile_measured, measured
+from tvm_c4n.tuning.metaschedule import ms
+from tvm_c4n.tuning.space import DecisionFeatures, candidates, rule_kernel, workload
+from tvm_c4n.tuning.tasks import Task, tasks_of
+
+_GIVE_UP_AFTER = 3
+"""Batches of which no candidate ran."""
+
+Progress = Callable[["State"], None]
+
+
+@dataclass
+class State:
+    """How far a tuning is.
+
+    Attributes
+    ----------
+    trials, total : int
+        Candidates measured in this run, and to be measured.
+    failed : int
+        Of them those that did not run.
+    best : dict
+        By task: seconds of the best candidate, and of the default (None: not measured yet).
+    error : str
+        Of the last candidate that failed.
+    """
+
+    trials: int = 0
+    total: int = 0
+    failed: int = 0
+    best: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass
+class _Search:
+    """A task with the candidates that were not measured yet."""
+
+    task: Task
+    context: Any
+    workload: Any
+    todo: list[tuple[dict[str, int], Any]]
+    times: dict[tuple[tuple[str, int], ...], float]
+
+    def gain(self) -> float:
+        """Return what the task costs a model, less the more of it was measured."""
+        if not self.todo:
+            return 0.0
+        if not self.times:
+            return float("inf")
+        seconds = min(self.times.values()) * self.task.calls
+        return seconds * len(self.todo) / (len(self.todo) + len(self.times)) ** 2
+
+
+def tune(
+    model: IRModule | str | Path,
+    target: str | Target = "host",
+    *,
+    runner: Any,
+    records: Path,
+    trials: int = 64,
+    threads: int = 1,
+    batch: int = 8,
+    emulated: bool = False,
+    cold_bytes: int = 2**25,
+    batch_secs: float = 600,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Best]:
+    """Tune a model's operators; goes on from the records that are there.
+
+    The first candidate of a task is its default. The others are chosen by MetaSchedule's xgboost
+    model among those that were not measured, a quarter of them at random.
+
+    Parameters
+    ----------
+    model : IRModule, str or Path
+        A Relax module, or a folder that `compile_model` takes.
+    target : str or tvm.target.Target
+    runner : tvm.s_tir.meta_schedule.runner.Runner
+        For example of `tvm_c4n.tuning.device`; any runner of MetaSchedule.
+    records : Path
+        Folder that gets the records after each batch.
+    trials : int
+        Candidates to measure in this run at most.
+    threads : int
+        Of the device's pool, for the manifest: the runner sets them.
+    batch : int
+        Candidates built and measured together: what a killed run loses at most.
+    emulated : bool
+        The device is an emulator; its records are never chosen by themselves.
+    cold_bytes : int
+        Weights that a one-token kernel goes round while it is measured.
+    batch_secs : float
+        A batch that takes longer counts as failed: the device is gone.
+    seed : int
+        Of the random candidates.
+    progress : callable, optional
+        Called with the `State` after each batch.
+
+    Returns
+    -------
+    list of Best
+        Also written to ``best.json``.
+
+    Raises
+    ------
+    TuneError
+        Nothing to tune, records of another machine, or a device that runs nothing.
+    """
+    resolved = resolve_target(target)
+    if trials < 1 or batch < 1:
+        raise TuneError(f"trials is {trials} and batch {batch}; both must be 1 or more")
+    write_manifest(
+        records,
+        RecordsManifest(target=machine_of(resolved), threads=threads, emulated=emulated),
+    )
+    tasks = tasks_of(model, resolved)
+    if not tasks:
+        raise TuneError("nothing to tune: no operator of this model leaves a decision open")
+    tuner = _Tuner(resolved, records, tasks, runner, cold_bytes, batch_secs, seed)
+    return tuner.run(trials, batch, progress)
+
+
+class _Tuner:
+    """The loop of `tune`."""
+
+    def __init__(
+        self,
+        target: Target,
+        records: Path,
+        tasks: list[Task],
+        runner: Any,
+        cold_bytes: int,
+        batch_secs: float,
+        seed: int,
+    ) -> None:
+        self.target, self.records, self.runner = target, records, runner
+        self.isa, self.cold_bytes, self.batch_secs = isa_of(target), cold_bytes, batch_secs
+        self.database = open_database(records)
+        self.random = random.Random(seed)  # noqa: S311 - chooses candidates, no secrets
+        self.model = ms.cost_model.XGBModel(
+            extractor=DecisionFeatures(), num_warmup_samples=16, num_tuning_cores=1
+        )
+        known = measured_in(self.database)
+        self.searches = [self._search(task, known.get(task.spec, {})) for task in tasks]
+
+    def _search(self, task: Task, times: dict[tuple[tuple[str, int], ...], float]) -> _Search:
+        mod = workload(task.spec)
+        context = ms.TuneContext(mod, target=self.target, task_name=str(task), num_threads=1)
+        todo = [
+            (decided, schedule)
+            for decided, schedule in candidates(mod, task.space)
+            if tuple(sorted(decided.items())) not in times
+        ]
+        return _Search(task, context, self.database.commit_workload(mod), todo, dict(times))
+
+    def run(self, trials: int, batch: int, progress: Progress | None) -> list[Best]:
+        """Measure until trials or candidates are used up."""
+        left = sum(len(search.todo) for search in self.searches)
+        state, dead = State(total=min(trials, left)), 0
+        self._note(state)
+        while state.trials < state.total:
+            search = max(self.searches, key=_Search.gain)
+            chosen = self._choose(search, min(batch, state.total - state.trials))
+            results = self._measure(search, chosen)
+            good = self._commit(search, chosen, results)
+            errors = [r.error_msg for r in results if r.error_msg]
+            state.trials += len(chosen)
+            state.failed += len(chosen) - good
+            state.error = str(errors[-1]).strip().split("\n")[-1] if errors else state.error
+            self._note(state)
+            if progress is not None:
+                progress(state)
+            dead = 0 if good else dead + 1
+            if dead == _GIVE_UP_AFTER:
+                raise TuneError(
+                    f"no candidate of {dead} batches ran ({state.error}): look after the device, "
+                    f"then run again; the records in {self.records} are kept"
+                )
+        best = best_of(measured_in(self.database), self.isa)
+        write_best(self.records, best)
+        return best
+
+    def _choose(self, search: _Search, count: int) -> list[tuple[dict[str, int], Any]]:
+        """Take candidates off the list: the default first, then the model's, some at random."""
+        head = [] if search.times else [search.todo.pop(0)]
+        rest = search.todo
+        wanted = min(count - len(head), len(rest))
+        if wanted <= 0:
+            return head
+        found = [ms.search_strategy.MeasureCandidate(schedule, []) for _, schedule in rest]
+        scores = np.asarray(self.model.predict(search.context, found))
+        order = [int(i) for i in np.argsort(-scores)]
+        lucky = set(self.random.sample(order, wanted // 4))
+        picked = [*lucky, *(i for i in order if i not in lucky)][:wanted]
+        chosen = [rest[i] for i in picked]
+        search.todo = [item for i, item in enumerate(rest) if i not in set(picked)]
+        return head + chosen
+
+    def _measure(self, search: _Search, chosen: list[tuple[dict[str, int], Any]]) -> list[Any]:
+        """Build and run candidates; those that fail have a result with an error."""
+        with tempfile.TemporaryDirectory(prefix="tvm-c4n-tune.") as folder:
+            inputs, copies = [], 1
+            for index, (decided, _) in enumerate(chosen):
+                kernel = rule_kernel(search.task.spec, self.isa, decided)
+                mod, arguments, copies = measured(kernel, self.cold_bytes)
+                library = Path(folder, f"candidate{index}.so")
+                compile_measured(mod, self.target, library)
+                inputs.append(ms.runner.RunnerInput(str(library), "cpu", args_info(arguments)))
+            futures = self.runner.run(inputs)
+            end = time.monotonic() + self.batch_secs
+            while not all(future.done() for future in futures) and time.monotonic() < end:
+                time.sleep(0.02)
+            results = [_result(future, copies) for future in futures]
+            if not all(future.done() for future in futures):
+                kill_workers(self.runner)
+            return results
+
+    def _commit(
+        self, search: _Search, chosen: list[tuple[dict[str, int], Any]], results: list[Any]
+    ) -> int:
+        """Write the records of a batch and teach the model; returns how many ran."""
+        found, good = [], 0
+        for (decided, schedule), result in zip(chosen, results, strict=True):
+            found.append(ms.search_strategy.MeasureCandidate(schedule, []))
+            if not result.run_secs:
+                continue
+            good += 1
+            seconds = [float(s) for s in result.run_secs]
+            search.times[tuple(sorted(decided.items()))] = median(seconds)
+            record = ms.database.TuningRecord(
+                schedule.trace, search.workload, seconds, self.target, []
+            )
+            self.database.commit_tuning_record(record)
+        self.model.update(search.context, found, results)
+        return good
+
+    def _note(self, state: State) -> None:
+        for search in self.searches:
+            if not search.times:
+                continue
+            default = tuple(sorted((n, c[0]) for n, c in search.task.space.items()))
+            state.best[str(search.task)] = (min(search.times.values()), search.times.get(default))
+
+
+def _result(future: Any, copies: int) -> Any:
+    """Return a future's result for one run of the kernel."""
+    if not future.done():
+        return ms.runner.RunnerResult(None, error_msg="the device does not answer")
+    result = future.result()
+    if not result.run_secs:
+        return result
+    return ms.runner.RunnerResult([float(s) / copies for s in result.run_secs], None)

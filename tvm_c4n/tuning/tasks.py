@@ -1,0 +1,99 @@
+"""What there is to tune in a model: its operators, each once, with the calls of a step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import schedules
+from relay_passes.calls import callee_spec
+from relay_passes.pipeline import c4n_phases, sequence
+from schedules.base import Space
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.spec import OpSpec
+
+
+@dataclass(frozen=True)
+class Task:
+    """An operator with decisions to make.
+
+    Attributes
+    ----------
+    spec : OpSpec
+    calls : int
+        How often the model's functions call it.
+    space : mapping
+    """
+
+    spec: OpSpec
+    calls: int
+    space: Space
+
+    def __str__(self) -> str:
+        fields = vars(self.spec)
+        what = "prefill" if self.spec.dynamic else "step"
+        extra = "".join(f" +{name}" for name in ("bias", "residual") if fields.get(name))
+        pattern = f"n={fields['removed']} {fields['dtype']}"
+        return f"{what} {fields['rows']}x{fields['cols']} {pattern}{extra}"
+
+
+def tasks_of(model: IRModule | str | Path, target: Target) -> list[Task]:
+    """Collect the tunable operators of a model, the most called first.
+
+    Parameters
+    ----------
+    model : IRModule, str or Path
+        A Relax module, or what `compile_model` takes.
+    target : tvm.target.Target
+    """
+    isa = isa_of(target)
+    found = [
+        Task(spec, n, schedules.space_of(spec, isa))
+        for spec, n in operators_of(model, target).items()
+    ]
+    tunable = [task for task in found if task.space]
+    return sorted(tunable, key=lambda task: (-task.calls, str(task)))
+
+
+def operators_of(
+    model: IRModule | str | Path, target: Target, *, only: str | None = None
+) -> Counter[OpSpec]:
+    """Count the calls of each C4n operator of a model, its weights packed for a target.
+
+    Parameters
+    ----------
+    model, target
+        As for `tasks_of`.
+    only : str, optional
+        Count in this function of the module alone.
+    """
+    mod = model if isinstance(model, IRModule) else _mamba(model)
+    phases = c4n_phases(isa_of(target).lanes, lambda _: None, lift=False)
+    until = [name for name, _ in phases].index("bind")
+    with tvm.transform.PassContext(opt_level=3), target:
+        mod = sequence(phases[:until])(mod)
+    calls: Counter[OpSpec] = Counter()
+    for gvar, func in mod.functions_items():
+        if isinstance(func, relax.Function) and only in (None, gvar.name_hint):
+            relax.analysis.post_order_visit(func, lambda e: _count(mod, e, calls))
+    return calls
+
+
+def _mamba(model: str | Path) -> IRModule:
+    checkpoint = open_checkpoint(model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    config.check(checkpoint)
+    return build_mamba(config, checkpoint)
+
+
+def _count(mod: IRModule, expr: Any, calls: Counter[OpSpec]) -> None:
+    if isinstance(expr, relax.Call):
+        spec = callee_spec(mod, expr)
+        if spec is not None:
+            calls[spec] += 1
