@@ -1,11 +1,11 @@
-"""The embedded default model and the texts that calibrate and evaluate it."""
+"""The embedded models and the texts that calibrate and evaluate it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-MODELS = ("mamba-19m",)
+MODELS = ("mamba-19m", "mamba-19m-n2-int4", "mamba-19m-n3-int4")
 CALIBRATION = ROOT / "calibration.jsonl"
 VALID_TEXT = ROOT / "valid.txt"
 TASKS = ROOT / "tasks"
@@ -17,7 +17,7 @@ def resolve(name_or_path: str | Path) -> Path:
     Parameters
     ----------
     name_or_path : str or Path
-        ``"mamba-19m"``, or a folder. An existing folder of that name wins over the embedded model.
+        One of `MODELS`, or a folder. An existing folder of that name wins over the embedded model.
 
     Returns
     -------

@@ -1,0 +1,49 @@
+"""The healed models that come with the package."""
+
+import json
+
+import pytest
+
+from tvm_c4n.assets import MODELS, resolve
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model import MambaConfig
+
+HEALED = {"mamba-19m-n2-int4": 2, "mamba-19m-n3-int4": 3}
+
+
+@pytest.mark.parametrize("name", HEALED)
+def test_they_are_what_their_names_say(name):
+    assert name in MODELS
+    checkpoint = open_checkpoint(name)
+    config = MambaConfig.from_hf(checkpoint.config)
+    config.check(checkpoint)
+    assert config == MambaConfig.from_hf(open_checkpoint("mamba-19m").config)
+    for layer in range(config.layers):
+        for projection in ("in_proj", "out_proj"):
+            weight = checkpoint.weight(config.projection(layer, projection))
+            assert (weight.removed, weight.dtype) == (HEALED[name], "int4")
+    assert {path.name for path in checkpoint.extra_files()} >= {"tokenizer.json"}
+
+
+@pytest.mark.parametrize("name", HEALED)
+def test_their_cards_say_what_their_runs_said(name):
+    folder = resolve(name)
+    report = json.loads((folder / "heal.json").read_text())
+    card = (folder / "README.md").read_text()
+    assert f"--tokens {report['settings']['tokens']} " in card
+    assert f"{report['after']['ratio']:.3f}" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "bound"), [("mamba-19m-n2-int4", 1.09), ("mamba-19m-n3-int4", 1.23)]
+)
+def test_their_perplexity_is_near_the_dense_model_s(name, bound):
+    from tvm_c4n.assets import VALID_TEXT
+    from tvm_c4n.evaluate import engine_of, evaluate_text
+
+    found = []
+    for model in (name, "mamba-19m"):
+        with engine_of(model) as engine:
+            found.append(evaluate_text(engine, VALID_TEXT, max_windows=16).perplexity.value)
+    assert found[0] / found[1] < bound
