@@ -3,6 +3,7 @@
     python -m benchmarks.pruning                        # every method, n = 1, 2, 3
     python -m benchmarks.pruning --removed 2 --dtypes float16,int8,int4
     python -m benchmarks.pruning --ablate               # method obs with one step less at a time
+    python -m benchmarks.pruning --sparsity 0.3         # n chosen for each weight
 
 Each row prunes the model from the start and measures the perplexity of the pruned model, in torch,
 on windows of the embedded text that calibration never sees. Finished rows go to benchmarks/results/
@@ -16,12 +17,12 @@ import json
 import sys
 from math import exp, log
 from pathlib import Path
-from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tvm_c4n.cli.console import Steps, print_table
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.config import PROJECTIONS
 
 RESULTS = Path(__file__).parent / "results" / "pruning.json"
 METHODS = ("magnitude", "wanda", "sparsegpt", "obs")
@@ -49,6 +50,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ablate", action="store_true", help="leave out one step at a time")
     parser.add_argument("--model", default="mamba-19m")
     parser.add_argument("--removed", default="", help="1,2,3; with --ablate: 2")
+    parser.add_argument("--sparsity", type=float, help="allocate n to remove this share")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--dtypes", default="int8", help="float16,int8,int4")
     parser.add_argument("--samples", type=int, default=128, help="calibration windows")
     parser.add_argument(
@@ -62,9 +65,12 @@ def cases(args: argparse.Namespace) -> list[Row]:
     """List what to prune."""
     from tvm_c4n.prune.recipe import STEPS
 
+    if args.sparsity is not None:
+        target = {"sparsity": args.sparsity, "method": "obs", "without": ()}
+        return [target | {"dtype": dtype} for dtype in args.dtypes.split(",")]
     numbers = [int(n) for n in (args.removed or ("2" if args.ablate else "1,2,3")).split(",")]
     kinds = [(n, dtype) for n in numbers for dtype in args.dtypes.split(",")]
-    variants: list[tuple[str, tuple[str, ...]]] = [(method, ()) for method in METHODS]
+    variants: list[tuple[str, tuple[str, ...]]] = [(m, ()) for m in args.methods.split(",")]
     if args.ablate:
         variants = [("obs", ()), *(("obs", (step,)) for step in STEPS), ("obs", STEPS)]
     return [
@@ -86,8 +92,6 @@ class Bench:
         source = open_checkpoint(args.model)
         self.ids = load_text_ids(VALID_TEXT, load_tokenizer(source.path))
         key = {"model": args.model, "samples": args.samples, "windows": args.windows}
-        saved = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
-        self.saved: list[Row] = saved
         self.key = key
         self.dense = self._remembered({"method": "dense"}) or self._keep(
             {"method": "dense", "ppl": self.perplexity(args.model)}
@@ -102,12 +106,16 @@ class Bench:
     def _measure(self, case: Row) -> Row:
         from tvm_c4n.prune import Recipe
         from tvm_c4n.prune.run import prune
+        from tvm_c4n.prune.target import Target
 
-        recipe = Recipe(**case, samples=self.args.samples)
+        fields = {key: value for key, value in case.items() if key != "sparsity"}
+        recipe = Recipe(**fields, samples=self.args.samples)
+        target = Target("sparsity", case["sparsity"]) if "sparsity" in case else None
         title = " ".join(str(v) for v in case.values() if v)
         with TemporaryDirectory() as folder, Steps(title) as steps:
-            report = prune(self.args.model, f"{folder}/out", recipe, progress=steps, twin=False)
-            ppl = self.perplexity(f"{folder}/out")
+            out = f"{folder}/out"
+            report = prune(self.args.model, out, recipe, target=target, progress=steps, twin=False)
+            ppl = self.perplexity(out)
         errors = {p: report.mean_error(p) for p in ("in_proj", "out_proj")}
         masked = {p: report.mean_error(p, "masked_error") for p in ("in_proj", "out_proj")}
         return {
@@ -115,6 +123,10 @@ class Bench:
             "output_error": errors,
             "masked_error": masked,
             "packed_bytes": report.packed_bytes,
+            "removed_by_layer": {
+                p: [row.removed for row in report.projections if row.projection == p]
+                for p in PROJECTIONS
+            },
             "run_secs": report.run_secs,
         }
 
@@ -136,26 +148,35 @@ class Bench:
 
     def _remembered(self, case: Row) -> Row | None:
         wanted = self.key | case
-        return next((r for r in self.saved if all(r.get(k) == v for k, v in wanted.items())), None)
+        return next((r for r in saved() if all(r.get(k) == v for k, v in wanted.items())), None)
 
     def _keep(self, row: Row) -> Row:
         row = self.key | row
-        old = {k: row[k] for k in (*self.key, "removed", "dtype", "method", "without") if k in row}
-        self.saved = [r for r in self.saved if any(r.get(k) != v for k, v in old.items())]
-        self.saved.append(row)
+        old = {
+            k: row[k]
+            for k in (*self.key, "sparsity", "removed", "dtype", "method", "without")
+            if k in row
+        }
+        rows = [r for r in saved() if any(r.get(k) != v for k, v in old.items())]
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(self.saved, indent=1) + "\n", encoding="utf-8")
+        RESULTS.write_text(json.dumps([*rows, row], indent=1) + "\n", encoding="utf-8")
         return row
+
+
+def saved() -> list[Row]:
+    """Read the rows of earlier calls."""
+    rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    return rows
 
 
 def show(dense: Row, rows: list[Row], args: argparse.Namespace) -> None:
     """Print the table. ``log`` is the excess: log(perplexity / dense perplexity)."""
     head = ["n dtype", "method", "ratio", "log", "of SparseGPT's", "in_proj", "out_proj", "MB", "s"]
-    by_case = {(r["removed"], r["dtype"], r["method"], tuple(r["without"])): r for r in rows}
+    by_case = {(_pattern(r), r["dtype"], r["method"], tuple(r["without"])): r for r in rows}
     lines = []
     for row in rows:
         excess = log(row["ppl"] / dense["ppl"])
-        peer = by_case.get((row["removed"], row["dtype"], "sparsegpt", ()))
+        peer = by_case.get((_pattern(row), row["dtype"], "sparsegpt", ()))
         share = f"{excess / log(peer['ppl'] / dense['ppl']):.3f}" if peer else ""
         name = row["method"]
         if row["without"]:
@@ -164,7 +185,7 @@ def show(dense: Row, rows: list[Row], args: argparse.Namespace) -> None:
         errors = (f"{row['output_error'][p]:.4f}" for p in ("in_proj", "out_proj"))
         lines.append(
             [
-                f"{row['removed']} {row['dtype']}",
+                f"{_pattern(row)} {row['dtype']}",
                 name,
                 f"{exp(excess):.4f}",
                 f"{excess:.4f}",
@@ -179,14 +200,10 @@ def show(dense: Row, rows: list[Row], args: argparse.Namespace) -> None:
         f"{args.samples} calibration windows"
     )
     print_table(title, head, lines)
-    for (n, dtype, method, _), row in by_case.items():
-        masked = by_case.get((n, dtype, "magnitude", ()))
-        if method == "obs" and masked:
-            old, new = (fmean(r["output_error"].values()) for r in (masked, row))
-            share = 100 * (1 - new / old)
-            print(
-                f"n={n} {dtype}: {share:.0f} % less output error than the magnitude-masked layers"
-            )
+
+
+def _pattern(row: Row) -> str:
+    return str(row["removed"]) if "removed" in row else f"{100 * row['sparsity']:g} %"
 
 
 if __name__ == "__main__":

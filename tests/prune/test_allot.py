@@ -11,6 +11,8 @@ from tvm_c4n.errors import RecipeError
 from tvm_c4n.model import MambaConfig
 from tvm_c4n.prune import Recipe, prune
 from tvm_c4n.prune.calibrate import draw_windows
+from tvm_c4n.prune.latency import LatencyTable
+from tvm_c4n.prune.recipe import Choice
 from tvm_c4n.prune.sensitivity import measure
 from tvm_c4n.prune.target import Target
 
@@ -57,6 +59,46 @@ def test_a_perplexity_ratio_is_measured(small_model, small_text, tmp_path):
     assert found["measured_ratio"] <= 1.02
     assert report.packed_bytes == found["chosen"]["cost"]
     assert any(row.removed for row in report.projections)
+
+
+def test_a_latency_is_met_by_the_table(small_model, small_text, tmp_path):
+    config = MambaConfig.from_hf(open_checkpoint(small_model).config)
+    shapes = {s for n, s in config.tensor_shapes().items() if "_proj.weight" in n or "embed" in n}
+
+    def seconds(value):
+        return {"min": value / 2, "median": value, "max": 2 * value}
+
+    costs = {"float16": 3, "int8": 2, "int4": 1}
+    rows = [
+        {
+            "rows": r,
+            "cols": c,
+            "removed": n,
+            "dtype": dtype,
+            "threads": 2,
+            "seconds": seconds(
+                1e-9 * r * c * (4 - n) * {"float16": 3, "int8": 2, "int4": 1}[dtype]
+            ),
+        }
+        for r, c in sorted(shapes)
+        for n in range(4)
+        for dtype in costs
+    ]
+    sizes = ("hidden", "inner", "state", "conv", "dt_rank", "layers", "vocab")
+    rest = {size: getattr(config, size) for size in sizes}
+    rest |= {"threads": 2, "seconds": seconds(1e-5)}
+    table = LatencyTable.model_validate(
+        {"format": 1, "target": {}, "emulated": True, "rows": rows, "rest": [rest]}
+    )
+    wanted = 1e-4
+    report, found = run(small_model, small_text, tmp_path / "out", Target("latency", wanted, table))
+    chosen = {row.name: Choice(row.removed, row.dtype) for row in report.projections}
+    head = "backbone.embeddings.weight"
+    chosen[head] = Choice(0, found["choices"][head]["dtype"])
+    shape = config.tensor_shapes()
+    total = 1e-5 + sum(table.seconds(*shape[name], choice) for name, choice in chosen.items())
+    assert total == pytest.approx(found["chosen"]["cost"])
+    assert 0.9 * wanted < total <= wanted
 
 
 def test_sensitivities_grow_with_n_and_with_fewer_bits(small_model, small_text):

@@ -10,13 +10,23 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.prune.recipe import METHODS, Choice, Recipe
+from tvm_c4n.prune.recipe import METHODS, STEPS, Choice, Recipe
+from tvm_c4n.prune.target import Target
 
 if TYPE_CHECKING:
     from tvm_c4n.prune.report import ProjectionReport, Report
     from tvm_c4n.prune.run import prune
 
-__all__ = ["METHODS", "Choice", "ProjectionReport", "Recipe", "Report", "prune"]
+__all__ = [
+    "METHODS",
+    "STEPS",
+    "Choice",
+    "ProjectionReport",
+    "Recipe",
+    "Report",
+    "Target",
+    "prune",
+]
 
 _LAZY = {"prune": "run", "Report": "report", "ProjectionReport": "report"}
 

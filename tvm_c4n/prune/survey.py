@@ -63,6 +63,7 @@ class Survey:
         permutes, weighs = (step not in self.recipe.without for step in LOOKS)
         embeddings = torch.from_numpy(self.checkpoint.dense(EMBEDDINGS))
         streams = [Stream(embeddings[batch]) for batch in batches(windows)]
+        del embeddings
         if not weighs:
             del streams[1:]
         for index in range(self.config.layers):
