@@ -141,7 +141,7 @@ def _stage(choose: Choose, mod: IRModule, binding: Any) -> _Stage | None:
     spec = callee_spec(mod, call)
     if spec is None or spec.dynamic or "c4n.schedule" not in mod[call.args[0]].attrs:
         return None
-    if not _only_parallel(mod[call.args[0]]):
+    if not only_parallel(mod[call.args[0]]):
         return None
     inplace: dict[int, int] = {}
     if call.op.name == "relax.call_tir_inplace":
@@ -175,7 +175,8 @@ def _is_parallel(stmt: Any) -> bool:
     )
 
 
-def _only_parallel(func: PrimFunc) -> bool:
+def only_parallel(func: PrimFunc) -> bool:
+    """Return whether all that a kernel does is inside parallel loops, so that it can be fused."""
     return all(_is_parallel(stmt) for stmt in _statements(func))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tvm_c4n.compile.records import open_records
 from tvm_c4n.errors import TuneError
+from tvm_c4n.prune.latency import LatencyTable
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 pytestmark = [pytest.mark.phone, pytest.mark.slow]
@@ -34,10 +35,10 @@ def test_the_default_models_tasks_are_tuned_on_the_phone(call, phone, tmp_path):
 
 
 def test_the_latency_table_of_the_phone(call, phone, small_model, tmp_path):
-    table = tmp_path / "table.json"
-    result = call(*options(phone, tmp_path / "r", small_model), "--latency-table", table)
+    folder = tmp_path / "r"
+    result = call(*options(phone, folder, small_model), "--latency-table")
     assert result.code == 0, result.err
-    content = json.loads(table.read_text())
+    content = json.loads((folder / "latency.json").read_text())
     assert content["emulated"] is True
     assert content["target"]["isa"] == "neon"
     shapes = {(r["rows"], r["cols"]) for r in content["rows"]}
@@ -46,6 +47,7 @@ def test_the_latency_table_of_the_phone(call, phone, small_model, tmp_path):
     for row in [*content["rows"], *content["rest"]]:
         assert 0 < row["seconds"]["min"] <= row["seconds"]["median"] <= row["seconds"]["max"]
     assert content["rest"][0]["layers"] == 2
+    assert LatencyTable.read(folder).threads == 1  # as `prune --latency` reads it
 
 
 def test_without_a_phone_tuning_ends_with_the_reason(tmp_path, small_model):

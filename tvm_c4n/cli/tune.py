@@ -34,8 +34,9 @@ def tune(
         bool, typer.Option("--emulated", help="Mark the records as an emulator's.")
     ] = False,
     latency_table: Annotated[
-        Path | None, typer.Option(help="Measure a latency table into this file instead.")
-    ] = None,
+        bool,
+        typer.Option("--latency-table", help="Measure RECORDS/latency.json for `prune` instead."),
+    ] = False,
 ) -> None:
     """Tune a model's kernels on a device; Ctrl-C loses the batch in flight at most."""
     if local == bool(tracker):
@@ -60,19 +61,20 @@ def tune(
                 phones=phones,
             )
         try:
-            if latency_table is not None:
+            if latency_table:
                 from tvm_c4n.tuning.latency import write_table
 
                 written = write_table(
                     model,
                     target,
-                    latency_table,
+                    records,
                     runner=runner,
                     threads=threads,
                     emulated=emulated,
                     progress=steps,
                 )
-                typer.echo(f"{latency_table}: {len(written.rows)} rows for {written.target.cpu}")
+                cpu = written.target["cpu"]
+                typer.echo(f"{records / 'latency.json'}: {len(written.rows)} rows for {cpu}")
                 return
             best = _tune(
                 model,

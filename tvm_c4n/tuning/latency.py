@@ -11,19 +11,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 import schedules
 from tvm_c4n._tvm import Target
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.build import tuned_for
-from tvm_c4n.compile.records import Machine, machine_of
+from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
+from tvm_c4n.prune.latency import FILE, LatencyTable, Rest, Row, Seconds
 from tvm_c4n.tuning.device import kill_workers
 from tvm_c4n.tuning.measure import args_info, compile_measured, measured
 from tvm_c4n.tuning.metaschedule import ms
@@ -33,61 +32,6 @@ DTYPES: tuple[Literal["int4", "int8", "float16"], ...] = ("int4", "int8", "float
 SCALE_GROUP = 64
 COLD_BYTES = 2**26
 Progress = Callable[[str, int, int], None]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Seconds(_Record):
-    """Over the samples."""
-
-    min: float = Field(gt=0)
-    median: float = Field(gt=0)
-    max: float = Field(gt=0)
-
-    def plus(self, other: Seconds, times: int = 1) -> Seconds:
-        """Return the sum with `times` times another one."""
-        return Seconds(
-            min=self.min + times * other.min,
-            median=self.median + times * other.median,
-            max=self.max + times * other.max,
-        )
-
-
-class Row(_Record):
-    """A dense layer times one token."""
-
-    rows: int
-    cols: int
-    removed: int = Field(ge=0, le=3)
-    dtype: Literal["int4", "int8", "float16"]
-    threads: int = Field(ge=1)
-    seconds: Seconds
-
-
-class Rest(_Record):
-    """Everything of a model's step that is in none of its dense layers."""
-
-    hidden: int
-    inner: int
-    state: int
-    conv: int
-    dt_rank: int
-    layers: int
-    vocab: int
-    threads: int = Field(ge=1)
-    seconds: Seconds
-
-
-class LatencyTable(_Record):
-    """The content of the file."""
-
-    format: Literal[1] = 1
-    target: Machine
-    emulated: bool
-    rows: list[Row]
-    rest: list[Rest]
 
 
 def write_table(
@@ -109,7 +53,7 @@ def write_table(
         A folder that `compile_model` takes; its sizes count, not its patterns.
     target : str or tvm.target.Target
     out : Path
-        The file; it appears when all is measured.
+        Folder that gets ``latency.json`` when all is measured.
     runner : tvm.s_tir.meta_schedule.runner.Runner
         For example of `tvm_c4n.tuning.device`.
     threads : int
@@ -161,22 +105,27 @@ def write_table(
         found = meter.kernel(spec)
         if found is not None:
             times = calls[spec]
-            rest = rest.plus(found, times) if rest else _scaled(found, times)
+            rest = _sum(rest, found, times)
     sizes = {name: getattr(config, name) for name in Rest.model_fields if hasattr(config, name)}
     table = LatencyTable(
-        target=machine_of(resolved),
+        format=1,
+        target=machine_of(resolved).model_dump(),
         emulated=emulated,
-        rows=rows,
-        rest=[Rest(**sizes, threads=threads, seconds=rest)] if rest else [],
+        rows=tuple(rows),
+        rest=(Rest(**sizes, threads=threads, seconds=rest),) if rest else (),
     )
-    part = out.with_name(out.name + ".part")
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / f"{FILE}.part"
     part.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(out)
+    part.replace(out / FILE)
     return table
 
 
-def _scaled(seconds: Seconds, times: int) -> Seconds:
-    return Seconds(min=seconds.min * times, median=seconds.median * times, max=seconds.max * times)
+def _sum(first: Seconds | None, second: Seconds, times: int = 1) -> Seconds:
+    """Return `first`, if there is one, plus `times` times `second`."""
+    names = ("min", "median", "max")
+    sums = {n: (getattr(first, n) if first else 0) + times * getattr(second, n) for n in names}
+    return Seconds(**sums)
 
 
 class _Meter:
@@ -197,7 +146,7 @@ class _Meter:
             padded = padded_cols(spec)
             how = QuantizeSpec(spec.dynamic, spec.cols, group, padded, spec.input_width)
             quantize = self.kernel(how)
-            seconds = seconds.plus(quantize) if quantize is not None else seconds
+            seconds = _sum(seconds, quantize) if quantize is not None else seconds
         if seconds is None:
             raise TuneError(f"no rule for {spec}: compile for a target with a rule")
         return seconds

@@ -9,13 +9,14 @@ from having TVM's random functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from relay_passes.fuse_regions import BARRIER, LAUNCH
+from relay_passes.fuse_regions import BARRIER, LAUNCH, only_parallel
 from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.model.relax_mamba import CHUNK
@@ -84,7 +85,9 @@ def measured(kernel: Kernel, cold_bytes: int) -> tuple[IRModule, list[Argument],
         copies = max(1, min(MAX_COPIES, cold_bytes // max(1, weights.size_bytes)))
         declared[place] = Argument((copies, *weights.shape), weights.dtype)
     tensors = [a for a in declared if a is not None]
-    main = _build(ENTRY, tensors, partial(_rounds, kernel, declared, place, copies))
+    # A kernel so small that it has no loop to share runs on one thread.
+    parallel = only_parallel(kernel.prim_func())
+    main = _build(ENTRY, tensors, partial(_rounds, kernel, declared, place, copies, parallel))
     return _module(main, tensors), tensors, copies
 
 
@@ -93,12 +96,16 @@ def _rounds(
     declared: list[Argument | None],
     place: int | None,
     copies: int,
+    parallel: bool,
     buffers: list[Any],
 ) -> None:
     """Run the kernel `copies` times in one parallel region, as a decode step runs its kernels."""
     given = iter(buffers)
     actual = [T.int64(0) if argument is None else next(given) for argument in declared]
-    with T.attr(T.int32(0), LAUNCH, 1), T.serial(copies) as copy:
+    with ExitStack() as stack:
+        if parallel:
+            stack.enter_context(T.attr(T.int32(0), LAUNCH, 1))
+        copy = stack.enter_context(T.serial(copies))
         now = list(actual)
         if place is not None:
             whole = declared[place]
@@ -106,8 +113,9 @@ def _rounds(
             shape = whole.shape[1:]
             pointer = T.bind(T.address_of(actual[place][(copy, *(0 for _ in shape))]))
             now[place] = T.decl_buffer(shape, whole.dtype, data=pointer, layout=None)
-        with T.attr(T.int32(0), BARRIER, 1):
-            kernel.inline(now)
+        if parallel:
+            stack.enter_context(T.attr(T.int32(0), BARRIER, 1))
+        kernel.inline(now)
 
 
 def _module(main: Any, arguments: list[Argument]) -> IRModule:
