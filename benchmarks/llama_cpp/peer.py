@@ -16,7 +16,7 @@ from benchmarks.models import model_folder
 from benchmarks.shapes import Format
 from tvm_c4n.errors import C4nError
 
-TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q4_K_M", "Q2_K")
+TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q4_K_M", "Q3_K_M", "Q2_K")
 """In the order of the tables. llama-quantize chooses the types of single tensors as it likes."""
 
 

@@ -62,7 +62,7 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     writer = gguf.GGUFWriter(part, "mamba")
     _add_sizes(writer, config, out.stem, dtype)
     _add_vocabulary(writer, config.vocab, checkpoint)
-    names = _names(config)
+    names = names_of(config)
     types = {
         name: np.dtype(DTYPES[dtype] if name.endswith(_MATRICES) else np.float32) for name in names
     }
@@ -79,7 +79,7 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     return out
 
 
-def _names(config: MambaConfig) -> dict[str, str]:
+def names_of(config: MambaConfig) -> dict[str, str]:
     """Return GGUF's tensor names in file order, each with ours."""
     names = {"token_embd.weight": EMBEDDINGS, "output_norm.weight": FINAL_NORM}
     if not config.tied:
