@@ -98,22 +98,20 @@ class LinearBody:
 
     # The stream of weights.
 
-    def _read(self, record: Any, part: int, r: int, offset: int, dtype: str) -> Any:
-        """Read a vector of one element a lane (four for bytes).
+    def _read(self, record: Any, part: int, index: int, r: int, dtype: str) -> Any:
+        """Read vector `index` of a tile: one element a lane, or four bytes.
 
-        `part` is where the tiles' values, positions or scales start in a record; `offset` is
-        counted from the start of the tile's.
+        `part` is 0 for positions, 1 for values, 2 for scales.
         """
-        layout = self.layout
-        size = {0: layout.values, 1: layout.positions, 2: layout.scales}[part]
-        start = layout.tiles * sum((layout.values, layout.positions)[:part])
-        place = start + (self.block.tile + r) * size + offset
-        lanes, width = self.lanes, _BYTES[dtype] * self.lanes
+        lane_bytes = _BYTES[dtype]
+        place = self.layout.place(part, index, self.block.tile + r, lane_bytes)
+        width = lane_bytes * self.lanes
         stream, block = self.args.weights[0], self.block
-        if block.ahead and (offset % LINE == 0 or width >= LINE):
+        # Once a cache line: vectors of a line follow each other.
+        if block.ahead and (width >= LINE or (r * width) % LINE == 0):
             prefetch(stream, (block.block, record, place), block.ahead)
         found = stream[block.block, record, ramp(place, width)]
-        lanes = width if dtype in ("int8", "uint8") else lanes
+        lanes = width if dtype in ("int8", "uint8") else self.lanes
         return found if dtype == "uint8" else T.reinterpret(f"{dtype}x{lanes}", found)
 
     # Float weights: one multiply-add a kept weight.
@@ -130,9 +128,8 @@ class LinearBody:
             emit(extent // size, extent % size)
 
     def _weight(self, record: Any, r: int, index: int) -> Any:
-        dtype = self.spec.dtype
-        offset = index * self.lanes * _BYTES[dtype]
-        return T.bind(to_float(self._read(record, 0, r, offset, dtype), self.lanes))
+        found = self._read(record, 1, index, r, self.spec.dtype)
+        return T.bind(to_float(found, self.lanes))
 
     def _dense_float(self) -> None:
         def columns(record: Any, count: int) -> None:
@@ -151,11 +148,11 @@ class LinearBody:
     def _float_word(self, record: Any, groups: int) -> None:
         """Multiply the groups whose codes one position word holds."""
         spec, block, per_group = self.spec, self.block, CODES[self.spec.removed]
-        words = [T.bind(self._read(record, 1, r, 0, "uint32")) for r in range(block.tiles)]
+        words = [T.bind(self._read(record, 0, 0, r, "uint32")) for r in range(block.tiles)]
         for g in range(groups):
             column = (record * (16 // per_group) + g) * 4
-            for r in range(block.tiles):
-                for k in range(spec.kept):
+            for k in range(spec.kept):
+                for r in range(block.tiles):
                     code = T.bind(self._float_code(words[r], g * per_group, k))
                     weight = self._weight(record, r, g * spec.kept + k)
                     for m in range(block.tokens):
@@ -195,8 +192,8 @@ class LinearBody:
             if column % per_scale == 0:
                 self._clear()
             xs = self._activations(record * self.layout.span + column)
-            for r in range(block.tiles):
-                for k in range(4 if spec.removed == 0 else spec.kept):
+            for k in range(4 if spec.removed == 0 else spec.kept):
+                for r in range(block.tiles):
                     chunk = window * (chunks_of(spec.removed) // 4) + k
                     weight = self._weights(packed, (record, unit), chunk, r)
                     index = self._index(words, window, k, r)
@@ -227,14 +224,11 @@ class LinearBody:
     def _words(self, record: Any, unit: int) -> list[list[Any]]:
         """Load the position words of each tile."""
         count = words_of(self.spec.removed)
-        size = 4 * self.lanes
-        return [
-            [
-                T.bind(self._read(record, 1, r, (unit * count + w) * size, "uint32"))
-                for w in range(count)
-            ]
-            for r in range(self.block.tiles)
-        ]
+        words: list[list[Any]] = [[] for _ in range(self.block.tiles)]
+        for w in range(count):
+            for r, found in enumerate(words):
+                found.append(T.bind(self._read(record, 0, unit * count + w, r, "uint32")))
+        return words
 
     def _index(self, words: list[list[Any]], window: int, k: int, r: int) -> Any:
         """Byte indices into the window of the k-th kept weights; None for dense weights."""
@@ -261,11 +255,10 @@ class LinearBody:
         (record, unit), width = place, 4 * self.lanes
         chunks = chunks_of(self.spec.removed)
         if self.spec.dtype == "int8":
-            offset = (unit * chunks + chunk) * width
-            return self.intrin.prepare_w(self._read(record, 0, r, offset, "int8"))
+            found = self._read(record, 1, unit * chunks + chunk, r, "int8")
+            return self.intrin.prepare_w(found)
         if chunk % 2 == 0:
-            offset = (unit * chunks + chunk) // 2 * width
-            packed[r] = T.bind(self._read(record, 0, r, offset, "uint8"))
+            packed[r] = T.bind(self._read(record, 1, (unit * chunks + chunk) // 2, r, "uint8"))
             nibbles = packed[r] << splat(T.uint8(4), width)
         else:
             nibbles = packed[r] & splat(T.uint8(0xF0), width)
@@ -296,7 +289,7 @@ class LinearBody:
             for m in range(self.block.tokens)
         ]
         for r in range(self.block.tiles):
-            values = self._read(record, 2, r, index * 2 * self.lanes, "float16")
+            values = self._read(record, 2, index, r, "float16")
             row_scales = T.bind(to_float(values, self.lanes))
             for m in range(self.block.tokens):
                 sums = self._get(self.sums, m, r)

@@ -65,8 +65,8 @@ def value_at(spec: LinearSpec, weights: Sequence[Any], row: Any, group: Any, k: 
         chunk, byte = inside // 4 * spec.kept + k, inside % 4
     chunk = unit * chunks_of(spec.removed) + chunk
     per_byte = 2 if spec.dtype == "int4" else 1
-    offset = (chunk // per_byte * spec.lanes + row % spec.lanes) * 4 + byte
-    raw = _byte(spec, weights[0], row, group, _tile(spec, row) * layout.values + offset)
+    offset = layout.place(1, chunk // per_byte, _tile(spec, row), 4)
+    raw = _byte(spec, weights[0], row, group, offset + row % spec.lanes * 4 + byte)
     return _nibble(raw, chunk % 2) if per_byte == 2 else T.cast(T.reinterpret("int8", raw), "int32")
 
 
@@ -86,8 +86,7 @@ def scale_at(spec: LinearSpec, weights: Sequence[Any], row: Any, s: Any) -> Any:
         return weights[-1][row, s]
     layout = layout_of(spec)
     per_record = layout.span // spec.scale_group
-    start = layout.tiles * (layout.values + layout.positions) + _tile(spec, row) * layout.scales
-    offset = start + (s % per_record * spec.lanes + row % spec.lanes) * 2
+    offset = layout.place(2, s % per_record, _tile(spec, row), 2) + row % spec.lanes * 2
     stored = weights[0][_block(spec, row), s // per_record, ramp(offset, 2)]
     return T.reinterpret("float16", stored)
 
@@ -113,8 +112,7 @@ def _packed_float(spec: LinearSpec, stream: Any, row: Any, group: Any, k: Any) -
     else:
         per_record = layout.span // 4
         record, index = group // per_record, group % per_record * spec.kept + k
-    element = index * spec.lanes + row % spec.lanes
-    offset = _tile(spec, row) * layout.values + element * size
+    offset = layout.place(1, index, _tile(spec, row), size) + row % spec.lanes * size
     return T.reinterpret(spec.dtype, stream[_block(spec, row), record, ramp(offset, size)])
 
 
@@ -134,8 +132,7 @@ def _code(spec: LinearSpec, weights: Sequence[Any], row: Any, group: Any, code: 
         else:
             field = inside * per_group + code
             word, part = 0, field // 4
-        start = layout.tiles * layout.values + _tile(spec, row) * layout.positions
-        offset = start + (word * spec.lanes + row % spec.lanes) * 4 + part
+        offset = layout.place(0, word, _tile(spec, row), 4) + row % spec.lanes * 4 + part
         byte, shift = _byte(spec, weights[0], row, group, offset), field % 4
     # Unsigned: TVM 0.27 bounds a signed shift wrongly and would simplify comparisons away.
     shifted = T.cast(byte, "uint32") >> T.cast(2 * shift, "uint32")

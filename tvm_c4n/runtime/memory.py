@@ -52,7 +52,7 @@ def _huge_pages() -> bool:
 
 def _aligned(size: int) -> NDArray[np.uint8]:
     """Allocate bytes that start at a huge page."""
-    memory = mmap.mmap(-1, size + HUGE_PAGE)
+    memory = mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(memory, np.uint8)
     start = -whole.ctypes.data % HUGE_PAGE
