@@ -7,18 +7,27 @@ from typing import Any, TypeAlias
 
 from relay_passes.bind_schedules import BindSchedules, Choose
 from relay_passes.dump import DumpModule
+from relay_passes.eliminate_layout import EliminateLayout
 from relay_passes.fuse_regions import FuseRegions
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
+from relay_passes.spell_out_moves import SPELLED_OUT, SpellOutMoves
 from tvm_c4n._tvm import relax, tvm
 
 Pass: TypeAlias = Any  # tvm.transform.Pass, which has no types
+Phases: TypeAlias = list[tuple[str, list[Pass]]]
+"""Names of phases and their passes, in order."""
 
 
 def c4n_phases(
-    lanes: int, choose: Choose, *, lift: bool, convert: Convert = lossless
-) -> list[tuple[str, list[Pass]]]:
+    lanes: int,
+    choose: Choose,
+    *,
+    lift: bool,
+    convert: Convert = lossless,
+    layout_report: Path | None = None,
+) -> Phases:
     """Return the named phases that come before TVM's own lowering.
 
     Parameters
@@ -31,27 +40,35 @@ def c4n_phases(
         Whether constants become parameters.
     convert : callable
         See `RewriteDenseToC4n`.
+    layout_report : Path, optional
+        See `EliminateLayout`.
     """
+    t = relax.transform
     return [
-        ("rewrite", [relax.transform.FoldConstant(), RewriteDenseToC4n(convert)]),
+        ("dispatch", [relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()]),
+        ("rewrite", [t.FoldConstant(), RewriteDenseToC4n(convert)]),
         ("pack", [PackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
         ("fuse", [FuseRegions(choose)]),
         (
             "legalize",
             [
-                relax.transform.LegalizeOps(),
-                relax.transform.AnnotateTIROpPattern(),
-                relax.transform.FoldConstant(),
-                relax.transform.FuseOps(),
-                relax.transform.FuseTIR(),
+                t.LegalizeOps(skip_ops=SPELLED_OUT),
+                t.FoldConstant(),
+                SpellOutMoves(),
+                t.LegalizeOps(),
+                t.AnnotateTIROpPattern(),
+                t.FoldConstant(),
+                t.FuseOps(),
+                t.FuseTIR(),
             ],
         ),
+        ("layout", [EliminateLayout(layout_report)]),
         *([("lift", [LiftConstants()])] if lift else []),
     ]
 
 
-def lowering_phases() -> list[tuple[str, list[Pass]]]:
+def lowering_phases() -> Phases:
     """Return TVM's passes from Relax to the instructions of the virtual machine."""
     t = relax.transform
     lower = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]
@@ -68,9 +85,7 @@ def lowering_phases() -> list[tuple[str, list[Pass]]]:
     return [("lower", lower), ("memory", memory)]
 
 
-def sequence(
-    phases: list[tuple[str, list[Pass]]], *, dump: Path | None = None, first: int = 1
-) -> Pass:
+def sequence(phases: Phases, *, dump: Path | None = None, first: int = 1) -> Pass:
     """Return phases as one pass.
 
     Parameters

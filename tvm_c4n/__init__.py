@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tvm_c4n.compile.artifact import compile_model
-    from tvm_c4n.compile.build import build
+    from tvm_c4n.compile.build import build, pipeline
     from tvm_c4n.prune.recipe import Recipe
     from tvm_c4n.prune.run import prune
     from tvm_c4n.runtime.engine import Engine
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     load = Engine.load
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "build", "compile_model", "generate", "load", "prune", "tune"]
+__all__ = ["Recipe", "__version__", "build", "compile_model", "generate", "load", "pipeline", "prune", "tune"]
 
 _HOMES = {
     "Recipe": "tvm_c4n.prune.recipe",
     "build": "tvm_c4n.compile.build",
     "compile_model": "tvm_c4n.compile.artifact",
     "generate": "tvm_c4n.runtime.generate",
+    "pipeline": "tvm_c4n.compile.build",
     "tune": "tvm_c4n.tuning.run",
 }
 

@@ -13,9 +13,9 @@ from typing import Any
 os.environ.setdefault("TVM_NUM_THREADS", str(os.cpu_count() or 1))
 
 import tvm
-from tvm import relax, tirx
+from tvm import relax, s_tir, te, tirx
 from tvm.ir import GlobalVar, IRModule
-from tvm.ir.expr import GenericConst
+from tvm.ir.expr import Expr, GenericConst, TensorLoad
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.s_tir import SBlock, SBlockRealize
 from tvm.script.ir_builder import IRBuilder
@@ -26,6 +26,7 @@ from tvm.tirx import PrimFunc
 from tvm_c4n.errors import TargetError
 
 __all__ = [
+    "Expr",
     "GenericConst",
     "GlobalVar",
     "IRBuilder",
@@ -36,10 +37,13 @@ __all__ = [
     "SBlockRealize",
     "T",
     "Target",
+    "TensorLoad",
     "codegen",
     "intrinsic",
     "mutator",
     "relax",
+    "s_tir",
+    "te",
     "tirx",
     "tvm",
 ]

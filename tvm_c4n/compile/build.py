@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import schedules
-from relay_passes.pipeline import c4n_phases, lowering_phases, sequence
+from relay_passes.pipeline import Phases, c4n_phases, lowering_phases, sequence
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.convert import converter
@@ -55,7 +55,8 @@ def build(
     records : Path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : Path, optional
-        Folder that gets the module after each phase.
+        Folder that gets the module after each phase, and ``layout.json``: which transposes, slices
+        and copies there were, which went, which stay and why.
 
     Returns
     -------
@@ -100,6 +101,41 @@ def tuned_for(target: Target, records: Path | None) -> schedules.Tuned | None:
     return found.tuned() if found is not None else None
 
 
+@relax.register_pipeline("c4n")  # type: ignore[untyped-decorator]
+def pipeline(
+    target: str | Target = "host",
+    *,
+    recipe: Recipe | None = None,
+    extend: Callable[[Phases], Phases] | None = None,
+    debug_dump: Path | None = None,
+) -> tvm.transform.Pass:
+    """Return the phases of `build` as one pass, for `relax.build` and `tvm.compile`.
+
+    TVM knows it as ``relax.get_pipeline("c4n", target=...)`` once this module is imported.
+
+    Parameters
+    ----------
+    target, recipe, debug_dump
+        See `build`; the target must be the one that is compiled for.
+    extend : callable
+        Gets the phases, a list of (name, passes) in order, and returns the ones to run: passes can
+        be put anywhere, or taken out.
+
+    Examples
+    --------
+    >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline(target))
+    """
+    resolved = resolve_target(target)
+    isa = isa_of(resolved)
+    choose = partial(schedules.choose, isa=isa, tuned=tuned_for(resolved, None))
+    report = None if debug_dump is None else debug_dump / "layout.json"
+    phases = c4n_phases(
+        isa.lanes, choose, lift=False, convert=converter(recipe), layout_report=report
+    )
+    phases += lowering_phases()
+    return sequence(phases if extend is None else extend(phases), dump=debug_dump)
+
+
 def prepare(
     mod: IRModule,
     target: Target,
@@ -112,7 +148,8 @@ def prepare(
     """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
     isa = isa_of(target)
     choose = partial(schedules.choose, isa=isa, tuned=tuned)
-    phases = c4n_phases(isa.lanes, choose, lift=lift, convert=convert)
+    report = None if debug_dump is None else debug_dump / "layout.json"
+    phases = c4n_phases(isa.lanes, choose, lift=lift, convert=convert, layout_report=report)
     with tvm.transform.PassContext(opt_level=3), target:
         return sequence(phases, dump=debug_dump)(mod)
 

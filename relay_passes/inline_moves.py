@@ -1,0 +1,136 @@
+"""InlineMoves: inside each kernel, blocks that only copy elements become index maths.
+
+TVM fuses operators into one kernel but leaves a loop nest and a buffer for each of them, so a fused
+transpose is still a copy. Here its readers read by the transposed index instead; where the copy is
+the kernel's result, the block that made its input writes by the new index. Indices are simplified
+with the ranges of the loops.
+
+Preconditions: put after FuseTIR and before any schedule. Kernels of class FREE or MOVE
+(`relay_passes.kernels`) are changed; a copy stays where a reduction would have to divide, or to
+choose between sources, for each element that it reads: the copy is cheaper.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay_passes.kernels import Kind, choice, is_move, kind_of, leaf_blocks, walk
+from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
+
+
+@tvm.transform.module_pass(opt_level=0, name="InlineMoves")
+class InlineMoves:
+    """Replace copies inside kernels by index maths."""
+
+    def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
+        """Rewrite every kernel that holds a copy."""
+        out = mod.clone()
+        for gvar, func in mod.functions_items():
+            if kind_of(func) in (Kind.FREE, Kind.MOVE):
+                inlined = inline_moves(func)
+                if inlined is not None:
+                    out.update_func(gvar, inlined)
+        return out
+
+
+def count_moves(func: PrimFunc) -> int:
+    """Return how many blocks of a kernel only copy elements."""
+    return sum(map(is_move, leaf_blocks(func)))
+
+
+def inline_moves(func: PrimFunc) -> PrimFunc | None:
+    """Return the kernel with as few copies as possible, None where nothing can be done.
+
+    Parameters
+    ----------
+    func : PrimFunc
+        Of class FREE or MOVE.
+    """
+    inner = [b.name_hint for b in leaf_blocks(func)[:-1] if is_move(b)]
+    last = leaf_blocks(func)[-1]
+    start = s_tir.Schedule(func)
+    trial = _tried(start, inner, func)
+    if trial is None:  # not all at once: one by one
+        trial = start
+        for name in inner:
+            trial = _tried(trial, [name], func) or trial
+    source = _only_source(leaf_blocks(trial.mod["main"]), last.name_hint)
+    if source is not None:
+        trial = _tried(trial, [source], func) or trial
+    if trial is start:
+        return None
+    return s_tir.transform.StmtSimplify()(trial.mod)["main"].with_attrs(func.attrs or {})
+
+
+def _tried(sch: Any, names: list[str], original: PrimFunc) -> Any:
+    """Inline blocks in a copy of a schedule; None where that fails or would be slow."""
+    if not names:
+        return None
+    trial = sch.copy()
+    try:
+        for name in names:
+            trial.compute_inline(trial.get_sblock(name))
+    except s_tir.ScheduleError:
+        return None
+    after = s_tir.transform.StmtSimplify()(trial.mod)["main"]
+    return trial if _slow_loads(after) <= _slow_loads(original) else None
+
+
+def _only_source(blocks: list[SBlock], last: str) -> str | None:
+    """Return the block that makes the last copy's input, if it can move into the copy.
+
+    It must compute each element on its own, and nothing else may read its result.
+    """
+    move = blocks[-1]
+    if move.name_hint != last or not is_move(move) or len(blocks) < 2:
+        return None
+    sources = [e.source for e in walk(move.body.value) if isinstance(e, TensorLoad)]
+    source = sources[0]
+    if not all(s.same_as(source) for s in sources):
+        return None
+    if _elements(move.body.buffer) > _elements(source):
+        return None  # elements that are copied twice would be computed twice
+    made = [b for b in blocks[:-1] if b.body.buffer.same_as(source)]
+    if len(made) != 1 or made[0].init is not None:
+        return None
+    others = [b for b in blocks[:-1] if _reads(b, source)]
+    return None if others else made[0].name_hint
+
+
+def _reads(block: SBlock, buffer: Any) -> bool:
+    loads = (e for e in walk(block.body.value) if isinstance(e, TensorLoad))
+    return any(load.source.same_as(buffer) for load in loads)
+
+
+def _elements(buffer: Any) -> float:
+    total = 1
+    for n in buffer.shape:
+        if not isinstance(n, tirx.IntImm):
+            return float("inf")
+        total *= int(n)
+    return total
+
+
+def _slow_loads(func: PrimFunc) -> int:
+    """Count what a reduction does for each element: costly indices, choices of a source."""
+    count = 0
+    for block in leaf_blocks(func):
+        reduced = [v.var for v in block.iter_vars if v.iter_type == tirx.IterVar.CommReduce]
+        if not reduced:
+            continue
+        for expr in walk(block.body.value):
+            if isinstance(expr, TensorLoad):
+                count += sum(_is_costly(index, reduced) for index in expr.indices)
+            elif choice(expr) is not None:
+                count += sum(isinstance(e, TensorLoad) for e in walk(expr))
+    return count
+
+
+def _is_costly(index: Any, variables: list[Any]) -> bool:
+    """Return whether an index divides or compares what depends on some variables."""
+    for expr in walk(index):
+        if isinstance(expr, tirx.FloorDiv | tirx.FloorMod) or choice(expr) is not None:
+            inside = [e for e in walk(expr) if isinstance(e, tirx.Var)]
+            if any(e.same_as(v) for e in inside for v in variables):
+                return True
+    return False

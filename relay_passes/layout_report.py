@@ -1,0 +1,103 @@
+"""What became of the operators that only move elements: the file ``layout.json``."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from relay_passes.call_graph import Step
+from relay_passes.calls import CALL_TIR
+from relay_passes.inline_moves import count_moves
+from relay_passes.kernels import Kind, is_move, kind_of, leaf_blocks
+from tvm_c4n._tvm import IRModule, PrimFunc, relax, tirx, tvm
+
+
+def count_layout(mod: IRModule) -> dict[str, int]:
+    """Count, over all calls of the Relax functions, what only moves elements.
+
+    Returns
+    -------
+    dict
+        ``kernels``: calls of kernels that do nothing else; ``copies``: loop nests that do nothing
+        else, those inside other kernels included; ``views``: calls that move nothing in memory
+        (`RewriteDataflowReshape` makes them views of the same bytes), in neither of the others.
+    """
+    found = {"kernels": 0, "copies": 0, "views": 0}
+
+    def visit(expr: Any) -> None:
+        if not isinstance(expr, relax.Call) or getattr(expr.op, "name", None) not in CALL_TIR:
+            return
+        func = mod[expr.args[0]]
+        kind = kind_of(func)
+        if kind == Kind.VIEW:
+            found["views"] += 1
+        elif kind != Kind.FIXED:
+            found["kernels"] += kind == Kind.MOVE
+            found["copies"] += count_moves(func)
+
+    for _, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            relax.analysis.post_order_visit(func, visit)
+    return found
+
+
+class LayoutReport:
+    """Collects what `EliminateLayout` decides.
+
+    Parameters
+    ----------
+    mod : IRModule
+        Before the pass.
+    """
+
+    def __init__(self, mod: IRModule):
+        self.was = count_layout(mod)
+        self.function = ""
+        self.went: list[dict[str, Any]] = []
+        self.stayed: list[dict[str, Any]] = []
+
+    def gone(self, move: Step, into: list[Step]) -> None:
+        """Note a move that other kernels took over."""
+        names = sorted({step.gvar.name_hint for step in into})
+        self.went.append({**self._about(move), "became index maths in": names})
+
+    def stays(self, move: Step, func: PrimFunc, why: str) -> None:
+        """Note a move that stays."""
+        blocks = [block.name_hint for block in leaf_blocks(func) if is_move(block)]
+        size = _size_bytes(move.out)
+        self.stayed.append({**self._about(move), "blocks": blocks, "bytes": size, "why": why})
+
+    def _about(self, move: Step) -> dict[str, Any]:
+        return {
+            "function": self.function,
+            "tensor": move.var.name,
+            "kernel": move.gvar.name_hint,
+            "shape": [str(n) for n in move.out.shape]
+            if isinstance(move.out, relax.TensorType)
+            else [],
+        }
+
+    def write(self, file: Path, mod: IRModule) -> None:
+        """Write the report; `mod` is the module after the pass."""
+        text = json.dumps(
+            {
+                "was": self.was,
+                "is": count_layout(mod),
+                "went": self.went,
+                "stays": self.stayed,
+            },
+            indent=1,
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n", encoding="utf-8")
+
+
+def _size_bytes(out: Any) -> int | None:
+    """Return the size of a tensor, None where it is symbolic or there are several."""
+    if not isinstance(out, relax.TensorType):
+        return None
+    if not all(isinstance(n, tirx.IntImm) for n in out.shape):
+        return None
+    return prod(int(n) for n in out.shape) * int(tvm.DataType(str(out.dtype)).bits) // 8

@@ -1,0 +1,62 @@
+"""Lets a kernel write its result in the order in which a move would have copied it.
+
+For kernels that end in a reduction: their last block cannot be computed inside the copy, but the
+place where each element is stored can be any one-to-one function of its index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay_passes.inline_moves import inline_moves
+from relay_passes.kernels import is_move, leaf_blocks, walk
+from tvm_c4n._tvm import PrimFunc, TensorLoad, s_tir, tirx, tvm
+
+
+def write_by_index(maker: PrimFunc, move: PrimFunc) -> PrimFunc | None:
+    """Return the maker with the result of the move, None where that cannot be done.
+
+    Parameters
+    ----------
+    maker : PrimFunc
+        Of class FREE, with one result.
+    move : PrimFunc
+        Of class MOVE, with one argument and static shapes; one to one.
+    """
+    move = inline_moves(move) or move
+    blocks = leaf_blocks(move)
+    if len(blocks) != 1 or not is_move(blocks[0]) or len(move.params) != 2:
+        return None
+    index_map = _index_map(blocks[0])
+    if index_map is None:
+        return None
+    schedule = s_tir.Schedule(maker)
+    last = schedule.get_sblock(leaf_blocks(maker)[-1].name_hint)
+    try:
+        schedule.transform_layout(last, ("write", 0), index_map)
+    except (s_tir.ScheduleError, tvm.error.InternalError):
+        return None
+    return s_tir.transform.StmtSimplify()(schedule.mod)["main"].with_attrs(maker.attrs or {})
+
+
+def _index_map(block: Any) -> Any:
+    """Return the map from an element's index in the source to its index in the result."""
+    load = block.body.value
+    if not isinstance(load, TensorLoad):
+        return None
+    variables = [v.var for v in block.iter_vars]
+    places = zip(block.body.indices, variables, block.body.buffer.shape, strict=True)
+    if not all(index.same_as(v) or _is(n, 1) for index, v, n in places):
+        return None  # simplification makes the index of an axis of length 1 zero
+    used = [e for index in load.indices for e in walk(index) if isinstance(e, tirx.Var)]
+    if not all(any(e.same_as(v) for v in variables) for e in used):
+        return None
+    backwards = tirx.IndexMap(variables, list(load.indices), None)
+    try:
+        return backwards.inverse(list(block.body.buffer.shape))
+    except tvm.error.InternalError:
+        return None  # not one to one: a slice, a repetition
+
+
+def _is(value: Any, number: int) -> bool:
+    return isinstance(value, tirx.IntImm) and int(value) == number

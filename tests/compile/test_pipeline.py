@@ -1,0 +1,126 @@
+"""Our phases beside what TVM people use: relax.build, tvm.compile, their own passes, BYOC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tvm.relax.dpl import is_op, wildcard
+
+import tvm_c4n
+from relay_passes import EliminateLayout, InlineMoves, RewriteDenseToC4n, SpellOutMoves
+from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n.compile.build import pipeline
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.ops.spec import LinearSpec, spec_of
+from tvm_c4n.sparsity import mask_from_scores
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(3, 16)).astype(np.float32)
+
+
+def sparse(rows: int, cols: int) -> np.ndarray:
+    weight = RNG.normal(size=(rows, cols)).astype(np.float32)
+    return weight * mask_from_scores(np.abs(weight), 2)
+
+
+FIRST, SECOND = sparse(24, 16), sparse(8, 24)
+EXPECTED = np.maximum(X @ FIRST.T, 0) @ SECOND.T
+
+
+def model() -> IRModule:
+    """Two layers with ReLU between them."""
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((3, 16), "float32"))
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            hidden = bb.emit(relax.op.matmul(x, relax.const(FIRST.T.copy())))
+            hidden = bb.emit(relax.op.nn.relu(hidden))
+            out = bb.emit_output(relax.op.matmul(hidden, relax.const(SECOND.T.copy())))
+        bb.emit_func_output(out)
+    return bb.get()
+
+
+def run(executable: Any) -> np.ndarray:
+    vm = relax.VirtualMachine(executable, tvm.cpu())
+    return vm["main"](tvm.runtime.tensor(X)).numpy()
+
+
+@pytest.mark.parametrize("compile_", [relax.build, tvm.compile])
+def test_tvms_entry_points_take_the_pipeline(compile_: Any) -> None:
+    target = resolve_target("host")
+    executable = compile_(model(), target, relax_pipeline=tvm_c4n.pipeline(target))
+    np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
+
+
+def test_tvm_knows_it_by_name() -> None:
+    target = resolve_target("host")
+    executable = relax.build(
+        model(), target, relax_pipeline=relax.get_pipeline("c4n", target=target)
+    )
+    np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
+
+
+def test_users_put_their_own_passes_in() -> None:
+    seen: list[IRModule] = []
+
+    @tvm.transform.module_pass(opt_level=0)
+    def look(mod: IRModule, _: Any) -> IRModule:
+        seen.append(mod)
+        return mod
+
+    def extend(phases: Any) -> Any:
+        names = [name for name, _ in phases]
+        phases.insert(names.index("pack"), ("look", [look]))
+        return phases
+
+    relax.build(model(), resolve_target("host"), relax_pipeline=pipeline("host", extend=extend))
+    (mod,) = seen
+    found = [spec_of(func) for _, func in mod.functions_items()]
+    assert sum(isinstance(spec, LinearSpec) for spec in found) == 2
+
+
+def test_passes_work_in_tvms_own_sequence() -> None:
+    t, target = relax.transform, resolve_target("host")
+    passes = [t.FoldConstant(), RewriteDenseToC4n(), SpellOutMoves(), t.LegalizeOps()]
+    passes += [t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), InlineMoves(), EliminateLayout()]
+    with target:
+        mod = tvm.transform.Sequential(passes)(model())
+    np.testing.assert_allclose(run(relax.build(mod, target)), EXPECTED, rtol=1e-4, atol=1e-4)
+
+
+@tvm.register_global_func("relax.ext.c4n_test_backend", override=True)
+def _other_compiler(functions: Any, _options: Any, _constants: Any) -> list[Any]:
+    """Another compiler: multiplies with numpy, in the calling convention of BYOC."""
+    modules = []
+    for function in functions:
+        name = str(function.attrs["global_symbol"])
+
+        def matmul(x: Any, w: Any, out: Any) -> None:
+            out.copyfrom(x.numpy() @ w.numpy())
+
+        tvm.register_global_func(name, matmul, override=True)
+    return modules
+
+
+def test_partitions_of_another_compiler_are_left_alone() -> None:
+    """The first layer goes to another compiler through FuseOpsByPattern, the second to us."""
+    weight = relax.dpl.is_const()
+    pattern = is_op("relax.matmul")(wildcard(), weight)
+    relu = is_op("relax.nn.relu")(pattern)
+    partition = relax.transform.FuseOpsByPattern(
+        [("c4n_test_backend.matmul_relu", relu)], bind_constants=False, annotate_codegen=True
+    )
+    mod = partition(model())
+    theirs = {
+        gvar.name_hint: func
+        for gvar, func in mod.functions_items()
+        if func.attrs is not None and "Codegen" in func.attrs
+    }
+    assert len(theirs) == 1
+    after = RewriteDenseToC4n()(mod)
+    found = [spec for _, f in after.functions_items() if isinstance(spec := spec_of(f), LinearSpec)]
+    assert [(spec.rows, spec.cols) for spec in found] == [(8, 24)]
+    for name, func in theirs.items():
+        tvm.ir.assert_structural_equal(after[name], func)
