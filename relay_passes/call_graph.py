@@ -50,13 +50,12 @@ class CallGraph:
         self.items: list[Step | Other] = []
         self.steps: dict[Any, Step] = {}
         for binding in block.bindings:
-            item = _step(mod, binding, kinds)
-            if item is None:
-                reads = relax.analysis.free_vars(binding.value)
-                item = Other(binding, list(reads))
+            step = _step(mod, binding, kinds)
+            if step is None:
+                self.items.append(Other(binding, list(relax.analysis.free_vars(binding.value))))
             else:
-                self.steps[item.var] = item
-            self.items.append(item)
+                self.steps[step.var] = step
+                self.items.append(step)
 
     def readers(self, var: Any) -> list[Step | Other]:
         """Return the bindings that read a variable, in order."""

@@ -1,4 +1,7 @@
-"""DumpModule: writes the module between the phases of the pipeline (``--debug-dump DIR``)."""
+"""DumpModule: writes the module between the phases of the pipeline (``--debug-dump DIR``).
+
+Preconditions: none; the module stays as it is.
+"""
 
 from __future__ import annotations
 

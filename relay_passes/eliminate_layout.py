@@ -1,7 +1,7 @@
 """EliminateLayout: transposes, slices, concatenations and copies become index maths.
 
-Kernels are of four classes (`relay_passes.kernels`); what happens to a MOVE depends on the pair that
-it forms with its neighbour:
+Kernels are of four classes (`relay_passes.kernels`); what happens to a MOVE depends on the pair
+that it forms with its neighbour:
 
 =================  ==============================================================================
 pair               rule
@@ -27,7 +27,7 @@ from typing import Any
 from relay_passes.call_graph import CallGraph, Other, Step
 from relay_passes.calls import is_foreign, tidy
 from relay_passes.fuse_moves import MoveFuser
-from relay_passes.inline_moves import InlineMoves, count_moves
+from relay_passes.inline_moves import count_moves, inline_all_moves
 from relay_passes.kernels import Kind
 from relay_passes.layout_report import LayoutReport
 from tvm_c4n._tvm import GlobalVar, IRModule, relax, tvm
@@ -49,7 +49,7 @@ class EliminateLayout:
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite the dataflow blocks of every Relax function."""
         report = LayoutReport(mod)
-        bb = relax.BlockBuilder(InlineMoves()(mod))
+        bb = relax.BlockBuilder(inline_all_moves(mod))
         eliminator = _Eliminator(bb, report)
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function) and not is_foreign(func):

@@ -24,13 +24,18 @@ class InlineMoves:
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite every kernel that holds a copy."""
-        out = mod.clone()
-        for gvar, func in mod.functions_items():
-            if kind_of(func) in (Kind.FREE, Kind.MOVE):
-                inlined = inline_moves(func)
-                if inlined is not None:
-                    out.update_func(gvar, inlined)
-        return out
+        return inline_all_moves(mod)
+
+
+def inline_all_moves(mod: IRModule) -> IRModule:
+    """Do what `InlineMoves` does."""
+    out = mod.clone()
+    for gvar, func in mod.functions_items():
+        if kind_of(func) in (Kind.FREE, Kind.MOVE):
+            inlined = inline_moves(func)
+            if inlined is not None:
+                out.update_func(gvar, inlined)
+    return out
 
 
 def count_moves(func: PrimFunc) -> int:

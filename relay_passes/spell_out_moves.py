@@ -9,8 +9,8 @@
 TRAP: the wrap is a comparison, not a modulo. TVM 0.27 simplifies ``(i // 4 + 2) % 4 * 4 + (i % 4 +
 2) % 4``, which two rolls of a plane give, to ``(i + 8) % 16``, which is wrong.
 
-Preconditions: put before LegalizeOps, after constants are folded as far as they can be. Shapes along
-the axis are static.
+Preconditions: put before LegalizeOps, after constants are folded as far as they can be. The length
+of the axis is static.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def _convert(nodes: list, weights: dict, x: np.ndarray, shape: list[int]) -> Cas
 def gemm_onnx(removed: int, large: bool) -> Case:
     """Gemm with and without ``transB``, with alpha and a bias."""
     rng = np.random.default_rng(0)
-    wide, tokens = (1024, 32) if large else (40, 3)
+    wide, tokens = (384, 16) if large else (40, 3)
     first = thin(rng.standard_normal((wide, wide)).astype(np.float32), removed)
     second = thin(rng.standard_normal((24, wide)).astype(np.float32), removed)
     weights = {
@@ -47,7 +47,7 @@ def gemm_onnx(removed: int, large: bool) -> Case:
 def attention_onnx(removed: int, large: bool) -> Case:
     """Attention as exporters write it: MatMul, Split, Reshape, Transpose, Softmax."""
     rng = np.random.default_rng(1)
-    heads, wide, tokens = (8, 512, 64) if large else (2, 16, 5)
+    heads, wide, tokens = (8, 128, 64) if large else (2, 16, 5)
     per_head = wide // heads
     qkv = thin(rng.standard_normal((3 * wide, wide)).astype(np.float32), removed)
     out = thin(rng.standard_normal((wide, wide)).astype(np.float32), removed)

@@ -37,11 +37,11 @@ def _bound(wide: int, shape: tuple[int, ...], dtype: str, removed: int) -> Case:
 
 def mlp_nn(removed: int, large: bool) -> Case:
     """Float32, one token."""
-    wide = 1024 if large else 36
+    wide = 512 if large else 36
     return _bound(wide, (1, wide), "float32", removed)
 
 
 def half_nn(removed: int, large: bool) -> Case:
     """Float16 weights and activations."""
-    wide, tokens = (1024, 16) if large else (36, 5)
+    wide, tokens = (256, 8) if large else (36, 5)
     return _bound(wide, (1, tokens, wide), "float16", removed)

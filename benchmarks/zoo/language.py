@@ -34,14 +34,14 @@ class _Block(nn.Module):
 def block(removed: int, large: bool) -> Case:
     """A transformer block."""
     torch.manual_seed(0)
-    wide, heads, tokens = (512, 8, 64) if large else (32, 4, 7)
+    wide, heads, tokens = (128, 8, 48) if large else (32, 4, 7)
     return torch_case(_Block(wide, heads), [torch.randn(1, tokens, wide)], removed)
 
 
 def dynamic_block(removed: int, large: bool) -> Case:
     """The same block for any number of tokens."""
     torch.manual_seed(1)
-    wide, heads, tokens = (512, 8, 48) if large else (32, 4, 9)
+    wide, heads, tokens = (128, 8, 40) if large else (32, 4, 9)
     dynamic = ({1: torch.export.Dim("tokens", min=2, max=512)},)
     x = torch.randn(1, tokens, wide)
     return torch_case(_Block(wide, heads), [x], removed, dynamic_shapes=dynamic)
@@ -64,7 +64,7 @@ class _Tied(nn.Module):
 def tied(removed: int, large: bool) -> Case:
     """Tied embeddings: one weight is looked up and multiplied with."""
     torch.manual_seed(2)
-    words, wide = (8192, 512) if large else (60, 24)
+    words, wide = (2048, 256) if large else (60, 24)
     return torch_case(_Tied(words, wide), [torch.randint(0, words, (1, 5))], removed)
 
 
@@ -73,7 +73,7 @@ def mamba(removed: int, large: bool) -> Case:
     from transformers import MambaConfig, MambaForCausalLM
 
     torch.manual_seed(3)
-    wide, layers, tokens = (256, 2, 16) if large else (32, 2, 6)
+    wide, layers, tokens = (96, 2, 12) if large else (32, 2, 6)
     config = MambaConfig(
         vocab_size=96,
         hidden_size=wide,

@@ -11,7 +11,7 @@ from benchmarks.zoo.case import Case, torch_case
 def mlp(removed: int, large: bool) -> Case:
     """Three linear layers, the middle one without bias, on three axes of activations."""
     torch.manual_seed(0)
-    wide, tokens = (768, 64) if large else (48, 6)
+    wide, tokens = (256, 16) if large else (48, 6)
     model = nn.Sequential(
         nn.Linear(wide, 4 * wide),
         nn.GELU(),
@@ -34,7 +34,7 @@ class _Shared(nn.Module):
 def shared(removed: int, large: bool) -> Case:
     """One weight in three calls."""
     torch.manual_seed(1)
-    wide = 768 if large else 32
+    wide = 512 if large else 32
     return torch_case(_Shared(wide), [torch.randn(1, wide)], removed)
 
 
@@ -61,5 +61,5 @@ class _ChannelsFirst(nn.Module):
 def channels_first(removed: int, large: bool) -> Case:
     """Dense layers whose channels are not the last axis: convolutions of kernel 1, and W @ x."""
     torch.manual_seed(3)
-    channels, tokens = (256, 128) if large else (16, 10)
+    channels, tokens = (96, 48) if large else (16, 10)
     return torch_case(_ChannelsFirst(channels), [torch.randn(2, channels, tokens)], removed)

@@ -27,7 +27,7 @@ class _Vit(nn.Module):
 def vit(removed: int, large: bool) -> Case:
     """A vision transformer."""
     torch.manual_seed(0)
-    wide, side = (192, 64) if large else (32, 16)
+    wide, side = (96, 48) if large else (32, 16)
     return torch_case(_Vit(wide, side, 8), [torch.randn(1, 3, side, side)], removed)
 
 
@@ -85,7 +85,7 @@ class _Swin(nn.Module):
 def swin(removed: int, large: bool) -> Case:
     """A transformer with shifted windows: rolls, window partitions, patch merging."""
     torch.manual_seed(1)
-    wide, side, size = (96, 128, 8) if large else (16, 32, 4)
+    wide, side, size = (48, 64, 8) if large else (16, 32, 4)
     return torch_case(_Swin(wide, size), [torch.randn(1, 3, side, side)], removed)
 
 
@@ -122,5 +122,5 @@ class _ConvNet(nn.Module):
 def conv_net(removed: int, large: bool) -> Case:
     """A convolution net in NCHW with channel shuffles and concatenations."""
     torch.manual_seed(2)
-    channels, side = (64, 64) if large else (16, 12)
+    channels, side = (32, 48) if large else (16, 12)
     return torch_case(_ConvNet(channels), [torch.randn(1, 3, side, side)], removed)

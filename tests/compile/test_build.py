@@ -40,7 +40,7 @@ def test_a_user_module_runs_on_the_host(tmp_path: Path) -> None:
     vm = relax.VirtualMachine(executable, tvm.cpu())
     found = vm["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
-    assert "c4n_gemv" in (tmp_path / "3_bind.py").read_text()
+    assert "c4n_gemv" in (tmp_path / "4_bind.py").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))

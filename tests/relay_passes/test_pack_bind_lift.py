@@ -130,5 +130,15 @@ def test_the_pipeline_serves_relax_build(tmp_path: Path) -> None:
     found = vm["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, run(mod, x), rtol=1e-5, atol=1e-5)
     names = sorted(path.stem for path in tmp_path.glob("*.py"))
-    phases = ("rewrite", "pack", "bind", "fuse", "legalize", "lower", "memory")
+    phases = (
+        "dispatch",
+        "rewrite",
+        "pack",
+        "bind",
+        "fuse",
+        "legalize",
+        "layout",
+        "lower",
+        "memory",
+    )
     assert names == [f"{number}_{name}" for number, name in enumerate(phases, 1)]
