@@ -18,7 +18,7 @@ from tvm.script import tirx as T
 
 import relay_passes
 import schedules
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n._tvm import IRModule, relax
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.ops.isa import PORTABLE
@@ -73,7 +73,9 @@ def c4n_layer(dtype: str = "float32") -> IRModule:
 
 def packed_layer() -> IRModule:
     """The same on packed weights, emitted as such."""
-    (spec,) = [s for _, f in c4n_layer().functions_items() if isinstance(s := spec_of(f), LinearSpec)]
+    (spec,) = [
+        s for _, f in c4n_layer().functions_items() if isinstance(s := spec_of(f), LinearSpec)
+    ]
     spec = LinearSpec(**{**spec.__dict__, "lanes": PORTABLE.lanes})
 
     def body(bb: relax.BlockBuilder, x: Any) -> Any:
@@ -241,7 +243,10 @@ CASES: dict[str, PassCase] = {
     ),
     "FuseRegions": PassCase(
         # One kernel is no run: it stays. test_fuse_regions.py has the runs of a whole model.
-        lambda _: relay_passes.FuseRegions(CHOOSE), bound_layer, bound_layer, WIDE
+        lambda _: relay_passes.FuseRegions(CHOOSE),
+        bound_layer,
+        bound_layer,
+        WIDE,
     ),
     "LiftConstants": PassCase(
         lambda _: relay_passes.LiftConstants(), packed_layer, lifted_layer, WIDE, lifted=True
