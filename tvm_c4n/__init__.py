@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     load = Engine.load
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "build", "compile_model", "generate", "load", "pipeline", "prune", "tune"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "build",
+    "compile_model",
+    "generate",
+    "load",
+    "pipeline",
+    "prune",
+    "tune",
+]
 
 _HOMES = {
     "Recipe": "tvm_c4n.prune.recipe",
