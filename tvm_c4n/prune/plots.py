@@ -50,7 +50,8 @@ def draw(allotment: Allotment, config: MambaConfig, folder: Path) -> bool:
     axes = figure.subplots()
     picture = axes.imshow(table, vmin=0, vmax=3, cmap="viridis", aspect="auto")
     for (row, layer), removed in np.ndenumerate(table):
-        axes.text(layer, row, str(removed), ha="center", va="center", color="w", fontsize=7)
+        ink = "k" if removed == 3 else "w"  # on yellow
+        axes.text(layer, row, str(removed), ha="center", va="center", color=ink, fontsize=7)
     axes.set_yticks(range(len(PROJECTIONS)), PROJECTIONS)
     axes.set(xlabel="layer", title="n of every 4 weights removed")
     figure.colorbar(picture, ticks=range(4))
