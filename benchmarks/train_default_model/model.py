@@ -4,8 +4,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from scan import Scan
 from torch import nn
+
+from tvm_c4n.heal.scan import selective_scan
 
 CONFIG = {
     "architectures": ["MambaForCausalLM"],
@@ -77,7 +78,7 @@ class Mixer(nn.Module):
         )
         low = self.x_proj(x)
         dt = F.linear(low[..., : self.rank], self.dt_proj.weight.to(u.dtype))
-        y = Scan.apply(
+        y = selective_scan(
             x,
             dt,
             self.dt_proj.bias,

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from model import CONFIG, Mamba
 from safetensors.torch import load_file, save_file
-from scan import check_scan, tune_scan
+from scan import check_scan
 from torch import nn
 
 DEVICE = "cuda"
@@ -229,7 +229,6 @@ def main():
     args, begin = parse(), time.time()
     torch.backends.cuda.matmul.allow_tf32 = True
     check_scan(DEVICE)
-    tune_scan(DEVICE, args.batch, args.seq, CONFIG["intermediate_size"], CONFIG["state_size"])
     torch.manual_seed(args.seed)
     model, opt = build(args)
     run = resume(args, model, opt)
