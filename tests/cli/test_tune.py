@@ -102,7 +102,7 @@ def test_compiling_takes_the_records(tuned, tmp_path):
     (copy / MANIFEST).write_bytes((folder / MANIFEST).read_bytes())
     mod, weight = sparse_layer()
     executable = build(mod, records=copy, debug_dump=tmp_path / "dump")
-    assert "c4n_gemv[tiles=1, ahead=2048]" in (tmp_path / "dump/3_bind.py").read_text()
+    assert "c4n_gemv[tiles=1, ahead=2048]" in next((tmp_path / "dump").glob("*_bind.py")).read_text()
     x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
     found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, x @ weight.T, rtol=1e-5, atol=1e-6)
