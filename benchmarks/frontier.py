@@ -33,7 +33,7 @@ from tvm_c4n.model.config import MambaConfig
 
 HOME = CACHE / "frontier"
 HEALED = ("mamba-19m-n2-int4", "mamba-19m-n3-int4")
-PEERS = ("F16", "Q8_0", "Q4_0", "Q3_K_M", "Q2_K")
+PEERS = ("Q8_0", "Q4_0", "Q3_K_M", "Q2_K", "F16")
 FORMS = ("float16-n0", "int4-n0")
 COLOURS = {"llama.cpp": "#b3541e", "one-shot": "#6aa99c", "healed": "#0a6e5c"}
 
@@ -70,24 +70,25 @@ def rows() -> list[Row]:
 def make(windows: Windows = 24) -> None:
     """Make the files, and measure perplexities."""
     found: dict[str, Any] = {"windows": windows, "points": {}}
-    exact: Any = None
+    file = HOME / "perplexity.json"
+    if file.is_file() and (kept := json.loads(file.read_text()))["windows"] == windows:
+        found = kept  # a run that was interrupted goes on
     with Steps("frontier") as steps:
         for done, row in enumerate(rows()):
             steps(row.name, done, len(rows()))
-            file = row.make()
-            if isinstance(row, LlamaCpp) and row.kind == "F16":
-                result = exact  # the same weights, which a test shows
-            elif isinstance(row, LlamaCpp):
+            model = row.make()
+            if row.name in found["points"]:
+                continue
+            if isinstance(row, LlamaCpp):
                 with TemporaryDirectory(prefix="frontier-") as folder:
-                    write_twin(expanded(file), Path(folder) / "model", dtype="float32")
+                    write_twin(expanded(model), Path(folder) / "model", dtype="float32")
                     result = _perplexity(Path(folder) / "model", windows)
             else:
-                result = _perplexity(file, windows)
-            exact = result if done == 0 else exact
+                result = _perplexity(model, windows)
             found["points"][row.name] = {"ppl": result.value, "stderr": result.stderr}
+            HOME.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(found, indent=1) + "\n")
             print(f"{row.name}: {result}", flush=True)
-    HOME.mkdir(parents=True, exist_ok=True)
-    (HOME / "perplexity.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _perplexity(model: Path, windows: int) -> Any:
