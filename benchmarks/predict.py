@@ -32,8 +32,9 @@ def tables(base: dict[str, Any], checks: list[dict[str, Any]], lines: list[Line]
         Of decode logs.
     """
     costs = {
-        form: calibrate(row, base["size"], Format.parse(form))
-        for form, row in zip(base["forms"], base["rows"], strict=False)
+        row["form"]: calibrate(row, base["size"], Format.parse(row["form"]))
+        for row in base["rows"]
+        if "form" in row
     }
     parts = [
         f"**Bytes and speed**\n\n{_bytes(lines)}" if lines else "",
@@ -76,7 +77,8 @@ def _form(cell: Cell) -> Format:
 def _insns(costs: dict[str, dict[str, float]], base: dict[str, Any], checks: list[Any]) -> str:
     rows = []
     for result in [base, *checks]:
-        for form, row in zip(result["forms"], result["rows"], strict=False):
+        for row in result["rows"]:
+            form = row.get("form")
             if form in costs:
                 predicted = insns_per_token(costs[form], result["size"], Format.parse(form))
                 error = 100 * (predicted / row["insns"] - 1)

@@ -106,6 +106,26 @@ def load(
 
 
 @app.command()
+def busy(
+    sizes: Sizes = "130m",
+    forms: Forms = FORMS,
+    peers: Peers = "Q4_0",
+    threads: Annotated[int, typer.Option("--threads", "-t")] = 2,
+    rounds: Rounds = 3,
+    n_gen: int = 64,
+    log: LogFile = CACHE / "busy.jsonl",
+) -> None:
+    """Measure generation beside a process that keeps one core busy."""
+    from benchmarks.busy import measure, table
+    from benchmarks.rounds import Log, read_log
+    from benchmarks.rows import Test, rows_of
+
+    rows = rows_of(_words(sizes), _words(forms), _words(peers), [])
+    measure(rows, Test(0, n_gen), threads, rounds, Log(log, _command()))
+    print(table(read_log([log])))
+
+
+@app.command()
 def kernels(
     sizes: Sizes = "130m",
     forms: Forms = FORMS,
@@ -144,12 +164,19 @@ def arm(
     levels: Annotated[str, typer.Option(help="ggml builds: dotprod, i8mm.")] = "dotprod,i8mm",
     out: Annotated[Path | None, typer.Option(help="Result as JSON.")] = None,
 ) -> None:
-    """Count Arm instructions a token under qemu, and ask llvm-mca about the hot loops."""
+    """Count Arm instructions a token under qemu, and ask llvm-mca about the hot loops.
+
+    Rows that the result's file has already are kept, unless they are counted again.
+    """
+    import json
+
     from benchmarks.arm.stages import measure
     from benchmarks.arm.table import tables
 
-    result = measure(size, _words(forms), _words(peers), _words(levels))
-    write_json(out or CACHE / f"arm-{size}.json", result)
+    file = out or CACHE / f"arm-{size}.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    result = measure(size, _words(forms), _words(peers), _words(levels), before)
+    write_json(file, result)
     print(tables(result))
 
 

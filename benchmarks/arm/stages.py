@@ -39,18 +39,25 @@ TOKENS = 2
 _LOADER = "ld-linux-aarch64.so.1"
 
 
-def measure(size: str, forms: list[str], peers: list[str], levels: list[str]) -> dict[str, Any]:
-    """Count all rows of a size; see arm/table.py."""
+def measure(
+    size: str,
+    forms: list[str],
+    peers: list[str],
+    levels: list[str],
+    before: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Count rows of a size; see arm/table.py. Other rows of a result `before` are kept."""
     rows = [count_ours(size, Format.parse(form)) for form in forms]
     rows += [count_ggml(size, kind, level) for level in levels for kind in peers]
+    counted = {(row["row"], row["level"]) for row in rows}
+    old = before["rows"] if before and before["size"] == size else []
+    rows += [row for row in old if (row["row"], row["level"]) not in counted]
     return {
         "command": "python -m benchmarks.run arm",
         "size": size,
-        "forms": forms,
-        "compiler": compiler_digest(),
         "qemu": qemu_version(),
         "llvm": mca.version(),
-        "rows": rows,
+        "rows": sorted(rows, key=lambda row: row["engine"] != "tvm_c4n"),
     }
 
 
@@ -81,6 +88,8 @@ def count_ours(size: str, form: Format) -> dict[str, Any]:
     return {
         "engine": "tvm_c4n",
         "row": f"C4n {form.dtype} n={form.removed}",
+        "form": str(form),
+        "compiler": compiler_digest(),
         "level": "dotprod",
         "insns": _total(blocks),
         "stages": _stages(code, stage_names(size, form)),
