@@ -59,7 +59,7 @@ def _decode(cells: list[Cell]) -> Figure:
     _label_ends(axes, cells, sizes)
     axes.set_yscale("log")
     axes.set_xticks(range(len(sizes)), sizes)
-    axes.set_xlim(-0.3, len(sizes) - 0.1 + 0.25 * len(sizes))
+    axes.set_xlim(-0.3, len(sizes) - 0.2)
     axes.set_xlabel("model")
     axes.set_ylabel("tokens/s")
     axes.set_title(f"Decode, {cells[0].threads} threads", loc="left")
@@ -82,6 +82,7 @@ def _label_ends(axes: Axes, cells: list[Cell], sizes: list[str]) -> None:
             (sizes.index(cell.size) + 0.08, height),
             fontsize=8,
             va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             color=_STYLES[cell.engine][0],
         )
 
@@ -95,10 +96,10 @@ def _roofline(cells: list[Cell], limit: float) -> Figure:
     axes.plot(ends, [limit * 1e3 / end for end in ends], color="black", linewidth=1)
     axes.annotate(
         f"memory: {limit:.1f} GB/s",
-        (ends[1], limit * 1e3 / ends[1]),
-        (-4, 8),
+        (ends[0], limit * 1e3 / ends[0]),
+        (12, 0),
         textcoords="offset points",
-        ha="right",
+        va="center",
         fontsize=9,
     )
     for engine, (colour, marker) in _STYLES.items():

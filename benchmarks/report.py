@@ -129,14 +129,14 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 def load_table(lines: list[Line]) -> str:
     """Lay out load times and peak memory: medians."""
-    groups: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[Line]] = defaultdict(list)
     for line in lines:
         if line["type"] == "load":
-            groups[line["size"], line["row"]].append(line)
+            groups[line["size"], line["row"], line["n_prompt"]].append(line)
     head = ["row", "n", "weights MB", "load s", "first token s", "peak MB: loaded", "8 tokens"]
     head += ["prompt", "over the weights"]
     rows = []
-    for (size, row), found in groups.items():
+    for (size, row, n_prompt), found in groups.items():
 
         def middle(name: str, found: list[Line] = found) -> float:
             return median(line[name] for line in found)
@@ -144,7 +144,7 @@ def load_table(lines: list[Line]) -> str:
         peaks = [middle(f"{name}_bytes") for name in ("loaded", "stepped", "prefilled")]
         rows.append(
             [
-                f"{size} {row}",
+                f"{size} {row}, prompt of {n_prompt}",
                 str(len(found)),
                 f"{middle('weight_bytes') / 1e6:.1f}",
                 f"{middle('load_secs'):.3f}",

@@ -156,10 +156,26 @@ def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
                 parts.append([])
     parts = [part for part in parts[:-1] if part]
     if len(parts) != len(names):
+        names = joined(names)
+    if len(parts) != len(names):
         names = [f"stage {index}" for index in range(len(parts))]
     rest = sum(part.runs for part in code) - sum(p.runs for part in parts for p in part)
     found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
     return [*found, {"name": "calls", "insns": round(rest)}]
+
+
+def joined(names: list[str]) -> list[str]:
+    """Name what stands between two barriers where kernels share loops (relay_passes.shared_loops).
+
+    A projection or a norm begins anew; the others go on with the columns of the kernel before.
+    """
+    groups: list[str] = []
+    for name in names:
+        if groups and name not in (*PROJECTIONS, "head", "rms_norm"):
+            groups[-1] += f"+{name}"
+        else:
+            groups.append(name)
+    return groups
 
 
 def _describe(name: str, code: list[Instruction]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def tables(result: dict[str, Any]) -> str:
     for row in rows:
         if row["engine"] == "tvm_c4n":
             parts.append(f"**{row['row']}: instructions by kernel**\n\n{_stages(row)}")
-        else:
+        elif (row["row"], row["level"]) == _AGAINST:
             parts.append(f"**{row['row']}, {row['level']}: by function**\n\n{_functions(row)}")
     return "\n\n".join(parts)
 

@@ -2,6 +2,7 @@
 
 from benchmarks.arm.counts import Instruction
 from benchmarks.arm.mca import hottest_loop
+from benchmarks.arm.stages import joined
 from benchmarks.arm.table import tables
 
 
@@ -45,3 +46,8 @@ def test_the_bar_is_a_part_of_ggmls_instructions():
     bars = {row[1]: row[4:7] for row in cells if len(row) > 6}
     assert bars["C4n int4 n=2"] == ["0.460", "0.45", "no"]
     assert bars["C4n int4 n=3"] == ["0.350", "0.35", "yes"]
+
+
+def test_kernels_that_share_a_loop_share_a_name():
+    step = ["rms_norm", "quantize", "in_proj", "conv1d", "quantize", "x_proj", "head"]
+    assert joined(step) == ["rms_norm+quantize", "in_proj+conv1d+quantize", "x_proj", "head"]
