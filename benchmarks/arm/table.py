@@ -36,12 +36,12 @@ def _totals(rows: list[Row], base: int | None) -> str:
     head = ["row", "code for", "million insns", "of Q4_0 dotprod", "bar", "met"]
     lines = []
     for row in rows:
-        part = row["insns"] / base if base else float("nan")
+        part = row["insns"] / base if base else 0.0
         bar = BARS.get(row["row"])
         met = "" if bar is None or not base else "yes" if part <= bar else "no"
         bar_text = "" if bar is None else f"{bar:.2f}"
         millions = f"{row['insns'] / 1e6:.2f}"
-        lines.append([row["row"], row["level"], millions, f"{part:.3f}", bar_text, met])
+        lines.append([row["row"], row["level"], millions, f"{part:.3f}" if base else "", bar_text, met])
     return markdown(head, lines)
 
 
