@@ -41,7 +41,8 @@ def _totals(rows: list[Row], base: int | None) -> str:
         met = "" if bar is None or not base else "yes" if part <= bar else "no"
         bar_text = "" if bar is None else f"{bar:.2f}"
         millions = f"{row['insns'] / 1e6:.2f}"
-        lines.append([row["row"], row["level"], millions, f"{part:.3f}" if base else "", bar_text, met])
+        part_text = f"{part:.3f}" if base else ""
+        lines.append([row["row"], row["level"], millions, part_text, bar_text, met])
     return markdown(head, lines)
 
 
