@@ -4,7 +4,7 @@ Rows with n=0 are quantised only: they tell what is won by int8 or int4 from wha
 
     python benchmarks/demo.py [--out build/demo] [--save]
 
-Everything is made again on every run. The defaults fit into six minutes on two cores; that is why
+Everything is made again on every run. The defaults take about six minutes on two cores; that is why
 fewer calibration windows are used than `tvm-c4n prune` would, and why the perplexity is that of a
 part of the text.
 """
