@@ -5,7 +5,7 @@ tiles that a kernel works on at once; rows beyond the last are zero. A record is
 block: its positions, its values, its scales, each of them vector by vector, and one vector of every
 tile before the next. The array is ``uint8 [blocks, records, record bytes]``: a core that works on
 consecutive blocks reads consecutive bytes, which is what memory, its pages and the prefetchers are
-fastest at (reading the vectors of a record tile by tile costs a tenth of the bandwidth).
+fastest at.
 
 With ``kept = 4 - removed``, the vectors of one tile in a record are, slowest axis first:
 

@@ -138,7 +138,7 @@ class Artifact:
         Parameters
         ----------
         code_only : bool
-            Leave out the weights: reading gigabytes twice would double the time of a start. What is
+            Leave out the weights: hashing gigabytes would make a start half as long again. What is
             wrong in them makes bad text; what is wrong in the code is run.
 
         Raises
