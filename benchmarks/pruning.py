@@ -1,46 +1,49 @@
 """Pruning methods compared at the same calibration, and what each step of ours brings.
 
     python -m benchmarks.pruning                        # every method, n = 1, 2, 3
-    python -m benchmarks.pruning --removed 2 --dtypes float16,int8,int4
+    python -m benchmarks.pruning --removed 0,1,2,3 --methods obs --dtypes float16,int8,int4
     python -m benchmarks.pruning --ablate               # method obs with one step less at a time
-    python -m benchmarks.pruning --sparsity 0.3         # n chosen for each weight
+    python -m benchmarks.pruning --sparsity 0.25,0.3,0.5    # n by weight: exact, greedy, uniform
+    python -m benchmarks.pruning --show ...             # prints what is there, measures nothing
 
 Each row prunes the model from the start and measures the perplexity of the pruned model, in torch,
 on windows of the embedded text that calibration never sees. Finished rows go to benchmarks/results/
-at once; a second call measures only what is missing there (`--again`: everything).
+at once; a second call measures only what is missing there (`--again`: everything), so that it can
+be stopped at any time. `--jobs 8` measures eight rows at a time, on an eighth of the cores each.
+Needs torch, scipy, safetensors, tokenizers and pydantic; not TVM.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from math import exp, log
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from tvm_c4n.cli.console import Steps, print_table
+from benchmarks.prune_rows import Row, keep, measure, remembered
+from tvm_c4n.cli.console import print_table
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import PROJECTIONS
 
-RESULTS = Path(__file__).parent / "results" / "pruning.json"
 METHODS = ("magnitude", "wanda", "sparsegpt", "obs")
-Row = dict[str, Any]
+ALLOCATIONS = ("exact", "greedy", "uniform")
 
 
 def main() -> int:
     """Measure and print; returns the exit code."""
     args = parse()
+    todo = cases(args)
     try:
-        bench = Bench(args)
-        rows = [bench.row(**case) for case in cases(args)]
+        if not args.show:
+            run_missing(todo, args)
     except KeyboardInterrupt:
         return 130
     except C4nError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    show(bench.dense, rows, args)
+    show(todo, args)
     return 0
 
 
@@ -49,147 +52,88 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--ablate", action="store_true", help="leave out one step at a time")
     parser.add_argument("--model", default="mamba-19m")
-    parser.add_argument("--removed", default="", help="1,2,3; with --ablate: 2")
-    parser.add_argument("--sparsity", type=float, help="allocate n to remove this share")
+    parser.add_argument("--removed", default="", help="0,1,2,3; with --ablate: 2")
+    parser.add_argument("--sparsity", default="", help="allocate n to remove these shares")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--dtypes", default="int8", help="float16,int8,int4")
     parser.add_argument("--samples", type=int, default=128, help="calibration windows")
+    parser.add_argument("--tokens", type=int, default=None, help="tokens of each [the recipe's]")
     parser.add_argument(
         "--windows", type=int, default=32, help="windows of 1024 tokens to judge by"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="rows measured at the same time")
     parser.add_argument("--again", action="store_true", help="measure finished rows again")
+    parser.add_argument("--show", action="store_true", help="print finished rows only")
     return parser.parse_args()
 
 
 def cases(args: argparse.Namespace) -> list[Row]:
-    """List what to prune."""
-    from tvm_c4n.prune.recipe import STEPS
+    """List what to prune and judge, the dense model first."""
+    from tvm_c4n.prune.recipe import STEPS, Recipe
 
-    if args.sparsity is not None:
-        target = {"sparsity": args.sparsity, "method": "obs", "without": ()}
-        return [target | {"dtype": dtype} for dtype in args.dtypes.split(",")]
-    numbers = [int(n) for n in (args.removed or ("2" if args.ablate else "1,2,3")).split(",")]
-    kinds = [(n, dtype) for n in numbers for dtype in args.dtypes.split(",")]
-    variants: list[tuple[str, tuple[str, ...]]] = [(m, ()) for m in args.methods.split(",")]
-    if args.ablate:
-        variants = [("obs", ()), *(("obs", (step,)) for step in STEPS), ("obs", STEPS)]
-    return [
-        {"removed": n, "dtype": dtype, "method": method, "without": without}
-        for n, dtype in kinds
-        for method, without in variants
-    ]
-
-
-class Bench:
-    """Prunes and measures; remembers what was measured before."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        from tvm_c4n.assets import VALID_TEXT
-        from tvm_c4n.checkpoint import open_checkpoint
-        from tvm_c4n.model.text import load_text_ids, load_tokenizer
-
-        self.args = args
-        source = open_checkpoint(args.model)
-        self.ids = load_text_ids(VALID_TEXT, load_tokenizer(source.path))
-        key = {"model": args.model, "samples": args.samples, "windows": args.windows}
-        self.key = key
-        self.dense = self._remembered({"method": "dense"}) or self._keep(
-            {"method": "dense", "ppl": self.perplexity(args.model)}
-        )
-
-    def row(self, **case: Any) -> Row:
-        """Prune one way and measure, unless that was done before."""
-        case["without"] = list(case["without"])
-        found = None if self.args.again else self._remembered(case)
-        return found or self._keep(case | self._measure(case))
-
-    def _measure(self, case: Row) -> Row:
-        from tvm_c4n.prune import Recipe
-        from tvm_c4n.prune.run import prune
-        from tvm_c4n.prune.target import Target
-
-        fields = {key: value for key, value in case.items() if key != "sparsity"}
-        recipe = Recipe(**fields, samples=self.args.samples)
-        target = Target("sparsity", case["sparsity"]) if "sparsity" in case else None
-        title = " ".join(str(v) for v in case.values() if v)
-        with TemporaryDirectory() as folder, Steps(title) as steps:
-            out = f"{folder}/out"
-            report = prune(self.args.model, out, recipe, target=target, progress=steps, twin=False)
-            ppl = self.perplexity(out)
-        errors = {p: report.mean_error(p) for p in ("in_proj", "out_proj")}
-        masked = {p: report.mean_error(p, "masked_error") for p in ("in_proj", "out_proj")}
-        return {
-            "ppl": ppl,
-            "output_error": errors,
-            "masked_error": masked,
-            "packed_bytes": report.packed_bytes,
-            "removed_by_layer": {
-                p: [row.removed for row in report.projections if row.projection == p]
-                for p in PROJECTIONS
-            },
-            "run_secs": report.run_secs,
-        }
-
-    def perplexity(self, model: str) -> float:
-        """Measure the perplexity of a model folder in torch."""
-        from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
-        from tvm_c4n.evaluate import perplexity
-        from tvm_c4n.prune.torch_mamba import logits
-
-        source = open_checkpoint(model)
-        tensors = {name: source.dense(name) for name in source.names()}
-        loaded = ArrayCheckpoint(source.config, tensors)
-        found = perplexity(
-            lambda ids: logits(loaded, ids[None])[0].numpy(),
-            self.ids,
-            max_windows=self.args.windows,
-        )
-        return found.value
-
-    def _remembered(self, case: Row) -> Row | None:
-        wanted = self.key | case
-        return next((r for r in saved() if all(r.get(k) == v for k, v in wanted.items())), None)
-
-    def _keep(self, row: Row) -> Row:
-        row = self.key | row
-        old = {
-            k: row[k]
-            for k in (*self.key, "sparsity", "removed", "dtype", "method", "without")
-            if k in row
-        }
-        rows = [r for r in saved() if any(r.get(k) != v for k, v in old.items())]
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps([*rows, row], indent=1) + "\n", encoding="utf-8")
-        return row
+    tokens = args.tokens or Recipe().sample_tokens
+    judged = {"model": args.model, "windows": args.windows}
+    common = judged | {"samples": args.samples, "sample_tokens": tokens}
+    dtypes = args.dtypes.split(",")
+    found: list[dict[str, Any]] = []
+    if args.sparsity:
+        for share in map(float, args.sparsity.split(",")):
+            found += [
+                {"sparsity": share, "allocation": how, "method": "obs", "dtype": d, "without": []}
+                for d in dtypes
+                for how in (ALLOCATIONS if share in (0.25, 0.5, 0.75) else ALLOCATIONS[:2])
+            ]
+    else:
+        variants: list[tuple[str, list[str]]] = [(m, []) for m in args.methods.split(",")]
+        if args.ablate:
+            variants = [("obs", []), *(("obs", [step]) for step in STEPS), ("obs", list(STEPS))]
+        found = [
+            {"removed": n, "method": method, "dtype": d, "without": without}
+            for n in map(int, (args.removed or ("2" if args.ablate else "1,2,3")).split(","))
+            for d in dtypes
+            for method, without in variants
+        ]
+    return [judged | {"method": "dense"}, *(common | case for case in found)]
 
 
-def saved() -> list[Row]:
-    """Read the rows of earlier calls."""
-    rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
-    return rows
+def run_missing(todo: list[Row], args: argparse.Namespace) -> None:
+    """Measure what is not kept yet."""
+    missing = [case for case in todo if args.again or remembered(case) is None]
+    if args.jobs == 1:
+        for case in missing:
+            keep(measure(case))
+        return
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(args.jobs, mp_context=spawn) as pool:
+        for future in as_completed([pool.submit(measure, case, threads) for case in missing]):
+            row = keep(future.result())
+            print(f"{_pattern(row)} {_variant(row)}: {row['ppl']:.3f}", file=sys.stderr, flush=True)
 
 
-def show(dense: Row, rows: list[Row], args: argparse.Namespace) -> None:
+def show(todo: list[Row], args: argparse.Namespace) -> None:
     """Print the table. ``log`` is the excess: log(perplexity / dense perplexity)."""
-    head = ["n dtype", "method", "ratio", "log", "of SparseGPT's", "in_proj", "out_proj", "MB", "s"]
-    by_case = {(_pattern(r), r["dtype"], r["method"], tuple(r["without"])): r for r in rows}
+    dense, *rows = [row for case in todo if (row := remembered(case))]
+    head = ["n dtype", "method", "ratio", "log", "of SparseGPT's", "in_proj", "out_proj"]
+    head += ["mask alone", "mask alone", "MB", "s"]
+    peers = {
+        (row["removed"], row["dtype"]): log(row["ppl"] / dense["ppl"])
+        for row in rows
+        if row["method"] == "sparsegpt"
+    }
     lines = []
     for row in rows:
         excess = log(row["ppl"] / dense["ppl"])
-        peer = by_case.get((_pattern(row), row["dtype"], "sparsegpt", ()))
-        share = f"{excess / log(peer['ppl'] / dense['ppl']):.3f}" if peer else ""
-        name = row["method"]
-        if row["without"]:
-            several = len(row["without"]) > 1
-            name = "none of the steps" if several else f"without {row['without'][0]}"
-        errors = (f"{row['output_error'][p]:.4f}" for p in ("in_proj", "out_proj"))
+        peer = peers.get((row.get("removed"), row["dtype"]))
+        errors = [f"{row['output_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
+        errors += [f"{row['masked_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
         lines.append(
             [
                 f"{_pattern(row)} {row['dtype']}",
-                name,
+                _variant(row),
                 f"{exp(excess):.4f}",
                 f"{excess:.4f}",
-                share,
+                f"{excess / peer:.3f}" if peer else "",
                 *errors,
                 f"{row['packed_bytes'] / 1e6:.2f}",
                 f"{row['run_secs']:.0f}",
@@ -203,7 +147,18 @@ def show(dense: Row, rows: list[Row], args: argparse.Namespace) -> None:
 
 
 def _pattern(row: Row) -> str:
+    if row["method"] == "dense":
+        return "-"
     return str(row["removed"]) if "removed" in row else f"{100 * row['sparsity']:g} %"
+
+
+def _variant(row: Row) -> str:
+    without = row.get("without", [])
+    if len(without) > 1:
+        return "none of the steps"
+    if without:
+        return f"without {without[0]}"
+    return str(row.get("allocation", row["method"]))
 
 
 if __name__ == "__main__":

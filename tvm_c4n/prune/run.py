@@ -92,13 +92,8 @@ def prune(
     with C4nWriter(out, overwrite=overwrite, producer=PRODUCER) as writer, torch.no_grad():
         tokenizer = load_tokenizer(checkpoint.path)
         windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
-        allotment = None
         if target is not None:
-            more = recipe.model_copy(update={"samples": recipe.samples + JUDGES})
-            judges = windows[:0]
-            if target.kind == "ppl_ratio":
-                judges = torch.from_numpy(draw_windows(tokenizer, more, text))[recipe.samples :]
-            allotment = _allot(checkpoint, config, recipe, target, windows, judges, progress)
+            allotment = allot_for(model, recipe, target, calibration=calibration, progress=progress)
             recipe = allotment.recipe
             writer.add_json("allocation.json", allotment.as_json())
             draw(allotment, config, writer.folder)
@@ -126,6 +121,34 @@ def prune(
     if journal is not None:
         journal.remove()
     return report
+
+
+def allot_for(
+    model: str | Path,
+    recipe: Recipe,
+    target: Target,
+    *,
+    calibration: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Allotment:
+    """Make the recipe for a target, and say what else could have been.
+
+    Parameters and errors as `prune`. A perplexity ratio is measured, by pruning, on calibration
+    text that is not calibrated with; all other targets are met without pruning the model.
+    """
+    checkpoint = open_checkpoint(model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    config.check(checkpoint)
+    recipe.plan(config)
+    text = None if calibration is None else Path(calibration)
+    tokenizer = load_tokenizer(checkpoint.path)
+    windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
+    judges = windows[:0]
+    if target.kind == "ppl_ratio":
+        more = recipe.model_copy(update={"samples": recipe.samples + JUDGES})
+        judges = torch.from_numpy(draw_windows(tokenizer, more, text))[recipe.samples :]
+    with torch.no_grad():
+        return _allot(checkpoint, config, recipe, target, windows, judges, progress)
 
 
 def _allot(
