@@ -49,6 +49,20 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
     return choices[0] if given is None else given
 
 
+BLOCKS = 16
+"""So many blocks at least: cores share them."""
+
+
+def vectors_together(channels: int, lanes: int, most: int) -> tuple[int, ...]:
+    """Return candidates for how many vectors of channels a core carries through time together.
+
+    The default is `most`, or less where that would leave too few blocks.
+    """
+    fitting = [count for count in (1, 2, 4, 8) if channels % (lanes * count) == 0] or [1]
+    shared = [n for n in fitting if n <= most and channels >= lanes * n * BLOCKS]
+    return candidates(max(shared, default=1), fitting)
+
+
 def covered(extent: Any, lanes: int) -> tuple[int, int]:
     """Return how many whole vectors cover an extent, and how many elements are left."""
     return extent // lanes, extent % lanes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from schedules.base import channel_blocks
+from schedules.base import Space, channel_blocks, decided, vectors_together
 from schedules.intrin.base import Intrinsics
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
@@ -20,11 +21,31 @@ from tvm_c4n.ops.tir import (
     vectors,
 )
 
+LINE_FLOATS = 16
+"""Of a cache line, all of which a core reads while it is there: the next token's lies elsewhere."""
 
+
+@dataclass(frozen=True)
 class Conv1d:
-    """Channels in vectors (in parallel for prefill), time in sequence."""
+    """Channels in vectors (in parallel for prefill), time in sequence.
 
-    name = "conv1d"
+    Attributes
+    ----------
+    vectors : int or None
+        Vectors of channels that a core works on together, in prefill. One token leaves nothing to
+        decide: each vector is read and written once.
+    """
+
+    vectors: int | None = None
+    name: ClassVar[str] = "conv1d"
+
+    def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
+        """See `schedules.base.Tunable`."""
+        assert isinstance(spec, ConvSpec)  # noqa: S101 - the rule applies
+        if not spec.dynamic:
+            return {}
+        most = max(1, LINE_FLOATS // intrin.lanes)
+        return {"vectors": vectors_together(spec.channels, intrin.lanes, most)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
@@ -50,7 +71,11 @@ class Conv1d:
 
         def body() -> None:
             args = conv1d.declare(spec, tokens_of(spec))
-            channel_blocks(n, lanes, emit=lambda start, width: _channels(spec, args, start, width))
+            space = self.space(spec, intrin)
+            together = decided(self.vectors, space["vectors"]) if space else 1
+            channel_blocks(
+                n, lanes * together, emit=lambda start, width: _channels(spec, args, start, width)
+            )
 
         return Kernel(spec, self.name, body)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from schedules.base import channel_blocks
+from schedules.base import Space, channel_blocks, decided, vectors_together
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
@@ -26,11 +27,31 @@ from tvm_c4n.ops.tir import (
     vectors,
 )
 
+SIDE_BY_SIDE = 4
+"""Vectors of channels: each waits for its own last state, and the others fill the time. More were
+not faster on AVX2, where it was measured (docs/design.md)."""
 
+
+@dataclass(frozen=True)
 class SelectiveScan:
-    """Channels in vectors (in parallel where there is enough work), time in sequence."""
+    """Channels in vectors (in parallel where there is enough work), time in sequence.
 
-    name = "selective_scan"
+    Attributes
+    ----------
+    vectors : int or None
+        Vectors of channels that a core carries through time together, in prefill. One token leaves
+        nothing to decide: each vector is read and written once.
+    """
+
+    vectors: int | None = None
+    name: ClassVar[str] = "selective_scan"
+
+    def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
+        """See `schedules.base.Tunable`."""
+        assert isinstance(spec, ScanSpec)  # noqa: S101 - the rule applies
+        if not spec.dynamic:
+            return {}
+        return {"vectors": vectors_together(spec.channels, intrin.lanes, SIDE_BY_SIDE)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
@@ -57,7 +78,11 @@ class SelectiveScan:
         def body() -> None:
             args = selective_scan.declare(spec, tokens_of(spec))
             emit = _all_tokens if spec.dynamic else _one_token
-            channel_blocks(n, lanes, emit=lambda start, width: emit(spec, args, start, width))
+            space = self.space(spec, intrin)
+            together = decided(self.vectors, space["vectors"]) if space else 1
+            channel_blocks(
+                n, lanes * together, emit=lambda start, width: emit(spec, args, start, width)
+            )
 
         return Kernel(spec, self.name, body)
 

@@ -19,6 +19,25 @@ def scheduled(machine: Any, spec: Any) -> Any:
     return answer[1].prim_func()
 
 
+def default_only(machine: Any, spec: Any) -> dict[str, Any]:
+    """The rule's PrimFunc by default."""
+    return {"default": scheduled(machine, spec)}
+
+
+def variants(machine: Any, spec: Any) -> dict[str, Any]:
+    """The rule's PrimFunc, by default and with each other candidate of each decision."""
+    space = schedules.space_of(spec, machine.isa)
+    default = {name: choices[0] for name, choices in space.items()}
+    other = [(name, choice) for name, choices in space.items() for choice in choices[1:]]
+    found = default_only(machine, spec)
+    for name, choice in other:
+        answer = schedules.choose(spec, machine.isa, lambda _, c={name: choice}: default | c)
+        assert answer is not None
+        assert f"{name}={choice}" in answer[0]
+        found[f"{name}{choice}"] = answer[1].prim_func()
+    return found
+
+
 def test_rms_norm(machine: Any) -> None:
     rng = np.random.default_rng(0)
     funcs, calls, expected = {}, {}, {}
@@ -66,21 +85,22 @@ def test_quantize(machine: Any) -> None:
 def test_conv1d(machine: Any) -> None:
     rng = np.random.default_rng(0)
     funcs, calls, expected, layer = {}, {}, {}, 1
-    for channels in (3, 16, 37):
+    for channels in (3, 16, 37, 64):
         for tokens in (1, 2, 3, 9):
-            name = f"c{channels}_{tokens}"
             x = rng.normal(size=(tokens, channels * 2)).astype(np.float32)
             weight = rng.normal(size=(4, channels)).astype(np.float32)
             bias = rng.normal(size=channels).astype(np.float32)
             state = rng.normal(size=(3, 3, channels)).astype(np.float32)
             spec = ConvSpec(tokens > 1, channels, 4, 3, channels * 2)
-            funcs[name] = scheduled(machine, spec)
             out = np.zeros((tokens, channels), np.float32)
-            calls[name] = [x, weight, bias, state, layer, out]
             y, new = conv1d.oracle(x[:, :channels], weight, bias, state[layer])
             states = state.copy()
             states[layer] = new
-            expected[name] = y, states
+            made = variants if channels == 64 else default_only
+            for decided, func in made(machine, spec).items():
+                name = f"c{channels}_{tokens}_{decided}"
+                funcs[name], expected[name] = func, (y, states)
+                calls[name] = [x, weight, bias, state, layer, out]
     results = machine.run(funcs, calls)
     for name in funcs:
         np.testing.assert_allclose(results[name][-1], expected[name][0], rtol=2e-6, atol=2e-6)
@@ -91,7 +111,7 @@ def test_conv1d(machine: Any) -> None:
 def test_selective_scan(machine: Any, tokens: int) -> None:
     rng = np.random.default_rng(0)
     funcs, calls, expected, layer = {}, {}, {}, 1
-    for channels in (3, 16, 37):
+    for channels in (3, 16, 37, 64):
         states, rank = 16, 5
         dt, x = rng.normal(size=(2, tokens, channels)).astype(np.float32) * 3
         dt[0, 0], dt[-1, -1] = 40, -40  # both tails of softplus
@@ -100,13 +120,15 @@ def test_selective_scan(machine: Any, tokens: int) -> None:
         a = -np.exp(rng.normal(size=(states, channels))).astype(np.float32)
         d = rng.normal(size=channels).astype(np.float32)
         state = rng.normal(size=(2, states, channels)).astype(np.float32)
-        name = f"s{channels}"
-        funcs[name] = scheduled(machine, ScanSpec(tokens > 1, channels, states, 2, rank))
         out = np.zeros((tokens, channels), np.float32)
-        calls[name] = [dt, x, bc, xz, a, d, state, layer, out]
         b, c = bc[:, rank : rank + states], bc[:, rank + states :]
         y, h = selective_scan.oracle(dt, x, b, c, xz[:, channels:], a, d, state[layer])
-        expected[name] = y, h, state[0]
+        spec = ScanSpec(tokens > 1, channels, states, 2, rank)
+        made = variants if channels == 64 else default_only
+        for decided, func in made(machine, spec).items():
+            name = f"s{channels}_{decided}"
+            funcs[name], expected[name] = func, (y, h, state[0])
+            calls[name] = [dt, x, bc, xz, a, d, state, layer, out]
     results = machine.run(funcs, calls)
     for name in funcs:
         y, h, untouched = expected[name]

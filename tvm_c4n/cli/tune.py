@@ -142,14 +142,14 @@ def records_(
 
 
 def _show(best: list[Best], title: str) -> None:
+    from tvm_c4n.compile.records import title_of
+
     head = ["kernel", "decisions", "best us", "default us", "gain"]
     rows = []
     for found in best:
-        spec = found.spec
-        step = "prefill" if spec["dynamic"] else "step"
         rows.append(
             [
-                f"{step} {spec['rows']}x{spec['cols']} n={spec['removed']} {spec['dtype']}",
+                title_of(found.spec),
                 ", ".join(f"{name}={value}" for name, value in found.decisions.items()),
                 f"{found.seconds * 1e6:.1f}",
                 f"{found.default_seconds * 1e6:.1f}",

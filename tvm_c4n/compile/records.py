@@ -7,6 +7,7 @@ compiling takes. The other files of the folder are MetaSchedule's database (`tvm
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -92,6 +93,16 @@ def machine_of(target: Target) -> Machine:
 def key_of(spec: OpSpec) -> dict[str, Any]:
     """Return an operator as it stands in files: its kind and fields."""
     return {"kind": spec.kind, **asdict(spec)}
+
+
+def title_of(spec: Mapping[str, Any]) -> str:
+    """Name an operator as it stands in files: ``step 768x384 n=2 int4 +residual``."""
+    step = "prefill" if spec["dynamic"] else "step"
+    if spec["kind"] != "linear":
+        second = spec.get("state", spec.get("width"))
+        return f"{step} {spec['kind']} {spec['channels']}x{second}"
+    extra = "".join(f" +{name}" for name in ("bias", "residual") if spec[name])
+    return f"{step} {spec['rows']}x{spec['cols']} n={spec['removed']} {spec['dtype']}{extra}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from relay_passes.fuse_regions import BARRIER, LAUNCH, only_parallel
-from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, tirx, tvm
+from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.model.relax_mamba import CHUNK
 from tvm_c4n.ops.spec import LinearSpec
@@ -74,7 +74,7 @@ def measured(kernel: Kernel, cold_bytes: int) -> tuple[IRModule, list[Argument],
     declared = arguments_of(kernel)
     if spec.dynamic:
         tensors = [a for a in declared if a is not None]
-        main = kernel.prim_func().with_attr("global_symbol", ENTRY)
+        main = _of_first_layer(kernel.prim_func()).with_attr("global_symbol", ENTRY)
         return _module(main, tensors), tensors, 1
     place, copies = None, ROUNDS
     if isinstance(spec, LinearSpec):
@@ -89,6 +89,12 @@ def measured(kernel: Kernel, cold_bytes: int) -> tuple[IRModule, list[Argument],
     parallel = only_parallel(kernel.prim_func())
     main = _build(ENTRY, tensors, partial(_rounds, kernel, declared, place, copies, parallel))
     return _module(main, tensors), tensors, copies
+
+
+def _of_first_layer(func: PrimFunc) -> PrimFunc:
+    """Take the number of the layer from the arguments: 0."""
+    numbers = [p for p in func.params if not isinstance(p.ty, tirx.BufferType)]
+    return func.specialize({number: tirx.IntImm("int64", 0) for number in numbers})
 
 
 def _rounds(

@@ -7,6 +7,7 @@ by the rule when a candidate is built. Traces, databases and cost models are Met
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
 from typing import Any
@@ -16,19 +17,27 @@ import numpy as np
 import schedules
 from schedules.base import Decisions, Space
 from tvm_c4n._tvm import IRModule, tvm
-from tvm_c4n.ops import c4n_linear
+from tvm_c4n.ops import c4n_linear, conv1d, selective_scan
 from tvm_c4n.ops.isa import FAMILIES, Isa
-from tvm_c4n.ops.spec import LinearSpec, OpSpec, spec_of
+from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, spec_of
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.worker import ENTRY
 
 _NOTE = "c4n."
+_DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
+    LinearSpec: c4n_linear.define,
+    ScanSpec: selective_scan.define,
+    ConvSpec: conv1d.define,
+}
+"""Of the operators whose rules leave decisions open."""
+_SIZES = ("rows", "cols", "channels", "state", "width", "removed", "lanes", "dynamic")
+_DECISIONS = ("tiles", "ahead", "tokens", "vectors")
+_BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 
 
 def workload(spec: OpSpec) -> IRModule:
     """Return the module that stands for an operator in databases: its plain definition."""
-    assert isinstance(spec, LinearSpec)  # noqa: S101 - the only rules with decisions
-    func = c4n_linear.define(spec).with_attr("global_symbol", ENTRY)
+    func = _DEFINITIONS[type(spec)](spec).with_attr("global_symbol", ENTRY)
     return IRModule({ENTRY: func})
 
 
@@ -81,10 +90,11 @@ def features(spec: OpSpec, decisions: Decisions) -> np.ndarray[Any, np.dtype[np.
     definition's here, the same for all candidates.
     """
     sizes = asdict(spec)
-    numbers = [float(sizes[name]) for name in ("rows", "cols", "removed", "lanes", "dynamic")]
-    bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}[str(sizes["dtype"])]
-    decided = [float(decisions.get(name, -1)) for name in ("tiles", "ahead", "tokens")]
-    row = [*numbers, float(bits), *decided, np.log2(numbers[0] * numbers[1])]
+    numbers = [float(sizes.get(name, 0)) for name in _SIZES]
+    bits = float(_BITS.get(str(sizes.get("dtype")), 32))
+    decided = [float(decisions.get(name, -1)) for name in _DECISIONS]
+    work = np.log2(max(1.0, numbers[0] * numbers[1], numbers[2] * numbers[3]))
+    row = [*numbers, bits, *decided, work]
     return np.array([row], np.float32)
 
 

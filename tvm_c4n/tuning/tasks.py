@@ -13,6 +13,7 @@ from relay_passes.pipeline import c4n_phases, sequence
 from schedules.base import Space
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.records import key_of, title_of
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.ops.isa import isa_of
@@ -36,11 +37,7 @@ class Task:
     space: Space
 
     def __str__(self) -> str:
-        fields = vars(self.spec)
-        what = "prefill" if self.spec.dynamic else "step"
-        extra = "".join(f" +{name}" for name in ("bias", "residual") if fields.get(name))
-        pattern = f"n={fields['removed']} {fields['dtype']}"
-        return f"{what} {fields['rows']}x{fields['cols']} {pattern}{extra}"
+        return title_of(key_of(self.spec))
 
 
 def tasks_of(model: IRModule | str | Path, target: Target) -> list[Task]:
