@@ -33,6 +33,8 @@ from tvm_c4n._tvm import (
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ALIGN_ELEMENTS, Kernel, argument, in_root_block, scalar
 
+REGION, REGION_SCHEDULES = "c4n.region", "c4n.schedules"
+"""Attributes of a region: kinds with spaces between them, rules with "; " between them."""
 LAUNCH, BARRIER = "pragma_parallel_launch_point", "pragma_parallel_barrier_when_finish"
 
 
@@ -69,6 +71,8 @@ class _Stage:
     var: relax.Var
     """What the call is bound to; a tuple where it has several outputs."""
     kernel: Kernel
+    schedule: str
+    """What the rule says of itself."""
     inputs: list[Any]
     outputs: list[Any]
     """None where no variable holds an output."""
@@ -153,7 +157,8 @@ def _stage(choose: Choose, mod: IRModule, binding: Any) -> _Stage | None:
     answer = choose(spec)
     if answer is None:
         return None
-    return _Stage(binding.var, answer[1], list(call.args[1]), outputs, inplace)
+    name, kernel = answer
+    return _Stage(binding.var, kernel, name, list(call.args[1]), outputs, inplace)
 
 
 def _body(func: PrimFunc) -> Any:
@@ -232,8 +237,7 @@ class _Fusion:
         fresh = [v for v in self.results if v not in self.alias]
         with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
             T.func_name("c4n_region")
-            names = [stage.kernel.spec.kind for stage in self.run.stages]
-            T.func_attr({"tirx.noalias": True, "op_pattern": 8, "c4n.region": " ".join(names)})
+            T.func_attr({"tirx.noalias": True, "op_pattern": 8, **_about(self.run.stages)})
             for index, value in enumerate(self.inputs):
                 buffers[self._key(value)] = _declare(f"in{index}", value.ty)
             for index, var in enumerate(fresh):
@@ -293,6 +297,14 @@ class _Fusion:
 
         with T.attr(T.int32(0), BARRIER, 1):
             loop.emit([actual(stage) for stage in loop.stages])
+
+
+def _about(stages: list[_Stage]) -> dict[str, str]:
+    """Say which operators a region runs, and which rules wrote them."""
+    return {
+        REGION: " ".join(stage.kernel.spec.kind for stage in stages),
+        REGION_SCHEDULES: "; ".join(stage.schedule for stage in stages),
+    }
 
 
 def _shape(var: relax.Var) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from relay_passes.fuse_regions import REGION, REGION_SCHEDULES
 from relay_passes.lift_constants import ATTRIBUTE
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
@@ -170,9 +171,15 @@ def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dic
 
 
 def _schedules(mod: IRModule) -> dict[str, str]:
-    """Name the rule behind each operator's PrimFunc."""
+    """Name the rule behind each operator, also behind those that share a region."""
     found = {}
     for gvar, func in mod.functions_items():
+        name, attrs = gvar.name_hint, func.attrs or {}
         if spec_of(func) is not None:
-            found[gvar.name_hint] = str(func.attrs.get("c4n.schedule", "definition"))
+            found[name] = str(attrs.get("c4n.schedule", "definition"))
+        elif REGION in attrs:
+            kinds = str(attrs[REGION]).split(" ")
+            rules = str(attrs[REGION_SCHEDULES]).split("; ")
+            for index, (kind, rule) in enumerate(zip(kinds, rules, strict=True)):
+                found[f"{name}.{index:02}_{kind}"] = rule
     return dict(sorted(found.items()))

@@ -71,7 +71,8 @@ class Manifest(_Record):
     projections : dict
         By tensor name: the packed weights of the model.
     schedules : dict
-        By operator: the rule that wrote the kernel, or ``"definition"`` where none did.
+        By operator: the rule that wrote the kernel, with the decisions of tuning in brackets, or
+        ``"definition"`` where none did. ``region.03_linear`` is the fourth operator of a region.
     tensors : list of Tensor
         In the order of the functions' parameters.
     states : list of tuple of int
