@@ -49,6 +49,18 @@ def phone_max() -> Iterator[Any]:
     yield from _start(cpu="max")
 
 
+@pytest.fixture
+def own_phone() -> Iterator[Any]:
+    """An emulated phone that a test may kill."""
+    yield from _start(threads=1)
+
+
+@pytest.fixture
+def two_phones() -> Iterator[Any]:
+    """Two emulated phones at one tracker."""
+    yield from _start(threads=1, count=2)
+
+
 @pytest.fixture(scope="session")
 def phone_folder() -> Path:
     """What the emulated phone runs on: ``bin`` has TVM's runtime libraries for arm64 Linux."""

@@ -15,6 +15,7 @@ from tvm_c4n.compile.records import BEST, MANIFEST, machine_of, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.runtime.artifact import open_artifact
 from tvm_c4n.sparsity import mask_from_scores
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
@@ -172,6 +173,37 @@ def test_what_the_command_line_refuses(call, tmp_path):
         "--local measures on this machine" in call(*start, "--local", "--target", "arm64-linux").err
     )
     assert "'tvm-c4n tune' makes folders" in call("records", tmp_path / "none").err
+
+
+def test_compiling_says_what_is_tuned_and_the_text_stays(call, pruned, artifact, tmp_path):
+    """Records with other decisions than the default's, for every task of a model."""
+    from tvm_c4n.compile.records import Best, RecordsManifest, key_of, write_best, write_manifest
+    from tvm_c4n.tuning.tasks import tasks_of
+
+    target, folder = resolve_target("host"), tmp_path / "records"
+    machine = machine_of(target)
+    write_manifest(folder, RecordsManifest(target=machine, threads=1, emulated=False))
+    tasks = tasks_of(pruned, target)
+    assert {"linear", "selective_scan", "conv1d"} == {task.spec.kind for task in tasks}
+    best = [
+        Best(
+            spec=key_of(task.spec),
+            decisions={name: choices[-1] for name, choices in task.space.items()},
+            seconds=1e-6,
+            default_seconds=2e-6,
+        )
+        for task in tasks
+    ]
+    write_best(folder, best)
+    out = tmp_path / "tuned.art"
+    result = call("compile", pruned, "-o", out, "--records", folder)
+    assert result.code == 0, result.err
+    tuned = [rule for rule in open_artifact(out).manifest.schedules.values() if "[" in rule]
+    assert f"kernels: {len(tuned)} tuned, " in result.out
+    for part in ("c4n_gemv[", "c4n_gemm[", "selective_scan[", "conv1d["):
+        assert any(rule.startswith(part) for rule in tuned)
+    text = ["--prompt", "w3 w14 w15", "-n", 20]
+    assert call("run", out, *text).out == call("run", artifact, *text).out
 
 
 def test_the_command_line_lists_and_exports(call, tuned, tmp_path):

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,9 @@ _START_SECS = 60
 _FREE_SECS = 30
 _MISSING_TOOLS = 3  # setup.sh's exit status
 _TRACKER = f"""
-import socket
+import socket, sys
 from tvm.rpc import tracker
-listener = socket.create_server(({HOST!r}, 0))
+listener = socket.create_server(({HOST!r}, int(sys.argv[1])))
 print("listening", listener.getsockname()[1], flush=True)
 tracker._tracker_server(listener, "")
 """
@@ -131,7 +131,9 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def stop(self) -> None:
-        """Kill it and what it forked, and wait for it."""
+        """Kill it and what it forked, and wait for it; once is enough."""
+        if self._popen.returncode is not None:
+            return
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
@@ -139,20 +141,83 @@ class Process:
 
 
 class Phone:
-    """A running phone and its tracker; `emulated_phone` makes one.
+    """Running phones, mostly one, and their tracker; `emulated_phone` makes them.
 
     Attributes
     ----------
-    tracker, server : Process
-        Their processes. Clients connect to `tracker.port` and ask for a phone with the key `KEY`.
+    tracker : Process
+        Clients connect to `tracker.port` and ask for a phone with the key `KEY`.
+    servers : list of Process
+        The phones; `server` is the first one.
     """
 
-    def __init__(self, tracker: Process, server: Process) -> None:
-        self.tracker, self.server = tracker, server
+    def __init__(self, folder: Path, cpu: str, threads: int, count: int) -> None:
+        self._folder, self._cpu = folder, cpu
+        self._binary = build_phone() / "bin" / "rpc_phone"
+        self._env = {"TMPDIR": str(folder), "TVM_NUM_THREADS": str(threads)}
+        self.servers: list[Process] = []
+        self.tracker = self._start_tracker(0)
+        try:
+            for index in range(count):
+                self.servers.append(self._start_server(index))
+        except BaseException:
+            self.stop()
+            raise
 
-    def log(self) -> str:
-        """Return a line for every session so far: done, crashed, timed out."""
-        return self.server.text()
+    @property
+    def server(self) -> Process:
+        """The first phone."""
+        return self.servers[0]
+
+    def _start_tracker(self, port: int) -> Process:
+        command = [sys.executable, "-c", _TRACKER, str(port)]
+        return Process(command, self._folder / "tracker.log", self._env)
+
+    def _start_server(self, index: int) -> Process:
+        emulator = ["qemu-aarch64", "-cpu", self._cpu, "-L", SYSROOT]
+        command = [*emulator, str(self._binary), KEY, str(self.tracker.port)]
+        return Process(command, self._folder / f"phone{index}.log", self._env)
+
+    def kill_server(self, index: int = 0) -> None:
+        """Kill a phone, as a battery that is empty does."""
+        self.servers[index].stop()
+
+    def restart_server(self, index: int = 0) -> None:
+        """Start a phone again that is dead; its log goes on."""
+        self.servers[index] = self._start_server(index)
+
+    def kill_tracker(self) -> None:
+        """Kill the tracker; the phones end by themselves."""
+        self.tracker.stop()
+
+    def restart_tracker(self) -> None:
+        """Start the tracker again on its port, and the phones."""
+        self.tracker = self._start_tracker(self.tracker.port)
+        for index, server in enumerate(self.servers):
+            server.stop()
+            self.restart_server(index)
+
+    @staticmethod
+    def listening(pid: int) -> list[tuple[str, int]]:
+        """Return (address, port) of every TCP socket that a process listens on, from /proc."""
+        links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        found = []
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in links:
+                    address, port = fields[1].split(":")
+                    found.append((address, int(port, 16)))
+        return found
+
+    def stop(self) -> None:
+        """End all of it."""
+        for process in [*self.servers, self.tracker]:
+            process.stop()
+
+    def log(self, index: int = 0) -> str:
+        """Return a line for every session of a phone so far: done, crashed, timed out."""
+        return self.servers[index].text()
 
     @contextmanager
     def session(self, timeout_secs: float = 60) -> Iterator[rpc.RPCSession]:
@@ -252,7 +317,7 @@ def _to_numpy(value: Any) -> Any:
 
 
 @contextmanager
-def emulated_phone(cpu: str = "cortex-a76", threads: int = 2) -> Iterator[Phone]:
+def emulated_phone(cpu: str = "cortex-a76", threads: int = 2, count: int = 1) -> Iterator[Phone]:
     """Build, start and in the end stop a phone.
 
     Parameters
@@ -262,15 +327,12 @@ def emulated_phone(cpu: str = "cortex-a76", threads: int = 2) -> Iterator[Phone]
         instruction too many dies here as it would there. "max" has everything that qemu knows.
     threads : int
         Size of TVM's thread pool on the phone.
+    count : int
+        Phones, all at one tracker.
     """
-    binary = build_phone() / "bin" / "rpc_phone"
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phone.")))
-        env = {"TMPDIR": str(folder), "TVM_NUM_THREADS": str(threads)}
-        tracker = Process([sys.executable, "-c", _TRACKER], folder / "tracker.log", env)
-        stack.callback(tracker.stop)
-        emulator = ["qemu-aarch64", "-cpu", cpu, "-L", SYSROOT]
-        command = [*emulator, str(binary), KEY, str(tracker.port)]
-        server = Process(command, folder / "phone.log", env)
-        stack.callback(server.stop)
-        yield Phone(tracker, server)
+    with tempfile.TemporaryDirectory(prefix="phone.") as folder:
+        running = Phone(Path(folder), cpu, threads, count)
+        try:
+            yield running
+        finally:
+            running.stop()

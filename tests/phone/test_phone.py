@@ -111,22 +111,9 @@ def test_a_file_may_not_leave_the_sessions_folder(phone):
         remote.upload(bytearray(b"x"), "../escaped")
 
 
-def listening(pid):
-    """(address, port) of every TCP socket that a process listens on, from /proc."""
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    found = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in links:
-                address, port = fields[1].split(":")
-                found.append((address, int(port, 16)))
-    return found
-
-
 def test_nothing_listens_beyond_this_machine(phone):
     for process in (phone.tracker, phone.server):
-        assert listening(process.pid) == [("0100007F", process.port)]
+        assert phone.listening(process.pid) == [("0100007F", process.port)]
 
 
 def test_a_phone_ends_with_its_process_however_that_ends(phone, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm_c4n.runtime.rpc import RpcAddress
 from tvm_c4n.tuning.metaschedule import ms
-from tvm_c4n.tuning.worker import allocate, allocate_remote, evaluate, open_session
+from tvm_c4n.tuning.worker import allocate, allocate_remote, close_session, evaluate, open_session
 
 
 def local_runner(
@@ -61,6 +61,7 @@ def rpc_runner(
         f_create_session=partial(open_session, wait_secs),
         f_alloc_argument=allocate_remote,
         f_run_evaluator=partial(evaluate, threads),
+        f_cleanup=close_session,
         max_workers=phones,
     )
 

@@ -29,7 +29,8 @@ from tvm_c4n.tuning.database import measured as measured_in
 from tvm_c4n.tuning.device import kill_workers
 from tvm_c4n.tuning.measure import args_info, compile_measured, measured
 from tvm_c4n.tuning.metaschedule import ms
-from tvm_c4n.tuning.space import DecisionFeatures, candidates, rule_kernel, workload
+from tvm_c4n.tuning.search import Candidate, Search, frozen
+from tvm_c4n.tuning.space import DecisionFeatures, rule_kernel
 from tvm_c4n.tuning.tasks import Task, tasks_of
 
 _GIVE_UP_AFTER = 3
@@ -45,7 +46,7 @@ class State:
     Attributes
     ----------
     trials, total : int
-        Candidates measured in this run, and to be measured.
+        Candidates measured in this run, and to be measured; one that did not run is tried twice.
     failed : int
         Of them those that did not run.
     best : dict
@@ -59,26 +60,6 @@ class State:
     failed: int = 0
     best: dict[str, tuple[float, float | None]] = field(default_factory=dict)
     error: str = ""
-
-
-@dataclass
-class _Search:
-    """A task with the candidates that were not measured yet."""
-
-    task: Task
-    context: Any
-    workload: Any
-    todo: list[tuple[dict[str, int], Any]]
-    times: dict[tuple[tuple[str, int], ...], float]
-
-    def gain(self) -> float:
-        """Return what the task costs a model, less the more of it was measured."""
-        if not self.todo:
-            return 0.0
-        if not self.times:
-            return float("inf")
-        seconds = min(self.times.values()) * self.task.calls
-        return seconds * len(self.todo) / (len(self.todo) + len(self.times)) ** 2
 
 
 def tune(
@@ -171,34 +152,27 @@ class _Tuner:
         self.model = ms.cost_model.XGBModel(
             extractor=DecisionFeatures(), num_warmup_samples=16, num_tuning_cores=1
         )
-        known = measured_in(self.database)
-        self.searches = [self._search(task, known.get(task.spec, {})) for task in tasks]
-
-    def _search(self, task: Task, times: dict[tuple[tuple[str, int], ...], float]) -> _Search:
-        mod = workload(task.spec)
-        context = ms.TuneContext(mod, target=self.target, task_name=str(task), num_threads=1)
-        todo = [
-            (decided, schedule)
-            for decided, schedule in candidates(mod, task.space)
-            if tuple(sorted(decided.items())) not in times
+        self.known = measured_in(self.database)
+        self.searches = [
+            Search.of(task, target, self.database, self.known.get(task.spec, {})) for task in tasks
         ]
-        return _Search(task, context, self.database.commit_workload(mod), todo, dict(times))
 
     def run(self, trials: int, batch: int, progress: Progress | None) -> list[Best]:
         """Measure until trials or candidates are used up."""
-        left = sum(len(search.todo) for search in self.searches)
-        state, dead = State(total=min(trials, left)), 0
+        state, dead, best = State(total=min(trials, self._left())), 0, self._write_best()
         self._note(state)
         while state.trials < state.total:
-            search = max(self.searches, key=_Search.gain)
+            search = max(self.searches, key=Search.gain)
             chosen = self._choose(search, min(batch, state.total - state.trials))
             results = self._measure(search, chosen)
             good = self._commit(search, chosen, results)
             errors = [r.error_msg for r in results if r.error_msg]
             state.trials += len(chosen)
             state.failed += len(chosen) - good
+            state.total = min(trials, state.trials + self._left())
             state.error = str(errors[-1]).strip().split("\n")[-1] if errors else state.error
             self._note(state)
+            best = self._write_best()
             if progress is not None:
                 progress(state)
             dead = 0 if good else dead + 1
@@ -207,13 +181,21 @@ class _Tuner:
                     f"no candidate of {dead} batches ran ({state.error}): look after the device, "
                     f"then run again; the records in {self.records} are kept"
                 )
-        best = best_of(measured_in(self.database), self.isa)
+        return best
+
+    def _write_best(self) -> list[Best]:
+        """Write what compiling takes: a run that is killed leaves it behind too."""
+        found = {**self.known, **{s.task.spec: s.times for s in self.searches if s.times}}
+        best = best_of(found, self.isa)
         write_best(self.records, best)
         return best
 
-    def _choose(self, search: _Search, count: int) -> list[tuple[dict[str, int], Any]]:
+    def _left(self) -> int:
+        return sum(len(search.todo) for search in self.searches)
+
+    def _choose(self, search: Search, count: int) -> list[Candidate]:
         """Take candidates off the list: the default first, then the model's, some at random."""
-        head = [] if search.times else [search.todo.pop(0)]
+        head = [search.todo.pop(0)] if search.default_waits() else []
         rest = search.todo
         wanted = min(count - len(head), len(rest))
         if wanted <= 0:
@@ -227,17 +209,20 @@ class _Tuner:
         search.todo = [item for i, item in enumerate(rest) if i not in set(picked)]
         return head + chosen
 
-    def _measure(self, search: _Search, chosen: list[tuple[dict[str, int], Any]]) -> list[Any]:
-        """Build and run candidates; those that fail have a result with an error."""
+    def _measure(self, search: Search, chosen: list[Candidate]) -> list[Any]:
+        """Build and run candidates; those that fail have a result with an error.
+
+        A device measures the first ones while the others are built.
+        """
         with tempfile.TemporaryDirectory(prefix="tvm-c4n-tune.") as folder:
-            inputs, copies = [], 1
+            futures, copies = [], 1
             for index, (decided, _) in enumerate(chosen):
                 kernel = rule_kernel(search.task.spec, self.isa, decided)
                 mod, arguments, copies = measured(kernel, self.cold_bytes)
                 library = Path(folder, f"candidate{index}.so")
                 compile_measured(mod, self.target, library)
-                inputs.append(ms.runner.RunnerInput(str(library), "cpu", args_info(arguments)))
-            futures = self.runner.run(inputs)
+                wanted = ms.runner.RunnerInput(str(library), "cpu", args_info(arguments))
+                futures += self.runner.run([wanted])
             end = time.monotonic() + self.batch_secs
             while not all(future.done() for future in futures) and time.monotonic() < end:
                 time.sleep(0.02)
@@ -246,18 +231,17 @@ class _Tuner:
                 kill_workers(self.runner)
             return results
 
-    def _commit(
-        self, search: _Search, chosen: list[tuple[dict[str, int], Any]], results: list[Any]
-    ) -> int:
+    def _commit(self, search: Search, chosen: list[Candidate], results: list[Any]) -> int:
         """Write the records of a batch and teach the model; returns how many ran."""
         found, good = [], 0
         for (decided, schedule), result in zip(chosen, results, strict=True):
             found.append(ms.search_strategy.MeasureCandidate(schedule, []))
             if not result.run_secs:
+                search.again(decided, schedule)
                 continue
             good += 1
             seconds = [float(s) for s in result.run_secs]
-            search.times[tuple(sorted(decided.items()))] = median(seconds)
+            search.times[frozen(decided)] = median(seconds)
             record = ms.database.TuningRecord(
                 schedule.trace, search.workload, seconds, self.target, []
             )
@@ -269,8 +253,8 @@ class _Tuner:
         for search in self.searches:
             if not search.times:
                 continue
-            default = tuple(sorted((n, c[0]) for n, c in search.task.space.items()))
-            state.best[str(search.task)] = (min(search.times.values()), search.times.get(default))
+            default = search.times.get(search.default())
+            state.best[str(search.task)] = (min(search.times.values()), default)
 
 
 def _result(future: Any, copies: int) -> Any:

@@ -5,20 +5,53 @@ Workers import these functions by name. The module is small, so that a worker is
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from tvm_c4n._tvm import tvm
+from tvm_c4n.errors import DeviceError
 from tvm_c4n.runtime.rpc import RpcAddress, connect
 
 ENTRY, FILL = "main", "fill"
 """Functions of a measured library: the kernel, and what writes its arguments."""
 
 
+GRACE_SECS = 10
+"""A device that has not ended a session by then does not answer at all."""
+_RETRY_SECS = 0.5
+
+
 def open_session(wait_secs: float, config: Any) -> Any:
-    """Open a session with a device of the tracker that an `RPCConfig` names, or give up."""
+    """Open a session with a device of the tracker that an `RPCConfig` names, or give up.
+
+    A tracker or a device that is being started again is waited for. From here on this process has
+    until the session's end: a device that is frozen, or out of reach, closes no connection, and
+    the call that waits for its answer returns to no one. Then the process ends, and with it the
+    candidate; `close_session` stops the clock.
+    """
     address = RpcAddress(config.tracker_host, config.tracker_port, config.tracker_key)
-    return connect(address, wait_secs, config.session_timeout_sec)
+    signal.setitimer(signal.ITIMER_REAL, wait_secs + config.session_timeout_sec + GRACE_SECS)
+    end = time.monotonic() + wait_secs
+    while True:
+        left = end - time.monotonic()
+        try:
+            session = connect(address, max(left, _RETRY_SECS), config.session_timeout_sec)
+            signal.setitimer(signal.ITIMER_REAL, config.session_timeout_sec + GRACE_SECS)
+            return session
+        except DeviceError:
+            if left < _RETRY_SECS:
+                raise
+            time.sleep(_RETRY_SECS)
+
+
+def close_session(session: Any, _remote_path: str | None) -> None:
+    """End a session; what it uploaded goes with it."""
+    with suppress(Exception):  # a kernel that crashed has closed it already
+        session.get_function("CloseRPCConnection")()
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def allocate(device: Any, infos: Sequence[Any], repeat: int) -> list[list[Any]]:
