@@ -136,6 +136,14 @@ def random_weight(
     return C4nWeight(rows, cols, removed, dtype, group, values, positions, scales)
 
 
+def random_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
+    """Return a tensor of a dense model: products have about the variance of their inputs."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if name == EMBEDDINGS or name.endswith("_proj.weight"):
+        return rng.standard_normal(shape, np.float32) / np.float32(np.sqrt(shape[-1]))
+    return _random_dense(rng, name, shape)
+
+
 def _positions(
     rng: np.random.Generator, shape: tuple[int, int], cols: int, removed: int
 ) -> NDArray[np.uint8]:
