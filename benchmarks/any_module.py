@@ -1,7 +1,9 @@
 """Times modules in which nothing is sparse against TVM's own builds: ours may not be slower.
 
-    python -m benchmarks.any_module build DIR     # compiles the zoo three ways, minutes
-    python -m benchmarks.any_module time DIR      # runs them in turns; prints a table, writes JSON
+    python -m benchmarks.any_module build DIR [NAME ...]    # compiles the zoo three ways, minutes
+    python -m benchmarks.any_module time DIR [NAME ...]     # runs them in turns; prints a table
+
+Only the whole zoo's times are written to ``results/``.
 
 ``tvm`` is `relax.build` as it is, ``fused`` is `relax.get_default_pipeline` of the target, which
 folds constants and fuses operators. The ratio is our median by the smaller of their medians.
@@ -14,6 +16,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,22 +41,22 @@ def build_way(mod: tvm.IRModule, way: str, target: Target) -> relax.VMExecutable
     return relax.build(mod, target, relax_pipeline=relax.get_default_pipeline(target))
 
 
-def build_all(folder: Path) -> None:
-    """Compile every module three ways into a folder."""
+def build_all(folder: Path, names: Iterable[str]) -> None:
+    """Compile modules three ways into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     target = resolve_target("host")
-    for name, make in ZOO.items():
-        case = make(0, True)
+    for name in names:
+        case = ZOO[name](0, True)
         np.savez(folder / f"{name}.npz", *case.inputs)
         for way in WAYS:
             build_way(case.mod, way, target).export_library(str(folder / f"{name}.{way}.so"))
         print(name, flush=True)
 
 
-def time_all(folder: Path) -> dict[str, dict[str, list[float]]]:
+def time_all(folder: Path, names: Iterable[str]) -> dict[str, dict[str, list[float]]]:
     """Run the modules in turns: seconds of each round, by module and way."""
     samples: dict[str, dict[str, list[float]]] = {}
-    for name in ZOO:
+    for name in names:
         arrays = np.load(folder / f"{name}.npz")
         inputs = [tvm.runtime.tensor(arrays[key]) for key in arrays.files]
         calls = {}
@@ -87,12 +90,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["build", "time"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     if arguments.what == "build":
-        build_all(arguments.folder)
+        build_all(arguments.folder, arguments.names or ZOO)
         return
-    samples = time_all(arguments.folder)
+    samples = time_all(arguments.folder, arguments.names or ZOO)
     report(samples)
+    if arguments.names:
+        return
     RESULTS.mkdir(exist_ok=True)
     about = {"machine": platform.processor() or platform.machine(), "tvm": tvm.__version__}
     text = json.dumps({**about, "seconds": samples})

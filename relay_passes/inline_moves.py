@@ -6,15 +6,16 @@ the kernel's result, the block that made its input writes by the new index. Indi
 with the ranges of the loops.
 
 Preconditions: put after FuseTIR and before any schedule. Kernels of class FREE or MOVE
-(`relay_passes.kernels`) are changed; a copy stays where a reduction would have to divide, or to
-choose between sources, for each element that it reads: the copy is cheaper.
+(`relay_passes.kernels`) are changed; a copy stays where a reduction would have to divide, to choose
+between sources, or to leave the order in memory for each element that it reads: it reads an element
+many times, and the copy only once.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.kernels import Kind, choice, is_move, kind_of, leaf_blocks, walk
+from relay_passes.kernels import Kind, choice, is_move, is_one, kind_of, leaf_blocks, walk
 from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
 
 
@@ -117,15 +118,18 @@ def _elements(buffer: Any) -> float:
 
 
 def _slow_loads(func: PrimFunc) -> int:
-    """Count what a reduction does for each element: costly indices, choices of a source."""
+    """Count what a reduction does for each element: costly indices and steps, choices."""
     count = 0
     for block in leaf_blocks(func):
-        reduced = [v.var for v in block.iter_vars if v.iter_type == tirx.IterVar.CommReduce]
+        axes = [v for v in block.iter_vars if v.iter_type == tirx.IterVar.CommReduce]
+        reduced = [v.var for v in axes]
         if not reduced:
             continue
+        inner = [v.var for v in axes if not is_one(v.dom.extent)][-1:] or reduced[-1:]
         for expr in walk(block.body.value):
             if isinstance(expr, TensorLoad):
                 count += sum(_is_costly(index, reduced) for index in expr.indices)
+                count += any(_depends(index, inner) for index in expr.indices[:-1])
             elif choice(expr) is not None:
                 count += sum(isinstance(e, TensorLoad) for e in walk(expr))
     return count
@@ -133,9 +137,13 @@ def _slow_loads(func: PrimFunc) -> int:
 
 def _is_costly(index: Any, variables: list[Any]) -> bool:
     """Return whether an index divides or compares what depends on some variables."""
-    for expr in walk(index):
-        if isinstance(expr, tirx.FloorDiv | tirx.FloorMod) or choice(expr) is not None:
-            inside = [e for e in walk(expr) if isinstance(e, tirx.Var)]
-            if any(e.same_as(v) for e in inside for v in variables):
-                return True
-    return False
+    return any(
+        _depends(expr, variables)
+        for expr in walk(index)
+        if isinstance(expr, tirx.FloorDiv | tirx.FloorMod) or choice(expr) is not None
+    )
+
+
+def _depends(index: Any, variables: list[Any]) -> bool:
+    inside = [e for e in walk(index) if isinstance(e, tirx.Var)]
+    return any(e.same_as(v) for e in inside for v in variables)

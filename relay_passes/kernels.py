@@ -70,24 +70,38 @@ def _collect(stmt: Any, found: list[SBlock]) -> bool:
 
 
 def is_move(block: SBlock) -> bool:
-    """Return whether a block only copies elements: its value is a load, or a choice of loads."""
+    """Return whether a block only copies elements: its value is a load, or a choice of loads.
+
+    The indices, not the data, say which: `where` is no move.
+    """
     return block.init is None and _is_choice_of_loads(block.body.value)
 
 
 def _is_choice_of_loads(value: Any) -> bool:
     if isinstance(value, TensorLoad):
-        return not any(isinstance(e, TensorLoad) for i in value.indices for e in walk(i))
-    branches = choice(value)
-    return branches is not None and all(_is_choice_of_loads(branch) for branch in branches)
+        return not any(map(_has_load, value.indices))
+    found = choice(value)
+    if found is None or _has_load(found[0]):
+        return False
+    return all(map(_is_choice_of_loads, found[1:]))
 
 
-def choice(value: Any) -> tuple[Any, Any] | None:
-    """Return both branches of a conditional expression, None for any other."""
+def _has_load(expr: Any) -> bool:
+    return any(isinstance(e, TensorLoad) for e in walk(expr))
+
+
+def choice(value: Any) -> tuple[Any, Any, Any] | None:
+    """Return condition and branches of a conditional expression, None for any other."""
     if isinstance(value, tirx.Select):
-        return value.true_value, value.false_value
+        return value.condition, value.true_value, value.false_value
     if isinstance(value, tvm.ir.Call) and value.op.name == "prim.if_then_else":
-        return value.args[1], value.args[2]
+        return value.args[0], value.args[1], value.args[2]
     return None
+
+
+def is_one(value: Any) -> bool:
+    """Return whether a length is known to be 1."""
+    return isinstance(value, tirx.IntImm) and int(value) == 1
 
 
 def walk(expr: Any) -> Iterator[Any]:

@@ -5,12 +5,13 @@
 - ``take`` along an axis at places that are constant and evenly spaced, wrapping round at most once
   (`torch.roll` and ``x[:, i]`` are exported so), becomes a move with an index ``start + step * i``,
   less the axis' length where it is too large; a place read from a tensor would stay a lookup.
+- ``reshape`` of a symbolic shape divides by static lengths only (`relay_passes.reshapes`).
 
 TRAP: the wrap is a comparison, not a modulo. TVM 0.27 simplifies ``(i // 4 + 2) % 4 * 4 + (i % 4 +
 2) % 4``, which two rolls of a plane give, to ``(i + 8) % 16``, which is wrong.
 
 Preconditions: put before LegalizeOps, after constants are folded as far as they can be. The length
-of the axis is static.
+of the axis that is split or looked up is static.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ import numpy as np
 
 from relay_passes.calls import is_foreign, tidy
 from relay_passes.dense_forms import name_of
+from relay_passes.reshapes import direct_reshape
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, te, tirx, tvm
 
-SPELLED_OUT = ["relax.split", "relax.take"]
+SPELLED_OUT = ["relax.split", "relax.take", "relax.reshape"]
 """Operators that LegalizeOps must leave to this pass."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="SpellOutMoves")
 class SpellOutMoves:
-    """Rewrite splits, and lookups at constant places."""
+    """Rewrite splits, lookups at constant places, and reshapes of symbolic shapes."""
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite every Relax function of the module."""
@@ -48,12 +50,25 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
-        name = name_of(call)
-        new = _slices(call) if name == "relax.split" else None
-        if name == "relax.take":
-            new = self._move(call)
+        how = {
+            "relax.split": _slices,
+            "relax.take": self._move,
+            "relax.reshape": self._reshape,
+        }.get(name_of(call) or "")
+        new = None if how is None else how(call)
         self.rewritten += new is not None
         return call if new is None else new
+
+    def _reshape(self, call: relax.Call) -> relax.Expr | None:
+        old, new = _shape(call.args[0]), _shape(call)
+        if not old or all(isinstance(n, tirx.IntImm) for n in (*old, *new)):
+            return None
+        if direct_reshape(te.placeholder(old), new) is None:
+            return None
+        reshape = self.builder_.call_te(
+            direct_reshape, call.args[0], new, primfunc_name_hint="reshape"
+        )
+        return reshape
 
     def _move(self, call: relax.Call) -> relax.Expr | None:
         x, places, axis = call.args[0], self._constant(call.args[1]), call.attrs.axis

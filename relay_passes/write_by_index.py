@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from relay_passes.inline_moves import inline_moves
-from relay_passes.kernels import is_move, leaf_blocks, walk
+from relay_passes.kernels import is_move, is_one, leaf_blocks, walk
 from tvm_c4n._tvm import PrimFunc, TensorLoad, s_tir, tirx, tvm
 
 
@@ -46,7 +46,7 @@ def _index_map(block: Any) -> Any:
         return None
     variables = [v.var for v in block.iter_vars]
     places = zip(block.body.indices, variables, block.body.buffer.shape, strict=True)
-    if not all(index.same_as(v) or _is(n, 1) for index, v, n in places):
+    if not all(index.same_as(v) or is_one(n) for index, v, n in places):
         return None  # simplification makes the index of an axis of length 1 zero
     used = [e for index in load.indices for e in walk(index) if isinstance(e, tirx.Var)]
     if not all(any(e.same_as(v) for v in variables) for e in used):
@@ -56,7 +56,3 @@ def _index_map(block: Any) -> Any:
         return backwards.inverse(list(block.body.buffer.shape))
     except tvm.error.InternalError:
         return None  # not one to one: a slice, a repetition
-
-
-def _is(value: Any, number: int) -> bool:
-    return isinstance(value, tirx.IntImm) and int(value) == number

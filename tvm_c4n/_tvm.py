@@ -20,6 +20,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.s_tir import SBlock, SBlockRealize
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
+from tvm.sym import Analyzer
 from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
 
@@ -38,6 +39,7 @@ __all__ = [
     "T",
     "Target",
     "TensorLoad",
+    "Analyzer",
     "codegen",
     "intrinsic",
     "mutator",

@@ -110,6 +110,55 @@ def test_every_copy_becomes_index_maths(name: str) -> None:
     tvm.ir.assert_structural_equal(EliminateLayout()(after), after)
 
 
+N = tirx.Var("n", "int64")
+
+
+def dynamic_attention(emit: Any, x: Any) -> Any:
+    """Attention over a symbolic number of tokens, as torch.export brings it: batches of heads."""
+    qkv = emit(OP.reshape(x, (1, N, 3, 2, 4)))
+    q, k, v = (emit(OP.strided_slice(qkv, [2], [i], [i + 1])) for i in range(3))
+    q, k, v = (emit(OP.permute_dims(emit(OP.squeeze(p, [2])), [0, 2, 1, 3])) for p in (q, k, v))
+    q, v = (emit(OP.reshape(p, (2, N, 4))) for p in (q, v))
+    k = emit(OP.reshape(emit(OP.permute_dims(k, [0, 1, 3, 2])), (2, 4, N)))
+    weights = emit(OP.nn.softmax(emit(OP.matmul(q, k))))
+    out = emit(OP.reshape(emit(OP.matmul(weights, v)), (1, 2, N, 4)))
+    return OP.reshape(emit(OP.permute_dims(out, [0, 2, 1, 3])), (N, 8))
+
+
+DYNAMIC: dict[str, tuple[tuple[Any, ...], Callable[[Any, Any], Any]]] = {
+    "attention": ((1, N, 24), dynamic_attention),
+    "merge": ((N, 2, 3), lambda emit, x: OP.exp(emit(OP.reshape(x, (N * 6,))))),
+    "split": ((N, 6), lambda emit, x: OP.exp(emit(OP.reshape(x, (N, 2, 3))))),
+    "merge, then turn": (
+        (1, N, 2, 3),
+        lambda emit, x: OP.exp(emit(OP.permute_dims(emit(OP.reshape(x, (N, 6)))))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_copies_of_a_symbolic_length_become_index_maths_too(name: str) -> None:
+    shape, body = DYNAMIC[name]
+    mod = module(shape, body)
+    after = EliminateLayout()(kernels(mod))
+    assert count_layout(after)["copies"] == 0
+    relax.analysis.well_formed(after)  # raises
+    plain = relax.VirtualMachine(relax.build(mod, TARGET), tvm.cpu())["main"]
+    for n in (1, 2, 7):
+        size = [n if isinstance(d, tirx.Var) else d for d in shape]
+        x = RNG.normal(size=size).astype(np.float32)
+        expected = plain(tvm.runtime.tensor(x)).numpy()
+        np.testing.assert_allclose(run(after, x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_reshape_that_no_static_number_divides_is_left_to_tvm() -> None:
+    m = tirx.Var("m", "int64")
+    mod = module((N, m), lambda emit, x: OP.exp(emit(OP.reshape(x, (m, N)))))
+    after = EliminateLayout()(kernels(mod))
+    x = RNG.normal(size=(2, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(after, x), np.exp(x.reshape(3, 2)), rtol=1e-6)
+
+
 def stays(tmp_path: Path, mod: IRModule) -> tuple[IRModule, list[dict[str, Any]]]:
     after = EliminateLayout(tmp_path / "layout.json")(kernels(mod))
     return after, json.loads((tmp_path / "layout.json").read_text())["stays"]
@@ -133,6 +182,29 @@ def test_a_reduction_is_spared_divisions(tmp_path: Path) -> None:
     after, left = stays(tmp_path, module((12, 4), body))
     assert count_layout(after)["kernels"] == 1
     assert len(left) == 1
+
+
+def test_a_reduction_reads_in_the_order_of_memory(tmp_path: Path) -> None:
+    """The kernel before it writes as the copy would have, instead of the matmul reading askew."""
+
+    def body(emit: Any, x: Any) -> Any:
+        turned = emit(OP.permute_dims(emit(OP.exp(x))))
+        return OP.matmul(turned, relax.const(np.ones((6, 3), np.float32)))
+
+    mod = module((6, 8), body)
+    t = [SpellOutMoves(), T.LegalizeOps()]  # not fused: exp and the transpose are kernels
+    after = EliminateLayout(tmp_path / "layout.json")(tvm.transform.Sequential(t)(mod))
+    assert count_layout(after)["copies"] == 0
+    (went,) = json.loads((tmp_path / "layout.json").read_text())["went"]
+    assert went["became index maths in"] == ["tir_exp"]
+    x = RNG.normal(size=(6, 8)).astype(np.float32)
+    np.testing.assert_allclose(run(after, x), np.exp(x).T @ np.ones((6, 3)), rtol=1e-5)
+
+
+def test_a_choice_that_the_data_makes_is_no_copy() -> None:
+    body = lambda _, x: OP.where(OP.greater(x, relax.const(0.0)), x, relax.const(0.0))  # noqa: E731
+    mod = relax.transform.Normalize()(module((4, 6), body))
+    assert count_layout(kernels(mod))["copies"] == 0
 
 
 def test_a_view_stays_a_view(tmp_path: Path) -> None:
