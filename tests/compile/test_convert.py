@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from tvm.relax.frontend.torch import from_exported_program
 
 from benchmarks.zoo import ZOO
+from benchmarks.zoo.case import export, prune_torch
+from relay_passes import RewriteDenseToC4n
 from tvm_c4n import Recipe
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.errors import RecipeError
+from tvm_c4n.ops.spec import spec_of
 
 
 def run(executable: relax.VMExecutable, inputs: list[np.ndarray]) -> np.ndarray:
@@ -61,7 +67,7 @@ def test_recipes_that_a_module_cannot_follow_are_refused(recipe: Recipe, message
         converter(recipe)
 
 
-def test_parameters_are_bound_by_name() -> None:
+def test_parameters_are_bound_by_name(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((8, 16)).astype(np.float32) * ([0, 0, 1, 1] * 4)
     bb = relax.BlockBuilder()
@@ -74,5 +80,40 @@ def test_parameters_are_bound_by_name() -> None:
         bb.emit_func_output(out)
     data = rng.standard_normal((1, 16)).astype(np.float32)
     for value in (weight.astype(np.float32), tvm.runtime.tensor(weight.astype(np.float32))):
-        found = run(build(bb.get(), params={"w": value}), [data])
+        found = run(build(bb.get(), params={"w": value}, debug_dump=tmp_path), [data])
         np.testing.assert_allclose(found, data @ weight.T, rtol=1e-5, atol=1e-5)
+        assert "c4n_gemv" in (tmp_path / "4_bind.py").read_text()
+
+
+def test_parameters_that_a_frontend_keeps_apart_are_bound(tmp_path: Path) -> None:
+    """What TVM users have after ``keep_params_as_input`` and `detach_params`."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 8))
+    prune_torch(model, 2)
+    x = torch.randn(3, 16)
+    program = torch.export.export(model.eval(), (x,))
+    mod = from_exported_program(program, keep_params_as_input=True, unwrap_unit_return_tuple=True)
+    mod, values = relax.frontend.detach_params(mod)
+    names = [param.name for param in mod["main"].params][1:]
+    params = dict(zip(names, values["main"], strict=True))
+    found = run(build(mod, params=params, debug_dump=tmp_path), [x.numpy()])
+    expected = model(x).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    counts = (tmp_path / "4_bind.txt").read_text()
+    assert counts.count("call_tir linear") == 2
+    assert "relax.matmul" not in counts
+
+
+def test_every_layer_keeps_its_own_pattern() -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(16, 16, bias=False) for _ in range(4)]
+    for removed, layer in enumerate(layers):
+        prune_torch(layer, removed)
+    model = torch.nn.Sequential(*layers)
+    x = torch.randn(2, 16)
+    mod = relax.transform.FoldConstant()(export(model, [x]))
+    after = RewriteDenseToC4n()(mod)
+    specs = [spec for _, f in after.functions_items() if (spec := spec_of(f)) is not None]
+    assert sorted(spec.removed for spec in specs) == [1, 2, 3]  # the dense one is left to TVM
+    found = run(build(mod), [x.numpy()])
+    np.testing.assert_allclose(found, model(x).detach().numpy(), rtol=1e-5, atol=1e-5)

@@ -33,12 +33,11 @@ LAYERS = {
 }
 """Different dense layers that n = 2 makes sparse, counted by hand (equal shapes once)."""
 SLOW = {"swin", "mamba"}
-ON_THE_PHONE = ("mlp", "channels_first", "half_nn", "dynamic_block", "conv_net")
+QUICK_ON_THE_PHONE = {"mlp", "channels_first", "half_nn", "dynamic_block", "conv_net"}
 
 
-def names(slow: bool = True) -> list[Any]:
-    marks = [pytest.mark.slow] if slow else []
-    return [pytest.param(n, marks=marks if n in SLOW else []) for n in ZOO]
+def names(slow: set[str]) -> list[Any]:
+    return [pytest.param(n, marks=[pytest.mark.slow] if n in slow else []) for n in ZOO]
 
 
 def run(executable: relax.VMExecutable, inputs: list[np.ndarray]) -> np.ndarray:
@@ -62,7 +61,7 @@ def linears(mod: IRModule) -> list[LinearSpec]:
     return [spec for spec in found if isinstance(spec, LinearSpec)]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names(SLOW))
 def test_sparse_modules_equal_tvms_dense_build(name: str) -> None:
     case = ZOO[name](2, False)
     folded = relax.transform.FoldConstant()(case.mod)
@@ -92,7 +91,7 @@ def test_a_dynamic_module_takes_every_length() -> None:
 
 
 @pytest.mark.phone
-@pytest.mark.parametrize("name", ON_THE_PHONE)
+@pytest.mark.parametrize("name", names(set(ZOO) - QUICK_ON_THE_PHONE))
 def test_modules_run_on_the_phone(phone: Any, name: str) -> None:
     case = ZOO[name](2, False)
     found = phone.run_vm(build(case.mod, "arm64-linux"), {"main": case.inputs})["main"]
