@@ -2,7 +2,8 @@
 
 Preconditions: weights are packed for the rules' instruction set (`PackWeights`); operators whose
 weights are not packed keep their plain definition. The rules come as an argument, so that passes
-and schedules do not depend on each other. ``c4n.schedule`` names the rule on each bound PrimFunc.
+and schedules do not depend on each other. ``c4n.schedule`` names the rule on each bound PrimFunc;
+``tirx.is_scheduled`` keeps TVM's own schedules (dlight) away.
 """
 
 from __future__ import annotations
@@ -41,5 +42,6 @@ class BindSchedules:
             answer = self.choose(spec)
             if answer is not None:
                 name, kernel = answer
-                out.update_func(gvar, kernel.prim_func().with_attr("c4n.schedule", name))
+                attrs = {"c4n.schedule": name, "tirx.is_scheduled": True}
+                out.update_func(gvar, kernel.prim_func().with_attrs(attrs))
         return out

@@ -27,6 +27,7 @@ def c4n_phases(
     lift: bool,
     convert: Convert = lossless,
     layout_report: Path | None = None,
+    gpu: bool = False,
 ) -> Phases:
     """Return the named phases that come before TVM's own lowering.
 
@@ -42,6 +43,9 @@ def c4n_phases(
         See `RewriteDenseToC4n`.
     layout_report : Path, optional
         See `EliminateLayout`.
+    gpu : bool
+        Kernels that are not C4n's get a grid by TVM's schedules, which do not understand kernels
+        that read by index: layout elimination is left out, and shared regions.
     """
     t = relax.transform
     return [
@@ -49,7 +53,7 @@ def c4n_phases(
         ("rewrite", [t.FoldConstant(), RewriteDenseToC4n(convert)]),
         ("pack", [PackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
-        ("fuse", [FuseRegions(choose)]),
+        *([] if gpu else [("fuse", [FuseRegions(choose)])]),
         (
             "legalize",
             [
@@ -63,9 +67,16 @@ def c4n_phases(
                 t.FuseTIR(),
             ],
         ),
-        ("layout", [EliminateLayout(layout_report)]),
+        ("grid", [_grids()]) if gpu else ("layout", [EliminateLayout(layout_report)]),
         *([("lift", [LiftConstants()])] if lift else []),
     ]
+
+
+def _grids() -> Pass:
+    """Return TVM's schedules for kernels of a mobile GPU."""
+    from tvm.s_tir.dlight import ApplyDefaultSchedule, gpu
+
+    return ApplyDefaultSchedule(gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
 
 
 def lowering_phases() -> Phases:

@@ -12,8 +12,9 @@ from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
 from schedules.elementwise import Quantize, RmsNorm
 from schedules.intrin import intrinsics_of
+from schedules.opencl import choose as choose_opencl
 from schedules.selective_scan import SelectiveScan
-from tvm_c4n.ops.isa import Isa
+from tvm_c4n.ops.isa import OPENCL, Isa
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
 
@@ -60,6 +61,8 @@ def choose(spec: OpSpec, isa: Isa, tuned: Tuned | None = None) -> tuple[str, Ker
         The name of the first rule that answers and its kernel; None where no rule applies. A tuned
         kernel's name says what was decided: ``c4n_gemv[tiles=2, ahead=4096]``.
     """
+    if isa == OPENCL:
+        return choose_opencl(spec)
     intrin = intrinsics_of(isa)
     for rule in RULES:
         kernel = rule(spec, intrin)

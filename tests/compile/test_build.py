@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relay_passes.pipeline import c4n_phases, lowering_phases
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
-from tvm_c4n.compile.build import build
+from tvm_c4n.compile.build import build, tuned_for
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import find_lld, make_fcompile
+from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import NAMED, host_description, resolve_target
-from tvm_c4n.errors import TargetError
+from tvm_c4n.errors import TargetError, TuneError
 from tvm_c4n.ops.host import host_features
-from tvm_c4n.ops.isa import NEON, PORTABLE, isa_of
+from tvm_c4n.ops.isa import NEON, OPENCL, PORTABLE, isa_of
 from tvm_c4n.sparsity import mask_from_scores
 
 
@@ -41,6 +43,20 @@ def test_a_user_module_runs_on_the_host(tmp_path: Path) -> None:
     found = vm["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
     assert "c4n_gemv" in (tmp_path / "4_bind.py").read_text()
+
+
+def test_a_dump_has_every_phase_with_its_operators_counted(tmp_path: Path) -> None:
+    build(sparse_layer()[0], debug_dump=tmp_path)
+    phases = [*c4n_phases(1, lambda _: None, lift=False), *lowering_phases()]
+    found = {file.stem.split("_", 1)[1] for file in tmp_path.glob("*.py")}
+    assert found == {name for name, _ in phases}
+    counts = dict(reversed(line.split(maxsplit=1)) for line in _lines(tmp_path / "1_dispatch.txt"))
+    assert counts == {"relax.matmul": "1", "relax.permute_dims": "1", "relax.nn.relu": "1"}
+    assert "call_tir linear" in (tmp_path / "2_rewrite.txt").read_text()
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().strip().splitlines()
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
@@ -78,8 +94,16 @@ def test_the_host_is_described_by_what_it_can_do() -> None:
     assert features.issuperset(isa.needs)
 
 
+@pytest.mark.parametrize("kind", ["c", "opencl"])
+def test_nothing_is_tuned_for_targets_without_records(kind: str) -> None:
+    assert tuned_for(Target({"kind": kind}), None) is None
+    with pytest.raises(TuneError, match="only kernels of CPUs are tuned"):
+        machine_of(Target({"kind": kind}))
+
+
 def test_targets_choose_their_instruction_set() -> None:
     assert isa_of(resolve_target("arm64-android")) == NEON
     assert isa_of(Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})) == PORTABLE
     assert isa_of(Target({"kind": "llvm"})) == PORTABLE
     assert isa_of(Target({"kind": "c"})) == PORTABLE
+    assert isa_of(resolve_target("adreno")) == OPENCL

@@ -96,7 +96,8 @@ def bound_layer() -> IRModule:
         spec = spec_of(func)
         if spec is not None:
             name, kernel = CHOOSE(spec)
-            mod.update_func(gvar, kernel.prim_func().with_attr("c4n.schedule", name))
+            attrs = {"c4n.schedule": name, "tirx.is_scheduled": True}
+            mod.update_func(gvar, kernel.prim_func().with_attrs(attrs))
     return mod
 
 

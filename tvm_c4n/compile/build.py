@@ -14,10 +14,11 @@ from relay_passes.pipeline import Phases, c4n_phases, lowering_phases, sequence
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.convert import converter
+from tvm_c4n.compile.opencl import check_grids, check_operators
 from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.isa import OPENCL, isa_of
 
 if TYPE_CHECKING:
     from tvm_c4n.prune.recipe import Recipe
@@ -45,7 +46,8 @@ def build(
     mod : IRModule
         Its weights are constants, or given as `params`.
     target : str or tvm.target.Target
-        ``"host"``, ``"arm64-linux"``, ``"arm64-android"`` or a target of TVM.
+        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, a target of TVM, or ``"adreno"``, which
+        is experimental (docs/opencl.md).
     params : mapping, optional
         Values of parameters by name (tensors of TVM or numpy), bound in every function that has
         them, as `relax.build` does.
@@ -126,11 +128,12 @@ def pipeline(
     >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline(target))
     """
     resolved = resolve_target(target)
-    isa = isa_of(resolved)
-    choose = partial(schedules.choose, isa=isa, tuned=tuned_for(resolved, None))
-    report = None if debug_dump is None else debug_dump / "layout.json"
-    phases = c4n_phases(
-        isa.lanes, choose, lift=False, convert=converter(recipe), layout_report=report
+    phases = _c4n_phases(
+        resolved,
+        lift=False,
+        convert=converter(recipe),
+        tuned=tuned_for(resolved, None),
+        debug_dump=debug_dump,
     )
     phases += lowering_phases()
     return sequence(phases if extend is None else extend(phases), dump=debug_dump)
@@ -146,12 +149,34 @@ def prepare(
     debug_dump: Path | None = None,
 ) -> IRModule:
     """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
-    isa = isa_of(target)
-    choose = partial(schedules.choose, isa=isa, tuned=tuned)
-    report = None if debug_dump is None else debug_dump / "layout.json"
-    phases = c4n_phases(isa.lanes, choose, lift=lift, convert=convert, layout_report=report)
+    gpu = isa_of(target) == OPENCL
+    if gpu:
+        check_operators(mod)
+    phases = _c4n_phases(target, lift=lift, convert=convert, tuned=tuned, debug_dump=debug_dump)
     with tvm.transform.PassContext(opt_level=3), target:
-        return sequence(phases, dump=debug_dump)(mod)
+        mod = sequence(phases, dump=debug_dump)(mod)
+    if gpu:
+        check_grids(mod)
+    return mod
+
+
+def _c4n_phases(
+    target: Target,
+    *,
+    lift: bool,
+    convert: Convert,
+    tuned: schedules.Tuned | None,
+    debug_dump: Path | None,
+) -> Phases:
+    isa = isa_of(target)
+    return c4n_phases(
+        isa.lanes,
+        partial(schedules.choose, isa=isa, tuned=tuned),
+        lift=lift,
+        convert=convert,
+        layout_report=None if debug_dump is None else debug_dump / "layout.json",
+        gpu=isa == OPENCL,
+    )
 
 
 def generate(

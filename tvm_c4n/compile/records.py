@@ -77,6 +77,8 @@ class _BestFile(_Record):
 
 def machine_of(target: Target) -> Machine:
     """Describe the machine of a target; a target of this machine's triple is this machine."""
+    if target.kind.name != "llvm":
+        raise TuneError(f"only kernels of CPUs are tuned, not those of target {target.kind.name!r}")
     triple = str(target.attrs["mtriple"])
     native = triple == str(codegen.llvm_get_system_triple())
     parts = triple.split("-")
@@ -162,6 +164,8 @@ def check_machine(path: Path, manifest: RecordsManifest, machine: Machine) -> No
 
 def shipped_for(target: Target) -> Records | None:
     """Return the records of the package for a target's machine, measured on a real device."""
+    if target.kind.name != "llvm":
+        return None
     machine = machine_of(target)
     for folder in sorted(SHIPPED.glob("*/")):
         records = open_records(folder)

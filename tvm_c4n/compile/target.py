@@ -12,10 +12,13 @@ from tvm_c4n.ops.host import host_features
 ARM_CPU = {"mcpu": "cortex-a76", "mattr": ["+dotprod", "+fullfp16"]}
 """Every phone with dot product since 2018 runs code for this CPU."""
 
+_ANDROID = {"kind": "llvm", "mtriple": "aarch64-linux-android", **ARM_CPU}
 NAMED: dict[str, dict[str, Any]] = {
     "arm64-linux": {"kind": "llvm", "mtriple": "aarch64-linux-gnu", **ARM_CPU},
-    "arm64-android": {"kind": "llvm", "mtriple": "aarch64-linux-android", **ARM_CPU},
+    "arm64-android": _ANDROID,
 }
+ADRENO = {"kind": "opencl", "device": "adreno", "host": _ANDROID}
+"""Experimental: docs/opencl.md says what was run of it."""
 
 # Levels of the x86-64 psABI with what they need, best first.
 _X86_LEVELS = (
@@ -31,7 +34,8 @@ def resolve_target(target: str | Target) -> Target:
     Parameters
     ----------
     target : str or tvm.target.Target
-        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, or a target of TVM, which is kept.
+        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, ``"adreno"``, or a target of TVM, which
+        is kept.
 
     Raises
     ------
@@ -44,7 +48,9 @@ def resolve_target(target: str | Target) -> Target:
         return Target(host_description())
     if target in NAMED:
         return Target(NAMED[target])
-    known = ", ".join(["host", *NAMED])
+    if target == "adreno":
+        return Target(ADRENO)
+    known = ", ".join(["host", *NAMED, "adreno"])
     raise TargetError(f"unknown target {target!r}; known are {known}, or pass a tvm.target.Target")
 
 

@@ -14,9 +14,10 @@ class Isa:
     Attributes
     ----------
     name : str
-        ``"avx512"``, ``"avx2"``, ``"neon"`` or ``"portable"``.
+        ``"avx512"``, ``"avx2"``, ``"neon"``, ``"portable"`` or ``"opencl"``.
     lanes : int
         32-bit lanes of a vector register: a tile of packed weights has one output row per lane.
+        On a GPU the work-items of a group.
     needs : tuple of str
         LLVM's names of the CPU features that its kernels use.
     """
@@ -30,9 +31,10 @@ AVX512 = Isa("avx512", 16, ("avx512f", "avx512bw", "avx512vl", "avx512vnni"))
 AVX2 = Isa("avx2", 8, ("avx2", "fma", "f16c"))
 NEON = Isa("neon", 4, ("neon", "dotprod"))
 PORTABLE = Isa("portable", 4, ())
+OPENCL = Isa("opencl", 64, ())
 
 FAMILIES = (AVX512, AVX2, NEON, PORTABLE)
-"""Best first: the first whose needs a target meets is used."""
+"""Of CPUs, best first: the first whose needs a target meets is used."""
 
 
 def isa_of(target: Target) -> Isa:
@@ -41,8 +43,10 @@ def isa_of(target: Target) -> Isa:
     Parameters
     ----------
     target : tvm.target.Target
-        An ``llvm`` target; ``mtriple``, ``mcpu`` and ``mattr`` decide.
+        Of an ``llvm`` target ``mtriple``, ``mcpu`` and ``mattr`` decide.
     """
+    if target.kind.name == "opencl":
+        return OPENCL
     if target.kind.name != "llvm":
         return PORTABLE
     features = {str(name) for name in codegen.llvm_get_cpu_features(target)}

@@ -1,0 +1,38 @@
+"""Kernels for the GPUs of phones, written for OpenCL: experimental, compiled and checked on a CPU.
+
+One work-item computes one output row or channel; the items of a group follow each other in memory,
+so their loads are whole cache lines. No kernel needs an OpenCL extension: float16 is unpacked with
+integer arithmetic (`schedules.opencl.grid.half_to_float`).
+"""
+
+from __future__ import annotations
+
+from schedules.opencl.linear import linear
+from schedules.opencl.quantize import quantize
+from schedules.opencl.selective_scan import selective_scan
+from tvm_c4n.errors import TargetError
+from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec, ScanSpec
+from tvm_c4n.ops.tir import Kernel
+
+
+def choose(spec: OpSpec) -> tuple[str, Kernel] | None:
+    """Return the name and the kernel of an operator; None: its weights are not packed.
+
+    Raises
+    ------
+    TargetError
+        There is no OpenCL kernel for operators of this kind.
+    """
+    if isinstance(spec, LinearSpec):
+        return ("opencl_linear", linear(spec)) if spec.lanes else None
+    if isinstance(spec, ScanSpec):
+        return "opencl_selective_scan", selective_scan(spec)
+    if isinstance(spec, QuantizeSpec):
+        return "opencl_quantize", quantize(spec)
+    raise TargetError(
+        f"there is no OpenCL kernel for {spec.kind!r}: the experimental target adreno takes "
+        "modules of dense layers and selective scans; compile this one for a CPU"
+    )
+
+
+__all__ = ["choose"]
