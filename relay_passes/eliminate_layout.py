@@ -106,6 +106,12 @@ class _Eliminator:
         self.graph.drop_unread([move, *(view for _, views in paths for view in views)])
         return True
 
+    def _joins(self, move: Step) -> str:
+        """Say why a move of several tensors (or of none) stays."""
+        others = [r for r in self.graph.readers(move.var) if isinstance(r, Other)]
+        what = "is a result of the function and " if move.escapes or others else ""
+        return f"{what}joins several tensors"
+
     def _paths(self, move: Step) -> list[tuple[Step, list[Step]]] | None:
         """Return who reads a move, itself or through views; None where one of them cannot."""
         found: list[tuple[Step, list[Step]]] = []
@@ -143,7 +149,7 @@ class _Eliminator:
         while True:
             variables = [v for v in chain[0].inputs if isinstance(v, relax.Var)]
             if len(variables) != 1:
-                return "joins several tensors"
+                return self._joins(move)
             maker = self.graph.steps.get(variables[0])
             if maker is None:
                 return "copies an argument of the function, or another compiler's result"

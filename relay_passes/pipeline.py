@@ -12,6 +12,7 @@ from relay_passes.fuse_regions import FuseRegions
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
+from relay_passes.share_moves import ShareMoves
 from relay_passes.spell_out_moves import SPELLED_OUT, SpellOutMoves
 from tvm_c4n._tvm import relax, tvm
 
@@ -57,6 +58,7 @@ def c4n_phases(
         (
             "legalize",
             [
+                ShareMoves(),
                 t.LegalizeOps(skip_ops=SPELLED_OUT),
                 t.FoldConstant(),
                 SpellOutMoves(),

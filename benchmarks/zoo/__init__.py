@@ -10,6 +10,7 @@ from benchmarks.zoo.case import Case, Maker
 from benchmarks.zoo.from_onnx import attention_onnx, gemm_onnx
 from benchmarks.zoo.from_relax_nn import half_nn, mlp_nn
 from benchmarks.zoo.language import block, dynamic_block, mamba, tied
+from benchmarks.zoo.naive_mamba import mamba_prefill, mamba_step
 from benchmarks.zoo.small import channels_first, mlp, odd, shared
 from benchmarks.zoo.vision import conv_net, swin, vit
 
@@ -29,6 +30,8 @@ ZOO: dict[str, Maker] = {
     "swin": swin,
     "conv_net": conv_net,
     "mamba": mamba,
+    "mamba_step": mamba_step,
+    "mamba_prefill": mamba_prefill,
 }
 
 __all__ = ["ZOO", "Case", "Maker"]

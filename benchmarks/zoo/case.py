@@ -47,14 +47,22 @@ def prune_torch(model: torch.nn.Module, removed: int) -> None:
                 weight.copy_(torch.from_numpy(thin(weight.numpy(), removed)))
 
 
-def export(model: torch.nn.Module, inputs: list[torch.Tensor], **options: Any) -> IRModule:
-    """Bring a torch model to Relax through ``torch.export``."""
+def export(
+    model: torch.nn.Module,
+    inputs: list[torch.Tensor],
+    *,
+    operators: dict[str, Any] | None = None,
+    **options: Any,
+) -> IRModule:
+    """Bring a torch model to Relax through ``torch.export``; `operators` convert custom ones."""
     from tvm.relax.frontend.torch import from_exported_program
 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(model.eval(), tuple(inputs), **options)
-        return from_exported_program(program, unwrap_unit_return_tuple=True)
+        return from_exported_program(
+            program, unwrap_unit_return_tuple=True, custom_convert_map=operators
+        )
 
 
 def torch_case(

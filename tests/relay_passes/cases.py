@@ -218,6 +218,35 @@ class Pieces:
 
 
 @I.ir_module(s_tir=True)
+class TwiceTurned:
+    """A tensor that is turned for each of its readers."""
+
+    @R.function
+    def main(x: R.Tensor((4, 8), "float32")) -> R.Tensor((8, 4), "float32"):
+        with R.dataflow():
+            lv = R.exp(x)
+            lv1 = R.permute_dims(lv, axes=[1, 0])
+            lv2 = R.permute_dims(lv, axes=[1, 0])
+            gv = R.add(lv1, lv2)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module(s_tir=True)
+class OnceTurned:
+    """The same, turned once."""
+
+    @R.function
+    def main(x: R.Tensor((4, 8), "float32")) -> R.Tensor((8, 4), "float32"):
+        with R.dataflow():
+            lv = R.exp(x)
+            lv1 = R.permute_dims(lv, axes=[1, 0])
+            gv = R.add(lv1, lv1)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module(s_tir=True)
 class PiecesSpelledOut:
     """The same with slices."""
 
@@ -254,6 +283,12 @@ CASES: dict[str, PassCase] = {
     ),
     "DumpModule": PassCase(
         lambda folder: relay_passes.DumpModule(folder, "1_x"), dense_layer, dense_layer, WIDE
+    ),
+    "ShareMoves": PassCase(
+        lambda _: relay_passes.ShareMoves(),
+        lambda: TwiceTurned,
+        lambda: OnceTurned,
+        ((4, 8),),
     ),
     "SpellOutMoves": PassCase(
         lambda _: relay_passes.SpellOutMoves(),
