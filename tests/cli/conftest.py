@@ -129,3 +129,29 @@ def arm_runner(phone_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("cli-runner") / "arm64"
     build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
     return out
+
+
+@pytest.fixture(scope="session")
+def default_arm_artifact(tmp_path_factory):
+    """The default model in float32, compiled for arm64 Linux."""
+    from tvm_c4n.compile.artifact import compile_model
+
+    folder = tmp_path_factory.mktemp("cli-default") / "arm.art"
+    compile_model("mamba-19m", folder, "arm64-linux", dtype="float32")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_text():
+    """A prompt, and the 32 tokens with which the default model's reference continues it."""
+    from tvm_c4n.checkpoint import open_checkpoint
+    from tvm_c4n.model.reference import Mamba
+
+    checkpoint = open_checkpoint("mamba-19m")
+    reference = Mamba(MambaConfig.from_hf(checkpoint.config), checkpoint.dense)
+    prompt = [0, 480, 1500, 77, 3021, 12, 260]
+    logits, found = reference.prefill(prompt)[-1], []
+    for _ in range(32):
+        found.append(int(logits.argmax()))
+        logits = reference.step(found[-1])
+    return prompt, found

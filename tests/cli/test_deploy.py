@@ -31,6 +31,21 @@ def test_the_phone_continues_the_text_over_rpc(call, phone, artifact, arm_artifa
     assert result.out == engines_text(call, artifact)
 
 
+@pytest.mark.slow
+@pytest.mark.phone
+def test_the_default_model_speaks_over_rpc(phone, default_arm_artifact, default_text):
+    """The default model at full size: the tokens that the float64 reference chooses."""
+    from tvm_c4n.runtime.artifact import open_artifact
+    from tvm_c4n.runtime.generate import generate_tokens
+    from tvm_c4n.runtime.remote import RemoteEngine
+    from tvm_c4n.runtime.rpc import open_session
+
+    prompt, expected = default_text
+    with open_session(RpcAddress("127.0.0.1", phone.tracker.port, "phone")) as remote:
+        engine = RemoteEngine(open_artifact(default_arm_artifact), remote, threads=2)
+        assert list(generate_tokens(engine, prompt, 32)) == expected
+
+
 @pytest.mark.phone
 def test_the_phone_is_measured_over_rpc(call, phone, arm_artifact):
     device = f"rpc://127.0.0.1:{phone.tracker.port}/phone"

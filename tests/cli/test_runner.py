@@ -212,13 +212,8 @@ def test_what_is_missing_is_said(call, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.phone
-def test_the_default_model_speaks_on_arm64(arm_runner, tmp_path):
-    """The default model at full size: the same 32 tokens as this machine's engine chooses."""
-    from tvm_c4n.compile.artifact import compile_model
-
-    compile_model("mamba-19m", tmp_path / "host")
-    compile_model("mamba-19m", tmp_path / "arm", "arm64-linux")
-    prompt = [0, 480, 1500, 77, 3021, 12, 260]
-    done = start(emulated(arm_runner), tmp_path / "arm", "-n", 32, "-t", 2, tokens=prompt)
-    expected = list(generate_tokens(Engine.load(tmp_path / "host"), prompt, 32))
+def test_the_default_model_speaks_on_arm64(arm_runner, default_arm_artifact, default_text):
+    """The default model at full size: the tokens that the float64 reference chooses."""
+    prompt, expected = default_text
+    done = start(emulated(arm_runner), default_arm_artifact, "-n", 32, "-t", 2, tokens=prompt)
     assert [int(word) for word in done.stdout.split()] == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,48 @@ def test_a_run_goes_on_and_measures_each_candidate_once(tuned):
     assert len({tuple(decisions.items()) for _, decisions, _ in records}) == everything
     assert measured[0] == 4
     assert measured[-1] == everything - 3
+
+
+class Flaky:
+    """A runner whose candidates fail the first time, and take as long as their number says."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def run(self, inputs):
+        from tvm_c4n.tuning.metaschedule import ms
+
+        self.calls += len(inputs)
+        failing = self.calls % 5 == 1  # the first one, the default, is among them
+        seconds = None if failing else [1.0 + self.calls]
+        result = ms.runner.RunnerResult(seconds, "unplugged" if failing else None)
+        return [SimpleNamespace(done=lambda: True, result=lambda: result)] * len(inputs)
+
+
+def test_what_did_not_run_is_tried_once_more(tmp_path):
+    from tvm_c4n.tuning.database import open_database, valid_records
+    from tvm_c4n.tuning.run import tune
+
+    runner, states = Flaky(), []
+    folder = tmp_path / "records"
+    options = {"runner": runner, "records": folder, "batch": 4, "cold_bytes": 0}
+    mod, _ = sparse_layer()
+
+    def progress(state):
+        states.append((state.trials, state.failed))
+        assert (folder / BEST).is_file()
+
+    (best,) = tune(mod, trials=1000, progress=progress, **options)
+    records = list(valid_records(open_database(folder)))
+    (spec,) = {spec for spec, _, _ in records}
+    space = schedules.space_of(spec, isa_of(resolve_target("host")))
+    everything = np.prod([len(choices) for choices in space.values()])
+    assert len(records) == everything
+    trials, failed = states[-1]
+    assert failed > 0
+    assert trials == everything + failed
+    # The default failed at first; the next batch began with it.
+    assert best.default_seconds == 1.0 + 5
 
 
 def test_the_best_is_the_fastest_or_the_default(tuned):
