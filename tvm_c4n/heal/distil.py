@@ -14,7 +14,7 @@ from torch import Tensor
 from tvm_c4n.heal.student import Output, Student
 
 # Of the GPU's free memory, what the teacher's outputs may take.
-CACHE_SHARE = 0.5
+CACHE_SHARE = 0.6
 
 
 def divergence(student: Output, teacher: Output) -> Tensor:

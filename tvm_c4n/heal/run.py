@@ -214,6 +214,10 @@ def _device(name: str) -> torch.device:
         raise RecipeError(f"device {name!r} is not cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RecipeError("device cuda: torch finds no GPU here; use --device cpu for small models")
+    if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise RecipeError(f"device {name}: torch finds {torch.cuda.device_count()} GPU(s) here")
+        torch.cuda.set_device(device)  # Triton launches on the current device
     return device
 
 
