@@ -22,15 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tvm_c4n.checkpoint import open_checkpoint
+from benchmarks.compensation import dense_inputs
 from tvm_c4n.cli.console import print_table
-from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
-from tvm_c4n.model.text import load_tokenizer
-from tvm_c4n.prune.calibrate import damped, draw_windows, gram
+from tvm_c4n.prune.calibrate import damped
 from tvm_c4n.prune.matrix import prune_matrix, relative_output_error
-from tvm_c4n.prune.recipe import Choice, Recipe
-from tvm_c4n.prune.stream import Stream, batches
-from tvm_c4n.prune.torch_mamba import Layer
+from tvm_c4n.prune.recipe import Choice
 from tvm_c4n.sparsity.stats import size_bytes
 
 RESULTS = Path(__file__).parent / "results" / "adapter.json"
@@ -63,27 +59,12 @@ def main() -> int:
 
 def measure(model: str, layers: list[int], samples: int) -> list[dict[str, Any]]:
     """Prune in_proj and out_proj of some layers of the dense model."""
-    checkpoint = open_checkpoint(model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    tokenizer = load_tokenizer(checkpoint.path)
-    windows = torch.from_numpy(draw_windows(tokenizer, Recipe(samples=samples)))
-    embeddings = torch.from_numpy(checkpoint.dense(EMBEDDINGS))
-    streams = [Stream(embeddings[batch]) for batch in batches(windows)]
-    rows = []
-    for index in range(max(layers) + 1):
-        layer = Layer.load(checkpoint, config, index)
-        for stream in streams:
-            stream.enter(layer)
-        for projection in PROJECTIONS:
-            if index in layers and projection in ("in_proj", "out_proj"):
-                statistics = gram(stream.inputs for stream in streams)
-                weight = layer.projections[projection]
-                for removed in (2, 3):
-                    about = {"layer": index, "projection": projection, "removed": removed}
-                    rows.append(about | compare(weight, statistics, removed))
-            for stream in streams:
-                stream.pass_through(layer, projection)
-    return rows
+    return [
+        {"layer": one.layer, "projection": one.name, "removed": removed}
+        | compare(one.weight, one.statistics, removed)
+        for one in dense_inputs(model, layers, samples)
+        for removed in (2, 3)
+    ]
 
 
 def compare(weight: Tensor, statistics: Tensor, removed: int) -> dict[str, float]:
