@@ -47,7 +47,7 @@ class LinearBody:
     """Emits the code of one block of a linear operator."""
 
     def __init__(self, intrin: Intrinsics, spec: LinearSpec, args: LinearArgs, block: Block):
-        self.intrin, self.spec, self.args, self.block = intrin, spec, args, block
+        self.intrin, self.spec, self.args, self.block = intrin.of(spec), spec, args, block
         self.lanes = intrin.lanes
         self.layout = layout_of(spec)
         self.acc = local((block.tokens * block.tiles * self.lanes,))
@@ -171,42 +171,44 @@ class LinearBody:
         here, after = (splat(T.uint32(v), self.lanes) for v in (k, k + 1))
         return T.Select(code(field) > here, here, after)
 
-    # Integer weights: four bytes a lane at a time, sums scaled once a scale group.
+    # Integer weights: four bytes a lane at a time, sums scaled once a stretch of columns.
 
     def _integer(self) -> None:
-        block = self.block
-        self.sums = local((block.tokens * block.tiles * self.lanes,), "int32")
-        if self.intrin.corrected:
-            self.shift_sums = local((block.tiles * self.lanes,), "int32")
+        block, intrin = self.block, self.intrin
+        self.sums = _Sums(intrin.sum_dtype, self.lanes, block.tokens * block.tiles)
+        if intrin.corrected:
+            count = block.tiles if intrin.corrected == "by weights" else block.tokens
+            self.shift_sums = _Sums(intrin.shift_dtype, self.lanes, count)
         with T.serial(self.layout.records) as record:
             for unit in range(self.layout.units):
-                self._unit(record, unit)
+                for first in range(0, block.tiles, intrin.together):
+                    tiles = range(first, min(first + intrin.together, block.tiles))
+                    self._unit(record, unit, tiles)
 
-    def _unit(self, record: Any, unit: int) -> None:
-        """Multiply 64 columns; several units of a record may share a scale group."""
-        spec, block, per_scale = self.spec, self.block, self.spec.scale_group
-        words = self._words(record, unit)
+    def _unit(self, record: Any, unit: int, tiles: range) -> None:
+        """Multiply 64 columns of some row tiles; several units may share a scale group."""
+        spec, per_scale = self.spec, self.spec.scale_group
+        stretch = min(per_scale, self.intrin.stretch or per_scale)
+        words = {r: self._words(record, unit, r) for r in tiles}
         packed: dict[int, Any] = {}
         for window in range(UNIT // WINDOW):
             column = unit * UNIT + window * WINDOW
-            if column % per_scale == 0:
-                self._clear()
+            if column % stretch == 0:
+                self._clear(tiles)
             xs = self._activations(record * self.layout.span + column)
             for k in range(4 if spec.removed == 0 else spec.kept):
-                for r in range(block.tiles):
-                    chunk = window * (chunks_of(spec.removed) // 4) + k
+                chunk = window * (chunks_of(spec.removed) // 4) + k
+                quads = xs if spec.removed else [quads[k] for quads in xs]
+                for r in tiles:
                     weight = self._weights(packed, (record, unit), chunk, r)
-                    index = self._index(words, window, k, r)
-                    self._chunk(
-                        r,
-                        weight,
-                        [
-                            x if index is None else self.intrin.pick(x, index)
-                            for x in self._chunk_x(xs, k)
-                        ],
-                    )
-            if (column + WINDOW) % per_scale == 0:
-                self._flush(record, column // per_scale)
+                    index = self._index(words[r], window, k)
+                    if index is not None:
+                        quads = [self.intrin.pick(x, index) for x in xs]
+                    self._chunk(r, weight, quads)
+                if self.intrin.corrected == "by activations":
+                    self._correct(dict(enumerate(quads)))
+            if (column + WINDOW) % stretch == 0:
+                self._flush(record, column // per_scale, tiles)
 
     def _activations(self, start: Any) -> list[Any]:
         """For each token the window, or (dense weights) its four quads."""
@@ -218,83 +220,96 @@ class LinearBody:
             for token in tokens
         ]
 
-    def _chunk_x(self, xs: list[Any], k: int) -> list[Any]:
-        return xs if self.spec.removed else [quads[k] for quads in xs]
-
-    def _words(self, record: Any, unit: int) -> list[list[Any]]:
-        """Load the position words of each tile."""
+    def _words(self, record: Any, unit: int, r: int) -> list[Any]:
+        """Load the position words of a tile."""
         count = words_of(self.spec.removed)
-        words: list[list[Any]] = [[] for _ in range(self.block.tiles)]
-        for w in range(count):
-            for r, found in enumerate(words):
-                found.append(T.bind(self._read(record, 0, unit * count + w, r, "uint32")))
-        return words
+        places = range(unit * count, (unit + 1) * count)
+        return [T.bind(self._read(record, 0, place, r, "uint32")) for place in places]
 
-    def _index(self, words: list[list[Any]], window: int, k: int, r: int) -> Any:
+    def _index(self, words: list[Any], window: int, k: int) -> Any:
         """Byte indices into the window of the k-th kept weights; None for dense weights."""
-        removed, lanes = self.spec.removed, self.lanes
+        removed, bytes_type = self.spec.removed, self.intrin.bytes_type
         if removed == 0:
             return None
-        field = window if removed == 1 else window * self.spec.kept + k
-        codes = self.intrin.codes(words[r][field // 4], field % 4)
         if removed != 1:
-            return T.bind(
-                T.reinterpret(self.intrin.bytes_type, codes | splat(T.uint32(GROUP_BYTES), lanes))
-            )
-        gone = T.reinterpret(self.intrin.bytes_type, codes)
+            field = window * self.spec.kept + k
+            return T.bind(self.intrin.index(words[field // 4], field % 4))
+        gone = T.reinterpret(bytes_type, self.intrin.codes(words[0], window))
         here, after = (
-            T.reinterpret(
-                self.intrin.bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), lanes)
-            )
+            T.reinterpret(bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), self.lanes))
             for v in (k, k + 1)
         )
-        return T.bind(T.Select(gone > splat(T.int8(k), 4 * lanes), here, after))
+        return T.bind(T.Select(gone > splat(T.int8(k), 4 * self.lanes), here, after))
 
     def _weights(self, packed: dict[int, Any], place: tuple[Any, int], chunk: int, r: int) -> Any:
-        """Load the prepared weights of a chunk; int4 as 16 times the weight."""
-        (record, unit), width = place, 4 * self.lanes
+        """Load the prepared weights of a chunk."""
+        record, unit = place
         chunks = chunks_of(self.spec.removed)
         if self.spec.dtype == "int8":
             found = self._read(record, 1, unit * chunks + chunk, r, "int8")
             return self.intrin.prepare_w(found)
         if chunk % 2 == 0:
             packed[r] = T.bind(self._read(record, 1, (unit * chunks + chunk) // 2, r, "uint8"))
-            nibbles = packed[r] << splat(T.uint8(4), width)
-        else:
-            nibbles = packed[r] & splat(T.uint8(0xF0), width)
-        return self.intrin.prepare_w(T.reinterpret(self.intrin.bytes_type, nibbles))
+        return self.intrin.prepare_w(self.intrin.nibbles(packed[r], chunk % 2 == 1))
 
     def _chunk(self, r: int, weight: Any, xs: list[Any]) -> None:
         for m, x in enumerate(xs):
-            self._set(self.sums, m, r, self.intrin.dot(self._get(self.sums, m, r), weight, x))
-        if self.intrin.corrected:
-            at = ramp(r * self.lanes, self.lanes)
-            shifted = self.intrin.correction(self.shift_sums[at], weight)
-            T.buffer_store(self.shift_sums, shifted, [at])
+            at = m * self.block.tiles + r
+            self.sums[at] = self.intrin.dot(self.sums[at], weight, x)
+        if self.intrin.corrected == "by weights":
+            self._correct({r: weight})
 
-    def _clear(self) -> None:
-        zero = splat(T.int32(0), self.lanes)
-        for m, r in self.block.pairs():
-            self._set(self.sums, m, r, zero)
-        if self.intrin.corrected:
-            for r in range(self.block.tiles):
-                T.buffer_store(self.shift_sums, zero, [ramp(r * self.lanes, self.lanes)])
+    def _correct(self, operands: dict[int, Any]) -> None:
+        for at, operand in operands.items():
+            self.shift_sums[at] = self.intrin.correction(self.shift_sums[at], operand)
 
-    def _flush(self, record: Any, index: int) -> None:
-        """Scale the sums of a record's scale group `index` into the float accumulators."""
+    def _clear(self, tiles: range) -> None:
+        tokens = range(self.block.tokens)
+        for m in tokens:
+            for r in tiles:
+                self.sums.clear(m * self.block.tiles + r)
+        if self.intrin.corrected:
+            for at in tiles if self.intrin.corrected == "by weights" else tokens:
+                self.shift_sums.clear(at)
+
+    def _flush(self, record: Any, index: int, tiles: range) -> None:
+        """Scale sums in a record's scale group `index` into the float accumulators."""
         scale = record * (self.layout.span // self.spec.scale_group) + index
-        fold = 1 / 16 if self.spec.dtype == "int4" else 1.0
+        fold = self.intrin.fold if self.spec.dtype == "int4" else 1.0
         x_scales = [
             T.bind(self.args.x_scales[self.block.token + m, scale] * T.float32(fold))
             for m in range(self.block.tokens)
         ]
-        for r in range(self.block.tiles):
+        for r in tiles:
             values = self._read(record, 2, index, r, "float16")
             row_scales = T.bind(to_float(values, self.lanes))
             for m in range(self.block.tokens):
-                sums = self._get(self.sums, m, r)
-                if self.intrin.corrected:
-                    sums = sums - self.shift_sums[ramp(r * self.lanes, self.lanes)]
+                total = self.intrin.total(self.sums[m * self.block.tiles + r], self._shift(m, r))
                 scaled = row_scales * splat(x_scales[m], self.lanes)
-                total = self._get(self.acc, m, r) + to_float(sums, self.lanes) * scaled
+                total = self._get(self.acc, m, r) + to_float(total, self.lanes) * scaled
                 self._set(self.acc, m, r, total)
+
+    def _shift(self, m: int, r: int) -> Any:
+        """Return what was added up for the correction of a token and a tile."""
+        if self.intrin.corrected is None:
+            return None
+        return self.shift_sums[r if self.intrin.corrected == "by weights" else m]
+
+
+class _Sums:
+    """Vectors of integer sums in a local buffer, 32 bits for each row."""
+
+    def __init__(self, dtype: str, lanes: int, count: int):
+        self._zero = {"int8": T.int8, "int16": T.int16, "int32": T.int32}[dtype](0)
+        self._lanes = lanes * 32 // int(dtype.removeprefix("int"))
+        self._buffer = local((count * self._lanes,), dtype)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._buffer[ramp(index * self._lanes, self._lanes)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        T.buffer_store(self._buffer, value, [ramp(index * self._lanes, self._lanes)])
+
+    def clear(self, index: int) -> None:
+        """Set a vector to zero."""
+        self[index] = splat(self._zero, self._lanes)

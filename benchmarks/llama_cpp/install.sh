@@ -18,7 +18,7 @@ source=$prefix/src/vendor/llama.cpp
 
 if [ ! -d "$source" ]; then
   mkdir -p "$prefix/src"
-  "$python" -m pip download -q --no-deps --no-build-isolation --no-binary llama-cpp-python \
+  "$python" -m pip download -q --no-deps --no-binary llama-cpp-python \
     --dest "$prefix/sdist" "llama-cpp-python==$version"
   tar xzf "$prefix/sdist/llama_cpp_python-$version.tar.gz" -C "$prefix/src" --strip-components=1
 fi

@@ -14,7 +14,7 @@ class Avx512(Intrinsics):
     """512-bit vectors, 16 rows a tile."""
 
     isa = AVX512
-    corrected = True
+    corrected = "by weights"
 
     def _dot(self, acc: Any, unsigned: Any, signed: Any) -> Any:
         name = "llvm.x86.avx512.vpdpbusd.512"
@@ -34,10 +34,10 @@ class Avx512(Intrinsics):
         """See base; the caller subtracts what the shift of x added."""
         return self._dot(acc, x, w)
 
-    def correction(self, acc: Any, w: Any) -> Any:
+    def correction(self, acc: Any, operand: Any) -> Any:
         """See base."""
         shift = T.broadcast(T.int32(-0x7F7F7F80), self.lanes)
-        return self._dot(acc, T.reinterpret(self.bytes_type, shift), w)
+        return self._dot(acc, T.reinterpret(self.bytes_type, shift), operand)
 
     def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         """See base; vpermilps reads only the two low bits of a code."""

@@ -6,10 +6,11 @@ All vectors have one 32-bit lane per row of a tile; a byte vector has four bytes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.isa import Isa
+from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
 
 GROUP_BYTES = 0x0C080400
@@ -27,8 +28,19 @@ class Intrinsics(ABC):
     """Gathers and dot products of one instruction set."""
 
     isa: Isa
-    corrected = False
-    """Whether `dot` computes with ``x + 128``, so that ``128 * sum(w)`` must be subtracted."""
+    corrected: Literal["by weights", "by activations"] | None = None
+    """What must be added up with `correction`, because `dot` multiplies by more than asked for:
+    ``x + 128`` instead of x, or the weight and a constant."""
+    sum_dtype = "int32"
+    """Of the sums that `dot` adds to; `total` makes int32 of them."""
+    shift_dtype = "int32"
+    """Of the sums that `correction` adds to."""
+    stretch: int | None = None
+    """Columns after which sums must be taken out; None: they hold a scale group of any length."""
+    fold = 1 / 16
+    """What sums of int4 weights are multiplied by, see `nibbles`."""
+    together = 4
+    """Row tiles whose chunks are worked on in turns: as many as the registers hold."""
 
     @property
     def lanes(self) -> int:
@@ -39,6 +51,10 @@ class Intrinsics(ABC):
     def bytes_type(self) -> str:
         """Type of a vector of bytes."""
         return f"int8x{4 * self.lanes}"
+
+    def of(self, spec: LinearSpec) -> Intrinsics:
+        """Return the variant that multiplies an operator's weights."""
+        return self
 
     @property
     def ints_type(self) -> str:
@@ -65,6 +81,11 @@ class Intrinsics(ABC):
         shifted = words >> T.broadcast(T.uint32(2 * field), self.lanes)
         return shifted & T.broadcast(T.uint32(0x03030303), self.lanes)
 
+    def index(self, words: Any, field: int) -> Any:
+        """Byte indices into a window from the positions number `field` of each byte."""
+        group = T.broadcast(T.uint32(GROUP_BYTES), self.lanes)
+        return T.reinterpret(self.bytes_type, self.codes(words, field) | group)
+
     @abstractmethod
     def pick(self, window: Any, index: Any) -> Any:
         """Gather bytes of a window by byte indices 0..15."""
@@ -73,13 +94,26 @@ class Intrinsics(ABC):
         """Compute once what several `dot` calls need of a vector of weights."""
         return T.bind(w)
 
+    def nibbles(self, packed: Any, high: bool) -> Any:
+        """Take a chunk of int4 weights out of ``uint8`` pairs, as ``int8``, times 1 / `fold`."""
+        width = 4 * self.lanes
+        if high:
+            found = packed & T.broadcast(T.uint8(0xF0), width)
+        else:
+            found = packed << T.broadcast(T.uint8(4), width)
+        return T.reinterpret(self.bytes_type, found)
+
     @abstractmethod
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
-        """Add the dot product of four bytes to each int32 lane; |x| <= 127."""
+        """Add the dot product of four bytes to each 32-bit lane of sums; |x| <= 127."""
 
-    def correction(self, acc: Any, w: Any) -> Any:
-        """Add ``128 * sum(w)`` to each int32 lane (only where `corrected`)."""
+    def correction(self, acc: Any, operand: Any) -> Any:
+        """Add up weights or activations for `total` (only where `corrected`)."""
         raise AssertionError(f"{self.isa.name} needs no correction")
+
+    def total(self, sums: Any, shift: Any) -> Any:
+        """Return the int32 sum of each lane; `shift` is what `correction` added up, if anything."""
+        return sums - shift if self.corrected else sums
 
     @abstractmethod
     def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:

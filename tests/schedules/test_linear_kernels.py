@@ -135,8 +135,8 @@ def test_integer_sums_are_exact(machine: Any) -> None:
     rng = np.random.default_rng(1)
     funcs, calls, expected = {}, {}, {}
     for removed in range(4):
-        for dtype, top in (("int8", 127), ("int4", 7)):
-            dense = rng.choice([-top, top, 1, -1], size=(33, 192)).astype(np.float32)
+        for dtype, low, top in (("int8", -127, 127), ("int4", -8, 7)):
+            dense = rng.choice([low, low, top, 1], size=(33, 192)).astype(np.float32)
             mask = mask_from_scores(rng.random(dense.shape), removed) if removed else None
             scales = np.ones((33, 3), np.float16)
             weight = from_dense(dense, removed, dtype, mask=mask, scales=scales)
