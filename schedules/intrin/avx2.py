@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedules.intrin.base import GROUP_BYTES, Intrinsics, repeat
+from schedules.intrin.base import GROUP_BYTES, Correction, Intrinsics, repeat
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import AVX2
 from tvm_c4n.ops.spec import LinearSpec
@@ -76,7 +76,7 @@ class Avx2Nibbles(Avx2):
     ``32 * 127 * 8``.
     """
 
-    corrected = "by weights"
+    corrected: Correction = "by weights"
     sum_dtype, shift_dtype = "int16", "int8"
     stretch = 64
     fold = 1.0

@@ -6,13 +6,15 @@ All vectors have one 32-bit lane per row of a tile; a byte vector has four bytes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.isa import Isa
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
 
+Correction: TypeAlias = Literal["by weights", "by activations"] | None
+"""What the correction of `Intrinsics.dot` follows from."""
 GROUP_BYTES = 0x0C080400
 """In a lane: where the four groups of a 16-byte window start."""
 
@@ -28,7 +30,7 @@ class Intrinsics(ABC):
     """Gathers and dot products of one instruction set."""
 
     isa: Isa
-    corrected: Literal["by weights", "by activations"] | None = None
+    corrected: Correction = None
     """What must be added up with `correction`, because `dot` multiplies by more than asked for:
     ``x + 128`` instead of x, or the weight and a constant."""
     sum_dtype = "int32"

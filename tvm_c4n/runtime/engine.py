@@ -17,9 +17,13 @@ from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
+from tvm_c4n.runtime.pace import Pace
 
 # TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
 _POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
+
+_pool_threads = 0
+"""Of TVM's pool, which all engines of a process share; 0: not yet set."""
 
 Ids = Sequence[int] | NDArray[np.integer[Any]]
 
@@ -39,8 +43,7 @@ class Engine:
         self.manifest: Manifest = artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
         self.tokenizer_path = artifact.path / TOKENIZER
-        if threads is not None:
-            self.set_threads(threads)
+        self.set_threads(_default_threads() if threads is None else threads)
         module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
         self._vm = relax.VirtualMachine(module, tvm.cpu())
         # These arrays own the memory that the tensors point to.
@@ -63,7 +66,7 @@ class Engine:
         ----------
         path : Path
         threads : int, optional
-            Of TVM's pool, which all engines of a process share; default: one for each core.
+            At most; default: one for each core. See `set_threads`.
 
         Raises
         ------
@@ -76,7 +79,7 @@ class Engine:
         return cls(artifact, threads=threads)
 
     def set_threads(self, threads: int) -> None:
-        """Use this many threads from now on.
+        """Use this many threads from now on; a step takes fewer while others need the cores.
 
         Raises
         ------
@@ -86,7 +89,8 @@ class Engine:
         cores = os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
-        tvm.get_global_func("runtime.config_threadpool")(_POOL_MODE, threads)
+        self._threads, self._pace = threads, Pace(threads)
+        _use(threads)
 
     def reset(self) -> None:
         """Forget the text: states of zeros."""
@@ -107,7 +111,10 @@ class Engine:
         """Read one token; returns logits ``(vocab,)`` float32."""
         self._check([token])
         self._token.copyfrom(np.array([token], np.int32))
-        return np.asarray(self._step()[0].numpy()[0])
+        _use(self._pace.threads)
+        with self._pace.watch():
+            logits = self._step()[0]
+        return np.asarray(logits.numpy()[0])
 
     def score(self, ids: Ids) -> NDArray[np.float32]:
         """Read tokens, continuing from the state; returns the logits ``(len(ids), vocab)``."""
@@ -117,6 +124,7 @@ class Engine:
         self._check(ids)
         array = np.ascontiguousarray(ids, np.int32)
         function = self._vm[name]
+        _use(self._threads)
         out = []
         for start in range(0, len(array), CHUNK):
             tokens = tvm.runtime.tensor(array[start : start + CHUNK])
@@ -130,6 +138,21 @@ class Engine:
         if low < 0 or high >= self.config.vocab:
             outside = low if low < 0 else high
             raise C4nError(f"token {outside} is outside the vocabulary of {self.config.vocab}")
+
+
+def _default_threads() -> int:
+    """Return the threads that TVM's pool is told to have (`_tvm.py`), at most one for each core."""
+    cores = os.cpu_count() or 1
+    told = os.environ.get("TVM_NUM_THREADS", "")
+    return min(int(told), cores) if told.isdecimal() and int(told) else cores
+
+
+def _use(threads: int) -> None:
+    """Let TVM's pool work with this many threads."""
+    global _pool_threads
+    if threads != _pool_threads:
+        tvm.get_global_func("runtime.config_threadpool")(_POOL_MODE, threads)
+        _pool_threads = threads
 
 
 def _check_machine(artifact: Artifact) -> None:

@@ -1,0 +1,57 @@
+"""The count of threads follows what others leave of the machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from tvm_c4n.runtime.pace import MOST_PATIENCE, PATIENCE, TRIAL, Pace
+
+ALONE = {1: (1.8, 1.8), 2: (1.0, 2.0)}
+"""By count of threads: seconds of a step, and those that the threads had cores."""
+BESIDE = {1: (1.8, 1.8), 2: (4.0, 5.3)}
+"""The same while another program keeps a core busy: three threads share two cores."""
+
+
+def run(pace: Pace, machine: dict[int, tuple[float, float]], steps: int) -> list[int]:
+    """Take steps; returns the threads of each."""
+    counts = []
+    for _ in range(steps):
+        counts.append(pace.threads)
+        pace.note(*machine[pace.threads])
+    return counts
+
+
+def test_undisturbed_steps_take_all_threads() -> None:
+    assert set(run(Pace(2), ALONE, 500)) == {2}
+
+
+def test_one_thread_is_taken_while_a_core_is_busy() -> None:
+    counts = run(Pace(2), BESIDE, 400)
+    assert counts[: TRIAL + 1] == [2] * TRIAL + [1]
+    secs = sum(BESIDE[count][0] for count in counts)
+    assert secs < 1.2 * 400 * BESIDE[1][0]
+
+
+def test_all_threads_come_back_when_the_core_is_free() -> None:
+    pace = Pace(2)
+    run(pace, BESIDE, 4 * PATIENCE)
+    counts = run(pace, ALONE, 8 * PATIENCE)
+    assert counts[-PATIENCE:] == [2] * PATIENCE
+
+
+def test_trials_in_vain_become_rare() -> None:
+    """Neither count is better for long: a slow machine is not made slower by trying."""
+    slow = {1: (9.0, 9.0), 2: (4.0, 5.3)}
+    counts = run(Pace(2), slow, 8 * MOST_PATIENCE)
+    assert counts[-1] == 2
+    assert counts[-2 * MOST_PATIENCE :].count(1) <= 2 * TRIAL
+
+
+@pytest.mark.parametrize("most", [3, 8])
+def test_counts_are_halved_down_to_one(most: int) -> None:
+    fewest_best = {count: (float(count), 0.5 * count * count) for count in range(1, 9)}
+    assert run(Pace(most), fewest_best, 8 * PATIENCE)[-1] == 1
+
+
+def test_one_thread_needs_no_choice() -> None:
+    assert set(run(Pace(1), {1: (1.0, 0.1)}, 50)) == {1}
