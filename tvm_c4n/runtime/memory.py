@@ -1,10 +1,17 @@
-"""Bring a file into memory in the form that the processor reads fastest."""
+"""Bring a file into memory in the form that the processor reads fastest, without waiting for it.
+
+With pages of 4 KiB a core spends a part of its time on looking addresses up, and a mapped file has
+no others. But copying gigabytes into huge pages takes longer than a start should. So the file is
+mapped, which takes no time, and a thread replaces the mapping piece by piece with huge pages of the
+same content, while the model runs.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +19,14 @@ from numpy.typing import NDArray
 
 HUGE_PAGE = 2 << 20
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-_PIECE = 32 << 20
+_PIECE = 16 << 20
+# From <sys/mman.h>; Python has no names for these.
+_MAP_FIXED, _MREMAP_TO = 0x10, 0x1 | 0x2
+_moving: list[threading.Thread] = []
 
 
 def read_block(file: Path) -> NDArray[np.uint8]:
-    """Return the content of a file.
-
-    Where the system gives out huge pages, the file is read into them by all cores: with 4 KiB pages
-    a core spends a part of its time on looking addresses up. Elsewhere the file is mapped.
+    """Return the content of a file; do not write to it.
 
     Raises
     ------
@@ -33,13 +40,22 @@ def read_block(file: Path) -> NDArray[np.uint8]:
     size = file.stat().st_size
     if size == 0:
         raise ValueError(f"{file} is empty")
-    block = _aligned(size)
-    with file.open("rb", buffering=0) as stream, ThreadPoolExecutor(os.cpu_count()) as pool:
-        pieces = range(0, size, _PIECE)
-        done = list(pool.map(lambda at: _read(stream.fileno(), block, at), pieces))
-    if sum(done) != size:
-        raise OSError(f"{file} became shorter while it was read")
+    memory = np.frombuffer(mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE), np.uint8)
+    start = -memory.ctypes.data % HUGE_PAGE
+    block = memory[start : start + size]
+    with file.open("rb", buffering=0) as stream:
+        descriptor = os.dup(stream.fileno())
+    _map(size, mmap.MAP_PRIVATE | _MAP_FIXED, descriptor, block.ctypes.data)
+    thread = threading.Thread(target=_move, args=(descriptor, block), daemon=True)
+    _moving[:] = [other for other in _moving if other.is_alive()] + [thread]
+    thread.start()
     return block
+
+
+def settle() -> None:
+    """Wait until all blocks that were read lie in huge pages: before measuring speed."""
+    for thread in _moving:
+        thread.join()
 
 
 def _huge_pages() -> bool:
@@ -50,22 +66,62 @@ def _huge_pages() -> bool:
         return False
 
 
-def _aligned(size: int) -> NDArray[np.uint8]:
-    """Allocate bytes that start at a huge page."""
-    memory = mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    whole = np.frombuffer(memory, np.uint8)
-    start = -whole.ctypes.data % HUGE_PAGE
-    return whole[start : start + size]
+def _move(descriptor: int, block: NDArray[np.uint8]) -> None:
+    """Replace a mapping by huge pages with the file's content; where that fails it stays."""
+    try:
+        for at in range(0, len(block) // HUGE_PAGE * HUGE_PAGE, _PIECE):
+            size = min(_PIECE, (len(block) - at) // HUGE_PAGE * HUGE_PAGE)
+            _replace(descriptor, at, block.ctypes.data + at, size)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
 
 
-def _read(descriptor: int, block: NDArray[np.uint8], at: int) -> int:
-    """Fill a piece of the block; returns the bytes that were there."""
-    view = block[at : at + _PIECE].data
-    done = 0
-    while done < len(view):
-        count = os.preadv(descriptor, [view[done:]], at + done)
-        if count == 0:
-            break
-        done += count
-    return done
+def _replace(descriptor: int, at: int, target: int, size: int) -> None:
+    """Read a piece into huge pages elsewhere and move them, at once, over a mapping of it."""
+    room = size + HUGE_PAGE
+    found = _map(room, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    first = found + -found % HUGE_PAGE
+    moved = False
+    try:
+        _LIBC.madvise(first, size, mmap.MADV_HUGEPAGE)  # a refusal costs speed only
+        done, view = 0, memoryview((ctypes.c_char * size).from_address(first)).cast("B")
+        while done < size:
+            count = os.preadv(descriptor, [view[done:]], at + done)
+            if count == 0:
+                raise OSError("the file became shorter")
+            done += count
+        moved = _LIBC.mremap(first, size, size, _MREMAP_TO, target) != _FAILED
+        if not moved:
+            raise OSError(ctypes.get_errno(), "mremap")
+    finally:
+        ends = [(found, first), (first + size, found + room)] if moved else [(found, found + room)]
+        for begin, end in ends:
+            if end > begin:
+                _LIBC.munmap(begin, end - begin)
+
+
+def _map(size: int, flags: int, descriptor: int = -1, where: int | None = None) -> int:
+    """Call mmap for readable and writable memory; returns its address."""
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+    found = int(_LIBC.mmap(where, size, access, flags, descriptor, 0))
+    if found == _FAILED:
+        raise OSError(ctypes.get_errno(), "mmap")
+    return found
+
+
+def _libc() -> ctypes.CDLL:
+    """Return the C library with the types of what is called here."""
+    lib = ctypes.CDLL(None, use_errno=True)
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    lib.mmap.argtypes = [pointer, size, number, number, number, ctypes.c_ssize_t]
+    lib.mremap.argtypes = [pointer, size, size, number, pointer]
+    lib.munmap.argtypes = [pointer, size]
+    lib.madvise.argtypes = [pointer, size, number]
+    lib.mmap.restype = lib.mremap.restype = size
+    return lib
+
+
+_LIBC = _libc()
+_FAILED = ctypes.c_size_t(-1).value
