@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.runtime import memory
 from tvm_c4n.runtime.artifact import Artifact
 from tvm_c4n.runtime.describe import (
     cpu_name,
@@ -110,6 +111,7 @@ class Cell:
 
     def measure(self) -> int:
         """Run the test once; returns nanoseconds."""
+        memory.settle()
         self.model.set_threads(self.threads)
         self.model.reset()
         count = self.n_prompt + self.n_gen
