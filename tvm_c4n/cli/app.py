@@ -35,7 +35,7 @@ app.command(name="records")(tune.records_)
 app.command(name="runner")(runner.runner)
 app.command(name="deploy")(deploy.deploy)
 
-_shown: dict[str, bool] = {"traceback": False}
+_state = {"traceback": False, "interrupted": False}
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,7 +57,7 @@ def options(
     ] = False,
 ) -> None:
     """Read the options that stand before the command."""
-    _shown["traceback"] = debug
+    _state["traceback"] = debug
 
 
 def main() -> None:
@@ -66,8 +66,10 @@ def main() -> None:
     Exit codes: 0 done, 1 a failure of the program or of a device, 2 an error of the user's, 130
     interrupted.
     """
-    _shown["traceback"] = False
+    _state["traceback"] = _state["interrupted"] = False
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except C4nError as error:
@@ -79,7 +81,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if _shown["traceback"]:
+        if _state["traceback"]:
             raise
         first = str(error).strip().split("\n")[0]
         cause = f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -88,11 +90,19 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> None:
     """Print one line and leave; with --debug the exception that is handled goes on."""
-    if _shown["traceback"]:
+    if _state["traceback"]:
         raise
+    if _state["interrupted"]:
+        sys.exit(130)
     one_line = " ".join(message.split())
     print(f"error: {one_line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; what TVM's C++ makes of it on the way may be another exception."""
+    _state["interrupted"] = True
+    signal.default_int_handler(number, frame)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
