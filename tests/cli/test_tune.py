@@ -12,7 +12,7 @@ import pytest
 import schedules
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build
-from tvm_c4n.compile.records import BEST, MANIFEST, machine_of, open_records
+from tvm_c4n.compile.records import BEST, MANIFEST, SHIPPED, machine_of, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
@@ -247,6 +247,44 @@ def test_compiling_says_what_is_tuned_and_the_text_stays(call, pruned, artifact,
         assert any(rule.startswith(part) for rule in tuned)
     text = ["--prompt", "w3 w14 w15", "-n", 20]
     assert call("run", out, *text).out == call("run", artifact, *text).out
+
+
+def test_what_the_package_ships_is_taken_on_its_machine_alone(call, pruned, tmp_path, monkeypatch):
+    from tvm_c4n.compile import records as store
+    from tvm_c4n.tuning.tasks import tasks_of
+
+    target, shipped = resolve_target("host"), tmp_path / "shipped"
+    machine = machine_of(target)
+    task = next(t for t in tasks_of(pruned, target) if t.spec.kind == "selective_scan")
+    decisions = {name: choices[-1] for name, choices in task.space.items()}
+    key = store.key_of(task.spec)
+    best = store.Best(spec=key, decisions=decisions, seconds=1, default_seconds=2)
+    for folder, cpu, emulated in (("here", machine.cpu, False), ("a", "6502", False)):
+        about = machine.model_copy(update={"cpu": cpu})
+        manifest = store.RecordsManifest(target=about, threads=1, emulated=emulated)
+        store.write_manifest(shipped / folder, manifest)
+        store.write_best(shipped / folder, [best])
+    monkeypatch.setattr(store, "SHIPPED", shipped)
+    assert "kernels: 1 tuned, " in call("compile", pruned, "-o", tmp_path / "one.art").out
+    for file in (shipped / "here").iterdir():
+        file.unlink()
+    (shipped / "here").rmdir()
+    assert "kernels: 0 tuned, " in call("compile", pruned, "-o", tmp_path / "none.art").out
+
+
+@pytest.mark.parametrize("folder", sorted(SHIPPED.glob("*/")), ids=lambda path: path.name)
+def test_shipped_records_fit_todays_schedules(folder):
+    from tvm_c4n.ops.spec import SPECS
+    from tvm_c4n.tuning.space import isa_named
+
+    records = open_records(folder)
+    assert not records.manifest.emulated
+    assert records.best
+    for best in records.best:
+        fields = dict(best.spec)
+        kind = next(spec for spec in SPECS if spec.kind == fields.pop("kind"))
+        space = schedules.space_of(kind(**fields), isa_named(records.manifest.target.isa))
+        assert schedules.fits(best.decisions, space)
 
 
 def test_the_command_line_lists_and_exports(call, tuned, tmp_path):
