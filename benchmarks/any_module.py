@@ -28,7 +28,8 @@ from tvm_c4n.compile.target import resolve_target
 
 WAYS = ("tvm", "fused", "ours")
 BUDGET_SECS = 1.0
-"""For all rounds of one module, beside the first three."""
+"""For all rounds of one module, beside the first `ROUNDS`."""
+ROUNDS = 30
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -66,8 +67,9 @@ def time_all(folder: Path, names: Iterable[str]) -> dict[str, dict[str, list[flo
             calls[way](*inputs)
         rounds: dict[str, list[float]] = {way: [] for way in WAYS}
         end = time.perf_counter() + BUDGET_SECS
-        while time.perf_counter() < end or len(rounds["ours"]) < 3:
-            for way in WAYS:
+        while time.perf_counter() < end or len(rounds["ours"]) < ROUNDS:
+            first = len(rounds["ours"]) % len(WAYS)
+            for way in (*WAYS[first:], *WAYS[:first]):  # each comes after each other one
                 start = time.perf_counter()
                 calls[way](*inputs)
                 rounds[way].append(time.perf_counter() - start)

@@ -49,6 +49,8 @@ def direct_reshape(source: te.Tensor, shape: Sequence[Any]) -> te.Tensor | None:
 
 def _groups(inner: list[Any], outer: list[Any]) -> list[Group] | None:
     """Pair the axes up in groups as small as possible; axes of length 1 belong to none."""
+    if any(isinstance(n, tirx.IntImm) and int(n) == 0 for n in (*inner, *outer)):
+        return None  # nothing to read, and zero would divide
     axes = [[i for i, n in enumerate(shape) if not is_one(n)] for shape in (inner, outer)]
     groups: list[Group] = []
     while axes[0] and axes[1]:

@@ -65,10 +65,9 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
             return None
         if direct_reshape(te.placeholder(old), new) is None:
             return None
-        reshape = self.builder_.call_te(
+        return self.builder_.call_te(
             direct_reshape, call.args[0], new, primfunc_name_hint="reshape"
         )
-        return reshape
 
     def _move(self, call: relax.Call) -> relax.Expr | None:
         x, places, axis = call.args[0], self._constant(call.args[1]), call.attrs.axis
