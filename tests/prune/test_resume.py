@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.prune import Recipe, prune
+from tvm_c4n.prune import Recipe, Target, prune
 
 RECIPE = Recipe(removed=2, dtype="int8", samples=12, sample_tokens=48, scale_group=32)
 KILLED = """
@@ -60,7 +60,7 @@ def test_layers_of_another_run_are_refused(small_model, small_text, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prune(small_model, tmp_path / "out", RECIPE, progress=stop, **options)
     other = RECIPE.model_copy(update={"seed": 1})
-    with pytest.raises(RecipeError, match="another model, recipe or calibration"):
+    with pytest.raises(RecipeError, match="another model, recipe, target or calibration"):
         prune(small_model, tmp_path / "out", other, **options)
     assert not (tmp_path / "out").exists()
 
@@ -77,3 +77,51 @@ def test_a_folder_with_other_files_is_left_alone(small_model, small_text, tmp_pa
             resume=tmp_path / "mine",
         )
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_a_run_to_a_target_measures_sensitivities_once(small_model, small_text, tmp_path):
+    target = Target("sparsity", 0.3)
+    options = {"calibration": small_text, "twin": False, "target": target}
+    whole = prune(small_model, tmp_path / "whole", RECIPE, **options)
+
+    def stop(what, _done, _total):
+        if what == "layer 1 x_proj":
+            raise KeyboardInterrupt
+
+    journal = tmp_path / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        prune(small_model, tmp_path / "out", RECIPE, progress=stop, resume=journal, **options)
+    steps = []
+    again = prune(
+        small_model,
+        tmp_path / "out",
+        RECIPE,
+        progress=lambda what, _done, _total: steps.append(what),
+        resume=journal,
+        **options,
+    )
+    assert not any("sensitivity" in what for what in steps)
+    assert "layer 0 was finished before" in steps
+    assert again.projections == whole.projections
+    for name in ("model.safetensors", "allocation.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not journal.exists()
+
+
+def test_another_target_is_another_run(small_model, small_text, tmp_path):
+    def stop(what, _done, _total):
+        if what == "layer 0 in_proj":
+            raise KeyboardInterrupt
+
+    options = {"calibration": small_text, "twin": False, "resume": tmp_path / "journal"}
+    with pytest.raises(KeyboardInterrupt):
+        prune(
+            small_model,
+            tmp_path / "out",
+            RECIPE,
+            progress=stop,
+            target=Target("sparsity", 0.3),
+            **options,
+        )
+    with pytest.raises(RecipeError, match="another model, recipe, target"):
+        prune(small_model, tmp_path / "out", RECIPE, target=Target("sparsity", 0.4), **options)

@@ -1,8 +1,8 @@
-"""From a target to a recipe: measure sensitivities, allocate, check what must be measured."""
+"""From a target to a recipe: allocate by sensitivities, check what must be measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, log
 from typing import Any
@@ -14,7 +14,7 @@ from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.prune.allocate import Allocation, Front, greedy, pareto_front, uniform
 from tvm_c4n.prune.recipe import Recipe
-from tvm_c4n.prune.sensitivity import measure
+from tvm_c4n.prune.sensitivity import Sensitivity
 from tvm_c4n.prune.target import UNITS, Target, recipe_of
 from tvm_c4n.prune.torch_mamba import logits
 
@@ -85,31 +85,27 @@ class Allotment:
 
 
 def allot(
-    checkpoint: Checkpoint,
     config: MambaConfig,
     recipe: Recipe,
     target: Target,
-    windows: Tensor,
+    sensitivities: Mapping[str, Sensitivity],
     *,
     small_bytes: int,
     try_out: TryOut,
-    note: Callable[[int], None],
 ) -> Allotment:
     """Choose n and dtype of every weight so that the target is met with the least loss.
 
     Parameters
     ----------
-    checkpoint, config, recipe
-        The dense model; the recipe's ``removed`` and ``dtypes`` are chosen anew.
+    config, recipe
+        The dense model's; the recipe's ``removed`` and ``dtypes`` are chosen anew.
     target : Target
-    windows : (b, t) int64
-        Calibration windows.
+    sensitivities : mapping of tensor name to Sensitivity
+        From `sensitivity.measure`.
     small_bytes : int
         Bytes of the tensors that are stored dense in any case.
     try_out : callable
         See `TryOut`; called for "ppl_ratio" only.
-    note : callable
-        Called with each layer's index when its sensitivities are measured.
 
     Raises
     ------
@@ -117,7 +113,7 @@ def allot(
         The target cannot be met; the message says what can.
     """
     recipe = recipe.model_copy(update={"removed": 0, "dtypes": {}})
-    items = target.options(config, recipe, measure(checkpoint, config, recipe, windows, note))
+    items = target.options(config, recipe, sensitivities)
     front = pareto_front(items)
     fixed = target.fixed_cost(config, small_bytes)
     ratio = None

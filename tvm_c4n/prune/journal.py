@@ -1,10 +1,10 @@
 """Finished layers of a run on disk, so that a run that was killed goes on after them.
 
-A journal is a folder with `run.json` (what the layers were pruned from and how), `look.safetensors`
-(the orders of channels and weights of tokens), for each finished layer its packed weights and
-report rows, and the activations behind the last one. Every file is written beside its place and
-renamed, in this order, so that a kill at any moment leaves a journal that goes on after the last
-whole layer.
+A journal is a folder with `run.json` (what the layers were pruned from and how), for a target
+`sensitivities.json`, `look.safetensors` (the orders of channels and weights of tokens), for each
+finished layer its packed weights and report rows, and the activations behind the last one. Every
+file is written beside its place and renamed, in this order, so that a kill at any moment leaves a
+journal that goes on after the last whole layer.
 """
 
 from __future__ import annotations
@@ -26,20 +26,26 @@ from tvm_c4n.checkpoint.files import os_errors
 from tvm_c4n.errors import C4nError, RecipeError
 from tvm_c4n.prune.recipe import Choice, Recipe
 from tvm_c4n.prune.report import ProjectionReport
+from tvm_c4n.prune.sensitivity import Sensitivity
 from tvm_c4n.prune.stream import Stream
 from tvm_c4n.prune.survey import Findings
+from tvm_c4n.prune.target import Target
 from tvm_c4n.sparsity import C4nWeight
 
 RUN = "run.json"
+SENSITIVITIES = "sensitivities.json"
 _PARTS = ("values", "positions", "scales")
 
 
-def fingerprint(checkpoint: Checkpoint, recipe: Recipe, windows: Tensor) -> dict[str, Any]:
+def fingerprint(
+    checkpoint: Checkpoint, recipe: Recipe, windows: Tensor, target: Target | None = None
+) -> dict[str, Any]:
     """Describe what makes two runs give the same layers."""
     files = sorted(checkpoint.path.glob("*.safetensors"))
     return {
         "version": __version__,
         "recipe": recipe.model_dump(mode="json"),
+        "target": target and [target.kind, target.value, repr(target.table)],
         "config": checkpoint.config,
         "files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
         "windows": sha256(windows.numpy().tobytes()).hexdigest(),
@@ -73,9 +79,26 @@ class Journal:
                 (folder / RUN).write_text(text, encoding="utf-8")
             elif (folder / RUN).read_text(encoding="utf-8") != text:
                 raise RecipeError(
-                    f"{folder}: holds the layers of another model, recipe or calibration; "
+                    f"{folder}: holds the layers of another model, recipe, target or calibration; "
                     "give another folder, or remove this one"
                 )
+
+    def sensitivities(self) -> dict[str, Sensitivity] | None:
+        """Read the sensitivities that a target is met by; None if they were not measured."""
+        path = self.folder / SENSITIVITIES
+        if not path.exists():
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Sensitivity(tuple(n), rounding) for name, (n, rounding) in found.items()}
+
+    def keep_sensitivities(self, found: Mapping[str, Sensitivity]) -> None:
+        """Write the sensitivities."""
+        path = self.folder / SENSITIVITIES
+        temporary = path.with_suffix(".tmp")
+        with os_errors(path, "write"):
+            text = json.dumps({name: [s.removal, s.rounding] for name, s in found.items()})
+            temporary.write_text(text, encoding="utf-8")
+            temporary.rename(path)
 
     def findings(self) -> Findings | None:
         """Read what the first look found; None if it was not finished."""
@@ -154,7 +177,8 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the journal: the run is done."""
-        for file in (*self.folder.glob("*.safetensors"), self.folder / RUN):
+        files = (self.folder / SENSITIVITIES, self.folder / RUN)
+        for file in (*self.folder.glob("*.safetensors"), *files):
             file.unlink(missing_ok=True)
         if next(self.folder.iterdir(), None) is None:
             self.folder.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -20,6 +21,7 @@ from tvm_c4n.prune.journal import Journal, fingerprint
 from tvm_c4n.prune.plots import draw
 from tvm_c4n.prune.recipe import Recipe
 from tvm_c4n.prune.report import Report
+from tvm_c4n.prune.sensitivity import Sensitivity, measure
 from tvm_c4n.prune.sweep import Progress, Sweep, as_stored
 from tvm_c4n.prune.target import Target
 
@@ -66,8 +68,8 @@ def prune(
     twin : bool
         Also write ``out/dense``, the same weights as a Hugging Face folder in float16.
     resume : path, optional
-        Keep finished layers in this folder, and go on after those that a run that was stopped left
-        there. Removed when the model is written.
+        Keep sensitivities and finished layers in this folder, and go on after those that a run that
+        was stopped left there. Removed when the model is written.
 
     Returns
     -------
@@ -92,15 +94,17 @@ def prune(
     with C4nWriter(out, overwrite=overwrite, producer=PRODUCER) as writer, torch.no_grad():
         tokenizer = load_tokenizer(checkpoint.path)
         windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
+        journal = None
+        if resume is not None:
+            journal = Journal(Path(resume), fingerprint(checkpoint, recipe, windows, target))
         if target is not None:
-            allotment = allot_for(model, recipe, target, calibration=calibration, progress=progress)
+            allotment = allot_for(
+                model, recipe, target, calibration=calibration, progress=progress, journal=journal
+            )
             recipe = allotment.recipe
             writer.add_json("allocation.json", allotment.as_json())
             draw(allotment, config, writer.folder)
         sweep = Sweep(checkpoint, config, recipe, recipe.plan(config), writer, progress)
-        journal = None
-        if resume is not None:
-            journal = Journal(Path(resume), fingerprint(checkpoint, recipe, windows))
         rows = sweep.all(windows, journal)
         writer.copy_extra(checkpoint)
         sealed = writer.seal()
@@ -130,10 +134,12 @@ def allot_for(
     *,
     calibration: str | Path | None = None,
     progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> Allotment:
     """Make the recipe for a target, and say what else could have been.
 
-    Parameters and errors as `prune`. A perplexity ratio is measured, by pruning, on calibration
+    Parameters and errors as `prune`; a journal keeps the sensitivities, which take longest. A
+    perplexity ratio is measured, by pruning, on calibration
     text that is not calibrated with; all other targets are met without pruning the model.
     """
     checkpoint = open_checkpoint(model)
@@ -147,8 +153,20 @@ def allot_for(
     if target.kind == "ppl_ratio":
         more = recipe.model_copy(update={"samples": recipe.samples + JUDGES})
         judges = torch.from_numpy(draw_windows(tokenizer, more, text))[recipe.samples :]
+
+    def note(layer: int) -> None:
+        if progress is not None:
+            progress(f"layer {layer} sensitivity", layer + 1, config.layers)
+
     with torch.no_grad():
-        return _allot(checkpoint, config, recipe, target, windows, judges, progress)
+        sensitivities = journal.sensitivities() if journal else None
+        if sensitivities is None:
+            sensitivities = measure(
+                checkpoint, config, recipe.model_copy(update={"removed": 0}), windows, note
+            )
+            if journal:
+                journal.keep_sensitivities(sensitivities)
+        return _allot(checkpoint, config, recipe, target, windows, judges, sensitivities, progress)
 
 
 def _allot(
@@ -158,6 +176,7 @@ def _allot(
     target: Target,
     windows: Tensor,
     judges: Tensor,
+    sensitivities: Mapping[str, Sensitivity],
     progress: Progress | None,
 ) -> Allotment:
     """Make the recipe for a target; a perplexity ratio is measured on the windows ``judges``."""
@@ -171,19 +190,13 @@ def _allot(
             writer.copy_extra(checkpoint)
             return mean_loss(writer.seal(), judges) - dense_loss
 
-    def note(layer: int) -> None:
-        if progress is not None:
-            progress(f"layer {layer} sensitivity", layer + 1, config.layers)
-
     return allot(
-        checkpoint,
         config,
         recipe,
         target,
-        windows,
+        sensitivities,
         small_bytes=sum(as_stored(checkpoint.dense(name)).nbytes for name in small),
         try_out=try_out,
-        note=note,
     )
 
 
