@@ -1,8 +1,8 @@
 """The models of the benchmarks: made once, kept in build/bench.
 
 A model is named by its size and its form: ``130m-int4-n2``, ``mamba-19m-int8-n1``. The published
-sizes have random weights (see shapes.py), mamba-19m has its real ones, pruned as `tvm-c4n prune`
-does it.
+sizes have random weights (see shapes.py), mamba-19m has its real ones: embedded where there is a
+healed model of the form, else pruned as `tvm-c4n prune` does it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.machine import CACHE
 from benchmarks.shapes import SIZES, Format, write_random
+from tvm_c4n.assets import MODELS
 from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.artifact import MANIFEST
 
@@ -34,6 +35,9 @@ def model_folder(size: str, form: Format) -> str | Path:
         return write_random(size, form, folder)
     if form.dtype == "float16" and form.removed == 0:
         return REAL  # as it is embedded
+    healed = f"{REAL}-n{form.removed}-{form.dtype}"
+    if healed in MODELS:
+        return healed
     if not folder.is_dir():
         from tvm_c4n.prune import Recipe
         from tvm_c4n.prune.run import prune

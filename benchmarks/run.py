@@ -157,6 +157,30 @@ def kernels(
 
 
 @app.command()
+def bursts(
+    forms: Forms = "int4-n0,int4-n2,int4-n3,int8-n0,int8-n2",
+    rows: int = 512,
+    cols: int = 1024,
+    tokens: Annotated[str, typer.Option(help="1: GEMV; more: GEMM. Several: 1,24.")] = "1,24",
+    secs: Annotated[float, typer.Option(help="Of measuring each form.")] = 5,
+    log: LogFile = CACHE / "bursts.jsonl",
+) -> None:
+    """Measure kernels in the second cache, in bursts that busy neighbours hardly disturb."""
+    from dataclasses import asdict
+
+    from benchmarks.bursts import Shape, measure, table
+    from benchmarks.rounds import Log, read_log
+    from benchmarks.shapes import Format
+
+    out = Log(log, _command())
+    for shape in [Shape(rows, cols, int(count)) for count in _words(tokens)]:
+        for form in _words(forms):
+            found = measure(Format.parse(form), shape, secs)
+            out.note(type="burst", form=form, **asdict(shape), **found)
+    print(table(read_log([log])))
+
+
+@app.command()
 def arm(
     size: Annotated[str, typer.Option(help="One size.")] = "130m",
     forms: Forms = "int4-n2,int4-n3,int8-n2,float16-n0",

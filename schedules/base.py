@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.spec import OpSpec
-from tvm_c4n.ops.tir import Kernel
+from tvm_c4n.ops.tir import Kernel, vectors
 
 Space: TypeAlias = Mapping[str, tuple[int, ...]]
 """Decisions that a rule leaves open for a kernel, with their candidates. The first candidate of
@@ -61,6 +61,16 @@ def vectors_together(channels: int, lanes: int, most: int) -> tuple[int, ...]:
     fitting = [count for count in (1, 2, 4, 8) if channels % (lanes * count) == 0] or [1]
     shared = [n for n in fitting if n <= most and channels >= lanes * n * BLOCKS]
     return candidates(max(shared, default=1), fitting)
+
+
+def wide_vectors(extent: int, lanes: int, emit: Callable[[Any, int], None]) -> None:
+    """Cover a block of channels of one token with vectors as wide as divide it, up to four.
+
+    What is read for a channel lies far from its neighbours of another state: wide vectors use whole
+    cache lines, and each waits for its own sum.
+    """
+    together = next(n for n in (4, 2, 1) if extent % (n * lanes) == 0 or n == 1)
+    vectors(extent, together * lanes, emit)
 
 
 def covered(extent: Any, lanes: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from schedules.base import Space, channel_blocks, decided, vectors_together
+from schedules.base import Space, channel_blocks, decided, vectors_together, wide_vectors
 from schedules.intrin.base import Intrinsics
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
@@ -18,7 +18,6 @@ from tvm_c4n.ops.tir import (
     silu,
     store,
     tokens_of,
-    vectors,
 )
 
 LINE_FLOATS = 16
@@ -33,7 +32,7 @@ class Conv1d:
     ----------
     vectors : int or None
         Vectors of channels that a core works on together, in prefill. One token leaves nothing to
-        decide: each vector is read and written once.
+        decide: see `wide_vectors`.
     """
 
     vectors: int | None = None
@@ -63,7 +62,7 @@ class Conv1d:
                     width=lanes,
                     own=frozenset((0, 1, 2, 3, 5)),
                     declare=lambda: conv1d.declare(spec, 1),
-                    emit=lambda args, start, width: vectors(
+                    emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _channels(spec, args, start + at, count)
                     ),
                 ),

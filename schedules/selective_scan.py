@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from schedules.base import Space, channel_blocks, decided, vectors_together
+from schedules.base import Space, channel_blocks, decided, vectors_together, wide_vectors
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
@@ -24,7 +24,6 @@ from tvm_c4n.ops.tir import (
     splat,
     store,
     tokens_of,
-    vectors,
 )
 
 SIDE_BY_SIDE = 4
@@ -40,7 +39,7 @@ class SelectiveScan:
     ----------
     vectors : int or None
         Vectors of channels that a core carries through time together, in prefill. One token leaves
-        nothing to decide: each vector is read and written once.
+        nothing to decide: see `wide_vectors`.
     """
 
     vectors: int | None = None
@@ -69,7 +68,7 @@ class SelectiveScan:
                     width=lanes,
                     own=_OWN,
                     declare=lambda: selective_scan.declare(spec, 1),
-                    emit=lambda args, start, width: vectors(
+                    emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _one_token(spec, args, start + at, count)
                     ),
                 ),

@@ -39,6 +39,11 @@ def test_all_threads_come_back_when_the_core_is_free() -> None:
     assert counts[-PATIENCE:] == [2] * PATIENCE
 
 
+def test_a_hopeless_trial_ends_after_one_step() -> None:
+    counts = run(Pace(2), BESIDE, TRIAL + TRIAL + PATIENCE + 2 * TRIAL)
+    assert counts[2 * TRIAL :].count(2) == 1
+
+
 def test_trials_in_vain_become_rare() -> None:
     """Neither count is better for long: a slow machine is not made slower by trying."""
     slow = {1: (9.0, 9.0), 2: (4.0, 5.3)}

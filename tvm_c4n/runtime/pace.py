@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
 
-TRIAL = 4
+TRIAL = 3
 """Steps that a count of threads is judged by."""
+HOPELESS = 1.5
+"""A step that takes so many times as long as with the count before ends a trial at once."""
 MISSING = 0.15
 """Part of the threads' time that must be missing before fewer of them are tried."""
 PATIENCE = 32
@@ -60,14 +62,15 @@ class Pace:
             return
         self._steps.append((secs, cpu_secs))
         self._rest -= 1
-        if len(self._steps) < TRIAL:
+        hopeless = self._before is not None and secs > HOPELESS * self._before[1]
+        if len(self._steps) < TRIAL and not hopeless:
             return
         taken = median(wall for wall, _ in self._steps)
         on_cores = sum(cpu for _, cpu in self._steps)
         on_cores /= self.threads * sum(wall for wall, _ in self._steps)
         self._steps = []
         if self._before is not None:
-            self._judge(taken)
+            self._judge(secs if hopeless else taken)
         elif self._rest > 0:
             return
         elif on_cores < 1 - MISSING and self.threads > 1:
