@@ -1,13 +1,15 @@
-"""How fast a GEMV or GEMM is by itself with its weights in the second cache, one thread.
+"""How fast a GEMV or GEMM is by itself, one thread: in the second cache, or from main memory.
 
-Nothing then waits for memory: this is the bound that the instructions set. Bursts are shorter than
-the scheduler's slices, and the best of many counts, so that busy neighbours hardly matter; they
-would spoil every other measurement here.
+In the cache nothing waits for memory: this is the bound that the instructions set. Bursts are
+shorter than the scheduler's slices, and the best of many count, so that busy neighbours hardly
+matter; they would spoil every other measurement here.
 """
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
+from itertools import cycle
 from time import perf_counter_ns
 from typing import Any
 
@@ -22,6 +24,7 @@ from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.packed import pack
 from tvm_c4n.ops.spec import LinearSpec
+from tvm_c4n.runtime.memory import HUGE_PAGE
 
 CALLS = 4
 """In a burst of a GEMV; of a GEMM, one."""
@@ -29,11 +32,16 @@ CALLS = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """Rows and columns of the weights, and tokens that they are multiplied by."""
+    """Rows and columns of the weights, and tokens that they are multiplied by.
+
+    `mib` is how much memory copies of the weights fill, one after the other: 0 for one copy, which
+    stays in the cache, more than the last cache for main memory.
+    """
 
     rows: int
     cols: int
     tokens: int
+    mib: int = 0
 
 
 def measure(form: Format, shape: Shape, secs: float) -> dict[str, Any]:
@@ -66,19 +74,32 @@ def measure(form: Format, shape: Shape, secs: float) -> dict[str, Any]:
     function = tvm.compile(IRModule({"burst": kernel}), target)["burst"]
     packed = pack(weight, spec)
     out = np.zeros((shape.tokens, shape.rows), np.float32)
-    arrays = [*_activations(rng, spec, shape.tokens), packed, out]
-    arguments = [tvm.runtime.tensor(array) for array in arrays]
+    copies = _copies(packed, max(1, (shape.mib << 20) // packed.nbytes))
+    before = [tvm.runtime.tensor(array) for array in _activations(rng, spec, shape.tokens)]
+    arguments = [(*before, copy, tvm.runtime.tensor(out)) for copy in copies]
     tvm.get_global_func("runtime.config_threadpool")(0, 1)
-    calls = CALLS if shape.tokens == 1 else 1
+    calls = CALLS if shape.tokens == 1 and not shape.mib else 1
+    turns = cycle(arguments)
     samples: list[float] = []
     end = perf_counter_ns() + secs * 1e9
     while perf_counter_ns() < end:
         began = perf_counter_ns()
         for _ in range(calls):
-            function(*arguments)
+            function(*next(turns))
         samples.append((perf_counter_ns() - began) / calls)
     spread = {str(p): round(float(np.percentile(samples, p)), 1) for p in (0, 1, 5, 25, 50)}
     return {"weight_bytes": packed.nbytes, "bursts": len(samples), "ns": spread}
+
+
+def _copies(packed: np.ndarray[Any, Any], count: int) -> list[Any]:
+    """Return tensors of the weights, in one block of huge pages."""
+    room = mmap.mmap(-1, count * packed.nbytes + HUGE_PAGE, mmap.MAP_PRIVATE)
+    room.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(room, np.uint8)
+    first = -whole.ctypes.data % HUGE_PAGE
+    block = whole[first : first + count * packed.nbytes].reshape(count, *packed.shape)
+    block[...] = packed
+    return [tvm.runtime.from_dlpack(copy) for copy in block]
 
 
 def _activations(
@@ -100,9 +121,9 @@ def table(lines: list[Line]) -> str:
             label = f"{line['cpu']}, compiler {line['compiler'][:6]}"
         if line["type"] == "burst":
             size = f"{line['rows']}x{line['cols']}"
-            read = [f"{line['weight_bytes'] / line['ns'][p]:.1f}" for p in ("0", "1")]
+            read = [f"{line['weight_bytes'] / line['ns'][p]:.1f}" for p in ("0", "5")]
             work = line["rows"] * line["cols"] * line["tokens"] / line["ns"]["0"]
-            what = [line["form"], size, str(line["tokens"]), str(line["bursts"])]
-            rows.append([label, *what, *read, f"{work:.1f}"])
-    head = ["measured on", "form", "shape", "tokens", "bursts", "best GB/s", "1 % GB/s"]
+            what = [line["form"], size, str(line["tokens"]), str(line.get("mib", 0) or "cache")]
+            rows.append([label, *what, str(line["bursts"]), *read, f"{work:.1f}"])
+    head = ["measured on", "form", "shape", "tokens", "MiB", "bursts", "best GB/s", "5 % GB/s"]
     return markdown([*head, "dense weights x tokens a ns"], rows)

@@ -162,10 +162,11 @@ def bursts(
     rows: int = 512,
     cols: int = 1024,
     tokens: Annotated[str, typer.Option(help="1: GEMV; more: GEMM. Several: 1,24.")] = "1,24",
+    mib: Annotated[int, typer.Option(help="0: in the second cache; 320: from memory.")] = 0,
     secs: Annotated[float, typer.Option(help="Of measuring each form.")] = 5,
     log: LogFile = CACHE / "bursts.jsonl",
 ) -> None:
-    """Measure kernels in the second cache, in bursts that busy neighbours hardly disturb."""
+    """Measure kernels by themselves, in bursts that busy neighbours hardly disturb."""
     from dataclasses import asdict
 
     from benchmarks.bursts import Shape, measure, table
@@ -173,7 +174,7 @@ def bursts(
     from benchmarks.shapes import Format
 
     out = Log(log, _command())
-    for shape in [Shape(rows, cols, int(count)) for count in _words(tokens)]:
+    for shape in [Shape(rows, cols, int(count), mib) for count in _words(tokens)]:
         for form in _words(forms):
             found = measure(Format.parse(form), shape, secs)
             out.note(type="burst", form=form, **asdict(shape), **found)

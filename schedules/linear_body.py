@@ -181,20 +181,21 @@ class LinearBody:
             self.shift_sums = _Sums(intrin.shift_dtype, self.lanes, count)
         with T.serial(self.layout.records) as record:
             for unit in range(self.layout.units):
-                for first in range(0, block.tiles, intrin.together):
-                    tiles = range(first, min(first + intrin.together, block.tiles))
-                    self._unit(record, unit, tiles)
+                self._unit(record, unit)
 
-    def _unit(self, record: Any, unit: int, tiles: range) -> None:
-        """Multiply 64 columns of some row tiles; several units may share a scale group."""
-        spec, per_scale = self.spec, self.spec.scale_group
+    def _unit(self, record: Any, unit: int) -> None:
+        """Multiply 64 columns; several units may share a scale group.
+
+        The tiles take turns chunk by chunk: a record is read from front to end.
+        """
+        spec, per_scale, tiles = self.spec, self.spec.scale_group, range(self.block.tiles)
         stretch = min(per_scale, self.intrin.stretch or per_scale)
         words = {r: self._words(record, unit, r) for r in tiles}
         packed: dict[int, Any] = {}
         for window in range(UNIT // WINDOW):
             column = unit * UNIT + window * WINDOW
             if column % stretch == 0:
-                self._clear(tiles)
+                self._clear()
             xs = self._activations(record * self.layout.span + column)
             for k in range(4 if spec.removed == 0 else spec.kept):
                 chunk = window * (chunks_of(spec.removed) // 4) + k
@@ -208,7 +209,7 @@ class LinearBody:
                 if self.intrin.corrected == "by activations":
                     self._correct(dict(enumerate(quads)))
             if (column + WINDOW) % stretch == 0:
-                self._flush(record, column // per_scale, tiles)
+                self._flush(record, column // per_scale)
 
     def _activations(self, start: Any) -> list[Any]:
         """For each token the window, or (dense weights) its four quads."""
@@ -263,16 +264,12 @@ class LinearBody:
         for at, operand in operands.items():
             self.shift_sums[at] = self.intrin.correction(self.shift_sums[at], operand)
 
-    def _clear(self, tiles: range) -> None:
-        tokens = range(self.block.tokens)
-        for m in tokens:
-            for r in tiles:
-                self.sums.clear(m * self.block.tiles + r)
+    def _clear(self) -> None:
+        self.sums.clear()
         if self.intrin.corrected:
-            for at in tiles if self.intrin.corrected == "by weights" else tokens:
-                self.shift_sums.clear(at)
+            self.shift_sums.clear()
 
-    def _flush(self, record: Any, index: int, tiles: range) -> None:
+    def _flush(self, record: Any, index: int) -> None:
         """Scale sums in a record's scale group `index` into the float accumulators."""
         scale = record * (self.layout.span // self.spec.scale_group) + index
         fold = self.intrin.fold if self.spec.dtype == "int4" else 1.0
@@ -280,7 +277,7 @@ class LinearBody:
             T.bind(self.args.x_scales[self.block.token + m, scale] * T.float32(fold))
             for m in range(self.block.tokens)
         ]
-        for r in tiles:
+        for r in range(self.block.tiles):
             values = self._read(record, 2, index, r, "float16")
             row_scales = T.bind(to_float(values, self.lanes))
             for m in range(self.block.tokens):
@@ -301,7 +298,7 @@ class _Sums:
 
     def __init__(self, dtype: str, lanes: int, count: int):
         self._zero = {"int8": T.int8, "int16": T.int16, "int32": T.int32}[dtype](0)
-        self._lanes = lanes * 32 // int(dtype.removeprefix("int"))
+        self._lanes, self._count = lanes * 32 // int(dtype.removeprefix("int")), count
         self._buffer = local((count * self._lanes,), dtype)
 
     def __getitem__(self, index: int) -> Any:
@@ -310,6 +307,7 @@ class _Sums:
     def __setitem__(self, index: int, value: Any) -> None:
         T.buffer_store(self._buffer, value, [ramp(index * self._lanes, self._lanes)])
 
-    def clear(self, index: int) -> None:
-        """Set a vector to zero."""
-        self[index] = splat(self._zero, self._lanes)
+    def clear(self) -> None:
+        """Set all to zero."""
+        for index in range(self._count):
+            self[index] = splat(self._zero, self._lanes)

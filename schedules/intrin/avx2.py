@@ -15,7 +15,6 @@ class Avx2(Intrinsics):
     """256-bit vectors, 8 rows a tile."""
 
     isa = AVX2
-    together = 1
 
     def of(self, spec: LinearSpec) -> Intrinsics:
         """See base; int4 weights leave room to add their products in 16 bits."""
@@ -127,7 +126,6 @@ class Avx2DenseNibbles(Avx2Nibbles):
 
     corrected = "by activations"
     shift_dtype = "int16"
-    together = 4
 
     def prepare_x(self, x: Any) -> Any:
         """Leave the activations as they are."""

@@ -41,8 +41,6 @@ class Intrinsics(ABC):
     """Columns after which sums must be taken out; None: they hold a scale group of any length."""
     fold = 1 / 16
     """What sums of int4 weights are multiplied by, see `nibbles`."""
-    together = 4
-    """Row tiles whose chunks are worked on in turns: as many as the registers hold."""
 
     @property
     def lanes(self) -> int:
