@@ -39,6 +39,11 @@ def test_all_threads_come_back_when_the_core_is_free() -> None:
     assert counts[-PATIENCE:] == [2] * PATIENCE
 
 
+def test_one_step_that_mostly_waits_is_enough() -> None:
+    swamped = {1: (1.8, 1.8), 2: (100.0, 4.0)}
+    assert run(Pace(2), swamped, 3) == [2, 1, 1]
+
+
 def test_a_hopeless_trial_ends_after_one_step() -> None:
     counts = run(Pace(2), BESIDE, TRIAL + TRIAL + PATIENCE + 2 * TRIAL)
     assert counts[2 * TRIAL :].count(2) == 1

@@ -18,8 +18,9 @@ TRIAL = 3
 """Steps that a count of threads is judged by."""
 HOPELESS = 1.5
 """A step that takes so many times as long as with the count before ends a trial at once."""
-MISSING = 0.15
-"""Part of the threads' time that must be missing before fewer of them are tried."""
+MISSING, MOSTLY_MISSING = 0.15, 0.5
+"""Part of the threads' time that must be missing before fewer of them are tried: of a few steps, or
+of a single one."""
 PATIENCE = 32
 """Steps between trials; doubled after each that was in vain."""
 MOST_PATIENCE = 1024
@@ -62,15 +63,18 @@ class Pace:
             return
         self._steps.append((secs, cpu_secs))
         self._rest -= 1
-        hopeless = self._before is not None and secs > HOPELESS * self._before[1]
-        if len(self._steps) < TRIAL and not hopeless:
+        if self._before is None:
+            at_once = self._rest <= 0 and cpu_secs < (1 - MOSTLY_MISSING) * self.threads * secs
+        else:
+            at_once = secs > HOPELESS * self._before[1]
+        if len(self._steps) < TRIAL and not at_once:
             return
         taken = median(wall for wall, _ in self._steps)
         on_cores = sum(cpu for _, cpu in self._steps)
         on_cores /= self.threads * sum(wall for wall, _ in self._steps)
         self._steps = []
         if self._before is not None:
-            self._judge(secs if hopeless else taken)
+            self._judge(secs if at_once else taken)
         elif self._rest > 0:
             return
         elif on_cores < 1 - MISSING and self.threads > 1:
