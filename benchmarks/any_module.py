@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,11 @@ from tvm_c4n.compile.build import build
 from tvm_c4n.compile.target import resolve_target
 
 WAYS = ("tvm", "fused", "ours")
-BUDGET_SECS = 1.0
-"""For all rounds of one module, beside the first `ROUNDS`."""
-ROUNDS = 30
+LOADS = 5
+"""Times that a module is loaded anew: where its weights come to lie in memory shows, too."""
+BUDGET_SECS = 0.4
+"""For all rounds of a load, beside the first `ROUNDS`."""
+ROUNDS = 6
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -60,21 +63,28 @@ def time_all(folder: Path, names: Iterable[str]) -> dict[str, dict[str, list[flo
     for name in names:
         arrays = np.load(folder / f"{name}.npz")
         inputs = [tvm.runtime.tensor(arrays[key]) for key in arrays.files]
-        calls = {}
-        for way in WAYS:
-            library = tvm.runtime.load_module(str(folder / f"{name}.{way}.so"))
-            calls[way] = relax.VirtualMachine(library, tvm.cpu())["main"]
-            calls[way](*inputs)
         rounds: dict[str, list[float]] = {way: [] for way in WAYS}
-        end = time.perf_counter() + BUDGET_SECS
-        while time.perf_counter() < end or len(rounds["ours"]) < ROUNDS:
-            first = len(rounds["ours"]) % len(WAYS)
-            for way in (*WAYS[first:], *WAYS[:first]):  # each comes after each other one
-                start = time.perf_counter()
-                calls[way](*inputs)
-                rounds[way].append(time.perf_counter() - start)
+        for _ in range(LOADS):
+            _time_one(folder / name, inputs, rounds)
         samples[name] = rounds
     return samples
+
+
+def _time_one(path: Path, inputs: list[Any], rounds: dict[str, list[float]]) -> None:
+    """Load a module's three libraries and add rounds of each."""
+    calls = {}
+    for way in WAYS:
+        library = tvm.runtime.load_module(f"{path}.{way}.so")
+        calls[way] = relax.VirtualMachine(library, tvm.cpu())["main"]
+        calls[way](*inputs)
+    end, number = time.perf_counter() + BUDGET_SECS, 0
+    while time.perf_counter() < end or number < ROUNDS:
+        first = number % len(WAYS)
+        for way in (*WAYS[first:], *WAYS[:first]):  # each comes after each other one
+            start = time.perf_counter()
+            calls[way](*inputs)
+            rounds[way].append(time.perf_counter() - start)
+        number += 1
 
 
 def report(samples: dict[str, dict[str, list[float]]]) -> None:

@@ -7,16 +7,20 @@ with the ranges of the loops.
 
 Preconditions: put after FuseTIR and before any schedule. Kernels of class FREE or MOVE
 (`relay_passes.kernels`) are changed; a copy stays where a reduction would have to divide, to choose
-between sources, or to leave the order in memory for each element that it reads: it reads an element
-many times, and the copy only once.
+between sources, or to take longer steps in memory for each element that it reads: it reads an
+element many times, and the copy only once.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from relay_passes.kernels import Kind, choice, is_move, is_one, kind_of, leaf_blocks, walk
 from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
+
+LINE = 64
+"""Bytes of a cache line."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="InlineMoves")
@@ -129,10 +133,22 @@ def _slow_loads(func: PrimFunc) -> int:
         for expr in walk(block.body.value):
             if isinstance(expr, TensorLoad):
                 count += sum(_is_costly(index, reduced) for index in expr.indices)
-                count += any(_depends(index, inner) for index in expr.indices[:-1])
+                count += _lines(expr, inner)
             elif choice(expr) is not None:
                 count += sum(isinstance(e, TensorLoad) for e in walk(expr))
     return count
+
+
+def _lines(load: TensorLoad, variables: list[Any]) -> int:
+    """Return how many cache lines a read steps over when a variable grows by one."""
+    lines = 0
+    for axis, index in enumerate(load.indices[:-1]):
+        if _depends(index, variables):
+            inside = load.source.shape[axis + 1 :]
+            known = [int(n) for n in inside if isinstance(n, tirx.IntImm)]
+            step_bytes = prod(known) * int(tvm.DataType(str(load.source.dtype)).bits) // 8
+            lines += -(-step_bytes // LINE) if len(known) == len(inside) else 1
+    return lines
 
 
 def _is_costly(index: Any, variables: list[Any]) -> bool:

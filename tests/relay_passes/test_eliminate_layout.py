@@ -115,18 +115,18 @@ N = tirx.Var("n", "int64")
 
 def dynamic_attention(emit: Any, x: Any) -> Any:
     """Attention over a symbolic number of tokens, as torch.export brings it: batches of heads."""
-    qkv = emit(OP.reshape(x, (1, N, 3, 2, 4)))
+    qkv = emit(OP.reshape(x, (1, N, 3, 2, 2)))
     q, k, v = (emit(OP.strided_slice(qkv, [2], [i], [i + 1])) for i in range(3))
     q, k, v = (emit(OP.permute_dims(emit(OP.squeeze(p, [2])), [0, 2, 1, 3])) for p in (q, k, v))
-    q, v = (emit(OP.reshape(p, (2, N, 4))) for p in (q, v))
-    k = emit(OP.reshape(emit(OP.permute_dims(k, [0, 1, 3, 2])), (2, 4, N)))
+    q, v = (emit(OP.reshape(p, (2, N, 2))) for p in (q, v))
+    k = emit(OP.reshape(emit(OP.permute_dims(k, [0, 1, 3, 2])), (2, 2, N)))
     weights = emit(OP.nn.softmax(emit(OP.matmul(q, k))))
-    out = emit(OP.reshape(emit(OP.matmul(weights, v)), (1, 2, N, 4)))
-    return OP.reshape(emit(OP.permute_dims(out, [0, 2, 1, 3])), (N, 8))
+    out = emit(OP.reshape(emit(OP.matmul(weights, v)), (1, 2, N, 2)))
+    return OP.reshape(emit(OP.permute_dims(out, [0, 2, 1, 3])), (N, 4))
 
 
 DYNAMIC: dict[str, tuple[tuple[Any, ...], Callable[[Any, Any], Any]]] = {
-    "attention": ((1, N, 24), dynamic_attention),
+    "attention": ((1, N, 12), dynamic_attention),
     "merge": ((N, 2, 3), lambda emit, x: OP.exp(emit(OP.reshape(x, (N * 6,))))),
     "split": ((N, 6), lambda emit, x: OP.exp(emit(OP.reshape(x, (N, 2, 3))))),
     "merge, then turn": (
@@ -201,6 +201,20 @@ def test_a_reduction_reads_in_the_order_of_memory(tmp_path: Path) -> None:
     np.testing.assert_allclose(run(after, x), np.exp(x).T @ np.ones((6, 3)), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("heads", "copies"), [(2, 0), (16, 1)])
+def test_a_reduction_takes_no_longer_steps(heads: int, copies: int) -> None:
+    """The values of attention: a copy puts them side by side, in `x` they are a row apart."""
+
+    def body(emit: Any, x: Any) -> Any:
+        parted = emit(OP.reshape(x, (6, heads, 4)))
+        turned = emit(OP.permute_dims(parted, [1, 0, 2]))
+        weights = emit(OP.matmul(turned, emit(OP.permute_dims(parted, [1, 2, 0]))))
+        return OP.matmul(weights, turned)
+
+    after = EliminateLayout()(kernels(module((6, 4 * heads), body)))
+    assert count_layout(after)["copies"] == copies
+
+
 def test_a_choice_that_the_data_makes_is_no_copy() -> None:
     body = lambda _, x: OP.where(OP.greater(x, relax.const(0.0)), x, relax.const(0.0))  # noqa: E731
     mod = relax.transform.Normalize()(module((4, 6), body))
@@ -238,5 +252,5 @@ def test_the_report_says_what_was_and_what_is(tmp_path: Path) -> None:
     assert set(report) == {"was", "is", "went", "stays"}
     assert report["is"]["kernels"] == len(report["stays"]) <= report["was"]["kernels"] / 2
     for entry in report["stays"]:
-        assert "linear" in entry["why"] or "order" in entry["why"]
+        assert any(word in entry["why"] for word in ("linear", "order", "read elsewhere"))
     assert all(entry["became index maths in"] for entry in report["went"])
