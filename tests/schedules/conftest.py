@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import schedules.intrin
+from tests.schedules.emulated import EmulatedAvx512
 from tvm_c4n._tvm import IRModule, PrimFunc, Target, tvm
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.ops.isa import AVX2, AVX512, NEON, PORTABLE, Isa, isa_of
@@ -33,9 +35,9 @@ Arguments = Sequence["np.ndarray[Any, Any] | int"]
 class Machine:
     """Compiles PrimFuncs for one instruction set and calls them."""
 
-    def __init__(self, isa: Isa, phone: Any):
+    def __init__(self, isa: Isa, phone: Any, target: str | None = None):
         self.isa, self.phone = isa, phone
-        self.target = Target(TARGETS[isa.name])
+        self.target = Target(TARGETS[target or isa.name])
 
     def run(
         self, funcs: Mapping[str, PrimFunc], calls: Mapping[str, Arguments]
@@ -87,3 +89,11 @@ def machine(request: pytest.FixtureRequest) -> Machine:
     made = Machine(isa, None)
     assert isa_of(made.target) == isa
     return made
+
+
+@pytest.fixture
+def spelled_out(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """AVX-512's kernels on any machine, their instructions spelled out."""
+    others = [intrin for intrin in schedules.intrin.ALL if intrin.isa != AVX512]
+    monkeypatch.setattr(schedules.intrin, "ALL", (EmulatedAvx512(), *others))
+    return Machine(AVX512, None, "portable")

@@ -131,6 +131,15 @@ def test_kernels_match_float64(machine: Any, dtype: str) -> None:
 
 
 def test_integer_sums_are_exact(machine: Any) -> None:
+    check_integer_sums(machine)
+
+
+@pytest.mark.slow
+def test_avx512_sums_are_exact_on_any_machine(spelled_out: Any) -> None:
+    check_integer_sums(spelled_out)
+
+
+def check_integer_sums(machine: Any) -> None:
     """With scales of one the result is an integer that float32 holds: not one bit may differ."""
     rng = np.random.default_rng(1)
     funcs, calls, expected = {}, {}, {}
