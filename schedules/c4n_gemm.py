@@ -16,6 +16,14 @@ from tvm_c4n.ops.tir import Kernel, tokens_of
 
 SHAPE = {"avx512": (2, 6), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
 """Row tiles and tokens in flight: their sums must fit the vector registers."""
+SHAPE_OF = {
+    ("avx2", "int4"): (2, 8),
+    ("avx2", "float16"): (2, 4),
+    ("avx2", "float32"): (2, 4),
+}
+"""Where a dtype has another shape. Sums of int4 products take half a register, and unpacking four
+bits pays the more tokens share it; a float product loads two operands, of which a square block
+loads fewest."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,8 @@ class C4nGemm:
         """See `schedules.base.Tunable`."""
         assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
         whole = layout_of(spec).tiles
-        tiles, tokens = SHAPE[intrin.isa.name]
+        isa = intrin.isa.name
+        tiles, tokens = SHAPE_OF.get((isa, spec.dtype), SHAPE[isa])
         fitting = [count for count in (1, 2, 4) if whole % count == 0]
         return {
             "tiles": candidates(min(tiles, whole), fitting),

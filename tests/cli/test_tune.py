@@ -12,7 +12,7 @@ import pytest
 import schedules
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build
-from tvm_c4n.compile.records import BEST, MANIFEST, SHIPPED, machine_of, open_records
+from tvm_c4n.compile.records import BEST, MANIFEST, machine_of, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
@@ -270,21 +270,6 @@ def test_what_the_package_ships_is_taken_on_its_machine_alone(call, pruned, tmp_
         file.unlink()
     (shipped / "here").rmdir()
     assert "kernels: 0 tuned, " in call("compile", pruned, "-o", tmp_path / "none.art").out
-
-
-@pytest.mark.parametrize("folder", sorted(SHIPPED.glob("*/")), ids=lambda path: path.name)
-def test_shipped_records_fit_todays_schedules(folder):
-    from tvm_c4n.ops.spec import SPECS
-    from tvm_c4n.tuning.space import isa_named
-
-    records = open_records(folder)
-    assert not records.manifest.emulated
-    assert records.best
-    for best in records.best:
-        fields = dict(best.spec)
-        kind = next(spec for spec in SPECS if spec.kind == fields.pop("kind"))
-        space = schedules.space_of(kind(**fields), isa_named(records.manifest.target.isa))
-        assert schedules.fits(best.decisions, space)
 
 
 def test_the_command_line_lists_and_exports(call, tuned, tmp_path):
