@@ -43,18 +43,40 @@ def test_help_imports_nothing_heavy():
         assert json.loads(start(*args, program=program).stderr) == []
 
 
+# What typer and rich take by themselves: how long that is depends on the machine.
+EMPTY = """
+import typer
+
+app = typer.Typer()
+
+@app.command()
+def one(number: int = 1):
+    "Do nothing."
+
+@app.command()
+def two(number: int = 1):
+    "Do nothing."
+
+app()
+"""
+
+
 @pytest.mark.parametrize("args", [["--help"], ["prune", "--help"]])
-def test_help_is_there_within_three_tenths_of_a_second(args):
-    def processor_secs():
+def test_help_takes_little_longer_than_that_of_an_empty_program(args):
+    def processor_secs(*given, **how):
         before = os.times()
-        assert start(*args).returncode == 0
+        assert start(*given, **how).returncode == 0
         after = os.times()
         user = after.children_user - before.children_user
         return user + after.children_system - before.children_system
 
     # The processor's time, not the clock's: other tests run beside this one. The best of three,
     # because the first start of all compiles the modules.
-    assert min(processor_secs() for _ in range(3)) < 0.3
+    ours, empty = [], []
+    for _ in range(3):
+        ours.append(processor_secs(*args))
+        empty.append(processor_secs("one", "--help", program=EMPTY))
+    assert min(ours) < 2 * min(empty)
 
 
 @pytest.mark.parametrize("verb", VERBS)
