@@ -1,6 +1,6 @@
 # Everything runs in .venv, which make creates; nothing here needs root (only `make phone` may ask for it).
 #
-#   make demo        prune, compile, measure: one table, about six minutes on two cores
+#   make demo        prune, compile, measure: one table, 6 to 15 minutes on two cores
 #   make test        the quick tests        make test-slow   all tests
 #   make lint        ruff, mypy, layers     make bench       measure the demo's models again
 #   make phone       build the emulated phone that some tests need      make clean

@@ -1,10 +1,10 @@
-"""`make demo`: prune the embedded model six ways, compile, measure, print one table.
+"""`make demo`: prune the embedded model eight ways, compile, measure, print one table.
 
 Rows with n=0 are quantised only: they tell what is won by int8 or int4 from what is won by C4n.
 
     python benchmarks/demo.py [--out build/demo] [--save]
 
-Everything is made again on every run. The defaults take about six minutes on two cores; that is why
+Everything is made again on every run. The defaults take 6 to 15 minutes on two cores; that is why
 fewer calibration windows are used than `tvm-c4n prune` would, and why the perplexity is that of a
 part of the text.
 """
