@@ -1,4 +1,4 @@
-"""Text to heal the default model on: books that its training never saw, and its manuals.
+"""Text to heal the default model on: other books, and its manuals.
 
     healing_text.py books --books txt:DIR --without valid.txt --without part1.u16.bz2 \
         --out fresh.u16.bz2
