@@ -32,7 +32,11 @@ from tvm_c4n.cli.console import Steps
 from tvm_c4n.model.config import MambaConfig
 
 HOME = CACHE / "frontier"
-HEALED = ("mamba-19m-n2-int4", "mamba-19m-n3-int4")
+HEALED = {
+    "mamba-19m-s30-int4": "30 % removed",
+    "mamba-19m-n2-int4": "n=2",
+    "mamba-19m-n3-int4": "n=3",
+}
 PEERS = ("Q8_0", "Q4_0", "Q3_K_M", "Q2_K", "F16")
 FORMS = ("float16-n0", "int4-n0")
 COLOURS = {"llama.cpp": "#b3541e", "one-shot": "#6aa99c", "healed": "#0a6e5c"}
@@ -45,9 +49,9 @@ LogFile = Annotated[Path, typer.Option("--log", help="JSON lines; appended to.")
 class Healed(Ours):
     """A healed model that comes with the package."""
 
-    def __init__(self, name: str):
-        super().__init__(REAL, Format.parse("-".join(reversed(name.split("-")[-2:]))))
-        self.source, self.name = name, f"{self.name}, healed"
+    def __init__(self, source: str):
+        super().__init__(REAL, Format.parse("int4"))
+        self.source, self.name = source, f"C4n int4 {HEALED[source]}, healed"
 
     def make(self) -> Path:
         """Return the artifact; compiles it where it is missing or older than the compiler."""

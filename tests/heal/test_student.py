@@ -1,10 +1,11 @@
 """The model that is trained is the model that runs, and its gradients are right."""
 
 import numpy as np
+import pytest
 import torch
 
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.heal.distil import divergence
+from tvm_c4n.heal.distil import divergence, objective
 from tvm_c4n.heal.scan import scan_by_steps
 from tvm_c4n.heal.student import Student
 from tvm_c4n.model import MambaConfig
@@ -54,3 +55,16 @@ def test_the_divergence_is_zero_only_between_equals():
     expected = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
     found = divergence((2 * last, head), (last, head))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_objective_is_the_divergence_and_a_share_of_the_text():
+    generator = torch.Generator().manual_seed(5)
+    last, head = (torch.randn(*shape, generator=generator) for shape in ((2, 5, 8), (16, 8)))
+    tokens = torch.randint(16, (2, 5), generator=generator)
+    student, teacher = (2 * last, head), (last, head)
+    far = float(divergence(student, teacher))
+    assert float(objective(student, teacher, tokens, 0.0)) == far
+    log_p = (2 * last @ head.T).double().log_softmax(-1)
+    text = -log_p[:, :-1].gather(2, tokens[:, 1:, None]).mean()
+    found = float(objective(student, teacher, tokens, 0.25))
+    assert found == pytest.approx(0.75 * far + 0.25 * float(text), rel=1e-5)

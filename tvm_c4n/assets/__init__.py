@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-MODELS = ("mamba-19m", "mamba-19m-n2-int4", "mamba-19m-n3-int4")
+MODELS = ("mamba-19m", "mamba-19m-n2-int4", "mamba-19m-n3-int4", "mamba-19m-s30-int4")
 CALIBRATION = ROOT / "calibration.jsonl"
 VALID_TEXT = ROOT / "valid.txt"
 TASKS = ROOT / "tasks"

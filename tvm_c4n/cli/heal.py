@@ -28,6 +28,9 @@ def heal(
     relearn: Annotated[
         float, typer.Option(help="Share of the steps in which masks may still move; 0: fixed.")
     ] = 0.0,
+    hard: Annotated[
+        float, typer.Option(help="Share of the text's own next tokens in the loss.")
+    ] = 0.0,
     held_out: Annotated[int, typer.Option(help="Windows that only measure.")] = 64,
     save_steps: Annotated[int, typer.Option(help="Steps between saved states.")] = 500,
     seed: Annotated[int, typer.Option(help="Draws the order of the text.")] = 0,
@@ -43,6 +46,7 @@ def heal(
         window=window,
         lr=lr,
         relearn=relearn,
+        hard=hard,
         held_out=held_out,
         save_steps=save_steps,
         seed=seed,

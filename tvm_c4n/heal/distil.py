@@ -19,7 +19,35 @@ CACHE_SHARE = 0.6
 
 def divergence(student: Output, teacher: Output) -> Tensor:
     """Mean over tokens of KL(teacher || student), in nats; a scalar."""
+    return _divergence(F.linear(*student).float().log_softmax(-1), teacher)
+
+
+def objective(student: Output, teacher: Output, tokens: Tensor, hard: float) -> Tensor:
+    """Return what healing makes small: the divergence and, for its share, the text itself.
+
+    Parameters
+    ----------
+    student, teacher : Output
+        For the same windows.
+    tokens : (b, t) int64
+        The windows.
+    hard : float
+        Share of the cross-entropy with the text's own next tokens ("hard targets": Hinton et al.,
+        "Distilling the knowledge in a neural network", 2015).
+
+    Returns
+    -------
+    scalar, nats per token
+    """
     mine = F.linear(*student).float().log_softmax(-1)
+    soft = _divergence(mine, teacher)
+    if not hard:
+        return soft
+    text = F.nll_loss(mine[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    return (1 - hard) * soft + hard * text
+
+
+def _divergence(mine: Tensor, teacher: Output) -> Tensor:
     theirs = F.linear(*teacher).float().log_softmax(-1)
     return (theirs.exp() * (theirs - mine)).sum(-1).mean()
 

@@ -170,7 +170,7 @@ def _train(
                 if not np.isfinite(value):
                     raise RecipeError(f"the loss is not finite at step {done}; lower the lr")
                 if progress is not None:
-                    progress(f"divergence {value:.4f}", done, settings.steps)
+                    progress(f"loss {value:.4f}", done, settings.steps)
             if interrupted or (done % settings.save_steps == 0 and done < settings.steps):
                 save_state(state, trainer.tensors(), done, run)
             if interrupted:
@@ -215,7 +215,8 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RecipeError("device cuda: torch finds no GPU here; use --device cpu for small models")
     if device.type == "cuda":
-        if (device.index or 0) >= torch.cuda.device_count():
+        device = torch.device("cuda", device.index or 0)
+        if device.index >= torch.cuda.device_count():
             raise RecipeError(f"device {name}: torch finds {torch.cuda.device_count()} GPU(s) here")
         torch.cuda.set_device(device)  # Triton launches on the current device
     return device

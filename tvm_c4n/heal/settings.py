@@ -26,6 +26,8 @@ class HealSettings:
     relearn : float
         Share of the steps in which the masks may still move, see `StoredWeight.reselect`; 0 keeps
         the masks as they come.
+    hard : float
+        Share of the text's own next tokens in the loss, see `tvm_c4n.heal.distil.objective`.
     held_out : int
         Windows at the end of the text that are not trained on but measured.
     save_steps : int
@@ -45,6 +47,7 @@ class HealSettings:
     lr: float = 1e-3
     warmup: float = 0.02
     relearn: float = 0.0
+    hard: float = 0.0
     held_out: int = 64
     save_steps: int = 500
     seed: int = 0
@@ -57,7 +60,7 @@ class HealSettings:
             raise RecipeError(f"window is {self.window}; give a multiple of 4, 8 or more")
         if not 0 < self.lr < 1:
             raise RecipeError(f"lr is {self.lr}; give a number between 0 and 1, such as 1e-3")
-        for name in ("warmup", "relearn"):
+        for name in ("warmup", "relearn", "hard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
         if self.seed < 0:

@@ -7,7 +7,7 @@ from math import cos, pi
 import torch
 from torch import Tensor, nn
 
-from tvm_c4n.heal.distil import divergence
+from tvm_c4n.heal.distil import objective
 from tvm_c4n.heal.settings import HealSettings
 from tvm_c4n.heal.student import Output, Student
 
@@ -35,7 +35,7 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(
             student.parameters(), lr=settings.lr, betas=BETAS, weight_decay=0.0, fused=fused
         )
-        self._divergence = torch.compile(divergence, dynamic=False) if fused else divergence
+        self._objective = torch.compile(objective, dynamic=False) if fused else objective
         for parameter in student.parameters():
             # The state that AdamW makes in its first step, made here, so that it can be loaded.
             self._optimizer.state[parameter] = {
@@ -52,7 +52,7 @@ class Trainer:
         return settings.lr * min(1.0, (step + 1) / rise) * fall
 
     def step(self, number: int, tokens: Tensor, teacher: Output) -> Tensor:
-        """Train on one batch; returns its divergence from the teacher, still on the device.
+        """Train on one batch; returns its `objective`, still on the device.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class Trainer:
         rate = self.rate(number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss: Tensor = self._divergence(self.student(tokens), teacher)
+        loss: Tensor = self._objective(self.student(tokens), teacher, tokens, self._settings.hard)
         loss.backward()
         moving = number < self._settings.relearn * self._settings.steps
         if not moving:
