@@ -50,7 +50,7 @@ class Healed(Ours):
     """A healed model that comes with the package."""
 
     def __init__(self, source: str):
-        super().__init__(REAL, Format.parse("int4"))
+        super().__init__(REAL, Format("int4", 0))
         self.source, self.name = source, f"C4n int4 {HEALED[source]}, healed"
 
     def make(self) -> Path:
