@@ -100,6 +100,9 @@ def _tune(model: str, target: str, steps: Steps, **options: Any) -> list[Best]:
     from tvm_c4n.tuning.run import tune as tune_model
 
     def progress(state: State) -> None:
+        if state.confirming:
+            steps(f"{state.confirming}: the best against the default", state.trials, state.total)
+            return
         name, (seconds, default) = next(reversed(state.best.items()))
         against = f", default {default * 1e6:.1f}" if default else ""
         failed = f"; {state.failed} failed: {state.error}" if state.failed else ""
