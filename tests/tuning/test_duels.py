@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tvm_c4n.compile.records import open_records
+from tvm_c4n.compile.records import CONFIRMATIONS, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec
-from tvm_c4n.tuning.duels import FAILURES, FILE, LOSSES, PAIRS, Duel, Duels, next_duel, winner
+from tvm_c4n.tuning.duels import FAILURES, LOSSES, PAIRS, Duel, Duels, next_duel, winner
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
@@ -119,7 +119,7 @@ def test_a_lucky_single_measurement_is_rejected(tuning):
 
     best, _ = tuning(times)
     assert best.decisions == {"vectors": tuning.default}
-    (kept,) = json.loads((tuning.folder / FILE).read_text())["duels"]
+    (kept,) = json.loads((tuning.folder / CONFIRMATIONS).read_text())["duels"]
     assert kept["decisions"] == {"vectors": lucky}
     assert kept["pairs"] == [[1.0, 1.0]] * (LOSSES + 1)
     assert open_records(tuning.folder).best == [best]
@@ -198,7 +198,7 @@ def test_folders_are_merged_pair_by_pair(tmp_path):
     [("{", "is not JSON"), ('{"format": 2, "duels": []}', "format"), ("[]", "valid")],
 )
 def test_a_damaged_file_is_one_line(tmp_path, text, message):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / CONFIRMATIONS).write_text(text)
     with pytest.raises(TuneError, match=message) as caught:
         Duels(tmp_path)
     assert "\n" not in str(caught.value)

@@ -117,7 +117,8 @@ def records_(
         Path | None, typer.Option(help="Add the records of the folders to this one.")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Write manifest and best decisions alone to this folder.")
+        Path | None,
+        typer.Option(help="Write manifest, best decisions and what confirmed them to this folder."),
     ] = None,
 ) -> None:
     """List folders of records, merge them, or export the best decisions."""
@@ -133,8 +134,7 @@ def records_(
     if export is not None:
         if len(opened) != 1:
             raise TuneError("--export takes one folder of records; merge several first")
-        store.write_manifest(export, opened[0].manifest)
-        store.write_best(export, opened[0].best)
+        store.export(opened[0], export)
         typer.echo(f"{export}: {len(opened[0].best)} kernels")
         return
     for found in opened:

@@ -14,11 +14,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tvm_c4n.compile.records import key_of
+from tvm_c4n.compile.records import CONFIRMATIONS, key_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.spec import OpSpec
 
-FILE = "confirmations.json"
 MARGIN = 0.03
 """A candidate must be that much faster than the default: less is not worth a decision."""
 PAIRS = 12
@@ -93,7 +92,7 @@ class Duels:
     """The duels of a folder of records."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / FILE
+        self._file = folder / CONFIRMATIONS
         self._all = _read(self._file)
 
     def of(self, spec: OpSpec, default: Decided) -> dict[Decided, Duel]:
@@ -113,7 +112,7 @@ class Duels:
     def write(self) -> None:
         """Replace the file."""
         kept = [duel for duel in self._all if duel.pairs or duel.failed]
-        part = self._file.with_name(FILE + ".part")
+        part = self._file.with_name(CONFIRMATIONS + ".part")
         part.write_text(_File(duels=kept).model_dump_json(indent=1) + "\n", encoding="utf-8")
         part.replace(self._file)
 
