@@ -25,12 +25,11 @@ from tvm_c4n.compile.records import key_of, title_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.runtime.describe import cpu_name
-from tvm_c4n.tuning.measure import compile_measured, measured
+from tvm_c4n.tuning.measure import COLD_BYTES, compile_measured, measured
 from tvm_c4n.tuning.space import rule_kernel
 from tvm_c4n.tuning.tasks import Task, tasks_of
 from tvm_c4n.tuning.worker import ENTRY, FILL
 
-COLD_BYTES = 2**25
 MIN_REPEAT_MS = 5
 
 

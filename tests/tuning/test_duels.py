@@ -82,7 +82,7 @@ def tuning(tmp_path, monkeypatch):
     target = resolve_target("host")
     task = Task(SPEC, 1, schedules.space_of(SPEC, isa_of(target)))
     monkeypatch.setattr(run, "tasks_of", lambda *_: [task])
-    monkeypatch.setattr(Meter, "_build", lambda _self, _spec, decided, _file: Built(decided, 1))
+    monkeypatch.setattr(Meter, "_candidate", lambda _self, _spec, decided, _file: Built(decided, 1))
     log = []
 
     class Device:

@@ -46,14 +46,19 @@ def tune(
     with Steps("tuning") as steps:
         steps("loading MetaSchedule", 0, trials)
         from tvm_c4n.runtime.rpc import parse_address
+        from tvm_c4n.tuning.anchor import step_here, step_over_rpc
         from tvm_c4n.tuning.device import kill_workers, local_runner, rpc_runner
+        from tvm_c4n.tuning.measure import COLD_BYTES
 
         runner: Any
         if local:
             runner = local_runner(threads, timeout_secs=timeout, samples=samples)
+            step = step_here(threads, samples)
         else:
+            address = parse_address(f"rpc://{tracker}/{key}")
+            step = step_over_rpc(address, threads, timeout, samples)
             runner = rpc_runner(
-                parse_address(f"rpc://{tracker}/{key}"),
+                address,
                 threads,
                 wait_secs=timeout,
                 session_secs=timeout,
@@ -62,6 +67,7 @@ def tune(
             )
         try:
             if latency_table:
+                from tvm_c4n.compile.records import MANIFEST
                 from tvm_c4n.tuning.latency import write_table
 
                 written = write_table(
@@ -69,8 +75,10 @@ def tune(
                     target,
                     records,
                     runner=runner,
+                    step=step,
                     threads=threads,
                     emulated=emulated,
+                    records=records if (records / MANIFEST).is_file() else None,
                     progress=steps,
                 )
                 cpu = written.target["cpu"]
@@ -89,7 +97,7 @@ def tune(
                 # Two time-outs a candidate: waiting for the device, and measuring.
                 batch_secs=60 + 2 * timeout * batch / max(1, phones),
                 # An emulator's caches are nobody's.
-                cold_bytes=0 if emulated else 2**25,
+                cold_bytes=0 if emulated else COLD_BYTES,
             )
         finally:
             kill_workers(runner)

@@ -14,6 +14,7 @@ from schedules.base import Decisions
 from tvm_c4n._tvm import Target
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
+from tvm_c4n.ops.tir import Kernel
 from tvm_c4n.tuning.device import kill_workers, measures_here
 from tvm_c4n.tuning.measure import args_info, compile_measured, measured
 from tvm_c4n.tuning.metaschedule import ms
@@ -57,7 +58,7 @@ class Meter:
         with tempfile.TemporaryDirectory(prefix="tvm-c4n-tune.") as folder:
             built, futures = [], []
             for index, decided in enumerate(chosen):
-                built.append(self._build(spec, decided, Path(folder, f"candidate{index}.so")))
+                built.append(self._candidate(spec, decided, Path(folder, f"candidate{index}.so")))
                 if not measures_here(self.runner):
                     futures += self.runner.run([built[-1].wanted])
             if measures_here(self.runner):
@@ -69,19 +70,23 @@ class Meter:
         """Build candidates that are to be measured more than once."""
         with tempfile.TemporaryDirectory(prefix="tvm-c4n-tune.") as folder:
             yield [
-                self._build(spec, decided, Path(folder, f"candidate{index}.so"))
+                self._candidate(spec, decided, Path(folder, f"candidate{index}.so"))
                 for index, decided in enumerate(chosen)
             ]
 
     def again(self, one: Built) -> Any:
-        """Measure a candidate of `built` by itself."""
+        """Measure what was built, by itself."""
         return self._results(self.runner.run([one.wanted]), [one])[0]
 
-    def _build(self, spec: OpSpec, decided: Decisions, library: Path) -> Built:
-        kernel = rule_kernel(spec, isa_of(self.target), decided)
+    def build(self, kernel: Kernel, library: Path) -> Built:
+        """Build a kernel to be measured."""
         mod, arguments, copies = measured(kernel, self.cold_bytes)
         compile_measured(mod, self.target, library)
         return Built(ms.runner.RunnerInput(str(library), "cpu", args_info(arguments)), copies)
+
+    def _candidate(self, spec: OpSpec, decided: Decisions, library: Path) -> Built:
+        kernel = rule_kernel(spec, isa_of(self.target), decided)
+        return self.build(kernel, library)
 
     def _results(self, futures: Sequence[Any], built: Sequence[Built]) -> list[Any]:
         end = time.monotonic() + self.wait_secs

@@ -25,6 +25,7 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.tuning.confirm import fight
 from tvm_c4n.tuning.database import best_of, measured, open_database
 from tvm_c4n.tuning.duels import Duels, next_duel
+from tvm_c4n.tuning.measure import COLD_BYTES
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.meter import Meter, last_line
 from tvm_c4n.tuning.search import Candidate, Search, frozen
@@ -73,7 +74,7 @@ def tune(
     threads: int = 1,
     batch: int = 8,
     emulated: bool = False,
-    cold_bytes: int = 2**25,
+    cold_bytes: int = COLD_BYTES,
     batch_secs: float = 600,
     seed: int = 0,
     progress: Progress | None = None,
