@@ -44,6 +44,14 @@ def test_what_wins(ratios, complete, won):
     assert (found.complete, found.won) == (complete, won)
 
 
+def test_a_device_that_changes_its_speed_makes_no_winner():
+    """Ten pairs are won, but only because the speed changed in between."""
+    found = duel()
+    found.pairs = [(1.0, 0.9)] * 2 + [(2.0, 1.0)] * 4 + [(1.0, 0.99)] * 4 + [(1.0, 2.0)] * 2
+    assert found.complete
+    assert not found.won
+
+
 def test_a_candidate_that_does_not_run_has_lost():
     found = duel(*[0.9] * 5, failed=FAILURES)
     assert found.complete
