@@ -1,6 +1,7 @@
 """What tuning could gain on this machine: all candidates of each kernel, measured in turns.
 
     python -m benchmarks.candidates MODEL --out benchmarks/results/candidates-MODEL.json
+    python -m benchmarks.candidates MODEL --records DIR --out FILE   # defaults and what was tuned
 
 Tuning measures a candidate once; the fastest of many is then partly the luckiest. Here every one
 has its turn in each round, and counts with its fastest round: a neighbour of a shared machine makes
@@ -19,18 +20,18 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.machine import Others
+from schedules.base import Decisions
 from tvm_c4n._tvm import tvm
 from tvm_c4n.cli.console import Steps, print_table
-from tvm_c4n.compile.records import key_of, title_of
+from tvm_c4n.compile.records import key_of, open_records, title_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.runtime.describe import cpu_name
-from tvm_c4n.tuning.measure import compile_measured, measured
+from tvm_c4n.tuning.measure import COLD_BYTES, compile_measured, measured
 from tvm_c4n.tuning.space import rule_kernel
 from tvm_c4n.tuning.tasks import Task, tasks_of
 from tvm_c4n.tuning.worker import ENTRY, FILL
 
-COLD_BYTES = 2**25
 MIN_REPEAT_MS = 5
 
 
@@ -40,16 +41,24 @@ def candidates(
     threads: Annotated[int, typer.Option("--threads", "-t", min=1)] = 1,
     rounds: Annotated[int, typer.Option("--rounds", "-r", min=1)] = 7,
     only: Annotated[str, typer.Option(help="Tasks with this word in their names.")] = "",
+    records: Annotated[
+        Path | None, typer.Option(help="Measure the defaults and what these records have instead.")
+    ] = None,
 ) -> None:
     """Measure every candidate of each task."""
     target = resolve_target("host")
     tvm.get_global_func("runtime.config_threadpool")(0, threads)
     tasks = [task for task in tasks_of(model, target) if only in str(task)]
+    chosen = {str(task): _all(task) for task in tasks}
+    if records is not None:
+        tuned = open_records(records, target).tuned()
+        chosen = {str(task): _default_and(task, tuned(task.spec)) for task in tasks}
+        tasks = [task for task in tasks if len(chosen[str(task)]) > 1]
     kernels = []
     with Steps("measuring") as steps, Others() as others:
         for done, task in enumerate(tasks):
             steps(str(task), done, len(tasks))
-            kernels.append(_measured(task, target, rounds))
+            kernels.append(_measured(task, chosen[str(task)], target, rounds))
             about = {"model": Path(model).name, "threads": threads, "cpu": cpu_name()}
             result = {**about, "rounds": rounds, "kernels": kernels}
             out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -57,13 +66,23 @@ def candidates(
     _show(kernels, f"{model}, {threads} threads, {cpu_name()}, {others.cores} cores for others")
 
 
-def _measured(task: Task, target: Any, rounds: int) -> dict[str, Any]:
-    """Return the microseconds of all candidates of a task, by decisions, the default first."""
+def _all(task: Task) -> list[Decisions]:
+    """Return all candidates of a task, the default first."""
+    return [dict(zip(task.space, c, strict=True)) for c in product(*task.space.values())]
+
+
+def _default_and(task: Task, tuned: Decisions | None) -> list[Decisions]:
+    """Return the default of a task, and what was tuned if that is another one."""
+    default = _all(task)[0]
+    return [default] if tuned is None or tuned == default else [default, tuned]
+
+
+def _measured(task: Task, chosen: list[Decisions], target: Any, rounds: int) -> dict[str, Any]:
+    """Return the microseconds of candidates of a task, by decisions."""
     with tempfile.TemporaryDirectory() as folder:
         timers: dict[str, Callable[[], float]] = {}
         tensors: list[Any] = []
-        for choice in product(*task.space.values()):
-            decided = dict(zip(task.space, choice, strict=True))
+        for decided in chosen:
             kernel = rule_kernel(task.spec, isa_of(target), decided)
             mod, arguments, copies = measured(kernel, COLD_BYTES)
             library = Path(folder, f"{len(timers)}.so")

@@ -10,11 +10,12 @@ import time
 import pytest
 
 from tvm_c4n._tvm import IRBuilder, IRModule, T
-from tvm_c4n.compile.records import open_records
+from tvm_c4n.compile.records import CONFIRMATIONS, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.prune.latency import LatencyTable
 from tvm_c4n.runtime.rpc import RpcAddress
+from tvm_c4n.tuning.duels import Duel
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 pytestmark = [pytest.mark.phone, pytest.mark.slow]
@@ -26,6 +27,7 @@ def options(phone, folder, *more):
     return ["tune", *more, "--records", folder, *target]
 
 
+@pytest.mark.timeout(900)  # 64 trials, then the best of each task against its default in turns
 def test_the_default_models_tasks_are_tuned_on_the_phone(call, phone, tmp_path):
     folder = tmp_path / "records"
     result = call(*options(phone, folder, "mamba-19m"), "--trials", 64)
@@ -35,6 +37,11 @@ def test_the_default_models_tasks_are_tuned_on_the_phone(call, phone, tmp_path):
     assert records.manifest.target.cpu == "cortex-a76"
     assert records.best
     assert all(best.seconds <= best.default_seconds for best in records.best)
+    content = json.loads((folder / CONFIRMATIONS).read_text())
+    won = [duel.decisions for duel in (Duel(**d) for d in content["duels"]) if duel.won]
+    tuned = [best.decisions for best in records.best if best.seconds < best.default_seconds]
+    assert len(won) >= len(tuned)
+    assert all(decisions in won for decisions in tuned)
     lines = (folder / "database_tuning_record.json").read_text().splitlines()
     assert len(lines) == 64
 

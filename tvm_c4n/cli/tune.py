@@ -46,14 +46,19 @@ def tune(
     with Steps("tuning") as steps:
         steps("loading MetaSchedule", 0, trials)
         from tvm_c4n.runtime.rpc import parse_address
+        from tvm_c4n.tuning.anchor import step_here, step_over_rpc
         from tvm_c4n.tuning.device import kill_workers, local_runner, rpc_runner
+        from tvm_c4n.tuning.measure import COLD_BYTES
 
         runner: Any
         if local:
             runner = local_runner(threads, timeout_secs=timeout, samples=samples)
+            step = step_here(threads, samples)
         else:
+            address = parse_address(f"rpc://{tracker}/{key}")
+            step = step_over_rpc(address, threads, timeout, samples)
             runner = rpc_runner(
-                parse_address(f"rpc://{tracker}/{key}"),
+                address,
                 threads,
                 wait_secs=timeout,
                 session_secs=timeout,
@@ -62,6 +67,7 @@ def tune(
             )
         try:
             if latency_table:
+                from tvm_c4n.compile.records import MANIFEST
                 from tvm_c4n.tuning.latency import write_table
 
                 written = write_table(
@@ -69,8 +75,10 @@ def tune(
                     target,
                     records,
                     runner=runner,
+                    step=step,
                     threads=threads,
                     emulated=emulated,
+                    records=records if (records / MANIFEST).is_file() else None,
                     progress=steps,
                 )
                 cpu = written.target["cpu"]
@@ -89,7 +97,7 @@ def tune(
                 # Two time-outs a candidate: waiting for the device, and measuring.
                 batch_secs=60 + 2 * timeout * batch / max(1, phones),
                 # An emulator's caches are nobody's.
-                cold_bytes=0 if emulated else 2**25,
+                cold_bytes=0 if emulated else COLD_BYTES,
             )
         finally:
             kill_workers(runner)
@@ -100,6 +108,9 @@ def _tune(model: str, target: str, steps: Steps, **options: Any) -> list[Best]:
     from tvm_c4n.tuning.run import tune as tune_model
 
     def progress(state: State) -> None:
+        if state.confirming:
+            steps(f"{state.confirming}: the best against the default", state.trials, state.total)
+            return
         name, (seconds, default) = next(reversed(state.best.items()))
         against = f", default {default * 1e6:.1f}" if default else ""
         failed = f"; {state.failed} failed: {state.error}" if state.failed else ""
@@ -114,7 +125,8 @@ def records_(
         Path | None, typer.Option(help="Add the records of the folders to this one.")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Write manifest and best decisions alone to this folder.")
+        Path | None,
+        typer.Option(help="Write manifest, best decisions and what confirmed them to this folder."),
     ] = None,
 ) -> None:
     """List folders of records, merge them, or export the best decisions."""
@@ -130,8 +142,7 @@ def records_(
     if export is not None:
         if len(opened) != 1:
             raise TuneError("--export takes one folder of records; merge several first")
-        store.write_manifest(export, opened[0].manifest)
-        store.write_best(export, opened[0].best)
+        store.export(opened[0], export)
         typer.echo(f"{export}: {len(opened[0].best)} kernels")
         return
     for found in opened:

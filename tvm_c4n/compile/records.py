@@ -1,7 +1,8 @@
 """Records of tuning: one folder for each machine, and the best decisions that it holds.
 
 ``manifest.json`` says for which machine the records count, ``best.json`` has the decisions that
-compiling takes. The other files of the folder are MetaSchedule's database (`tvm_c4n.tuning`).
+compiling takes, ``confirmations.json`` why (`tvm_c4n.tuning.duels`). The other files of the folder
+are MetaSchedule's database.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.runtime.describe import cpu_name
 
-MANIFEST, BEST = "manifest.json", "best.json"
+MANIFEST, BEST, CONFIRMATIONS = "manifest.json", "best.json", "confirmations.json"
 SHIPPED = Path(__file__).parents[2] / "schedules" / "records"
 
 
@@ -187,6 +188,14 @@ def write_manifest(path: Path, manifest: RecordsManifest) -> None:
         return
     path.mkdir(parents=True, exist_ok=True)
     _write(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+
+
+def export(records: Records, out: Path) -> None:
+    """Write what compiling takes, and the measurements that it rests on, to a folder."""
+    write_manifest(out, records.manifest)
+    write_best(out, records.best)
+    if (records.path / CONFIRMATIONS).is_file():
+        _write(out / CONFIRMATIONS, (records.path / CONFIRMATIONS).read_text(encoding="utf-8"))
 
 
 def write_best(path: Path, best: list[Best]) -> None:

@@ -13,16 +13,15 @@ from tvm_c4n._tvm import tvm
 from tvm_c4n.compile.records import Best, key_of, open_records, write_best, write_manifest
 from tvm_c4n.ops.isa import Isa
 from tvm_c4n.ops.spec import OpSpec
+from tvm_c4n.tuning.duels import Decided, Duels, winner
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.space import decisions_of, isa_named, spec_of_workload
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
-MARGIN = 0.03
-"""Noise picks the lucky one of many: a candidate must be that much faster than the default."""
 FAILED = 1e10
 """MetaSchedule's seconds for a candidate that did not run."""
 
-Measured = dict[OpSpec, dict[tuple[tuple[str, int], ...], float]]
+Measured = dict[OpSpec, dict[Decided, float]]
 """Seconds (median) by operator and decisions."""
 
 
@@ -78,24 +77,24 @@ def measured(database: Any) -> Measured:
     return found
 
 
-def best_of(found: Measured, isa: Isa) -> list[Best]:
-    """Return the decisions to compile with: the default unless one is faster by `MARGIN`."""
+def best_of(found: Measured, isa: Isa, duels: Duels) -> list[Best]:
+    """Return the decisions to compile with: the default unless a candidate won its duel."""
     best = []
     for spec, times in found.items():
         space = space_of(spec, isa)
         default = tuple(sorted((name, choices[0]) for name, choices in space.items()))
-        fitting = {key: secs for key, secs in times.items() if fits(dict(key), space)}
-        if default not in fitting:
+        if default not in times:
             continue
-        key = min(fitting, key=lambda k: fitting[k])
-        if fitting[key] > fitting[default] * (1 - MARGIN):
-            key = default
+        fought = duels.of(spec, default)
+        won = winner({key: duel for key, duel in fought.items() if fits(dict(key), space)})
+        default_secs, seconds = won.seconds() if won else (times[default], times[default])
+        decisions = won.decisions if won else dict(default)
         best.append(
             Best(
                 spec=key_of(spec),
-                decisions={name: dict(key)[name] for name in space},
-                seconds=fitting[key],
-                default_seconds=fitting[default],
+                decisions={name: decisions[name] for name in space},
+                seconds=seconds,
+                default_seconds=default_secs,
             )
         )
     return best
@@ -126,8 +125,12 @@ def merge_folders(into: Path, others: list[Path]) -> int:
                 )
             )
             added += 1
+    duels = Duels(into)
+    for other in others:
+        duels.merge(Duels(other))
+    duels.write()
     isa = isa_named(open_records(into).manifest.target.isa)
-    write_best(into, best_of(measured(database), isa))
+    write_best(into, best_of(measured(database), isa, duels))
     return added
 
 

@@ -72,6 +72,11 @@ def _config(samples: int, min_repeat_ms: int) -> Any:
     )
 
 
+def measures_here(runner: Any) -> bool:
+    """Return whether a runner takes this machine's cores."""
+    return isinstance(runner, ms.runner.LocalRunner)
+
+
 def kill_workers(runner: Any) -> None:
     """End the worker processes of one of MetaSchedule's runners; it starts new ones when needed.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,34 +11,41 @@ from statistics import median
 from typing import Any, Literal
 
 import schedules
-from tvm_c4n._tvm import Target
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.build import tuned_for
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.prune.latency import FILE, LatencyTable, Rest, Row, Seconds
-from tvm_c4n.tuning.device import kill_workers
-from tvm_c4n.tuning.measure import args_info, compile_measured, measured
-from tvm_c4n.tuning.metaschedule import ms
+from tvm_c4n.prune.recipe import Choice
+from tvm_c4n.sparsity import GROUP
+from tvm_c4n.tuning.anchor import StepTimer, measure_anchor
+from tvm_c4n.tuning.measure import COLD_BYTES
+from tvm_c4n.tuning.meter import Meter, last_line
 from tvm_c4n.tuning.tasks import operators_of
 
 DTYPES: tuple[Literal["int4", "int8", "float16"], ...] = ("int4", "int8", "float16")
 SCALE_GROUP = 64
-COLD_BYTES = 2**26
+ROUNDS = 3
+"""Of all kernels in turns: a device that is disturbed for a second costs no row its median."""
+LEAST_REST = 0.01
+"""Part of the anchor's step that is outside its dense layers, whatever was measured."""
+_PATIENCE_SECS = 600
 Progress = Callable[[str, int, int], None]
+Shape = tuple[int, int]
 
 
 def write_table(
     model: str | Path,
-    target: str | Target,
+    target: str,
     out: Path,
     *,
     runner: Any,
+    step: StepTimer,
     threads: int,
     emulated: bool = False,
     records: Path | None = None,
@@ -51,68 +57,60 @@ def write_table(
     ----------
     model : str or Path
         A folder that `compile_model` takes; its sizes count, not its patterns.
-    target : str or tvm.target.Target
+    target : str
     out : Path
         Folder that gets ``latency.json`` when all is measured.
     runner : tvm.s_tir.meta_schedule.runner.Runner
         For example of `tvm_c4n.tuning.device`.
+    step : callable
+        Times whole steps on the same device, see `tvm_c4n.tuning.anchor`.
     threads : int
-        Of the device's pool, for the table: the runner sets them.
+        Of the device's pool, for the table: `runner` and `step` set them.
     emulated : bool
         The device is an emulator.
     records : Path, optional
         Folder of `tvm_c4n.tune`: kernels are then those that `compile_model` takes with it.
     progress : callable, optional
-        Called as ``progress(kernel, done, total)``.
+        Called as ``progress(what, done, total)``.
 
     Raises
     ------
     TuneError
         A kernel does not run on the device.
     """
-    resolved = resolve_target(target)
-    config = MambaConfig.from_hf(open_checkpoint(model).config)
-    calls = operators_of(model, resolved, only="step")
-    linears = {(s.rows, s.cols): s for s in calls if isinstance(s, LinearSpec)}
-    others = [s for s in calls if not isinstance(s, LinearSpec | QuantizeSpec)]
-    wanted = [(shape, n, dtype) for shape in sorted(linears) for n in range(4) for dtype in DTYPES]
-    meter = _Meter(resolved, runner, records, 0 if emulated else COLD_BYTES)
-    total = len(wanted) + len(others)
-
-    def tell(what: str, done: int) -> None:
-        if progress is not None:
-            progress(what, done, total)
-
-    rows = []
-    for done, ((count, cols), removed, dtype) in enumerate(wanted):
-        if removed and cols % 4:
-            continue
-        tell(f"{count}x{cols} n={removed} {dtype}", done)
-        seconds = meter.layer(linears[count, cols], removed, dtype)
-        rows.append(
-            Row(
-                rows=count,
-                cols=cols,
-                removed=removed,
-                dtype=dtype,
-                threads=threads,
-                seconds=seconds,
-            )
-        )
-    rest: Seconds | None = None
-    for done, spec in enumerate(others, len(wanted)):
-        tell(spec.kind, done)
-        found = meter.kernel(spec)
-        if found is not None:
-            times = calls[spec]
-            rest = _sum(rest, found, times)
+    tell = progress or (lambda *_: None)
+    checkpoint = open_checkpoint(model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    layers = _layers(model, target)
+    meter = Meter(resolve_target(target), runner, 0 if emulated else COLD_BYTES, _PATIENCE_SECS)
+    seconds = _measure(layers.values(), meter, records, 1 if emulated else ROUNDS, tell)
+    layer = {key: _sum(seconds[spec] for spec in specs) for key, specs in layers.items()}
+    tell("a whole step", len(seconds), len(seconds) + 1)
+    plan, samples = measure_anchor(checkpoint, target, step, records)
+    shapes = config.tensor_shapes()
+    inside = [
+        layer[(shapes[name][0], shapes[name][1]), choice].median
+        for name, choice in plan.items()
+        if name != EMBEDDINGS or config.tied
+    ]
+    rest = [max(LEAST_REST * sample, sample - sum(inside)) for sample in samples]
     sizes = {name: getattr(config, name) for name in Rest.model_fields if hasattr(config, name)}
     table = LatencyTable(
         format=1,
-        target=machine_of(resolved).model_dump(),
+        target=machine_of(resolve_target(target)).model_dump(),
         emulated=emulated,
-        rows=tuple(rows),
-        rest=(Rest(**sizes, threads=threads, seconds=rest),) if rest else (),
+        rows=tuple(
+            Row(
+                rows=rows,
+                cols=cols,
+                removed=choice.removed,
+                dtype=choice.dtype,  # type: ignore[arg-type]
+                threads=threads,
+                seconds=found,
+            )
+            for ((rows, cols), choice), found in layer.items()
+        ),
+        rest=(Rest(**sizes, threads=threads, seconds=_seconds(rest)),),
     )
     out.mkdir(parents=True, exist_ok=True)
     part = out / f"{FILE}.part"
@@ -121,56 +119,65 @@ def write_table(
     return table
 
 
-def _sum(first: Seconds | None, second: Seconds, times: int = 1) -> Seconds:
-    """Return `first`, if there is one, plus `times` times `second`."""
-    names = ("min", "median", "max")
-    sums = {n: (getattr(first, n) if first else 0) + times * getattr(second, n) for n in names}
-    return Seconds(**sums)
+def _layers(model: str | Path, target: str) -> dict[tuple[Shape, Choice], list[OpSpec]]:
+    """Return by shape and choice the kernels of a layer."""
+    resolved = resolve_target(target)
+    lanes = isa_of(resolved).lanes
+    calls = operators_of(model, resolved, only="step")
+    shapes = {(s.rows, s.cols): s for s in calls if isinstance(s, LinearSpec)}
+    found: dict[tuple[Shape, Choice], list[OpSpec]] = {}
+    for shape in sorted(shapes):
+        for removed in range(GROUP) if shape[1] % GROUP == 0 else (0,):
+            for dtype in DTYPES:
+                choice = Choice(removed, dtype)
+                group = SCALE_GROUP if dtype.startswith("int") else 0
+                spec = replace(
+                    shapes[shape], removed=removed, dtype=dtype, scale_group=group, lanes=lanes
+                )
+                found[shape, choice] = [spec]
+                if spec.integer:
+                    padded, width = padded_cols(spec), spec.input_width
+                    how = QuantizeSpec(spec.dynamic, spec.cols, group, padded, width)
+                    found[shape, choice].append(how)
+    return found
 
 
-class _Meter:
-    """Measures kernels on a device."""
+def _measure(
+    layers: Iterable[list[OpSpec]],
+    meter: Meter,
+    records: Path | None,
+    rounds: int,
+    tell: Progress,
+) -> dict[OpSpec, Seconds]:
+    """Build all kernels, then measure them in turns."""
+    wanted = list(dict.fromkeys(spec for specs in layers for spec in specs))
+    choose = partial(
+        schedules.choose, isa=isa_of(meter.target), tuned=tuned_for(meter.target, records)
+    )
+    total = len(wanted) * (1 + rounds)
+    with tempfile.TemporaryDirectory(prefix="tvm-c4n-latency.") as folder:
+        built = {}
+        for done, spec in enumerate(wanted):
+            tell(f"building {spec.kind}", done, total)
+            answer = choose(spec)
+            if answer is None:
+                raise TuneError(f"no rule for {spec}: compile for a target with a rule")
+            built[spec] = meter.build(answer[1], Path(folder, f"{done}.so"))
+        samples: dict[OpSpec, list[float]] = {spec: [] for spec in wanted}
+        for turn in range(rounds):
+            for done, (spec, one) in enumerate(built.items()):
+                tell(f"measuring {spec.kind}", len(wanted) * (1 + turn) + done, total)
+                result = meter.again(one)
+                if not result.run_secs:
+                    raise TuneError(f"{spec.kind} did not run on the device: {last_line(result)}")
+                samples[spec] += [float(secs) for secs in result.run_secs]
+    return {spec: _seconds(found) for spec, found in samples.items()}
 
-    def __init__(self, target: Target, runner: Any, records: Path | None, cold_bytes: int) -> None:
-        self.target, self.runner, self.cold_bytes = target, runner, cold_bytes
-        isa = isa_of(target)
-        self.lanes = isa.lanes
-        self.choose = partial(schedules.choose, isa=isa, tuned=tuned_for(target, records))
 
-    def layer(self, like: LinearSpec, removed: int, dtype: str) -> Seconds:
-        """Measure a dense layer of a shape, with the quantisation of its input if it needs one."""
-        group = SCALE_GROUP if dtype.startswith("int") else 0
-        spec = replace(like, removed=removed, dtype=dtype, scale_group=group, lanes=self.lanes)
-        seconds = self.kernel(spec)
-        if spec.integer and seconds is not None:
-            padded = padded_cols(spec)
-            how = QuantizeSpec(spec.dynamic, spec.cols, group, padded, spec.input_width)
-            quantize = self.kernel(how)
-            seconds = _sum(seconds, quantize) if quantize is not None else seconds
-        if seconds is None:
-            raise TuneError(f"no rule for {spec}: compile for a target with a rule")
-        return seconds
+def _seconds(samples: list[float]) -> Seconds:
+    return Seconds(min=min(samples), median=median(samples), max=max(samples))
 
-    def kernel(self, spec: OpSpec) -> Seconds | None:
-        """Measure an operator's kernel; None where no rule writes one."""
-        answer = self.choose(spec)
-        if answer is None:
-            return None
-        mod, arguments, copies = measured(answer[1], self.cold_bytes)
-        with tempfile.TemporaryDirectory(prefix="tvm-c4n-latency.") as folder:
-            library = Path(folder, "kernel.so")
-            compile_measured(mod, self.target, library)
-            wanted = ms.runner.RunnerInput(str(library), "cpu", args_info(arguments))
-            (future,) = self.runner.run([wanted])
-            end = time.monotonic() + 600
-            while not future.done() and time.monotonic() < end:
-                time.sleep(0.01)
-            if not future.done():
-                kill_workers(self.runner)
-                raise TuneError(f"{spec.kind}: the device does not answer; run again")
-            result = future.result()
-        if not result.run_secs:
-            reason = str(result.error_msg).strip().split("\n")[-1]
-            raise TuneError(f"{spec.kind} did not run on the device: {reason}")
-        seconds = sorted(float(s) / copies for s in result.run_secs)
-        return Seconds(min=seconds[0], median=median(seconds), max=seconds[-1])
+
+def _sum(parts: Iterable[Seconds]) -> Seconds:
+    found = list(parts)
+    return Seconds(**{name: sum(getattr(p, name) for p in found) for name in Seconds.model_fields})

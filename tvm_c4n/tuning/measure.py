@@ -25,7 +25,10 @@ from tvm_c4n.ops.tir import Kernel, in_root_block
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.worker import ENTRY, FILL
 
-MAX_COPIES = 64
+COLD_BYTES = 2**26
+"""Of copies of weights: twice the largest cache of the machines that we know. A step comes back to
+a weight when its other weights, its state and the neighbours of a shared cache have been there."""
+MAX_COPIES = 1024
 ROUNDS = 16
 """Of kernels without weights."""
 _BYTES = {"uint8": 1, "int8": 1, "float16": 2, "uint32": 4, "int32": 4, "float32": 4}
@@ -68,7 +71,7 @@ def measured(kernel: Kernel, cold_bytes: int) -> tuple[IRModule, list[Argument],
     ----------
     kernel : Kernel
     cold_bytes : int
-        Weights that ``main`` goes round, if 64 copies are enough for that; 0: one copy.
+        Weights that ``main`` goes round, if `MAX_COPIES` are enough for that; 0: one copy.
     """
     spec = kernel.spec
     declared = arguments_of(kernel)

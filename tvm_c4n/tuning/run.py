@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +22,14 @@ from tvm_c4n.compile.records import (
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
-from tvm_c4n.tuning.database import best_of, open_database
-from tvm_c4n.tuning.database import measured as measured_in
-from tvm_c4n.tuning.device import kill_workers
-from tvm_c4n.tuning.measure import args_info, compile_measured, measured
+from tvm_c4n.tuning.confirm import fight
+from tvm_c4n.tuning.database import best_of, measured, open_database
+from tvm_c4n.tuning.duels import Duels, next_duel
+from tvm_c4n.tuning.measure import COLD_BYTES
 from tvm_c4n.tuning.metaschedule import ms
+from tvm_c4n.tuning.meter import Meter, last_line
 from tvm_c4n.tuning.search import Candidate, Search, frozen
-from tvm_c4n.tuning.space import DecisionFeatures, rule_kernel
+from tvm_c4n.tuning.space import DecisionFeatures
 from tvm_c4n.tuning.tasks import Task, tasks_of
 
 _GIVE_UP_AFTER = 3
@@ -53,6 +52,8 @@ class State:
         By task: seconds of the best candidate, and of the default (None: not measured yet).
     error : str
         Of the last candidate that failed.
+    confirming : str
+        The task whose best candidate is measured against the default, when all trials are done.
     """
 
     trials: int = 0
@@ -60,6 +61,7 @@ class State:
     failed: int = 0
     best: dict[str, tuple[float, float | None]] = field(default_factory=dict)
     error: str = ""
+    confirming: str = ""
 
 
 def tune(
@@ -72,7 +74,7 @@ def tune(
     threads: int = 1,
     batch: int = 8,
     emulated: bool = False,
-    cold_bytes: int = 2**25,
+    cold_bytes: int = COLD_BYTES,
     batch_secs: float = 600,
     seed: int = 0,
     progress: Progress | None = None,
@@ -80,7 +82,9 @@ def tune(
     """Tune a model's operators; goes on from the records that are there.
 
     The first candidate of a task is its default. The others are chosen by MetaSchedule's xgboost
-    model among those that were not measured, a quarter of them at random.
+    model among those that were not measured, a quarter of them at random. At the end the fastest
+    one of each task is measured against the default in turns (`tvm_c4n.tuning.duels`), and only
+    then becomes a decision.
 
     Parameters
     ----------
@@ -106,7 +110,7 @@ def tune(
     seed : int
         Of the random candidates.
     progress : callable, optional
-        Called with the `State` after each batch.
+        Called with the `State` after each batch, and after each pair of the end.
 
     Returns
     -------
@@ -128,65 +132,68 @@ def tune(
     tasks = tasks_of(model, resolved)
     if not tasks:
         raise TuneError("nothing to tune: no operator of this model leaves a decision open")
-    tuner = _Tuner(resolved, records, tasks, runner, cold_bytes, batch_secs, seed)
-    return tuner.run(trials, batch, progress)
+    meter = Meter(resolved, runner, cold_bytes, batch_secs)
+    tuner = _Tuner(meter, records, tasks, seed)
+    tell = progress or (lambda _: None)
+    return tuner.confirm(tuner.run(trials, batch, tell), tell)
 
 
 class _Tuner:
     """The loop of `tune`."""
 
-    def __init__(
-        self,
-        target: Target,
-        records: Path,
-        tasks: list[Task],
-        runner: Any,
-        cold_bytes: int,
-        batch_secs: float,
-        seed: int,
-    ) -> None:
-        self.target, self.records, self.runner = target, records, runner
-        self.isa, self.cold_bytes, self.batch_secs = isa_of(target), cold_bytes, batch_secs
-        self.database = open_database(records)
+    def __init__(self, meter: Meter, records: Path, tasks: list[Task], seed: int) -> None:
+        self.meter, self.records, self.isa = meter, records, isa_of(meter.target)
+        self.database, self.duels = open_database(records), Duels(records)
         self.random = random.Random(seed)  # noqa: S311 - chooses candidates, no secrets
         self.model = ms.cost_model.XGBModel(
             extractor=DecisionFeatures(), num_warmup_samples=16, num_tuning_cores=1
         )
-        self.known = measured_in(self.database)
+        self.known = measured(self.database)
         self.searches = [
-            Search.of(task, target, self.database, self.known.get(task.spec, {})) for task in tasks
+            Search.of(task, meter.target, self.database, self.known.get(task.spec, {}))
+            for task in tasks
         ]
 
-    def run(self, trials: int, batch: int, progress: Progress | None) -> list[Best]:
+    def run(self, trials: int, batch: int, progress: Progress) -> State:
         """Measure until trials or candidates are used up."""
-        state, dead, best = State(total=min(trials, self._left())), 0, self._write_best()
+        state, dead = State(total=min(trials, self._left())), 0
+        self._write_best()
         self._note(state)
         while state.trials < state.total:
             search = max(self.searches, key=Search.gain)
             chosen = self._choose(search, min(batch, state.total - state.trials))
-            results = self._measure(search, chosen)
+            results = self.meter.measure(search.task.spec, [decided for decided, _ in chosen])
             good = self._commit(search, chosen, results)
-            errors = [r.error_msg for r in results if r.error_msg]
+            errors = [last_line(r) for r in results if r.error_msg]
             state.trials += len(chosen)
             state.failed += len(chosen) - good
             state.total = min(trials, state.trials + self._left())
-            state.error = str(errors[-1]).strip().split("\n")[-1] if errors else state.error
+            state.error = errors[-1] if errors else state.error
             self._note(state)
-            best = self._write_best()
-            if progress is not None:
-                progress(state)
+            self._write_best()
+            progress(state)
             dead = 0 if good else dead + 1
             if dead == _GIVE_UP_AFTER:
                 raise TuneError(
                     f"no candidate of {dead} batches ran ({state.error}): look after the device, "
                     f"then run again; the records in {self.records} are kept"
                 )
-        return best
+        return state
+
+    def confirm(self, state: State, progress: Progress) -> list[Best]:
+        """Measure the fastest candidate of each task against the default, in turns."""
+        for search in self.searches:
+            spec, default = search.task.spec, search.default()
+            state.confirming = str(search.task)
+            while candidate := next_duel(search.times, default, self.duels.of(spec, default)):
+                fight(self.meter, self.duels, spec, candidate, default, lambda: progress(state))
+                self._write_best()
+        return self._write_best()
 
     def _write_best(self) -> list[Best]:
         """Write what compiling takes: a run that is killed leaves it behind too."""
         found = {**self.known, **{s.task.spec: s.times for s in self.searches if s.times}}
-        best = best_of(found, self.isa)
+        best = best_of(found, self.isa, self.duels)
         write_best(self.records, best)
         return best
 
@@ -209,28 +216,6 @@ class _Tuner:
         search.todo = [item for i, item in enumerate(rest) if i not in set(picked)]
         return head + chosen
 
-    def _measure(self, search: Search, chosen: list[Candidate]) -> list[Any]:
-        """Build and run candidates; those that fail have a result with an error.
-
-        A device measures the first ones while the others are built.
-        """
-        with tempfile.TemporaryDirectory(prefix="tvm-c4n-tune.") as folder:
-            futures, copies = [], 1
-            for index, (decided, _) in enumerate(chosen):
-                kernel = rule_kernel(search.task.spec, self.isa, decided)
-                mod, arguments, copies = measured(kernel, self.cold_bytes)
-                library = Path(folder, f"candidate{index}.so")
-                compile_measured(mod, self.target, library)
-                wanted = ms.runner.RunnerInput(str(library), "cpu", args_info(arguments))
-                futures += self.runner.run([wanted])
-            end = time.monotonic() + self.batch_secs
-            while not all(future.done() for future in futures) and time.monotonic() < end:
-                time.sleep(0.02)
-            results = [_result(future, copies) for future in futures]
-            if not all(future.done() for future in futures):
-                kill_workers(self.runner)
-            return results
-
     def _commit(self, search: Search, chosen: list[Candidate], results: list[Any]) -> int:
         """Write the records of a batch and teach the model; returns how many ran."""
         found, good = [], 0
@@ -243,7 +228,7 @@ class _Tuner:
             seconds = [float(s) for s in result.run_secs]
             search.times[frozen(decided)] = median(seconds)
             record = ms.database.TuningRecord(
-                schedule.trace, search.workload, seconds, self.target, []
+                schedule.trace, search.workload, seconds, self.meter.target, []
             )
             self.database.commit_tuning_record(record)
         self.model.update(search.context, found, results)
@@ -255,13 +240,3 @@ class _Tuner:
                 continue
             default = search.times.get(search.default())
             state.best[str(search.task)] = (min(search.times.values()), default)
-
-
-def _result(future: Any, copies: int) -> Any:
-    """Return a future's result for one run of the kernel."""
-    if not future.done():
-        return ms.runner.RunnerResult(None, error_msg="the device does not answer")
-    result = future.result()
-    if not result.run_secs:
-        return result
-    return ms.runner.RunnerResult([float(s) / copies for s in result.run_secs], None)
