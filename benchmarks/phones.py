@@ -91,6 +91,7 @@ def _tune(lab: Any, model: str, trials: int, batch: int, count: int) -> float:
             batch=batch,
             emulated=True,
             cold_bytes=0,
+            confirm=False,
             progress=progress,
         )
     kill_workers(runner)

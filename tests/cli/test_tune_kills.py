@@ -36,6 +36,7 @@ class Tuning:
         self.before = self.records()
         options = ["--target", "arm64-linux", "--tracker", f"127.0.0.1:{phone.tracker.port}"]
         options += ["--records", folder, "--emulated", "--samples", 1, "--batch", BATCH]
+        options += ["--no-confirm"]  # what is counted here are records
         code = "from tvm_c4n.cli.app import main; main()"
         command = [sys.executable, "-c", code, "tune", model, *options, "--trials", TRIALS]
         self.log = folder.with_suffix(".log")

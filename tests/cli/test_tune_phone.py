@@ -27,21 +27,17 @@ def options(phone, folder, *more):
     return ["tune", *more, "--records", folder, *target]
 
 
-@pytest.mark.timeout(900)  # 64 trials, then the best of each task against its default in turns
 def test_the_default_models_tasks_are_tuned_on_the_phone(call, phone, tmp_path):
     folder = tmp_path / "records"
-    result = call(*options(phone, folder, "mamba-19m"), "--trials", 64)
+    result = call(*options(phone, folder, "mamba-19m", "--no-confirm"), "--trials", 64)
     assert result.code == 0, result.err
     records = open_records(folder)
     assert records.manifest.emulated
     assert records.manifest.target.cpu == "cortex-a76"
     assert records.best
-    assert all(best.seconds <= best.default_seconds for best in records.best)
-    content = json.loads((folder / CONFIRMATIONS).read_text())
-    won = [duel.decisions for duel in (Duel(**d) for d in content["duels"]) if duel.won]
-    tuned = [best.decisions for best in records.best if best.seconds < best.default_seconds]
-    assert len(won) >= len(tuned)
-    assert all(decisions in won for decisions in tuned)
+    # Prefill takes seconds a run here: to confirm it, again and again, would take a quarter of an
+    # hour. The next test confirms, of a small model.
+    assert all(best.seconds == best.default_seconds for best in records.best)
     lines = (folder / "database_tuning_record.json").read_text().splitlines()
     assert len(lines) == 64
 
@@ -53,6 +49,13 @@ def test_two_phones_share_the_work(call, two_phones, small_model, tmp_path):
     )
     assert result.code == 0, result.err
     assert len((folder / "database_tuning_record.json").read_text().splitlines()) == 24
+    content = json.loads((folder / CONFIRMATIONS).read_text())
+    duels = [Duel(**duel) for duel in content["duels"]]
+    assert duels
+    assert all(duel.complete for duel in duels)
+    won = [duel.decisions for duel in duels if duel.won]
+    tuned = [b.decisions for b in open_records(folder).best if b.seconds < b.default_seconds]
+    assert all(decisions in won for decisions in tuned)
     sessions = [two_phones.log(index).count("session done") for index in (0, 1)]
     assert sum(sessions) >= 24
     assert min(sessions) >= 6

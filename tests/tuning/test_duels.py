@@ -175,6 +175,19 @@ def test_a_duel_goes_on_where_it_was_interrupted(tuning):
     assert len(log) == 2 * (PAIRS - 5)
 
 
+def test_unconfirmed_candidates_wait_for_a_run_that_confirms(tuning):
+    fast = next(v for v in (1, 2, 4) if v != tuning.default)
+
+    def times(vectors, _):
+        return 0.8 if vectors == fast else 1.0
+
+    best, _ = tuning(times, confirm=False)
+    assert best.decisions == {"vectors": tuning.default}
+    best, log = tuning(times)
+    assert best.decisions == {"vectors": fast}
+    assert len(log) == 2 * PAIRS
+
+
 def test_a_device_that_is_gone_ends_it_with_a_reason_and_counts_for_nobody(tuning):
     fast = next(v for v in (1, 2, 4) if v != tuning.default)
 

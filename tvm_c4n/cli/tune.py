@@ -30,6 +30,10 @@ def tune(
     phones: Annotated[int, typer.Option(help="Devices that share a batch.")] = 1,
     timeout: Annotated[float, typer.Option(help="Seconds for a candidate.")] = 60,
     samples: Annotated[int, typer.Option(help="Times that a candidate is timed.")] = 5,
+    confirm: Annotated[
+        bool,
+        typer.Option(help="At the end, measure what is to replace a default against it, in turns."),
+    ] = True,
     emulated: Annotated[
         bool, typer.Option("--emulated", help="Mark the records as an emulator's.")
     ] = False,
@@ -94,6 +98,7 @@ def tune(
                 threads=threads,
                 batch=batch,
                 emulated=emulated,
+                confirm=confirm,
                 # Two time-outs a candidate: waiting for the device, and measuring.
                 batch_secs=60 + 2 * timeout * batch / max(1, phones),
                 # An emulator's caches are nobody's.

@@ -74,6 +74,7 @@ def tune(
     threads: int = 1,
     batch: int = 8,
     emulated: bool = False,
+    confirm: bool = True,
     cold_bytes: int = COLD_BYTES,
     batch_secs: float = 600,
     seed: int = 0,
@@ -103,6 +104,8 @@ def tune(
         Candidates built and measured together: what a killed run loses at most.
     emulated : bool
         The device is an emulator; its records are never chosen by themselves.
+    confirm : bool
+        Else a later run has to: until then the defaults are the decisions.
     cold_bytes : int
         Weights that a one-token kernel goes round while it is measured.
     batch_secs : float
@@ -135,7 +138,8 @@ def tune(
     meter = Meter(resolved, runner, cold_bytes, batch_secs)
     tuner = _Tuner(meter, records, tasks, seed)
     tell = progress or (lambda _: None)
-    return tuner.confirm(tuner.run(trials, batch, tell), tell)
+    state = tuner.run(trials, batch, tell)
+    return tuner.confirm(state, tell) if confirm else tuner.write_best()
 
 
 class _Tuner:
@@ -157,7 +161,7 @@ class _Tuner:
     def run(self, trials: int, batch: int, progress: Progress) -> State:
         """Measure until trials or candidates are used up."""
         state, dead = State(total=min(trials, self._left())), 0
-        self._write_best()
+        self.write_best()
         self._note(state)
         while state.trials < state.total:
             search = max(self.searches, key=Search.gain)
@@ -170,7 +174,7 @@ class _Tuner:
             state.total = min(trials, state.trials + self._left())
             state.error = errors[-1] if errors else state.error
             self._note(state)
-            self._write_best()
+            self.write_best()
             progress(state)
             dead = 0 if good else dead + 1
             if dead == _GIVE_UP_AFTER:
@@ -187,10 +191,10 @@ class _Tuner:
             state.confirming = str(search.task)
             while candidate := next_duel(search.times, default, self.duels.of(spec, default)):
                 fight(self.meter, self.duels, spec, candidate, default, lambda: progress(state))
-                self._write_best()
-        return self._write_best()
+                self.write_best()
+        return self.write_best()
 
-    def _write_best(self) -> list[Best]:
+    def write_best(self) -> list[Best]:
         """Write what compiling takes: a run that is killed leaves it behind too."""
         found = {**self.known, **{s.task.spec: s.times for s in self.searches if s.times}}
         best = best_of(found, self.isa, self.duels)
