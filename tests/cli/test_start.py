@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy():
         assert json.loads(start(*args, program=program).stderr) == []
 
 
-# What typer and rich take by themselves: how long that is depends on the machine.
+# What typer and rich import by themselves for their own help.
 EMPTY = """
 import typer
 
@@ -62,21 +62,24 @@ app()
 
 
 @pytest.mark.parametrize("args", [["--help"], ["prune", "--help"]])
-def test_help_takes_little_longer_than_that_of_an_empty_program(args):
-    def processor_secs(*given, **how):
-        before = os.times()
-        assert start(*given, **how).returncode == 0
-        after = os.times()
-        user = after.children_user - before.children_user
-        return user + after.children_system - before.children_system
+def test_help_imports_little_more_than_that_of_an_empty_program(args):
+    # Modules, not seconds: what a start takes beyond typer is what it imports, and a count does
+    # not depend on what else the machine does.
+    def modules(*given, program):
+        report = (
+            "import atexit, json, sys\n"
+            "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))\n"
+        )
+        ended = start(*given, program=report + program)
+        assert ended.returncode == 0
+        return set(json.loads(ended.stderr.splitlines()[-1]))
 
-    # The processor's time, not the clock's: other tests run beside this one. The best of three,
-    # because the first start of all compiles the modules.
-    ours, empty = [], []
-    for _ in range(3):
-        ours.append(processor_secs(*args))
-        empty.append(processor_secs("one", "--help", program=EMPTY))
-    assert min(ours) < 1.3 * min(empty)
+    ours = modules(*args, program="from tvm_c4n.cli.app import main; main()")
+    empty = modules("one", "--help", program=EMPTY)
+    own = {name for name in ours if name.split(".")[0] == "tvm_c4n"}
+    assert len(own) < 20
+    assert {name.split(".")[0] for name in ours - own - empty} <= {"rich", *sys.stdlib_module_names}
+    assert len(ours - own) < len(empty) + 20
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -141,7 +144,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(tmp_path, number, code):
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not any(tmp_path.iterdir()):  # the temporary folder beside OUT
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
