@@ -16,10 +16,8 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
 from tvm_c4n.ops.packed import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import load, local, prefetch, ramp, splat, store, to_float
+from tvm_c4n.ops.tir import LINE, load, local, prefetch, ramp, splat, store, to_float
 
-LINE = 64
-"""Bytes of a cache line."""
 _BYTES = {"float32": 4, "uint32": 4, "float16": 2, "int8": 4, "uint8": 4}
 """Bytes a lane of a vector that is read; vectors of bytes have four a lane."""
 

@@ -11,6 +11,7 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
 from tvm_c4n.ops.spec import OpSpec, ScanSpec
 from tvm_c4n.ops.tir import (
+    LINE,
     LOG2_E,
     Columns,
     Kernel,
@@ -19,6 +20,7 @@ from tvm_c4n.ops.tir import (
     load,
     local,
     loop,
+    prefetch,
     silu,
     softplus,
     splat,
@@ -29,6 +31,9 @@ from tvm_c4n.ops.tir import (
 SIDE_BY_SIDE = 4
 """Vectors of channels: each waits for its own last state, and the others fill the time. More were
 not faster on AVX2, where it was measured (docs/design.md)."""
+ASKS = frozenset(("avx2", "avx512"))
+"""Where one token's scan prefetches: the states of a channel and their decays are 2 N streams, more
+than the CPU's own prefetchers follow. Up to 5 % of a decode step on Zen 3; not measured on ARM."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class SelectiveScan:
             return None
 
         lanes, n = intrin.lanes, spec.channels
+        asks = intrin.isa.name in ASKS
         if not spec.dynamic and n % lanes == 0:
             return Kernel.of_columns(
                 spec,
@@ -65,11 +71,13 @@ class SelectiveScan:
                 Columns(
                     extent=n,
                     step=lanes,
-                    width=lanes,
+                    width=next(w for w in (4, 2, 1) if n % (w * lanes) == 0) * lanes,
                     own=_OWN,
                     declare=lambda: selective_scan.declare(spec, 1),
                     emit=lambda args, start, width: wide_vectors(
-                        width, lanes, lambda at, count: _one_token(spec, args, start + at, count)
+                        width,
+                        lanes,
+                        lambda at, count: _one_token(spec, args, start + at, count, asks=asks),
                     ),
                 ),
             )
@@ -90,10 +98,12 @@ _OWN = frozenset((0, 1, 4, 5, 6, 8))
 """dt, x, a, d, state and out; the others are bc, xz (the gate is in its second half), layer."""
 
 
-def _one_token(spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
+def _one_token(
+    spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int, *, asks: bool = False
+) -> None:
     """Emit one token: the state is read and written once, where it is."""
     *_, state, layer, _ = args
-    _token(spec, args, (0, start, lanes), (state, (layer,), start))
+    _token(spec, args, (0, start, lanes), (state, (layer,), start), asks=asks)
 
 
 def _all_tokens(spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
@@ -113,8 +123,13 @@ def _token(
     args: tuple[Any, ...],
     place: tuple[Any, Any, int],
     where: tuple[Any, tuple[Any, ...], Any],
+    *,
+    asks: bool = False,
 ) -> None:
-    """Emit a token of a vector of channels; `where` is the buffer of the state and its indices."""
+    """Emit a token of a vector of channels; `where` is the buffer of the state and its indices.
+
+    With `asks`, the next vector's states and decays are asked for meanwhile.
+    """
     dt, x, bc, xz, a, d, _, _, out = args
     (t, start, lanes), (h, outer, first) = place, where
     total = local((lanes,))
@@ -124,6 +139,9 @@ def _token(
     drive = T.bind(delta * value)
     store(total, (), 0, lanes, load(d, (), start, lanes) * value)
     with T.serial(spec.state) as n:
+        for column in range(0, lanes if asks else 0, LINE // 4):
+            prefetch(h, (*outer, n, first + column), lanes)
+            prefetch(a, (n, start + column), lanes)
         decay = exp2(rate * load(a, (n,), start, lanes), lanes)
         b = splat(bc[t, spec.dt_rank + n], lanes)
         c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)

@@ -17,6 +17,8 @@ from tvm_c4n.ops.spec import OpSpec
 
 R = TypeVar("R")
 
+LINE = 64
+"""Bytes of a cache line."""
 ALIGN_ELEMENTS = 64
 """Buffers inside a workspace start at multiples of this: no two share a cache line."""
 
@@ -74,7 +76,7 @@ def store(buffer: Any, outer: Sequence[Any], start: Any, lanes: int, value: Any)
 
 
 def prefetch(buffer: Any, place: Sequence[Any], ahead: int) -> None:
-    """Ask for the cache line that lies `ahead` bytes behind an element, into the second cache.
+    """Ask for the cache line that lies `ahead` elements behind an element, into the second cache.
 
     It has more requests in flight than the first one.
 
