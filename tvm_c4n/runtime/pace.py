@@ -9,9 +9,6 @@ they are faster; later, more are tried again.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 
 TRIAL = 3
@@ -40,7 +37,8 @@ class Pace:
         while self._counts[-1] > 1:
             self._counts.append(self._counts[-1] // 2)
         self._at = 0
-        self._steps: list[tuple[float, float]] = []
+        self._walls: list[float] = []
+        self._on_cores = 0.0
         # While another count is tried: the old one's place, and its seconds a step.
         self._before: tuple[int, float] | None = None
         self._patience, self._rest = PATIENCE, 0
@@ -50,29 +48,22 @@ class Pace:
         """For the next step."""
         return self._counts[self._at]
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Time a step that runs with `threads`."""
-        began, cpu = time.perf_counter(), time.process_time()
-        yield
-        self.note(time.perf_counter() - began, time.process_time() - cpu)
-
     def note(self, secs: float, cpu_secs: float) -> None:
         """Take notice of a step: its seconds, and those that all threads together had a core."""
         if len(self._counts) == 1:
             return
-        self._steps.append((secs, cpu_secs))
+        walls = self._walls
+        walls.append(secs)
+        self._on_cores += cpu_secs
         self._rest -= 1
         if self._before is None:
             at_once = self._rest <= 0 and cpu_secs < (1 - MOSTLY_MISSING) * self.threads * secs
         else:
             at_once = secs > HOPELESS * self._before[1]
-        if len(self._steps) < TRIAL and not at_once:
+        if len(walls) < TRIAL and not at_once:
             return
-        taken = median(wall for wall, _ in self._steps)
-        on_cores = sum(cpu for _, cpu in self._steps)
-        on_cores /= self.threads * sum(wall for wall, _ in self._steps)
-        self._steps = []
+        taken, on_cores = median(walls), self._on_cores / (self.threads * sum(walls))
+        self._walls, self._on_cores = [], 0.0
         if self._before is not None:
             self._judge(secs if at_once else taken)
         elif self._rest > 0:
