@@ -10,6 +10,7 @@ from relay_passes.inline_moves import InlineMoves
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.pipeline import c4n_pipeline
+from relay_passes.reuse_tensors import ReuseTensors
 from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
 from relay_passes.share_moves import ShareMoves
 from relay_passes.spell_out_moves import SpellOutMoves
@@ -22,6 +23,7 @@ __all__ = [
     "InlineMoves",
     "LiftConstants",
     "PackWeights",
+    "ReuseTensors",
     "RewriteDenseToC4n",
     "ShareMoves",
     "SpellOutMoves",

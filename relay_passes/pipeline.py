@@ -11,6 +11,7 @@ from relay_passes.eliminate_layout import EliminateLayout
 from relay_passes.fuse_regions import FuseRegions
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
+from relay_passes.reuse_tensors import ReuseTensors
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
 from relay_passes.share_moves import ShareMoves
 from relay_passes.spell_out_moves import SPELLED_OUT, SpellOutMoves
@@ -82,12 +83,13 @@ def _grids() -> Pass:
 
 
 def lowering_phases() -> Phases:
-    """Return TVM's passes from Relax to the instructions of the virtual machine."""
+    """Return the passes from Relax to the instructions of the virtual machine: TVM's, and one."""
     t = relax.transform
     lower = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]
     memory = [
         t.CallTIRRewrite(),
         t.StaticPlanBlockMemory(),
+        ReuseTensors(),
         t.LowerAllocTensor(),
         t.KillAfterLastUse(),
         t.LowerRuntimeBuiltin(),

@@ -23,6 +23,7 @@ from tvm.script.ir_builder import tirx as T
 from tvm.sym import Analyzer
 from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
+from tvm_ffi import StructuralKey
 
 from tvm_c4n.errors import TargetError
 
@@ -36,6 +37,7 @@ __all__ = [
     "PyExprMutator",
     "SBlock",
     "SBlockRealize",
+    "StructuralKey",
     "T",
     "Target",
     "TensorLoad",

@@ -261,6 +261,73 @@ class PiecesSpelledOut:
 
 
 WIDE = ((1, 64),)
+
+
+@I.ir_module(s_tir=True)
+class Planned:
+    """Three doublings in two pieces of planned memory; a tuple names the first two."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def double(x: T.Buffer((4, 8), "float32"), y: T.Buffer((4, 8), "float32")):
+        for i, j in T.grid(4, 8):
+            with T.sblock("double"):
+                v, w = T.axis.remap("SS", [i, j])
+                y[v, w] = x[v, w] * T.float32(2)
+
+    @R.function
+    def main(x: R.Tensor((4, 8), "float32")) -> R.Tensor((4, 8), "float32"):
+        R.func_attr({"relax.force_pure": True})
+        cls = Planned
+        one: R.Any = R.memory.alloc_storage(R.shape([128]), 0, R.str("global"), R.dtype("float32"))
+        a: R.Tensor((4, 8), dtype="float32") = R.memory.alloc_tensor(
+            one, 0, R.shape([4, 8]), R.dtype("float32"), 0
+        )
+        cls.double(x, a)
+        two: R.Any = R.memory.alloc_storage(R.shape([128]), 0, R.str("global"), R.dtype("float32"))
+        b: R.Tensor((4, 8), dtype="float32") = R.memory.alloc_tensor(
+            two, 0, R.shape([4, 8]), R.dtype("float32"), 0
+        )
+        cls.double(a, b)
+        both: R.Tuple(R.Tensor((4, 8), "float32"), R.Tensor((4, 8), "float32")) = a, b
+        item: R.Tensor((4, 8), dtype="float32") = both[1]
+        c: R.Tensor((4, 8), dtype="float32") = R.memory.alloc_tensor(
+            one, 0, R.shape([4, 8]), R.dtype("float32"), 0
+        )
+        cls.double(item, c)
+        out = R.add(c, item)
+        return out
+
+
+@I.ir_module(s_tir=True)
+class PlannedOnce:
+    """The same with one tensor for each piece, and no tuple."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def double(x: T.Buffer((4, 8), "float32"), y: T.Buffer((4, 8), "float32")):
+        for i, j in T.grid(4, 8):
+            with T.sblock("double"):
+                v, w = T.axis.remap("SS", [i, j])
+                y[v, w] = x[v, w] * T.float32(2)
+
+    @R.function
+    def main(x: R.Tensor((4, 8), "float32")) -> R.Tensor((4, 8), "float32"):
+        R.func_attr({"relax.force_pure": True})
+        cls = PlannedOnce
+        one: R.Any = R.memory.alloc_storage(R.shape([128]), 0, R.str("global"), R.dtype("float32"))
+        a: R.Tensor((4, 8), dtype="float32") = R.memory.alloc_tensor(
+            one, 0, R.shape([4, 8]), R.dtype("float32"), 0
+        )
+        cls.double(x, a)
+        two: R.Any = R.memory.alloc_storage(R.shape([128]), 0, R.str("global"), R.dtype("float32"))
+        b: R.Tensor((4, 8), dtype="float32") = R.memory.alloc_tensor(
+            two, 0, R.shape([4, 8]), R.dtype("float32"), 0
+        )
+        cls.double(a, b)
+        cls.double(b, a)
+        out = R.add(a, b)
+        return out
+
+
 CASES: dict[str, PassCase] = {
     "RewriteDenseToC4n": PassCase(
         lambda _: relay_passes.RewriteDenseToC4n(), dense_layer, c4n_layer, WIDE
@@ -283,6 +350,12 @@ CASES: dict[str, PassCase] = {
     ),
     "DumpModule": PassCase(
         lambda folder: relay_passes.DumpModule(folder, "1_x"), dense_layer, dense_layer, WIDE
+    ),
+    "ReuseTensors": PassCase(
+        lambda _: relay_passes.ReuseTensors(),
+        lambda: Planned,
+        lambda: PlannedOnce,
+        ((4, 8),),
     ),
     "ShareMoves": PassCase(
         lambda _: relay_passes.ShareMoves(),

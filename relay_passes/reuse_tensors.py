@@ -1,0 +1,94 @@
+"""ReuseTensors: a piece of planned memory gets one tensor for a whole function, not one a call.
+
+TVM's memory planner lets intermediate results share storage, but makes a tensor in it anew for each
+of them, and a tuple for each call that updates its arguments in place. The virtual machine does
+that work between the kernels, on data that the weights have pushed out of the caches since the last
+layer: in a decode step it takes as long as a kernel.
+
+Preconditions: put after `StaticPlanBlockMemory`, which decides what may share memory. Functions
+with branches are left as they are: a tensor of one branch is unknown in the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay_passes.dense_forms import name_of
+from tvm_c4n._tvm import IRModule, PyExprMutator, StructuralKey, mutator, relax, tvm
+
+ALLOC = "relax.memory.alloc_tensor"
+
+
+@tvm.transform.module_pass(opt_level=0, name="ReuseTensors")
+class ReuseTensors:
+    """Make each tensor of planned memory once, and no tuple that is only taken apart."""
+
+    def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
+        """Rewrite every Relax function that has planned memory and no branches."""
+        out = mod.clone()
+        for gvar, func in mod.functions_items():
+            if isinstance(func, relax.Function):
+                seen = _Seen(func)
+                if seen.planned and not seen.branches:
+                    out.update_func(gvar, _Reuser(seen).visit_expr(func))
+        return out
+
+
+class _Seen:
+    """What a function has: planned tensors, branches, and how its tuples are used."""
+
+    def __init__(self, func: relax.Function):
+        self.planned = self.branches = False
+        self._uses: dict[Any, int] = {}
+        relax.analysis.post_order_visit(func.body, self._visit)
+
+    def _visit(self, expr: Any) -> None:
+        self.planned |= name_of(expr) == ALLOC
+        self.branches |= isinstance(expr, relax.If)
+        if isinstance(expr, relax.TupleGetItem):
+            self._count(expr.tuple_value, -1)
+        elif isinstance(expr, relax.Call):
+            for arg in expr.args:
+                self._count(arg, 1)
+        elif isinstance(expr, relax.Tuple):
+            for field in expr.fields:
+                self._count(field, 1)
+
+    def _count(self, expr: Any, uses: int) -> None:
+        if isinstance(expr, relax.Var):
+            self._uses[expr] = max(self._uses.get(expr, 0), uses)
+
+    def only_taken_apart(self, var: relax.Var) -> bool:
+        """Return whether a tuple is used for its items only."""
+        return self._uses.get(var, 1) <= 0
+
+
+@mutator
+class _Reuser(PyExprMutator):  # type: ignore[misc]
+    def __init__(self, seen: _Seen):
+        super().__init__()
+        self.seen = seen
+        self.tensors: dict[Any, relax.Var] = {}
+        self.tuples: dict[Any, relax.Tuple] = {}
+        self.instead: dict[Any, relax.Expr] = {}
+
+    def visit_var_(self, var: relax.Var) -> relax.Expr:
+        return self.instead.get(var, var)
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        var, value = binding.var, self.visit_expr(binding.value)
+        if isinstance(value, relax.Tuple) and self.seen.only_taken_apart(var):
+            self.tuples[var] = value
+        elif isinstance(value, relax.TupleGetItem) and value.tuple_value in self.tuples:
+            self.instead[var] = self.tuples[value.tuple_value].fields[value.index]
+        elif isinstance(value, relax.Var):
+            self.instead[var] = value
+        elif name_of(value) == ALLOC:
+            key = StructuralKey(value)
+            if key in self.tensors:
+                self.instead[var] = self.tensors[key]
+            else:
+                self.tensors[key] = var
+                self.builder_.emit_normalized(relax.VarBinding(var, value))
+        else:
+            self.builder_.emit_normalized(relax.VarBinding(var, value))
