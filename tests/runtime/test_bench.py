@@ -176,7 +176,7 @@ def test_markdown_is_a_table_with_llama_benchs_columns():
     assert columns == ["model", "size", "params", "backend", "threads", "test", "t/s"]
     assert len(head) == len(rule) == len(row)
     assert [part.strip() for part in row.strip("|").split("|")] == [
-        "model: mamba 0.0M C4n n=3 int4",
+        "model: mamba 0.0M C4n n=2..3 int4",
         "1.00 MiB",
         "0.00 M",
         "TVM avx2",
@@ -184,6 +184,21 @@ def test_markdown_is_a_table_with_llama_benchs_columns():
         "pp512",
         "512.00 ± 0.00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("in_proj", "out_proj", "pattern"),
+    [(0, 0, "dense"), (2, 2, "C4n n=2"), (2, 3, "C4n n=2..3"), (0, 3, "C4n n=3")],
+)
+def test_a_model_is_called_by_all_its_n(in_proj, out_proj, pattern):
+    kept = manifest()
+    layer = "backbone.layers.0.mixer."
+    projections = kept.projections | {
+        layer + "in_proj.weight": projection(32, 8, in_proj, "int4"),
+        layer + "out_proj.weight": projection(8, 16, out_proj, "int4"),
+    }
+    found = describe.model_type(kept.model_copy(update={"projections": projections}))
+    assert found == f"mamba 0.0M {pattern} int4"
 
 
 def test_parameters_are_those_of_the_dense_model():

@@ -11,9 +11,13 @@ from tvm_c4n.runtime.artifact import Manifest
 
 
 def model_type(manifest: Manifest) -> str:
-    """Say what a model is in a few words: ``mamba 18.6M C4n n=2 int8``."""
-    largest = max((max(found) for found in removed_by_kind(manifest).values()), default=0)
-    pattern = f"C4n n={largest}" if largest else "dense"
+    """Say what a model is in a few words: ``mamba 18.6M C4n n=2 int8``.
+
+    Where pruned kinds of projections have several values of n, their range: ``n=0..3``.
+    """
+    pruned = {n for found in removed_by_kind(manifest).values() if max(found) for n in found}
+    low, high = min(pruned, default=0), max(pruned, default=0)
+    pattern = f"C4n n={low}..{high}" if low < high else f"C4n n={high}" if high else "dense"
     return f"mamba {parameters(manifest) / 1e6:.1f}M {pattern} {main_dtype(manifest)}"
 
 
