@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvm_c4n.runtime.pace import MOST_PATIENCE, PATIENCE, TRIAL, Pace
+from tvm_c4n.runtime.pace import MOST_PATIENCE, PATIENCE_FEWER, PATIENCE_MORE, TRIAL, Pace
 
 ALONE = {1: (1.8, 1.8), 2: (1.0, 2.0)}
 """By count of threads: seconds of a step, and those that the threads had cores."""
@@ -34,9 +34,9 @@ def test_one_thread_is_taken_while_a_core_is_busy() -> None:
 
 def test_all_threads_come_back_when_the_core_is_free() -> None:
     pace = Pace(2)
-    run(pace, BESIDE, 4 * PATIENCE)
-    counts = run(pace, ALONE, 8 * PATIENCE)
-    assert counts[-PATIENCE:] == [2] * PATIENCE
+    run(pace, BESIDE, 4 * PATIENCE_MORE)
+    counts = run(pace, ALONE, 16 * PATIENCE_MORE)
+    assert counts[-PATIENCE_MORE:] == [2] * PATIENCE_MORE
 
 
 def test_one_step_that_mostly_waits_is_enough() -> None:
@@ -45,8 +45,26 @@ def test_one_step_that_mostly_waits_is_enough() -> None:
 
 
 def test_a_hopeless_trial_ends_after_one_step() -> None:
-    counts = run(Pace(2), BESIDE, TRIAL + TRIAL + PATIENCE + 2 * TRIAL)
+    counts = run(Pace(2), BESIDE, TRIAL + TRIAL + PATIENCE_MORE + 2 * TRIAL)
     assert counts[2 * TRIAL :].count(2) == 1
+
+
+def test_a_core_that_is_lost_soon_after_it_came_back_costs_one_step() -> None:
+    pace = Pace(2)
+    run(pace, BESIDE, 2 * PATIENCE_MORE)
+    while run(pace, ALONE, 1) != [2] or run(pace, ALONE, TRIAL) != [2] * TRIAL:
+        pass
+    assert run(pace, BESIDE, TRIAL + 1)[-1] == 1
+
+
+def test_a_step_far_slower_than_usual_is_not_waited_for() -> None:
+    """Not even soon after a trial in vain: such a step can take half a second."""
+    pace = Pace(2)
+    run(pace, ALONE, 10)
+    run(pace, {1: (9.0, 9.0), 2: (1.3, 2.0)}, 2 * TRIAL)  # fewer threads were tried, in vain
+    assert pace.threads == 2
+    swamped = {1: (1.8, 1.8), 2: (40.0, 60.0)}
+    assert run(pace, swamped, 8)[1:] == [1] * 7
 
 
 def test_trials_in_vain_become_rare() -> None:
@@ -60,7 +78,7 @@ def test_trials_in_vain_become_rare() -> None:
 @pytest.mark.parametrize("most", [3, 8])
 def test_counts_are_halved_down_to_one(most: int) -> None:
     fewest_best = {count: (float(count), 0.5 * count * count) for count in range(1, 9)}
-    assert run(Pace(most), fewest_best, 8 * PATIENCE)[-1] == 1
+    assert run(Pace(most), fewest_best, 8 * PATIENCE_FEWER)[-1] == 1
 
 
 def test_one_thread_needs_no_choice() -> None:

@@ -18,8 +18,11 @@ HOPELESS = 1.5
 MISSING, MOSTLY_MISSING = 0.15, 0.5
 """Part of the threads' time that must be missing before fewer of them are tried: of a few steps, or
 of a single one."""
-PATIENCE = 32
-"""Steps between trials; doubled after each that was in vain."""
+SWAMPED = 4.0
+"""A step that takes so many times as long as usual, and misses time, is not waited for."""
+PATIENCE_FEWER, PATIENCE_MORE = 32, 128
+"""Steps between trials that were in vain, doubled after each. A trial of more threads beside a busy
+core is one step, but that one can take as long as thirty."""
 MOST_PATIENCE = 1024
 
 
@@ -39,9 +42,10 @@ class Pace:
         self._at = 0
         self._walls: list[float] = []
         self._on_cores = 0.0
+        self._usual: dict[int, float] = {}
         # While another count is tried: the old one's place, and its seconds a step.
         self._before: tuple[int, float] | None = None
-        self._patience, self._rest = PATIENCE, 0
+        self._fewer, self._more = _Wait(PATIENCE_FEWER), _Wait(PATIENCE_MORE)
 
     @property
     def threads(self) -> int:
@@ -55,9 +59,12 @@ class Pace:
         walls = self._walls
         walls.append(secs)
         self._on_cores += cpu_secs
-        self._rest -= 1
+        self._fewer.left -= 1
+        self._more.left -= 1
+        on_core, swamped = cpu_secs / (self.threads * secs), False
         if self._before is None:
-            at_once = self._rest <= 0 and cpu_secs < (1 - MOSTLY_MISSING) * self.threads * secs
+            swamped = on_core < 1 - MISSING and secs > SWAMPED * self._usual.get(self._at, secs)
+            at_once = swamped or (on_core < 1 - MOSTLY_MISSING and self._fewer.left <= 0)
         else:
             at_once = secs > HOPELESS * self._before[1]
         if len(walls) < TRIAL and not at_once:
@@ -66,11 +73,12 @@ class Pace:
         self._walls, self._on_cores = [], 0.0
         if self._before is not None:
             self._judge(secs if at_once else taken)
-        elif self._rest > 0:
             return
-        elif on_cores < 1 - MISSING and self.threads > 1:
-            self._try(self._at + 1, taken)
-        elif self._at:
+        self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
+        may_fewer = self.threads > 1 and (self._fewer.left <= 0 or swamped)
+        if may_fewer and (swamped or on_cores < 1 - MISSING):
+            self._try(self._at + 1, secs if swamped else taken)
+        elif self._at and self._more.left <= 0:
             self._try(self._at - 1, taken)
 
     def _try(self, at: int, taken: float) -> None:
@@ -82,9 +90,28 @@ class Pace:
         assert self._before is not None  # noqa: S101 - a trial has ended
         at, before = self._before
         self._before = None
+        tried = self._fewer if self._at > at else self._more
         if taken >= before:
             self._at = at
-            self._patience = min(2 * self._patience, MOST_PATIENCE)
-        elif self._at < at:
-            self._patience = PATIENCE
-        self._rest = self._patience
+            tried.in_vain()
+        elif tried is self._fewer:
+            self._more.start()
+        else:
+            self._fewer.left = 0
+
+
+class _Wait:
+    """Steps that are left until the next trial in one direction."""
+
+    def __init__(self, first: int):
+        self._first = self._patience = first
+        self.left = 0
+
+    def start(self) -> None:
+        """Wait as long as at first."""
+        self._patience = self.left = self._first
+
+    def in_vain(self) -> None:
+        """Wait twice as long as before."""
+        self.left = self._patience
+        self._patience = min(2 * self._patience, MOST_PATIENCE)
