@@ -61,9 +61,11 @@ class Pace:
         self._on_cores += cpu_secs
         self._fewer.left -= 1
         self._more.left -= 1
-        on_core, swamped = cpu_secs / (self.threads * secs), False
+        swamped = False
         if self._before is None:
-            swamped = on_core < 1 - MISSING and secs > SWAMPED * self._usual.get(self._at, secs)
+            on_core, usual = cpu_secs / (self.threads * secs), self._usual.get(self._at)
+            # A first step that misses time is not repeated to learn what is usual.
+            swamped = on_core < 1 - MISSING and (usual is None or secs > SWAMPED * usual)
             at_once = swamped or (on_core < 1 - MOSTLY_MISSING and self._fewer.left <= 0)
         else:
             at_once = secs > HOPELESS * self._before[1]
