@@ -70,11 +70,13 @@ def _decode(cells: list[Cell]) -> Figure:
 def _label_ends(axes: Axes, cells: list[Cell], sizes: list[str]) -> None:
     """Write each row's name beside its last point, pushed apart where they would overlap."""
     last = {cell.row: cell for cell in cells}  # cells are in order of size
+    rates = [cell.rate for cell in cells]
+    line = (max(rates) / min(rates)) ** (1 / 26)  # the height of a line of text on the log axis
     placed: list[float] = []
     for cell in sorted(last.values(), key=lambda c: c.rate):
         height = cell.rate
-        if placed and height < placed[-1] * 1.13:
-            height = placed[-1] * 1.13
+        if placed and height < placed[-1] * line:
+            height = placed[-1] * line
         placed.append(height)
         axes.annotate(
             cell.row,
