@@ -58,13 +58,14 @@ def test_a_core_that_is_lost_soon_after_it_came_back_costs_one_step() -> None:
 
 
 def test_a_step_far_slower_than_usual_is_not_waited_for() -> None:
-    """Not even soon after a trial in vain: such a step can take half a second."""
+    """Not even soon after a trial in vain: it can take half a second. One alone is a hiccup."""
     pace = Pace(2)
     run(pace, ALONE, 10)
     run(pace, {1: (9.0, 9.0), 2: (1.3, 2.0)}, 2 * TRIAL)  # fewer threads were tried, in vain
     assert pace.threads == 2
     swamped = {1: (1.8, 1.8), 2: (40.0, 60.0)}
-    assert run(pace, swamped, 8)[1:] == [1] * 7
+    assert set(run(pace, swamped, 1) + run(pace, ALONE, 50)) == {2}
+    assert run(pace, swamped, 8)[2:] == [1] * 6
 
 
 def test_trials_in_vain_become_rare() -> None:

@@ -133,6 +133,7 @@ def profile_step(
         tell("measuring the step", 2)
         step = _median_micros(lambda: engine.step(_TOKEN), reps)
         tell("measuring the kernels", 3)
+        engine.set_threads(threads)  # the pool's: a step takes fewer beside other programs
         call = _empty_call(Path(folder), reps * 20)
         stages = calls.measure(reps, call)
         tell("measuring the kernels", 4)

@@ -58,6 +58,11 @@ def settle() -> None:
         thread.join()
 
 
+def settled() -> bool:
+    """Return whether all blocks lie in huge pages; until then a thread is busy with it."""
+    return not any(thread.is_alive() for thread in _moving)
+
+
 def _huge_pages() -> bool:
     """Return whether a program may ask for huge pages."""
     try:

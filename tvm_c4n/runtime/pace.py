@@ -19,7 +19,7 @@ MISSING, MOSTLY_MISSING = 0.15, 0.5
 """Part of the threads' time that must be missing before fewer of them are tried: of a few steps, or
 of a single one."""
 SWAMPED = 4.0
-"""A step that takes so many times as long as usual, and misses time, is not waited for."""
+"""Two steps that each take so many times as long as usual, and miss time, are enough."""
 PATIENCE_FEWER, PATIENCE_MORE = 32, 128
 """Steps between trials that were in vain, doubled after each. A trial of more threads beside a busy
 core is one step, but that one can take as long as thirty."""
@@ -43,6 +43,7 @@ class Pace:
         self._walls: list[float] = []
         self._on_cores = 0.0
         self._usual: dict[int, float] = {}
+        self._slow = False
         # While another count is tried: the old one's place, and its seconds a step.
         self._before: tuple[int, float] | None = None
         self._fewer, self._more = _Wait(PATIENCE_FEWER), _Wait(PATIENCE_MORE)
@@ -64,8 +65,9 @@ class Pace:
         swamped = False
         if self._before is None:
             on_core, usual = cpu_secs / (self.threads * secs), self._usual.get(self._at)
+            slow = on_core < 1 - MISSING and (usual is None or secs > SWAMPED * usual)
             # A first step that misses time is not repeated to learn what is usual.
-            swamped = on_core < 1 - MISSING and (usual is None or secs > SWAMPED * usual)
+            swamped, self._slow = slow and (usual is None or self._slow), slow
             at_once = swamped or (on_core < 1 - MOSTLY_MISSING and self._fewer.left <= 0)
         else:
             at_once = secs > HOPELESS * self._before[1]
