@@ -1,6 +1,9 @@
-"""Tasks with known answers, of model folders, in torch: no TVM needed.
+"""Tasks with known answers, of model folders.
 
     python -m benchmarks.tasks mamba-19m out/s30 --tasks A.jsonl,B.jsonl --jobs 8
+    python -m benchmarks.tasks mamba-19m out/s30 --tasks A.jsonl,B.jsonl --backend torch
+
+Models are compiled for this machine; in torch, which needs no TVM, a task takes many times as long.
 
 Finished rows go to benchmarks/results/tasks.json at once; what is there is not measured again, a
 model being known by its name and the digest of its weights. Printed: accuracy and standard error of
@@ -35,12 +38,13 @@ def main() -> int:
     parser.add_argument("models", nargs="+", help="model folders, the dense one first")
     parser.add_argument("--tasks", default="blimp", help="task files, with commas between them")
     parser.add_argument("--max-items", type=int, help="only so many of a task, spread evenly")
+    parser.add_argument("--backend", choices=["compiled", "torch"], default="compiled")
     parser.add_argument("--jobs", type=int, default=1, help="tasks at a time, one thread each")
     args = parser.parse_args()
     try:
         keys = [
             {"model": Path(model).name, "digest": digest(model), "task": task_file(Path(t)).stem}
-            | {"max_items": args.max_items}
+            | {"max_items": args.max_items, "backend": args.backend}
             for model in args.models
             for t in args.tasks.split(",")
         ]
@@ -69,15 +73,16 @@ def digest(model: str) -> str:
 
 def measure(key: Row, work: tuple[str, Path]) -> Row:
     """Put one task to one model."""
-    import torch
-
     from tvm_c4n.evaluate.scoring import scorer
     from tvm_c4n.evaluate.tasks import read_items, run_task
 
-    torch.set_num_threads(1)
     model, task = work
+    if key["backend"] == "torch":
+        import torch
+
+        torch.set_num_threads(1)
     items = read_items(task_file(task), key["max_items"])
-    with scorer(model, "torch") as (score, tokenizer):
+    with scorer(model, key["backend"], threads=1) as (score, tokenizer):
         return key | asdict(run_task(key["task"], items, score, tokenizer, progress=_note(model)))
 
 
