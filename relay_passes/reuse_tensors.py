@@ -41,6 +41,11 @@ class _Seen:
         self.planned = self.branches = False
         self._uses: dict[Any, int] = {}
         relax.analysis.post_order_visit(func.body, self._visit)
+        for whole in [
+            func.body.body,
+            *(b.value for block in func.body.blocks for b in block.bindings),
+        ]:
+            self._count(whole, 1)
 
     def _visit(self, expr: Any) -> None:
         self.planned |= name_of(expr) == ALLOC

@@ -63,6 +63,28 @@ def test_a_tuple_that_is_used_as_a_whole_stays() -> None:
     assert tuples(after) >= 1
 
 
+@pytest.mark.parametrize("alias", [False, True])
+def test_a_tuple_that_is_returned_stays(alias: bool) -> None:
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((4,), "float32"))
+    with bb.function("main", [x]):
+        shape = relax.ShapeExpr([4])
+        storage = bb.emit(
+            relax.op.memory.alloc_storage(relax.ShapeExpr([16]), 0, "global", "float32")
+        )
+        tensor = bb.emit(relax.op.memory.alloc_tensor(storage, 0, shape, "float32"))
+        pair = bb.emit(relax.Tuple([x, tensor]))
+        bb.emit(relax.op.add(bb.emit(relax.TupleGetItem(pair, 0)), x))
+        if alias:
+            other = relax.Var("other", pair.ty)
+            bb.emit_normalized(relax.VarBinding(other, pair))
+            pair = other
+        bb.emit_func_output(pair)
+    after = ReuseTensors()(bb.get())
+    relax.analysis.well_formed(after)  # raises
+    assert tuples(after) == 1
+
+
 def test_a_function_with_branches_is_left_alone() -> None:
     before = planned([(4,), (4,)], branch=True)
     tvm.ir.assert_structural_equal(ReuseTensors()(before), before)

@@ -112,7 +112,7 @@ class Engine:
         return np.asarray(self._chunks("prefill", ids)[-1][0])
 
     def step(self, token: int) -> NDArray[np.float32]:
-        """Read one token; returns logits ``(vocab,)`` float32, read-only.
+        """Read one token; returns logits ``(vocab,)`` float32, which no later step overwrites.
 
         Python itself is slow here: the weights have just pushed all it needs out of the caches. So
         there are few statements, and nothing is copied.
