@@ -201,12 +201,23 @@ def _draw(points: list[dict[str, Any]]) -> Path:
         axes.scatter(speeds, [point["ppl"] for point in own], color=colour, label=label)
         for speed, point in zip(speeds, own, strict=True):
             short = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ").split(",")[0]
-            axes.annotate(short, (speed, point["ppl"]), xytext=(4, 4), textcoords="offset points")
-    axes.set_xlabel("decode, tokens/s (more is better)")
+            right = kind != "llama.cpp"  # theirs are the slower ones: names stay apart
+            axes.annotate(
+                short,
+                (speed, point["ppl"]),
+                xytext=(7 if right else -7, 0),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="center",
+            )
+    axes.set_xlabel("decode, tokens/s, log scale (more is better)")
     axes.set_ylabel("perplexity (less is better)")
-    axes.set_xlim(left=0)
-    axes.margins(x=0.15, y=0.15)
-    axes.legend(frameon=False)
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.15)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_xticks([250, 500, 1000, 2000], minor=False)
+    axes.minorticks_off()
+    axes.legend(frameon=False, loc="upper center")
     file = HOME / "frontier.png"
     figure.savefig(file, dpi=130, bbox_inches="tight")
     return file
