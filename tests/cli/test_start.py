@@ -138,7 +138,9 @@ def test_ctrl_c_leaves_with_130(call, monkeypatch):
 )
 def test_an_interrupt_in_the_middle_leaves_nothing(tmp_path, number, code):
     args = ["prune", "mamba-19m", "-o", str(tmp_path / "out")]
-    program = "from tvm_c4n.cli.app import main; main()"
+    # A shell's background job ignores SIGINT, and so would whatever these tests start.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = listen + "from tvm_c4n.cli.app import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, *args],
         stderr=subprocess.PIPE,
