@@ -12,6 +12,7 @@ from relay_passes.pack_weights import PackWeights
 from relay_passes.pipeline import c4n_pipeline
 from relay_passes.reuse_tensors import ReuseTensors
 from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
+from relay_passes.roll_regions import RollRegions
 from relay_passes.share_moves import ShareMoves
 from relay_passes.spell_out_moves import SpellOutMoves
 
@@ -25,6 +26,7 @@ __all__ = [
     "PackWeights",
     "ReuseTensors",
     "RewriteDenseToC4n",
+    "RollRegions",
     "ShareMoves",
     "SpellOutMoves",
     "c4n_pipeline",

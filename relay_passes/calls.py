@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tvm_c4n._tvm import GlobalVar, IRModule, relax, tvm
+from tvm_c4n._tvm import GenericConst, GlobalVar, IRModule, relax, tvm
 from tvm_c4n.ops.spec import OpSpec, spec_of
 
 CALL_TIR = ("relax.call_tir", "relax.call_tir_inplace")
@@ -18,6 +18,11 @@ FOREIGN = ("Codegen", "Composite", "Primitive")
 def is_foreign(func: Any) -> bool:
     """Return whether passes leave a function alone: it is another compiler's, or fused."""
     return func.attrs is not None and any(name in func.attrs for name in FOREIGN)
+
+
+def is_tensor(expr: Any) -> bool:
+    """Return whether an expression is a constant tensor: a data type is a constant, too."""
+    return isinstance(expr, GenericConst) and isinstance(expr.value, tvm.runtime.Tensor)
 
 
 def callee_spec(mod: IRModule, call: relax.Call) -> OpSpec | None:

@@ -165,7 +165,8 @@ def _body(func: PrimFunc) -> Any:
     return func.body.block.body
 
 
-def _statements(func: PrimFunc) -> list[Any]:
+def statements(func: PrimFunc) -> list[Any]:
+    """Return the statements in the root block of a kernel."""
     body = _body(func)
     return list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
 
@@ -182,7 +183,7 @@ def _is_parallel(stmt: Any) -> bool:
 
 def only_parallel(func: PrimFunc) -> bool:
     """Return whether all that a kernel does is inside parallel loops, so that it can be fused."""
-    return all(_is_parallel(stmt) for stmt in _statements(func))
+    return all(_is_parallel(stmt) for stmt in statements(func))
 
 
 class _Fusion:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from relay_passes.calls import is_tensor
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, tvm
 
 ATTRIBUTE = "c4n.constants"
@@ -38,7 +39,7 @@ class LiftConstants:
 
 
 def _collect(expr: Any, found: dict[int, GenericConst]) -> None:
-    if isinstance(expr, GenericConst) and len(expr.value.shape) > 0:
+    if is_tensor(expr) and len(expr.value.shape) > 0:
         found.setdefault(_identity(expr), expr)
 
 
@@ -61,6 +62,6 @@ class _Lifter(PyExprMutator):  # type: ignore[misc]
         self.variables = variables
 
     def visit_generic_const_(self, constant: GenericConst) -> relax.Expr:
-        if len(constant.value.shape) == 0:
-            return constant
-        return self.variables[_identity(constant)]
+        if is_tensor(constant) and len(constant.value.shape) > 0:
+            return self.variables[_identity(constant)]
+        return constant

@@ -13,6 +13,7 @@ from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.reuse_tensors import ReuseTensors
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
+from relay_passes.roll_regions import RollRegions
 from relay_passes.share_moves import ShareMoves
 from relay_passes.spell_out_moves import SPELLED_OUT, SpellOutMoves
 from tvm_c4n._tvm import relax, tvm
@@ -55,7 +56,7 @@ def c4n_phases(
         ("rewrite", [t.FoldConstant(), RewriteDenseToC4n(convert)]),
         ("pack", [PackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
-        *([] if gpu else [("fuse", [FuseRegions(choose)])]),
+        *([] if gpu else [("fuse", [FuseRegions(choose), RollRegions()])]),
         (
             "legalize",
             [

@@ -23,7 +23,7 @@ from tvm.script.ir_builder import tirx as T
 from tvm.sym import Analyzer
 from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
-from tvm_ffi import StructuralKey
+from tvm_ffi import StructuralKey, structural_equal
 
 from tvm_c4n.errors import TargetError
 
@@ -47,6 +47,7 @@ __all__ = [
     "mutator",
     "relax",
     "s_tir",
+    "structural_equal",
     "te",
     "tirx",
     "tvm",

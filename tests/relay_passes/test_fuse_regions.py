@@ -39,9 +39,15 @@ def bound(inner: int, dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
     return config, tvm.transform.Sequential(passes)(module)
 
 
-def steps(config: MambaConfig, mod: IRModule, tokens: list[int]) -> tuple[Any, list[Any]]:
+def machine(mod: IRModule) -> relax.VirtualMachine:
+    """The module compiled for any machine like this."""
+    return relax.VirtualMachine(relax.build(mod, Target({"kind": "llvm"})), tvm.cpu())
+
+
+def steps(
+    config: MambaConfig, vm: relax.VirtualMachine, tokens: list[int]
+) -> tuple[Any, list[Any]]:
     """Logits of each token, and the states after the last."""
-    vm = relax.VirtualMachine(relax.build(mod, Target({"kind": "llvm"})), tvm.cpu())
     states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
     logits = []
     for token in tokens:
@@ -61,8 +67,8 @@ def test_a_step_is_one_kernel_a_layer_with_the_same_numbers(dtype: str, threads:
     assert sorted(regions.values()) == [1, 3]  # the head; and one kernel for all three layers
     tvm.get_global_func("runtime.config_threadpool")(0, threads)
     tokens = [3, 1, 4, 1, 5, 9, 2, 6]
-    expected, expected_states = steps(config, before, tokens)
-    found, found_states = steps(config, after, tokens)
+    expected, expected_states = steps(config, machine(before), tokens)
+    found, found_states = steps(config, machine(after), tokens)
     np.testing.assert_array_equal(found, expected)
     for ours, theirs in zip(found_states, expected_states, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -87,7 +93,9 @@ def test_state_is_never_updated_by_every_thread() -> None:
     assert "selective_scan" not in names
     assert any(name.startswith("call_tir conv1d") for name in counts)
     tokens = [3, 1, 4]
-    np.testing.assert_array_equal(steps(config, after, tokens)[0], steps(config, before, tokens)[0])
+    np.testing.assert_array_equal(
+        steps(config, machine(after), tokens)[0], steps(config, machine(before), tokens)[0]
+    )
 
 
 def test_prefill_is_left_alone() -> None:

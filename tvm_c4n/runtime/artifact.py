@@ -72,7 +72,8 @@ class Manifest(_Record):
         By tensor name: the packed weights of the model.
     schedules : dict
         By operator: the rule that wrote the kernel, with the decisions of tuning in brackets, or
-        ``"definition"`` where none did. ``region.03_linear`` is the fourth operator of a region.
+        ``"definition"`` where none did. ``layers.03_linear`` is the fourth operator of the
+        layers (those of each pattern in turn), ``region.01_linear`` the second one of the head.
     tensors : list of Tensor
         In the order of the functions' parameters.
     states : list of tuple of int

@@ -1,0 +1,191 @@
+"""RollRegions: one kernel for the layers of a decode step, and what must stay apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relay_passes import BindSchedules, FuseRegions, LiftConstants, PackWeights, RollRegions
+from relay_passes.dump import count_calls
+from tests.relay_passes.cases import CHOOSE, ROW, TURNS, WORK, turn
+from tests.relay_passes.test_fuse_regions import machine, steps
+from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n.checkpoint import ArrayCheckpoint
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
+from tvm_c4n.ops.isa import PORTABLE
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+
+def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
+    """A small Mamba with one region a layer; `removed` by layer."""
+    config = MambaConfig(
+        vocab=40, hidden=128, inner=192, layers=len(removed), state=4, conv=4, dt_rank=4, tied=True
+    )
+    rng = np.random.default_rng(0)
+    tensors: dict[str, Any] = {}
+    for name, shape in config.tensor_shapes().items():
+        array = rng.standard_normal(shape).astype(np.float32) * 0.3
+        tensors[name] = array
+        if name.endswith(("in_proj.weight", "out_proj.weight")):
+            n = removed[int(name.split(".")[2])]
+            tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
+    module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    passes = [PackWeights(PORTABLE.lanes), BindSchedules(CHOOSE), FuseRegions(CHOOSE)]
+    return config, tvm.transform.Sequential(passes)(module)
+
+
+def only(mod: IRModule, function: str) -> IRModule:
+    """One of a module's functions, and what it calls."""
+    others = {"step", "prefill", "score"} - {function}
+    kept = IRModule({g: f for g, f in mod.functions_items() if g.name_hint not in others})
+    return relax.transform.DeadCodeElimination()(kept)
+
+
+def calls(mod: IRModule, function: str, name: str) -> int:
+    """How many calls of kernels with this word in their name a function has."""
+    counts = count_calls(only(mod, function))
+    return sum(count for key, count in counts.items() if name in key)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "removed"),
+    [
+        ("float16", (2, 2, 2)),
+        ("int8", (2, 2)),
+        ("int4", (3, 0, 3)),
+    ],
+)
+def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[int, ...]) -> None:
+    config, before = fused(removed, dtype)
+    assert calls(before, "step", "region") == len(removed) + 1  # the head is one, too
+    after = RollRegions()(before)
+    relax.analysis.well_formed(after)  # raises
+    assert calls(after, "step", "layers") == 1
+    assert calls(after, "step", "region") == 1
+    tokens = [3, 1, 4, 1, 5, 9, 2, 6]
+    machines = [machine(only(mod, "step")) for mod in (before, after)]
+    for threads in (1, 2):
+        tvm.get_global_func("runtime.config_threadpool")(0, threads)
+        (expected, expected_states), (found, found_states) = (
+            steps(config, vm, tokens) for vm in machines
+        )
+        np.testing.assert_array_equal(found, expected)
+        for ours, theirs in zip(found_states, expected_states, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_equal_layers_share_their_code() -> None:
+    mod = RollRegions()(fused((0, 3, 0, 3))[1])
+    (kernel,) = (f for g, f in mod.functions_items() if g.name_hint == "layers")
+    assert str(kernel.attrs["c4n.region"]).split(" ").count("conv1d") == 2
+
+
+def test_other_functions_read_the_same_block() -> None:
+    config, before = fused((3, 3))
+    after = RollRegions()(before)
+
+    def score(mod: IRModule) -> np.ndarray:
+        vm = machine(only(mod, "score"))
+        states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
+        tokens = tvm.runtime.tensor(np.array([3, 1, 4, 1, 5], np.int32))
+        return np.asarray(vm["score"](tokens, *states)[0].numpy())
+
+    np.testing.assert_array_equal(score(after), score(before))
+
+    def weights(mod: IRModule) -> list[Any]:
+        return list(LiftConstants()(mod).attrs["c4n.constants"])
+
+    def total(mod: IRModule) -> int:
+        return sum(w.numpy().nbytes for w in weights(mod))
+
+    assert len(weights(after)) < 8 < len(weights(before))
+    padding = 64 * len(weights(before))
+    assert total(after) < total(before) + padding
+
+
+def chain(weights: Sequence[Any], numbers: Sequence[int], extra: str = "") -> IRModule:
+    """Calls of a region after each other; `extra` says what else reads the first one's result."""
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", ROW)
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            gvar, value, rows, tuples = bb.add_func(turn, "turn"), x, [], []
+            for weight, number in zip(weights, numbers, strict=True):
+                inputs = [value, relax.const(weight), relax.prim_value(number)]
+                both = bb.emit(relax.call_tir(gvar, inputs, [ROW, WORK]))
+                value = bb.emit(relax.TupleGetItem(both, 0))
+                tuples.append(both)
+                rows.append(value)
+            outputs: list[Any] = [value]
+            if extra == "row":
+                outputs.append(rows[0])
+            elif extra == "tuple":
+                outputs.append(tuples[0])
+            elif extra == "sum":
+                outputs.append(bb.emit(relax.op.add(rows[0], value)))
+            elif extra == "last":
+                outputs.append(bb.emit(relax.TupleGetItem(tuples[-1], 1)))
+            out = bb.emit_output(relax.Tuple(outputs))
+        bb.emit_func_output(out)
+    return relax.transform.CanonicalizeBindings()(bb.get())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "extra", "left"),
+    [
+        ((5, 6, 7), "", 0),
+        ((0, 1, 2), "last", 0),
+        ((5, 6, 8), "", 1),  # two are rolled
+        ((5, 5, 5), "", 3),
+        ((7, 6, 5), "", 3),
+        ((5,), "", 1),
+        ((5, 6, 7), "row", 1),
+        ((5, 6, 7), "tuple", 1),
+        ((5, 6, 7), "sum", 1),
+    ],
+)
+def test_what_is_visible_elsewhere_or_does_not_count_up_stays(
+    numbers: tuple[int, ...], extra: str, left: int
+) -> None:
+    before = chain(TURNS[: len(numbers)], numbers, extra)
+    after = RollRegions()(before)
+    relax.analysis.well_formed(after)  # raises
+    assert calls(after, "main", "turn") == left
+
+    def run(mod: IRModule) -> list[np.ndarray]:
+        vm = machine(mod)
+        x = np.linspace(-1, 1, 8, dtype=np.float32)[None]
+        found: list[np.ndarray] = []
+        pending = list(vm["main"](tvm.runtime.tensor(x)))
+        while pending:
+            value = pending.pop()
+            if hasattr(value, "numpy"):
+                found.append(value.numpy())
+            else:
+                pending += list(value)
+        return found
+
+    for ours, theirs in zip(run(after), run(before), strict=True):
+        if extra != "tuple":  # its workspace has the numbers of another turn
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_one_weight_for_all_layers_is_no_part_of_the_block() -> None:
+    shared = TURNS[0]
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", ROW)
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            gvar, weight, value = bb.add_func(turn, "turn"), relax.const(shared), x
+            for number in range(3):
+                inputs = [value, weight, relax.prim_value(number)]
+                both = bb.emit(relax.call_tir(gvar, inputs, [ROW, WORK]))
+                value = bb.emit(relax.TupleGetItem(both, 0))
+            out = bb.emit_output(value)
+        bb.emit_func_output(out)
+    before = bb.get()
+    tvm.ir.assert_structural_equal(RollRegions()(before), before)
