@@ -39,9 +39,16 @@ def test_all_threads_come_back_when_the_core_is_free() -> None:
     assert counts[-PATIENCE_MORE:] == [2] * PATIENCE_MORE
 
 
-def test_one_step_that_mostly_waits_is_enough() -> None:
-    swamped = {1: (1.8, 1.8), 2: (100.0, 4.0)}
-    assert run(Pace(2), swamped, 3) == [2, 1, 1]
+def test_two_short_steps_that_wait_are_enough() -> None:
+    assert run(Pace(2), {1: (1.8e-3, 1.8e-3), 2: (4e-3, 4e-3)}, 4) == [2, 2, 1, 1]
+
+
+def test_a_thread_that_wakes_up_is_waited_for() -> None:
+    """Steps of a small model take less time than a thread needs that slept since the last text."""
+    woken, awake = {2: (350e-6, 550e-6)}, {1: (300e-6, 300e-6), 2: (200e-6, 400e-6)}
+    pace = Pace(2)
+    run(pace, woken, 1)
+    assert set(run(pace, awake, 200)) == {2}
 
 
 def test_a_hopeless_trial_ends_after_one_step() -> None:

@@ -15,11 +15,13 @@ TRIAL = 3
 """Steps that a count of threads is judged by."""
 HOPELESS = 1.5
 """A step that takes so many times as long as with the count before ends a trial at once."""
-MISSING, MOSTLY_MISSING = 0.15, 0.5
-"""Part of the threads' time that must be missing before fewer of them are tried: of a few steps, or
-of a single one."""
+MISSING = 0.15
+"""Part of the threads' time that most steps must miss before fewer threads are tried."""
 SWAMPED = 4.0
-"""Two steps that each take so many times as long as usual, and miss time, are enough."""
+"""Two steps after each other that take so many times as long as usual, or are the first ones, and
+miss time, are enough. One is not: a thread that slept since the last text takes a step to wake."""
+LONG = 0.02
+"""Seconds that a first step must miss to be enough alone: no thread takes so long to wake."""
 PATIENCE_FEWER, PATIENCE_MORE = 32, 128
 """Steps between trials that were in vain, doubled after each. A trial of more threads beside a busy
 core is one step, but that one can take as long as thirty."""
@@ -41,7 +43,7 @@ class Pace:
             self._counts.append(self._counts[-1] // 2)
         self._at = 0
         self._walls: list[float] = []
-        self._on_cores = 0.0
+        self._missing: list[float] = []
         self._usual: dict[int, float] = {}
         self._slow = False
         # While another count is tried: the old one's place, and its seconds a step.
@@ -57,33 +59,39 @@ class Pace:
         """Take notice of a step: its seconds, and those that all threads together had a core."""
         if len(self._counts) == 1:
             return
-        walls = self._walls
-        walls.append(secs)
-        self._on_cores += cpu_secs
+        missing = 1 - cpu_secs / (self.threads * secs)
+        self._walls.append(secs)
+        self._missing.append(missing)
         self._fewer.left -= 1
         self._more.left -= 1
-        swamped = False
-        if self._before is None:
-            on_core, usual = cpu_secs / (self.threads * secs), self._usual.get(self._at)
-            slow = on_core < 1 - MISSING and (usual is None or secs > SWAMPED * usual)
-            # A first step that misses time is not repeated to learn what is usual.
-            swamped, self._slow = slow and (usual is None or self._slow), slow
-            at_once = swamped or (on_core < 1 - MOSTLY_MISSING and self._fewer.left <= 0)
-        else:
-            at_once = secs > HOPELESS * self._before[1]
-        if len(walls) < TRIAL and not at_once:
-            return
-        taken, on_cores = median(walls), self._on_cores / (self.threads * sum(walls))
-        self._walls, self._on_cores = [], 0.0
         if self._before is not None:
-            self._judge(secs if at_once else taken)
+            hopeless = secs > HOPELESS * self._before[1]
+            if hopeless or len(self._walls) == TRIAL:
+                taken = self._taken()
+                self._judge(secs if hopeless else taken)
             return
-        self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
-        may_fewer = self.threads > 1 and (self._fewer.left <= 0 or swamped)
-        if may_fewer and (swamped or on_cores < 1 - MISSING):
-            self._try(self._at + 1, secs if swamped else taken)
-        elif self._at and self._more.left <= 0:
-            self._try(self._at - 1, taken)
+        usual = self._usual.get(self._at)
+        slow = missing > MISSING and (usual is None or secs > SWAMPED * usual)
+        gone = usual is None and missing * self.threads * secs > LONG
+        swamped, self._slow = slow and (self._slow or gone), slow
+        if swamped and self.threads > 1:
+            self._taken()
+            self._usual.setdefault(self._at, secs)
+            self._try(self._at + 1, secs)
+        elif len(self._walls) == TRIAL:
+            most_missed = median(self._missing) > MISSING
+            taken = self._taken()
+            self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
+            if most_missed and self.threads > 1 and self._fewer.left <= 0:
+                self._try(self._at + 1, taken)
+            elif self._at and self._more.left <= 0:
+                self._try(self._at - 1, taken)
+
+    def _taken(self) -> float:
+        """Return what the last steps took, and begin to collect anew."""
+        taken = median(self._walls)
+        self._walls, self._missing = [], []
+        return taken
 
     def _try(self, at: int, taken: float) -> None:
         self._before = self._at, taken
