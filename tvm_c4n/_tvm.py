@@ -11,9 +11,6 @@ from typing import Any
 # On x86 TVM counts two hardware threads a core and would use half of a virtual machine's cores.
 # Its pool reads this once, when the first kernel runs.
 os.environ.setdefault("TVM_NUM_THREADS", str(os.cpu_count() or 1))
-# Its threads look for work in a loop before they sleep: 0.1 seconds by default, and so long they
-# take a core from others, and power. 5 milliseconds bridge what lies between two decode steps.
-os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "20000")
 
 import tvm
 from tvm import relax, s_tir, te, tirx

@@ -36,6 +36,7 @@ TARGET = "arm64-linux"
 CPU = {"dotprod": "cortex-a76", "i8mm": "max,sve=off"}
 """qemu's processor for a level; ours is compiled for the first."""
 TOKENS = 2
+COPY = "copy"
 _LOADER = "ld-linux-aarch64.so.1"
 
 
@@ -121,7 +122,10 @@ def count_ggml(size: str, kind: str, level: str) -> dict[str, Any]:
 
 
 def stage_names(size: str, form: Format) -> list[str]:
-    """Name the kernels of a step in order, each once: a layer's, then the head's."""
+    """Name the kernels of a step in order, each once: a layer's, then the head's.
+
+    Around the loop over layers a row is copied into it and out of it (`relay_passes.RollRegions`).
+    """
     checkpoint = open_checkpoint(model_folder(size, form))
     config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
     isa = isa_of(target)
@@ -142,7 +146,7 @@ def stage_names(size: str, form: Format) -> list[str]:
     names = [name for name in names if name != "embedding"]
     layers = config.layers
     layer = names[: (len(names) - len(names) % layers) // layers]
-    return layer + names[len(layer) * layers :]
+    return [COPY, *layer, COPY, *names[len(layer) * layers :]]
 
 
 def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
@@ -171,7 +175,7 @@ def joined(names: list[str]) -> list[str]:
     """
     groups: list[str] = []
     for name in names:
-        if groups and name not in (*PROJECTIONS, "head", "rms_norm"):
+        if groups and name not in (*PROJECTIONS, "head", "rms_norm", COPY):
             groups[-1] += f"+{name}"
         else:
             groups.append(name)
