@@ -29,15 +29,23 @@ PREFILL = 4.0
 """Prefill of 512 tokens against llama.cpp's best type, at least."""
 
 
+ALLOWED = "at the memory's speed"
+"""Column: what a ratio would be if our weights came exactly as fast as memory can be read. A bar
+above it is out of reach, except for weights that stay in a cache."""
+
+
 def bars(lines: list[Line], max_others: float) -> str:
     """Lay out every bar whose rows were measured."""
-    cells = cells_of(lines, max_others)
-    rows = _limits(cells, bandwidth_of(lines, max_others)) + _ratios(cells) + _prefill(cells)
-    return markdown(["bar", "threads", "wanted", "measured", "met"], rows)
+    cells, bandwidth = cells_of(lines, max_others), bandwidth_of(lines, max_others)
+    rows = _limits(cells, bandwidth) + _ratios(cells, bandwidth) + _prefill(cells)
+    return markdown(["bar", "threads", "wanted", "measured", "met", ALLOWED], rows)
 
 
-def _row(what: str, threads: int, wanted: float, found: float, form: str) -> list[str]:
-    return [what, str(threads), form.format(wanted), form.format(found), _met(found, wanted)]
+def _row(
+    what: str, threads: int, wanted: float, found: float, form: str, allowed: float | None = None
+) -> list[str]:
+    row = [what, str(threads), form.format(wanted), form.format(found), _met(found, wanted)]
+    return [*row, "" if allowed is None else form.format(allowed)]
 
 
 def _met(found: float, wanted: float) -> str:
@@ -52,8 +60,8 @@ def _limits(cells: list[Cell], bandwidth: dict[int, tuple[str, float]]) -> list[
     ]
 
 
-def _ratios(cells: list[Cell]) -> list[list[str]]:
-    decode = {(c.size, c.threads, c.row): c.rate for c in cells if c.test[:2] == "tg"}
+def _ratios(cells: list[Cell], bandwidth: dict[int, tuple[str, float]]) -> list[list[str]]:
+    decode = {(c.size, c.threads, c.row): c for c in cells if c.test[:2] == "tg"}
     rows = []
     for size, threads in dict.fromkeys((c.size, c.threads) for c in cells):
         for ours, theirs, wanted in SMALL_RATIOS if size == "mamba-19m" else RATIOS:
@@ -61,7 +69,11 @@ def _ratios(cells: list[Cell]) -> list[list[str]]:
             if mine and peer:
                 wanted_here = wanted if threads > 1 else 0.8 * wanted
                 what = f"{size} {ours} / {theirs}"
-                rows.append(_row(what, threads, wanted_here, mine / peer, "{:.1f}"))
+                ratio = mine.rate / peer.rate
+                allowed = None
+                if threads in bandwidth and mine.gbs:
+                    allowed = ratio * bandwidth[threads][1] / mine.gbs
+                rows.append(_row(what, threads, wanted_here, ratio, "{:.1f}", allowed))
     return rows
 
 

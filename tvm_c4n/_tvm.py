@@ -11,6 +11,9 @@ from typing import Any
 # On x86 TVM counts two hardware threads a core and would use half of a virtual machine's cores.
 # Its pool reads this once, when the first kernel runs.
 os.environ.setdefault("TVM_NUM_THREADS", str(os.cpu_count() or 1))
+# Its threads look for work in a loop before they sleep, 0.1 seconds by default: so long they are in
+# the way of fewer threads that a step tries beside a busy core. This makes 10 milliseconds.
+os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "40000")
 
 import tvm
 from tvm import relax, s_tir, te, tirx

@@ -61,8 +61,8 @@ def test_a_table_says_how_near_the_limit_a_row_is():
 def test_bars_are_met_or_missed():
     text = bars(LINES, max_others=0.2)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert ["370m C4n int4 n=2, of limit", "2", "0.85", "0.80", "no"] in rows
-    assert ["370m C4n int4 n=2 / llama.cpp F16", "2", "7.0", "8.0", "yes"] in rows
+    assert ["370m C4n int4 n=2, of limit", "2", "0.85", "0.80", "no", ""] in rows
+    assert ["370m C4n int4 n=2 / llama.cpp F16", "2", "7.0", "8.0", "yes", "10.0"] in rows
 
 
 def test_prefill_is_held_against_the_best_type():
@@ -73,4 +73,4 @@ def test_prefill_is_held_against_the_best_type():
         sample("llama.cpp Q8_0", 0.8, engine="llama.cpp", test="pp512"),
     ]
     [row] = [line for line in bars([*lines, *BANDWIDTH], 0.2).splitlines() if "pp512" in line]
-    assert [cell.strip() for cell in row.split("|")[3:-1]] == ["4.0", "1.6", "no"]
+    assert [cell.strip() for cell in row.split("|")[3:-1]] == ["4.0", "1.6", "no", ""]

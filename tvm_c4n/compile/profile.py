@@ -42,6 +42,8 @@ Progress = Callable[[str, int, int], None]
 LINEAR = (*PROJECTIONS, "head")
 _TOKEN = 1
 _WARM_STEPS = 5
+_WARM_NS = 30_000_000
+"""A thread that slept may wake up on the core of another one, until the system's next tick."""
 
 
 @dataclass(frozen=True)
@@ -229,12 +231,14 @@ def _empty_call(folder: Path, reps: int) -> float:
 
 
 def _median_micros(run: Callable[[], Any], reps: int) -> float:
+    first = perf_counter_ns()
+    while perf_counter_ns() - first < _WARM_NS:
+        run()
     samples = []
-    for rep in range(reps + _WARM_STEPS):
+    for _ in range(reps):
         began = perf_counter_ns()
         run()
-        if rep >= _WARM_STEPS:
-            samples.append(perf_counter_ns() - began)
+        samples.append(perf_counter_ns() - began)
     return median(samples) / 1e3
 
 

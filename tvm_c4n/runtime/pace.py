@@ -3,29 +3,30 @@
 The threads of a step wait for each other at every barrier. Where another program takes one of the
 cores, all wait for the thread that it keeps from running, and one thread alone is faster than two
 that share. A step's CPU time shows it: undisturbed threads are on their cores all the time, working
-or waiting for each other. When they are not, fewer threads are tried for a few steps and kept if
-they are faster; later, more are tried again.
+or waiting for each other. When they are not, fewer threads are tried for a while and kept if they
+are faster; later, more are tried again.
+
+What looks the same for a moment is a thread that wakes up: the system may put it on the core of the
+one that woke it, and moves it when its next tick comes, some 10 milliseconds later. So nothing is
+decided by less than 20 milliseconds.
 """
 
 from __future__ import annotations
 
 from statistics import median
 
-TRIAL = 3
-"""Steps that a count of threads is judged by."""
+PERIOD, TRIAL = 0.02, 3
+"""Seconds, and steps, that a count of threads is judged by, at least."""
 HOPELESS = 1.5
-"""A step that takes so many times as long as with the count before ends a trial at once."""
+"""Steps that take so many times as long as with the count before end a trial after `PERIOD`."""
 MISSING = 0.15
 """Part of the threads' time that most steps must miss before fewer threads are tried."""
 SWAMPED = 4.0
-"""Two steps after each other that take so many times as long as usual, or are the first ones, and
-miss time, are enough. One is not: a thread that slept since the last text takes a step to wake."""
-LONG = 0.02
-"""Seconds that a first step must miss to be enough alone: no thread takes so long to wake."""
-PATIENCE_FEWER, PATIENCE_MORE = 32, 128
-"""Steps between trials that were in vain, doubled after each. A trial of more threads beside a busy
-core is one step, but that one can take as long as thirty."""
-MOST_PATIENCE = 1024
+"""Steps after each other that take so many times as long as usual, or are the first ones, and miss
+`PERIOD` together are enough, though they be few. One that is unusual is a hiccup."""
+PATIENCE_FEWER, PATIENCE_MORE, MOST_PATIENCE = 0.1, 0.5, 8.0
+"""Seconds between trials that were in vain: at first, doubled after each, at most. Beside a busy
+core one step of a trial of more threads can take as long as thirty."""
 
 
 class Pace:
@@ -42,10 +43,11 @@ class Pace:
         while self._counts[-1] > 1:
             self._counts.append(self._counts[-1] // 2)
         self._at = 0
+        self._usual: dict[int, float] = {}
         self._walls: list[float] = []
         self._missing: list[float] = []
-        self._usual: dict[int, float] = {}
-        self._slow = False
+        self._slow: list[float] = []
+        """Seconds that the last steps missed, all of them far slower than usual."""
         # While another count is tried: the old one's place, and its seconds a step.
         self._before: tuple[int, float] | None = None
         self._fewer, self._more = _Wait(PATIENCE_FEWER), _Wait(PATIENCE_MORE)
@@ -62,40 +64,41 @@ class Pace:
         missing = 1 - cpu_secs / (self.threads * secs)
         self._walls.append(secs)
         self._missing.append(missing)
-        self._fewer.left -= 1
-        self._more.left -= 1
+        self._fewer.left -= secs
+        self._more.left -= secs
+        long = sum(self._walls) >= PERIOD
         if self._before is not None:
-            hopeless = secs > HOPELESS * self._before[1]
-            if hopeless or len(self._walls) == TRIAL:
-                taken = self._taken()
-                self._judge(secs if hopeless else taken)
-            return
-        usual = self._usual.get(self._at)
-        slow = missing > MISSING and (usual is None or secs > SWAMPED * usual)
-        gone = usual is None and missing * self.threads * secs > LONG
-        swamped, self._slow = slow and (self._slow or gone), slow
-        if swamped and self.threads > 1:
-            self._taken()
+            if long and (len(self._walls) >= TRIAL or secs > HOPELESS * self._before[1]):
+                self._judge(median(self._walls))
+        elif self._swamped(secs, missing):
             self._usual.setdefault(self._at, secs)
             self._try(self._at + 1, secs)
-        elif len(self._walls) == TRIAL:
-            most_missed = median(self._missing) > MISSING
-            taken = self._taken()
-            self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
-            if most_missed and self.threads > 1 and self._fewer.left <= 0:
-                self._try(self._at + 1, taken)
-            elif self._at and self._more.left <= 0:
-                self._try(self._at - 1, taken)
+        elif long and len(self._walls) >= TRIAL:
+            self._decide(median(self._walls), median(self._missing))
 
-    def _taken(self) -> float:
-        """Return what the last steps took, and begin to collect anew."""
-        taken = median(self._walls)
-        self._walls, self._missing = [], []
-        return taken
+    def _swamped(self, secs: float, missing: float) -> bool:
+        usual = self._usual.get(self._at)
+        if missing < MISSING or (usual is not None and secs < SWAMPED * usual):
+            self._slow = []
+            return False
+        self._slow.append(missing * self.threads * secs)
+        enough = 1 if usual is None else 2
+        return self.threads > 1 and sum(self._slow) > PERIOD and len(self._slow) >= enough
+
+    def _decide(self, taken: float, missing: float) -> None:
+        """Try another count after some steps with this one, if it is time for it."""
+        self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
+        if missing > MISSING and self.threads > 1 and self._fewer.left <= 0:
+            self._try(self._at + 1, taken)
+        elif self._at and self._more.left <= 0:
+            self._try(self._at - 1, taken)
+        else:
+            self._walls, self._missing = [], []
 
     def _try(self, at: int, taken: float) -> None:
         self._before = self._at, taken
         self._at = at
+        self._forget()
 
     def _judge(self, taken: float) -> None:
         """Keep the count that was tried, or return to the one before."""
@@ -109,15 +112,19 @@ class Pace:
         elif tried is self._fewer:
             self._more.start()
         else:
-            self._fewer.left = 0
+            self._fewer.left = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._walls, self._missing, self._slow = [], [], []
 
 
 class _Wait:
-    """Steps that are left until the next trial in one direction."""
+    """Seconds that are left until the next trial in one direction."""
 
-    def __init__(self, first: int):
+    def __init__(self, first: float):
         self._first = self._patience = first
-        self.left = 0
+        self.left = 0.0
 
     def start(self) -> None:
         """Wait as long as at first."""
