@@ -35,10 +35,11 @@ above it is out of reach, except for weights that stay in a cache."""
 
 
 def bars(lines: list[Line], max_others: float) -> str:
-    """Lay out every bar whose rows were measured."""
+    """Lay out every bar whose rows were measured; an empty text where there is none."""
     cells, bandwidth = cells_of(lines, max_others), bandwidth_of(lines, max_others)
     rows = _limits(cells, bandwidth) + _ratios(cells, bandwidth) + _prefill(cells)
-    return markdown(["bar", "threads", "wanted", "measured", "met", ALLOWED], rows)
+    head = ["bar", "threads", "wanted", "measured", "met", ALLOWED]
+    return markdown(head, rows) if rows else ""
 
 
 def _row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -42,10 +43,12 @@ def draw(lines: list[Line], max_others: float, folder: Path) -> list[Path]:
 
 
 def _decode(cells: list[Cell]) -> Figure:
-    """Tokens per second against the model's dense parameters, a line a row."""
+    """Tokens per second against the model's size, a line a row; without rows of one of many sizes."""
     figure = Figure(figsize=(8.5, 5))
     axes = figure.subplots()
     sizes = list(dict.fromkeys(cell.size for cell in cells))
+    lengths = Counter(cell.row for cell in cells)
+    cells = [cell for cell in cells if lengths[cell.row] > 1 or max(lengths.values()) == 1]
     for name in dict.fromkeys(cell.row for cell in cells):
         mine = [cell for cell in cells if cell.row == name]
         colour, marker = _STYLES[mine[0].engine]

@@ -238,7 +238,8 @@ def report(
 
     lines = read_log(logs)
     print(tables(lines, max_others))
-    print(f"\n**Bars**\n\n{bars(lines, max_others)}")
+    if found := bars(lines, max_others):
+        print(f"\n**Bars**\n\n{found}")
     if plots is not None:
         from benchmarks.plots import draw
 

@@ -41,9 +41,8 @@ Progress = Callable[[str, int, int], None]
 
 LINEAR = (*PROJECTIONS, "head")
 _TOKEN = 1
-_WARM_STEPS = 5
-_WARM_NS = 30_000_000
-"""A thread that slept may wake up on the core of another one, until the system's next tick."""
+_WARM_STEPS = 10
+_EMPTY_CALLS = 20
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,7 @@ def profile_step(
         step = _median_micros(lambda: engine.step(_TOKEN), reps)
         tell("measuring the kernels", 3)
         engine.set_threads(threads)  # the pool's: a step takes fewer beside other programs
-        call = _empty_call(Path(folder), reps * 20)
-        stages = calls.measure(reps, call)
+        stages, call = calls.measure(reps, _empty_kernel(Path(folder)))
         tell("measuring the kernels", 4)
     return Profile(threads, stages, step, call)
 
@@ -165,10 +163,15 @@ class _Calls:
         vm["step"](*arguments)
         self._vm = vm  # the recorded arguments are views of its constants
 
-    def measure(self, reps: int, call: float) -> list[Stage]:
-        """Replay the step; `call` microseconds are taken off each call."""
+    def measure(self, reps: int, empty: Callable[[], Any]) -> tuple[list[Stage], float]:
+        """Replay the step; also returns the microseconds that are taken off each call.
+
+        They are those of calls of `empty` after each replay: where the system has put the threads,
+        a call can cost three times as much.
+        """
         names = dict.fromkeys(self._names[name] for _, name, _ in self._recorded)
         samples: dict[str, list[int]] = {name: [] for name in names}
+        empty_calls: list[float] = []
         for rep in range(reps + _WARM_STEPS):
             took = dict.fromkeys(names, 0)
             for function, symbol, args in self._recorded:
@@ -178,7 +181,9 @@ class _Calls:
             if rep >= _WARM_STEPS:
                 for name, ns in took.items():
                     samples[name].append(ns)
-        return [self._stage(name, median(samples[name]) / 1e3, call) for name in names]
+            empty_calls.append(_median_micros(empty, _EMPTY_CALLS))
+        call = median(empty_calls[_WARM_STEPS:])
+        return [self._stage(name, median(samples[name]) / 1e3, call) for name in names], call
 
     def _stage(self, name: str, micros: float, call: float) -> Stage:
         mine = [args for _, symbol, args in self._recorded if self._names[symbol] == name]
@@ -214,8 +219,8 @@ def _load(executable: Any, target: Target, file: Path) -> relax.VirtualMachine:
     return relax.VirtualMachine(tvm.runtime.load_module(str(file)), tvm.cpu())
 
 
-def _empty_call(folder: Path, reps: int) -> float:
-    """Measure the call of a kernel whose parallel loop does next to nothing."""
+def _empty_kernel(folder: Path) -> Callable[[], Any]:
+    """Compile a kernel whose parallel loop does next to nothing."""
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         T.func_name("empty")
         out = T.arg("out", T.buffer((64,), "int32"))
@@ -225,20 +230,18 @@ def _empty_call(folder: Path, reps: int) -> float:
     library = tvm.compile(IRModule({"empty": builder.get()}), target)
     file = folder / "empty.so"
     library.export_library(str(file), fcompile=make_fcompile(str(target.attrs["mtriple"])))
-    function = tvm.runtime.load_module(str(file))["empty"]
-    out_array = tvm.runtime.tensor(np.zeros(64, np.int32))
-    return _median_micros(lambda: function(out_array), reps)
+    return partial(
+        tvm.runtime.load_module(str(file))["empty"], tvm.runtime.tensor(np.zeros(64, np.int32))
+    )
 
 
 def _median_micros(run: Callable[[], Any], reps: int) -> float:
-    first = perf_counter_ns()
-    while perf_counter_ns() - first < _WARM_NS:
-        run()
     samples = []
-    for _ in range(reps):
+    for rep in range(reps + _WARM_STEPS):
         began = perf_counter_ns()
         run()
-        samples.append(perf_counter_ns() - began)
+        if rep >= _WARM_STEPS:
+            samples.append(perf_counter_ns() - began)
     return median(samples) / 1e3
 
 
