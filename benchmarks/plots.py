@@ -43,7 +43,7 @@ def draw(lines: list[Line], max_others: float, folder: Path) -> list[Path]:
 
 
 def _decode(cells: list[Cell]) -> Figure:
-    """Tokens per second against the model's size, a line a row; without rows of one of many sizes."""
+    """Tokens per second against the model's size, a line for each row of more than one size."""
     figure = Figure(figsize=(8.5, 5))
     axes = figure.subplots()
     sizes = list(dict.fromkeys(cell.size for cell in cells))
