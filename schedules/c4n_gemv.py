@@ -17,8 +17,9 @@ from tvm_c4n.ops.tir import Columns, Kernel, loop
 TILES = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
 """Row tiles in flight: enough independent sums to hide the latency of the dot product."""
 AHEAD = {"avx512": 4096, "avx2": 4096, "neon": 0, "portable": 0}
-"""Bytes of prefetching, into the second cache: 2 to 16 KiB were alike on the one x86 machine where
-they were tried, none at all was slower. On ARM it was never measured, and stays off."""
+"""Bytes of prefetching, into the second cache. On ARM it was never measured, and stays off."""
+AHEAD_BY_DTYPE = {("avx512", "int4"): 6144}
+"""Where a dtype wants another distance: docs/design.md has what was measured."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class C4nGemv:
         fitting = [tiles for tiles in (1, 2, 4) if whole % tiles == 0]
         return {
             "tiles": candidates(min(TILES[isa], whole), fitting),
-            "ahead": candidates(AHEAD[isa], (0, 2048, 4096, 8192, 16384)),
+            "ahead": candidates(
+                AHEAD_BY_DTYPE.get((isa, spec.dtype), AHEAD[isa]),
+                (0, 2048, 4096, 6144, 8192, 16384),
+            ),
         }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
