@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,10 +22,13 @@ from tvm_c4n.sparsity import from_dense, mask_from_scores
 CHOOSE = partial(schedules.choose, isa=PORTABLE)
 
 
-def bound(inner: int, dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
-    """A small Mamba whose kernels are bound but not fused."""
+def bound(
+    inner: int, dtype: str = "int8", *, hidden: int = 16, removed: Sequence[int] = (2, 2, 2)
+) -> tuple[MambaConfig, IRModule]:
+    """A small Mamba whose kernels are bound but not fused; `removed` by layer."""
+    layers = len(removed)
     config = MambaConfig(
-        vocab=40, hidden=16, inner=inner, layers=3, state=4, conv=4, dt_rank=4, tied=True
+        vocab=40, hidden=hidden, inner=inner, layers=layers, state=4, conv=4, dt_rank=4, tied=True
     )
     rng = np.random.default_rng(0)
     tensors: dict[str, Any] = {}
@@ -32,8 +36,8 @@ def bound(inner: int, dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
         array = rng.standard_normal(shape).astype(np.float32) * 0.3
         tensors[name] = array
         if name.endswith(("in_proj.weight", "out_proj.weight")):
-            mask = mask_from_scores(np.abs(array), 2)
-            tensors[name] = from_dense(array, 2, dtype, mask=mask)
+            n = removed[int(name.split(".")[2])]
+            tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
     module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
     passes = [PackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
     return config, tvm.transform.Sequential(passes)(module)

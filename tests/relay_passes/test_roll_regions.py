@@ -8,34 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay_passes import BindSchedules, FuseRegions, LiftConstants, PackWeights, RollRegions
+from relay_passes import FuseRegions, LiftConstants, RollRegions
 from relay_passes.dump import count_calls
 from tests.relay_passes.cases import CHOOSE, ROW, TURNS, WORK, turn
-from tests.relay_passes.test_fuse_regions import machine, steps
+from tests.relay_passes.test_fuse_regions import bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
-from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
-from tvm_c4n.ops.isa import PORTABLE
-from tvm_c4n.sparsity import from_dense, mask_from_scores
+from tvm_c4n.model.relax_mamba import state_shapes
 
 
 def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
     """A small Mamba with one region a layer; `removed` by layer."""
-    config = MambaConfig(
-        vocab=40, hidden=128, inner=192, layers=len(removed), state=4, conv=4, dt_rank=4, tied=True
-    )
-    rng = np.random.default_rng(0)
-    tensors: dict[str, Any] = {}
-    for name, shape in config.tensor_shapes().items():
-        array = rng.standard_normal(shape).astype(np.float32) * 0.3
-        tensors[name] = array
-        if name.endswith(("in_proj.weight", "out_proj.weight")):
-            n = removed[int(name.split(".")[2])]
-            tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
-    module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
-    passes = [PackWeights(PORTABLE.lanes), BindSchedules(CHOOSE), FuseRegions(CHOOSE)]
-    return config, tvm.transform.Sequential(passes)(module)
+    config, mod = bound(192, dtype, hidden=128, removed=removed)
+    return config, FuseRegions(CHOOSE)(mod)
 
 
 def only(mod: IRModule, function: str) -> IRModule:
