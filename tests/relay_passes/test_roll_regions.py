@@ -10,7 +10,8 @@ import pytest
 
 from relay_passes import FuseRegions, LiftConstants, RollRegions
 from relay_passes.dump import count_calls
-from tests.relay_passes.cases import CHOOSE, ROW, TURNS, WORK, turn
+from tests.relay_passes.cases import CHOOSE
+from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.test_fuse_regions import bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.model import MambaConfig

@@ -58,7 +58,7 @@ class Engine:
             tvm.runtime.tensor(np.zeros(shape, np.float32)) for shape in state_shapes(self.config)
         ]
         self._zeros = [np.zeros(shape, np.float32) for shape in state_shapes(self.config)]
-        # A saved function holds its arguments: a call costs no conversion of 300 tensors.
+        # A saved function holds its arguments: a call converts no weights.
         self._vm.save_function("step", "bound_step", self._token, *self._states, *self._weights)
         self._step = self._vm["bound_step"]
 
