@@ -37,6 +37,8 @@ CPU = {"dotprod": "cortex-a76", "i8mm": "max,sve=off"}
 """qemu's processor for a level; ours is compiled for the first."""
 TOKENS = 2
 COPY = "copy"
+BARRIER = 16
+"""No kernel has so few instructions: they are a call of the barrier by itself."""
 _LOADER = "ld-linux-aarch64.so.1"
 
 
@@ -158,24 +160,28 @@ def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
             parts[-1].append(part)
             if part.text.startswith("blr"):
                 parts.append([])
-    parts = [part for part in parts[:-1] if part]
-    if len(parts) != len(names):
-        names = joined(names)
-    if len(parts) != len(names):
-        names = [f"stage {index}" for index in range(len(parts))]
+    # LLVM may begin the loop over layers with the barrier that ends it; the copy out of the loop then
+    # follows the last kernel without a barrier between.
+    parts = [part for part in parts[:-1] if len(part) > BARRIER]
+    names = next(
+        (these for these in (names, joined(names), joined(names, rotated=True)) if len(these) == len(parts)),
+        [f"stage {index}" for index in range(len(parts))],
+    )
     rest = sum(part.runs for part in code) - sum(p.runs for part in parts for p in part)
     found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
     return [*found, {"name": "calls", "insns": round(rest)}]
 
 
-def joined(names: list[str]) -> list[str]:
+def joined(names: list[str], rotated: bool = False) -> list[str]:
     """Name what stands between two barriers where kernels share loops (relay_passes.shared_loops).
 
-    A projection or a norm begins anew; the others go on with the columns of the kernel before.
+    A projection or a norm begins anew; the others go on with the columns of the kernel before, and
+    where the loop over layers is `rotated`, the copy out of it does, too.
     """
     groups: list[str] = []
+    begins = {*PROJECTIONS, "head", "rms_norm"} | (set() if rotated else {COPY})
     for name in names:
-        if groups and name not in (*PROJECTIONS, "head", "rms_norm", COPY):
+        if groups and name not in begins:
             groups[-1] += f"+{name}"
         else:
             groups.append(name)
