@@ -8,8 +8,9 @@ and what passes between the two is still in the first cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import lcm
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -41,7 +42,7 @@ S = TypeVar("S", bound=Stage)
 
 @dataclass(frozen=True)
 class SharedLoop(Generic[S]):
-    """Stages that one parallel loop serves, `width` columns a turn; 0: a kernel's own loops."""
+    """Stages whose blocks of `width` columns follow each other; 0: a kernel's own loops."""
 
     stages: tuple[S, ...]
     width: int = 0
@@ -57,18 +58,21 @@ class SharedLoop(Generic[S]):
         if len(self.stages) == 1:
             self.stages[0].kernel.inline(arguments[0])
             return
+        for here, done, extent in self._loops(arguments):
+            with T.parallel(extent // self.width) as block:
+                start = done + block * self.width
+                for part, values in here[1:]:
+                    part.ask(values, start, self.width)
+                for part, values in here:
+                    part.emit(values, start, self.width)
+
+    def _loops(self, arguments: Sequence[Sequence[Any]]) -> Iterator[tuple[list[Any], int, int]]:
+        """Yield for each loop the stages with their declared arguments, its start and extent."""
         parts = [_columns(stage) for stage in self.stages]
         pairs = zip(parts, arguments, strict=True)
-        declared = [supply(values, part.declare) for part, values in pairs]
-        extent = max(part.extent for part in parts)
-        with T.parallel(extent // self.width) as block:
-            start = block * self.width
-            for part, values in zip(parts, declared, strict=True):
-                if part.extent == extent:
-                    part.emit(values, start, self.width)
-                else:
-                    with T.If(start < part.extent), T.Then():
-                        part.emit(values, start, self.width)
+        declared = [(part, supply(values, part.declare)) for part, values in pairs]
+        for done, end in pairwise([0, *_ends(parts)]):
+            yield [pair for pair in declared if pair[0].extent >= end], done, end - done
 
 
 def shared_loops(stages: Sequence[S]) -> list[SharedLoop[S]]:
@@ -94,10 +98,22 @@ def _joined(loop: SharedLoop[S], stage: S) -> SharedLoop[S] | None:
     for index, value in enumerate(stage.inputs):
         if any(value.same_as(var) for var in made) and index not in columns[-1].own:
             return None
-    width = _width(columns)
-    if columns[-1].extent > columns[0].extent or columns[0].extent // width < 2:
+    width, ends = _width(columns), [0, *_ends(columns)]
+    whole = all(c.extent % width == 0 for c in columns)
+    if not whole or columns[-1].extent > columns[0].extent:
         return None
-    return SharedLoop(stages, width) if all(c.extent % width == 0 for c in columns) else None
+    # A loop of one turn would be simplified away, and its body run by every thread.
+    enough = all(end - begin >= 2 * width for begin, end in pairwise(ends))
+    return SharedLoop(stages, width) if enough else None
+
+
+def _ends(columns: Sequence[Columns]) -> list[int]:
+    """Return where loops end: one for all stages, then one for those that have more columns.
+
+    Each is split among the threads by itself: in one loop, the threads with the first columns would
+    have the work of all stages, and the others would wait for them.
+    """
+    return sorted({c.extent for c in columns})
 
 
 def _width(columns: list[Columns]) -> int:

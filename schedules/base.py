@@ -49,6 +49,10 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
     return choices[0] if given is None else given
 
 
+ASKS = frozenset(("avx2", "avx512"))
+"""Where one token's scan and convolution prefetch: their states and weights are many rows, more
+than the CPU's own prefetchers follow. docs/design.md has what it gains; not measured on ARM."""
+
 BLOCKS = 16
 """So many blocks at least: cores share them."""
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
-from schedules.base import Space, channel_blocks, decided, vectors_together, wide_vectors
+from schedules.base import ASKS, Space, channel_blocks, decided, vectors_together, wide_vectors
 from schedules.intrin.base import Intrinsics
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
 from tvm_c4n.ops.tir import (
     Columns,
     Kernel,
+    ask_nothing,
     load,
     local,
     loop,
+    prefetch_floats,
     silu,
     store,
     tokens_of,
@@ -65,6 +68,7 @@ class Conv1d:
                     emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _channels(spec, args, start + at, count)
                     ),
+                    ask=partial(_ask, spec) if intrin.isa.name in ASKS else ask_nothing,
                 ),
             )
 
@@ -77,6 +81,16 @@ class Conv1d:
             )
 
         return Kernel(spec, self.name, body)
+
+
+def _ask(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> None:
+    """Ask for what a block of channels reads of the past and of weights, all in rows far apart."""
+    _, weight, bias, state, layer, _ = args
+    for j in range(spec.width):
+        prefetch_floats(weight, (j,), start, width)
+    prefetch_floats(bias, (), start, width)
+    for j in range(spec.width - 1):
+        prefetch_floats(state, (layer, j), start, width)
 
 
 def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:

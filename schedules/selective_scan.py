@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from schedules.base import Space, channel_blocks, decided, vectors_together, wide_vectors
+from schedules.base import ASKS, Space, channel_blocks, decided, vectors_together, wide_vectors
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
@@ -31,9 +31,6 @@ from tvm_c4n.ops.tir import (
 SIDE_BY_SIDE = 4
 """Vectors of channels: each waits for its own last state, and the others fill the time. More were
 not faster on AVX2, where it was measured (docs/design.md)."""
-ASKS = frozenset(("avx2", "avx512"))
-"""Where one token's scan prefetches: the states of a channel and their decays are 2 N streams, more
-than the CPU's own prefetchers follow. Up to 5 % of a decode step on Zen 3; not measured on ARM."""
 
 
 @dataclass(frozen=True)

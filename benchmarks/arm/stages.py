@@ -160,13 +160,12 @@ def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
             parts[-1].append(part)
             if part.text.startswith("blr"):
                 parts.append([])
-    # LLVM may begin the loop over layers with the barrier that ends it; the copy out of the loop then
-    # follows the last kernel without a barrier between.
+    # LLVM may begin the loop over layers with the barrier that ends it; then the copy out of the
+    # loop follows the last kernel without a barrier between.
     parts = [part for part in parts[:-1] if len(part) > BARRIER]
-    names = next(
-        (these for these in (names, joined(names), joined(names, rotated=True)) if len(these) == len(parts)),
-        [f"stage {index}" for index in range(len(parts))],
-    )
+    numbers = [f"stage {index}" for index in range(len(parts))]
+    candidates = (names, joined(names), joined(names, rotated=True), numbers)
+    names = next(these for these in candidates if len(these) == len(parts))
     rest = sum(part.runs for part in code) - sum(p.runs for part in parts for p in part)
     found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
     return [*found, {"name": "calls", "insns": round(rest)}]

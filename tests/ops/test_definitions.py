@@ -115,8 +115,8 @@ def test_vector_functions_are_exact_to_float32(lanes: int) -> None:
 
     def body() -> None:
         source = tir.argument("x", (len(x),))
-        outs = [tir.argument(name, (len(x),)) for name in ("e", "s", "g")]
-        functions = (tir.exp, tir.softplus, tir.silu)
+        outs = [tir.argument(name, (len(x),)) for name in ("e", "s", "g", "p")]
+        functions = (tir.exp, tir.softplus, tir.silu, tir.exp2)
 
         def emit(start: Any, width: int) -> None:
             for out, function in zip(outs, functions, strict=True):
@@ -126,12 +126,13 @@ def test_vector_functions_are_exact_to_float32(lanes: int) -> None:
         tir.vectors(len(x), lanes, emit)
 
     func = tir.build(RmsNormSpec(False, 1, 0.0), "vector_functions", body)
-    _, e, s, g = call(func, x, *(np.zeros_like(x) for _ in range(3)))
+    _, e, s, g, p = call(func, x, *(np.zeros_like(x) for _ in range(4)))
     wide = x.astype(np.float64)
     inside = (wide > -87) & (wide < 88)
     np.testing.assert_allclose(e[inside], np.exp(wide[inside]), rtol=3e-7)
     np.testing.assert_allclose(s, np.logaddexp(0, wide), rtol=5e-7, atol=2e-38)
     np.testing.assert_allclose(g[inside], (wide / (1 + np.exp(-wide)))[inside], rtol=5e-7)
+    np.testing.assert_allclose(p[wide <= 0], np.exp2(wide[wide <= 0]), rtol=3e-7)
 
 
 def test_specs_survive_as_attributes() -> None:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from tvm_c4n.runtime.pace import Pace
 
 # TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
 _POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
+
+_item = tvm.get_global_func("ffi.ArrayGetItem")
+"""What ``[]`` of a result comes to, after Python's checks."""
 
 _pool_threads = 0
 """Of TVM's pool, which all engines of a process share; 0: not yet set."""
@@ -44,6 +47,7 @@ class Engine:
         self.artifact = artifact
         self.manifest: Manifest = artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
+        self._vocab = self.config.vocab
         self.tokenizer_path = artifact.path / TOKENIZER
         self.set_threads(_default_threads() if threads is None else threads)
         module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
@@ -94,6 +98,8 @@ class Engine:
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
         self._threads, self._pace = threads, Pace(threads)
+        # Until then steps take so many threads, unwatched.
+        self._watch_at, self._step_threads = 0.0, threads
         _use(threads)
 
     def reset(self) -> None:
@@ -117,16 +123,27 @@ class Engine:
         Python itself is slow here: the weights have just pushed all it needs out of the caches. So
         there are few statements, and nothing is copied.
         """
-        if not 0 <= token < self.config.vocab:
+        if not 0 <= token < self._vocab:
             raise self._outside(token)
         self._token_id[0] = token
+        if perf_counter() < self._watch_at and self._step_threads == _pool_threads:
+            logits = _item(self._step(), 0)
+        else:
+            logits = self._watched_step()
+        found: NDArray[np.float32] = np.from_dlpack(logits)[0]
+        return found
+
+    def _watched_step(self) -> Any:
+        """Step with as many threads as are free, and take notice of what it took."""
         pace = self._pace
         _use(pace.threads)
         began, cpu = perf_counter(), process_time()
-        logits = self._step()[0]
+        logits = _item(self._step(), 0)
+        ended = perf_counter()
         if self._settled or self._settle():
-            pace.note(perf_counter() - began, process_time() - cpu)
-        return cast("NDArray[np.float32]", np.from_dlpack(logits)[0])
+            self._watch_at = ended + pace.note(ended - began, process_time() - cpu)
+            self._step_threads = pace.threads
+        return logits
 
     def _settle(self) -> bool:
         """Look whether the weights still move: that thread's time must not be taken for others'."""

@@ -9,16 +9,21 @@ are faster; later, more are tried again.
 What looks the same for a moment is a thread that wakes up: the system may put it on the core of the
 one that woke it, and moves it when its next tick comes, some 10 milliseconds later. So nothing is
 decided by less than 20 milliseconds.
+
+To watch a step costs a few percent of a short one, so short ones are looked at now and then.
 """
 
 from __future__ import annotations
 
+import math
 from statistics import median
 
 PERIOD, TRIAL = 0.02, 3
 """Seconds, and steps, that a count of threads is judged by, at least."""
 HOPELESS = 1.5
 """Steps that take so many times as long as with the count before end a trial after `PERIOD`."""
+UNWATCHED = 0.002
+"""Seconds of steps that may go by between two that are noted."""
 MISSING = 0.15
 """Part of the threads' time that most steps must miss before fewer threads are tried."""
 SWAMPED = 4.0
@@ -44,12 +49,15 @@ class Pace:
             self._counts.append(self._counts[-1] // 2)
         self._at = 0
         self._usual: dict[int, float] = {}
+        self._passed = 0.0
+        """Seconds with this count, those of steps that were not noted included."""
         self._walls: list[float] = []
         self._missing: list[float] = []
         self._slow: list[float] = []
         """Seconds that the last steps missed, all of them far slower than usual."""
         # While another count is tried: the old one's place, and its seconds a step.
         self._before: tuple[int, float] | None = None
+        self._unwatched = 0.0
         self._fewer, self._more = _Wait(PATIENCE_FEWER), _Wait(PATIENCE_MORE)
 
     @property
@@ -57,16 +65,24 @@ class Pace:
         """For the next step."""
         return self._counts[self._at]
 
-    def note(self, secs: float, cpu_secs: float) -> None:
-        """Take notice of a step: its seconds, and those that all threads together had a core."""
+    def note(self, secs: float, cpu_secs: float) -> float:
+        """Take notice of a step: its seconds, and those that all threads together had a core.
+
+        Returns
+        -------
+        float
+            Seconds in which the next steps need not be noted.
+        """
         if len(self._counts) == 1:
-            return
+            return math.inf
         missing = 1 - cpu_secs / (self.threads * secs)
         self._walls.append(secs)
         self._missing.append(missing)
-        self._fewer.left -= secs
-        self._more.left -= secs
-        long = sum(self._walls) >= PERIOD
+        passed = secs + self._unwatched
+        self._passed += passed
+        self._fewer.left -= passed
+        self._more.left -= passed
+        long = self._passed >= PERIOD
         if self._before is not None:
             if long and (len(self._walls) >= TRIAL or secs > HOPELESS * self._before[1]):
                 self._judge(median(self._walls))
@@ -75,6 +91,9 @@ class Pace:
             self._try(self._at + 1, secs)
         elif long and len(self._walls) >= TRIAL:
             self._decide(median(self._walls), median(self._missing))
+        watchful = self._before is not None or self._slow or self._at not in self._usual
+        self._unwatched = 0.0 if watchful else UNWATCHED
+        return self._unwatched
 
     def _swamped(self, secs: float, missing: float) -> bool:
         usual = self._usual.get(self._at)
@@ -93,7 +112,7 @@ class Pace:
         elif self._at and self._more.left <= 0:
             self._try(self._at - 1, taken)
         else:
-            self._walls, self._missing = [], []
+            self._restart()
 
     def _try(self, at: int, taken: float) -> None:
         self._before = self._at, taken
@@ -116,7 +135,11 @@ class Pace:
         self._forget()
 
     def _forget(self) -> None:
-        self._walls, self._missing, self._slow = [], [], []
+        self._restart()
+        self._slow = []
+
+    def _restart(self) -> None:
+        self._walls, self._missing, self._passed = [], [], 0.0
 
 
 class _Wait:
