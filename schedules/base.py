@@ -53,17 +53,14 @@ ASKS = frozenset(("avx2", "avx512"))
 """Where one token's scan and convolution prefetch: their states and weights are many rows, more
 than the CPU's own prefetchers follow. docs/design.md has what it gains; not measured on ARM."""
 
-BLOCKS = 16
-"""So many blocks at least: cores share them."""
 
-
-def vectors_together(channels: int, lanes: int, most: int) -> tuple[int, ...]:
+def vectors_together(channels: int, lanes: int, most: int, blocks: int) -> tuple[int, ...]:
     """Return candidates for how many vectors of channels a core carries through time together.
 
-    The default is `most`, or less where that would leave too few blocks.
+    The default is `most`, or less where that would leave fewer than `blocks` for cores to share.
     """
     fitting = [count for count in (1, 2, 4, 8) if channels % (lanes * count) == 0] or [1]
-    shared = [n for n in fitting if n <= most and channels >= lanes * n * BLOCKS]
+    shared = [n for n in fitting if n <= most and channels >= lanes * n * blocks]
     return candidates(max(shared, default=1), fitting)
 
 

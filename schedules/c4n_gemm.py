@@ -14,16 +14,26 @@ from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import Kernel, tokens_of
 
-SHAPE = {"avx512": (2, 6), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
+SHAPE = {"avx512": (1, 8), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
 """Row tiles and tokens in flight: their sums must fit the vector registers."""
-SHAPE_OF = {
+SHAPE_OF: dict[tuple[str, str], tuple[int, int]] = {
     ("avx2", "int4"): (2, 8),
     ("avx2", "float16"): (2, 4),
     ("avx2", "float32"): (2, 4),
 }
-"""Where a dtype has another shape. Sums of int4 products take half a register, and unpacking four
-bits pays the more tokens share it; a float product loads two operands, of which a square block
-loads fewest."""
+"""Where a dtype has another shape. Sums of int4 products take half a register with AVX2, and
+unpacking four bits pays the more tokens share it; a float product loads two operands, of which a
+square block loads fewest."""
+SHAPE_OF_REMOVED = {
+    ("avx512", "int8", 0): (4, 4),
+    ("avx512", "int4", 0): (4, 4),
+    ("avx512", "float16", 0): (2, 8),
+    ("avx512", "float32", 0): (2, 8),
+    ("avx512", "int8", 1): (1, 6),
+    ("avx512", "int4", 1): (1, 6),
+}
+"""Where so many removed weights want another one: with none, each token has four vectors of
+activations at a time instead of one; with one, the positions of three are made from a code."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,8 @@ class C4nGemm:
         assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
         whole = layout_of(spec).tiles
         isa = intrin.isa.name
-        tiles, tokens = SHAPE_OF.get((isa, spec.dtype), SHAPE[isa])
+        by_dtype = SHAPE_OF.get((isa, spec.dtype), SHAPE[isa])
+        tiles, tokens = SHAPE_OF_REMOVED.get((isa, spec.dtype, spec.removed), by_dtype)
         fitting = [count for count in (1, 2, 4) if whole % count == 0]
         return {
             "tiles": candidates(min(tiles, whole), fitting),

@@ -23,8 +23,9 @@ from tvm_c4n.ops.tir import (
     tokens_of,
 )
 
-LINE_FLOATS = 16
-"""Of a cache line, all of which a core reads while it is there: the next token's lies elsewhere."""
+TOGETHER = {"avx512": 4, "avx2": 2, "neon": 4, "portable": 4}
+"""Vectors of channels: a whole cache line at least, for the next token's lies elsewhere."""
+BLOCKS = 16
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Conv1d:
         assert isinstance(spec, ConvSpec)  # noqa: S101 - the rule applies
         if not spec.dynamic:
             return {}
-        most = max(1, LINE_FLOATS // intrin.lanes)
-        return {"vectors": vectors_together(spec.channels, intrin.lanes, most)}
+        most = TOGETHER[intrin.isa.name]
+        return {"vectors": vectors_together(spec.channels, intrin.lanes, most, BLOCKS)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""

@@ -30,7 +30,8 @@ from tvm_c4n.ops.tir import (
 
 SIDE_BY_SIDE = 4
 """Vectors of channels: each waits for its own last state, and the others fill the time. More were
-not faster on AVX2, where it was measured (docs/design.md)."""
+not faster on AVX2 and AVX-512, where it was measured (docs/design.md)."""
+BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SelectiveScan:
         assert isinstance(spec, ScanSpec)  # noqa: S101 - the rule applies
         if not spec.dynamic:
             return {}
-        return {"vectors": vectors_together(spec.channels, intrin.lanes, SIDE_BY_SIDE)}
+        return {"vectors": vectors_together(spec.channels, intrin.lanes, SIDE_BY_SIDE, BLOCKS)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
