@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 from schedules.base import Space, candidates, decided
@@ -18,8 +19,11 @@ TILES = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
 """Row tiles in flight: enough independent sums to hide the latency of the dot product."""
 AHEAD = {"avx512": 4096, "avx2": 4096, "neon": 0, "portable": 0}
 """Bytes of prefetching, into the second cache. On ARM it was never measured, and stays off."""
-AHEAD_BY_DTYPE = {("avx512", "int4"): 6144}
+AHEAD_BY_DTYPE = {("avx512", "int4"): 6144, ("avx512", "int8"): 12288}
 """Where a dtype wants another distance: docs/design.md has what was measured."""
+SHORT = 16
+"""A stream shorter than so many distances keeps that of `AHEAD`: each thread has a piece of it, and
+what lies behind its end is another's."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,7 @@ class C4nGemv:
         fitting = [tiles for tiles in (1, 2, 4) if whole % tiles == 0]
         return {
             "tiles": candidates(min(TILES[isa], whole), fitting),
-            "ahead": candidates(
-                AHEAD_BY_DTYPE.get((isa, spec.dtype), AHEAD[isa]),
-                (0, 2048, 4096, 6144, 8192, 16384),
-            ),
+            "ahead": candidates(_ahead(spec, isa), (0, 2048, 4096, 6144, 8192, 12288, 16384)),
         }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
@@ -87,6 +88,11 @@ class C4nGemv:
                 blocks(args, block, 1)
 
         return Kernel(spec, "c4n_gemv", body)
+
+
+def _ahead(spec: LinearSpec, isa: str) -> int:
+    ahead = AHEAD_BY_DTYPE.get((isa, spec.dtype), AHEAD[isa])
+    return AHEAD[isa] if prod(layout_of(spec).shape) < SHORT * ahead else ahead
 
 
 def _own(spec: LinearSpec) -> frozenset[int]:
