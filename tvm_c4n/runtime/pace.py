@@ -10,13 +10,19 @@ What looks the same for a moment is a thread that wakes up: the system may put i
 one that woke it, and moves it when its next tick comes, some 10 milliseconds later. So nothing is
 decided by less than 20 milliseconds.
 
+One step beside a busy core can take as long as fifty. So where the system says that cores are taken
+(`others`), more threads are not even tried, and the first step begins with fewer.
+
 To watch a step costs a few percent of a short one, so short ones are looked at now and then.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import median
+
+from tvm_c4n.runtime.others import room_for
 
 PERIOD, TRIAL = 0.02, 3
 """Seconds, and steps, that a count of threads is judged by, at least."""
@@ -41,13 +47,16 @@ class Pace:
     ----------
     most : int
         The user's choice; tried are its halves, down to 1.
+    room : callable
+        Whether so many threads have a core each.
     """
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, room: Callable[[int], bool] = room_for):
         self._counts = [most]
         while self._counts[-1] > 1:
             self._counts.append(self._counts[-1] // 2)
-        self._at = 0
+        self._room = room
+        self._at = next((i for i, n in enumerate(self._counts) if n == 1 or room(n)))
         self._usual: dict[int, float] = {}
         self._passed = 0.0
         """Seconds with this count, those of steps that were not noted included."""
@@ -109,7 +118,7 @@ class Pace:
         self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
         if missing > MISSING and self.threads > 1 and self._fewer.left <= 0:
             self._try(self._at + 1, taken)
-        elif self._at and self._more.left <= 0:
+        elif self._at and self._more.left <= 0 and self._room(self._counts[self._at - 1]):
             self._try(self._at - 1, taken)
         else:
             self._restart()

@@ -1,0 +1,36 @@
+"""Cores that other programs take are seen before a step runs into them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tvm_c4n.runtime import others
+
+
+@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="a file of Linux")
+def test_busy_programs_leave_no_room() -> None:
+    cores = os.cpu_count() or 1
+    command = [sys.executable, "-S", "-c", "while True: pass"]
+    children = [subprocess.Popen(command) for _ in range(cores)]
+    try:
+        end = time.monotonic() + 20
+        while others.room_for(cores) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not others.room_for(1)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def test_a_system_that_says_nothing_has_room(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(others, "_LOAD", tmp_path / "none")
+    assert others.room_for(os.cpu_count() or 1)
+    (tmp_path / "none").write_text("strange")
+    assert others.room_for(os.cpu_count() or 1)
