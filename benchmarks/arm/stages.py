@@ -38,7 +38,7 @@ CPU = {"dotprod": "cortex-a76", "i8mm": "max,sve=off"}
 TOKENS = 2
 COPY = "copy"
 BARRIER = 16
-"""No kernel has so few instructions: they are a call of the barrier by itself."""
+"""No kernel takes so few instructions: they are a call of the barrier by itself."""
 _LOADER = "ld-linux-aarch64.so.1"
 
 
@@ -162,13 +162,17 @@ def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
                 parts.append([])
     # LLVM may begin the loop over layers with the barrier that ends it; then the copy out of the
     # loop follows the last kernel without a barrier between.
-    parts = [part for part in parts[:-1] if len(part) > BARRIER]
+    parts = [part for part in parts[:-1] if part and _insns(part) > BARRIER * part[-1].runs]
     numbers = [f"stage {index}" for index in range(len(parts))]
     candidates = (names, joined(names), joined(names, rotated=True), numbers)
     names = next(these for these in candidates if len(these) == len(parts))
-    rest = sum(part.runs for part in code) - sum(p.runs for part in parts for p in part)
+    rest = _insns(code) - sum(map(_insns, parts))
     found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
     return [*found, {"name": "calls", "insns": round(rest)}]
+
+
+def _insns(code: list[Instruction]) -> float:
+    return sum(part.runs for part in code)
 
 
 def joined(names: list[str], rotated: bool = False) -> list[str]:
@@ -188,7 +192,7 @@ def joined(names: list[str], rotated: bool = False) -> list[str]:
 
 
 def _describe(name: str, code: list[Instruction]) -> dict[str, Any]:
-    total, calls = sum(part.runs for part in code), code[-1].runs
+    total, calls = _insns(code), code[-1].runs
     entry: dict[str, Any] = {"name": name, "insns": round(total), "calls": round(calls)}
     loop = mca.hottest_loop(code)
     if loop is not None:
