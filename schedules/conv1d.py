@@ -26,6 +26,7 @@ from tvm_c4n.ops.tir import (
 TOGETHER = {"avx512": 4, "avx2": 2, "neon": 4, "portable": 4}
 """Vectors of channels: a whole cache line at least, for the next token's lies elsewhere."""
 BLOCKS = 16
+"""So many at least are left for cores to share."""
 
 
 @dataclass(frozen=True)
