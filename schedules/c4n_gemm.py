@@ -34,6 +34,8 @@ SHAPE_OF_REMOVED = {
 }
 """Where so many removed weights want another one: with none, each token has four vectors of
 activations at a time instead of one; with one, the positions of three are made from a code."""
+TOKENS = (2, 3, 4, 6, 8, 12)
+"""Candidates."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,16 @@ class C4nGemm:
         assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
         whole = layout_of(spec).tiles
         isa = intrin.isa.name
-        by_dtype = SHAPE_OF.get((isa, spec.dtype), SHAPE[isa])
-        tiles, tokens = SHAPE_OF_REMOVED.get((isa, spec.dtype, spec.removed), by_dtype)
+        tiles, tokens = SHAPE_OF.get((isa, spec.dtype), SHAPE[isa])
+        by_removed = SHAPE_OF_REMOVED.get((isa, spec.dtype, spec.removed))
+        if by_removed is not None:
+            tiles, tokens = by_removed
+            # Tiles that a narrow block lacks leave registers for more tokens.
+            tokens = min(max(TOKENS), tokens * tiles // min(tiles, whole))
         fitting = [count for count in (1, 2, 4) if whole % count == 0]
         return {
             "tiles": candidates(min(tiles, whole), fitting),
-            "tokens": candidates(tokens, (2, 3, 4, 6, 8, 12)),
+            "tokens": candidates(tokens, TOKENS),
         }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
