@@ -13,7 +13,15 @@ import pytest
 from tvm_c4n.runtime import others
 
 
-@pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="a file of Linux")
+def says_what_runs() -> bool:
+    """Whether the system counts at least this process; sandboxes may show zeros."""
+    try:
+        return not Path("/proc/loadavg").read_text().split()[3].startswith("0/")
+    except (OSError, IndexError):
+        return False
+
+
+@pytest.mark.skipif(not says_what_runs(), reason="the system does not say what runs")
 def test_busy_programs_leave_no_room() -> None:
     cores = os.cpu_count() or 1
     command = [sys.executable, "-S", "-c", "while True: pass"]
