@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,10 +14,12 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec
-from tvm_c4n.tuning.duels import FAILURES, LOSSES, PAIRS, Duel, Duels, next_duel, winner
+from tvm_c4n.tuning.duels import FAILURES, LEGS, LOSSES, PAIRS, Duel, Duels, next_duel, winner
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
+ALL = LEGS * PAIRS
+LEG = [1.0] * LOSSES + [0.9] * (PAIRS - LOSSES)
 DEFAULT, FAST, OTHER, THIRD = ((("vectors", n),) for n in (2, 1, 4, 8))
 SPEC = ConvSpec(True, 768, 4, 2, 1536)
 
@@ -30,10 +33,13 @@ def duel(*ratios, candidate=FAST, failed=0):
 @pytest.mark.parametrize(
     ("ratios", "complete", "won"),
     [
-        ([0.9] * (PAIRS - 1), False, False),
-        ([0.9] * PAIRS, True, True),
+        ([0.9] * (ALL - 1), False, False),
+        ([0.9] * ALL, True, True),
         ([0.98] * PAIRS, True, False),  # always faster, but by less than the margin
-        ([1.0] * LOSSES + [0.9] * (PAIRS - LOSSES), True, True),
+        ([0.9] * PAIRS, False, False),
+        ([0.9] * PAIRS + [0.98] * PAIRS, True, False),  # the second leg is lost
+        (LEG * LEGS, True, True),
+        ([0.9] * PAIRS + [1.0] * (LOSSES + 1), True, False),
         ([1.0] * (LOSSES + 1), True, False),  # it cannot be won any more
         ([0.5] * 7 + [1.1] * (LOSSES + 1), True, False),
         ([], False, False),
@@ -60,7 +66,7 @@ def test_a_candidate_that_does_not_run_has_lost():
 
 def test_the_fastest_goes_first_and_two_may_lose():
     times = {DEFAULT: 1.0, FAST: 0.5, OTHER: 0.8, THIRD: 0.9}
-    good, bad = [0.9] * PAIRS, [1.1] * PAIRS
+    good, bad = [0.9] * ALL, [1.1] * PAIRS
     assert next_duel(times, DEFAULT, {}) == FAST
     assert next_duel(times, DEFAULT, {FAST: duel(0.9)}) == FAST
     assert next_duel(times, DEFAULT, {FAST: duel(*good)}) is None
@@ -77,9 +83,10 @@ def test_the_fastest_goes_first_and_two_may_lose():
 
 @pytest.fixture
 def tuning(tmp_path, monkeypatch):
-    """``tuning(times, **options)``: tune one convolution, with `times` as its device.
+    """``tuning(times, **options)``: tune a convolution, with `times` as its device.
 
     `times` gets the decisions and how often they were measured before, and returns seconds or None.
+    ``tuning.tasks`` may get more convolutions; ``tuning.shapes`` tells which ones were measured.
     """
     import schedules
     from tvm_c4n.tuning import run
@@ -88,17 +95,25 @@ def tuning(tmp_path, monkeypatch):
     from tvm_c4n.tuning.tasks import Task
 
     target = resolve_target("host")
-    task = Task(SPEC, 1, schedules.space_of(SPEC, isa_of(target)))
-    monkeypatch.setattr(run, "tasks_of", lambda *_: [task])
-    monkeypatch.setattr(Meter, "_candidate", lambda _self, _spec, decided, _file: Built(decided, 1))
-    log = []
+
+    def task_of(spec):
+        return Task(spec, 1, schedules.space_of(spec, isa_of(target)))
+
+    def candidate(_self, spec, decided, _file):
+        return Built((spec.channels, decided), 1)
+
+    tasks = [task_of(SPEC)]
+    monkeypatch.setattr(run, "tasks_of", lambda *_: tasks)
+    monkeypatch.setattr(Meter, "_candidate", candidate)
+    log, shapes = [], []
 
     class Device:
         def __init__(self, times):
             self.times, self.before = times, Counter()
 
         def run(self, wanted):
-            (decided,) = wanted
+            ((channels, decided),) = wanted
+            shapes.append(channels)
             key = tuple(decided.items())
             secs = self.times(decided["vectors"], self.before[key])
             self.before[key] += 1
@@ -110,10 +125,11 @@ def tuning(tmp_path, monkeypatch):
     def tune(times, **options):
         log.clear()
         given = {"runner": Device(times), "records": tmp_path / "records", "trials": 99}
-        (best,) = run.tune("", target, **{**given, **options})
+        best, *_ = run.tune("", target, **{**given, **options})
         return best, list(log)
 
-    tune.default = task.space["vectors"][0]
+    tune.tasks, tune.shapes, tune.task_of = tasks, shapes, task_of
+    tune.default = tasks[0].space["vectors"][0]
     tune.folder = tmp_path / "records"
     return tune
 
@@ -150,8 +166,18 @@ def test_the_two_take_turns_at_going_first(tuning):
     fast = next(v for v in (1, 2, 4) if v != tuning.default)
     best, log = tuning(lambda vectors, _: 0.8 if vectors == fast else 1.0)
     assert best.decisions == {"vectors": fast}
-    order = [dict(key)["vectors"] for key in log[-2 * PAIRS :]]
-    assert order == [tuning.default, fast, fast, tuning.default] * (PAIRS // 2)
+    order = [dict(key)["vectors"] for key in log[-2 * ALL :]]
+    assert order == [tuning.default, fast, fast, tuning.default] * (ALL // 2)
+
+
+def test_the_second_legs_come_after_all_first_ones(tuning):
+    other = replace(SPEC, channels=1536, input_width=3072)
+    tuning.tasks.append(tuning.task_of(other))
+    defaults = {task.space["vectors"][0] for task in tuning.tasks}
+    fast = next(v for v in (1, 2, 4, 8) if v not in defaults)
+    tuning(lambda vectors, _: 0.8 if vectors == fast else 1.0)
+    legs = [SPEC.channels] * 2 * PAIRS + [other.channels] * 2 * PAIRS
+    assert tuning.shapes[-len(legs) * LEGS :] == legs * LEGS
 
 
 def test_a_duel_goes_on_where_it_was_interrupted(tuning):
@@ -172,7 +198,7 @@ def test_a_duel_goes_on_where_it_was_interrupted(tuning):
     assert open_records(tuning.folder).best[0].decisions == {"vectors": tuning.default}
     best, log = tuning(times)
     assert best.decisions == {"vectors": fast}
-    assert len(log) == 2 * (PAIRS - 5)
+    assert len(log) == 2 * (ALL - 5)
 
 
 def test_unconfirmed_candidates_wait_for_a_run_that_confirms(tuning):
@@ -185,7 +211,7 @@ def test_unconfirmed_candidates_wait_for_a_run_that_confirms(tuning):
     assert best.decisions == {"vectors": tuning.default}
     best, log = tuning(times)
     assert best.decisions == {"vectors": fast}
-    assert len(log) == 2 * PAIRS
+    assert len(log) == 2 * ALL
 
 
 def test_a_device_that_is_gone_ends_it_with_a_reason_and_counts_for_nobody(tuning):

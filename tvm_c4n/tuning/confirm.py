@@ -19,7 +19,7 @@ def fight(
     default: Decided,
     after_pair: Callable[[], None],
 ) -> None:
-    """Measure the pairs that a duel lacks; each is written at once.
+    """Measure the pairs that a leg of a duel lacks; each is written at once.
 
     The two take turns at going first: what a device that gets slower does to one of them it does to
     the other as well.
@@ -29,9 +29,9 @@ def fight(
     TuneError
         The device does not run the default either, several times in a row.
     """
-    duel, dead = duels.begin(spec, candidate, default), 0
+    duel, dead, ended = duels.begin(spec, candidate, default), 0, False
     with meter.built(spec, [dict(default), dict(candidate)]) as built:
-        while not duel.complete:
+        while not (ended or duel.complete):
             turned = len(duel.pairs) % 2 == 1
             by_turn = [_seconds(meter, one) for one in (built[::-1] if turned else built)]
             (old, default_error), (new, _) = by_turn[::-1] if turned else by_turn
@@ -48,6 +48,7 @@ def fight(
                 duel.failed += 1
             else:
                 duel.pairs.append((old, new))
+                ended = duel.between_legs
             duels.write()
             after_pair()
 

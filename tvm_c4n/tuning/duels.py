@@ -1,13 +1,14 @@
 """Confirmation: a candidate against the default, measured in turns (docs/format.md).
 
 The fastest of many candidates that were measured once is partly the luckiest. What compiling is to
-take instead of the default has to win again, pair by pair, before it is a decision.
+take instead of the default has to win again, pair by pair, and once more later: what a machine did
+to one of the two for a while, it does not do after the duels of the other operators.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
@@ -20,10 +21,12 @@ from tvm_c4n.ops.spec import OpSpec
 
 MARGIN = 0.03
 """A candidate must be that much faster than the default: less is not worth a decision."""
+LEGS = 2
+"""Of one duel, each of which must be won; it ends when it cannot be won any more."""
 PAIRS = 12
-"""Of one duel; it ends when it cannot be won any more."""
+"""Of one leg."""
 LOSSES = 3
-"""Pairs that a winner may lose."""
+"""Pairs that a winner may lose in a leg."""
 FAILURES = 3
 """Pairs in which a candidate may fail to run though the default did."""
 TRIES = 2
@@ -58,31 +61,47 @@ class Duel(BaseModel):
     @property
     def lost(self) -> bool:
         """Whether it cannot be won any more."""
-        slower = sum(ours >= default for default, ours in self.pairs)
-        return self.failed >= FAILURES or slower > LOSSES * max(1, len(self.pairs) / PAIRS)
+        begins = range(0, len(self.pairs), PAIRS)
+        return self.failed >= FAILURES or any(_is_lost(self.pairs[b : b + PAIRS]) for b in begins)
 
     @property
     def complete(self) -> bool:
         """Whether there is enough to judge by."""
-        return self.lost or len(self.pairs) >= PAIRS
+        return self.lost or len(self.pairs) >= LEGS * PAIRS
+
+    @property
+    def between_legs(self) -> bool:
+        """Whether the next pair begins a leg."""
+        return len(self.pairs) % PAIRS == 0
 
     @property
     def ratio(self) -> float:
-        """The candidate's time over the default's: over the pairs and over all, the larger one.
-
-        A device that changes its speed now and then makes either a matter of luck.
-        """
-        default, ours = self.seconds()
-        return max(ours / default, median(c / d for d, c in self.pairs))
+        """The candidate's time over the default's, see `_ratio`."""
+        return _ratio(self.pairs)
 
     @property
     def won(self) -> bool:
         """Whether the candidate is to be taken."""
-        return self.complete and not self.lost and self.ratio <= 1 - MARGIN
+        return self.complete and not self.lost
 
     def seconds(self) -> tuple[float, float]:
         """Return the medians of the default and of the candidate."""
         return median(d for d, _ in self.pairs), median(c for _, c in self.pairs)
+
+
+def _is_lost(leg: Sequence[tuple[Seconds, Seconds]]) -> bool:
+    """Whether a leg, or what there is of it, cannot be won any more."""
+    slower = sum(ours >= default for default, ours in leg)
+    return slower > LOSSES or (len(leg) == PAIRS and _ratio(leg) > 1 - MARGIN)
+
+
+def _ratio(pairs: Sequence[tuple[Seconds, Seconds]]) -> float:
+    """Return the candidate's time over the default's: of pairs and of medians, the larger one.
+
+    A device that changes its speed now and then makes either a matter of luck.
+    """
+    default, ours = median(d for d, _ in pairs), median(c for _, c in pairs)
+    return max(ours / default, median(c / d for d, c in pairs))
 
 
 class _File(BaseModel):

@@ -185,11 +185,16 @@ class _Tuner:
         return state
 
     def confirm(self, state: State, progress: Progress) -> list[Best]:
-        """Measure the fastest candidate of each task against the default, in turns."""
-        for search in self.searches:
-            spec, default = search.task.spec, search.default()
-            state.confirming = str(search.task)
-            while candidate := next_duel(search.times, default, self.duels.of(spec, default)):
+        """Measure the fastest candidate of each task against the default, leg by leg in turns."""
+        going = True
+        while going:
+            going = False
+            for search in self.searches:
+                spec, default = search.task.spec, search.default()
+                candidate = next_duel(search.times, default, self.duels.of(spec, default))
+                if candidate is None:
+                    continue
+                state.confirming, going = str(search.task), True
                 fight(self.meter, self.duels, spec, candidate, default, lambda: progress(state))
                 self.write_best()
         return self.write_best()
