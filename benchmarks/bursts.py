@@ -7,7 +7,6 @@ matter; they would spoil every other measurement here.
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from itertools import cycle
 from time import perf_counter_ns
@@ -24,7 +23,7 @@ from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.packed import pack
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.runtime.memory import HUGE_PAGE
+from tvm_c4n.runtime.memory import huge_block
 
 CALLS = 4
 """In a burst of a GEMV; of a GEMM, one."""
@@ -93,11 +92,7 @@ def measure(form: Format, shape: Shape, secs: float) -> dict[str, Any]:
 
 def _copies(packed: np.ndarray[Any, Any], count: int) -> list[Any]:
     """Return tensors of the weights, in one block of huge pages."""
-    room = mmap.mmap(-1, count * packed.nbytes + HUGE_PAGE, mmap.MAP_PRIVATE)
-    room.madvise(mmap.MADV_HUGEPAGE)
-    whole = np.frombuffer(room, np.uint8)
-    first = -whole.ctypes.data % HUGE_PAGE
-    block = whole[first : first + count * packed.nbytes].reshape(count, *packed.shape)
+    block = huge_block(count * packed.nbytes).reshape(count, *packed.shape)
     block[...] = packed
     return [tvm.runtime.from_dlpack(copy) for copy in block]
 

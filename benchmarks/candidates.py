@@ -30,7 +30,7 @@ from tvm_c4n.runtime.describe import cpu_name
 from tvm_c4n.tuning.measure import COLD_BYTES, compile_measured, measured
 from tvm_c4n.tuning.space import rule_kernel
 from tvm_c4n.tuning.tasks import Task, tasks_of
-from tvm_c4n.tuning.worker import ENTRY, FILL
+from tvm_c4n.tuning.worker import ENTRY, FILL, huge_tensor
 
 MIN_REPEAT_MS = 5
 
@@ -54,6 +54,8 @@ def candidates(
         tuned = open_records(records, target).tuned()
         chosen = {str(task): _default_and(task, tuned(task.spec)) for task in tasks}
         tasks = [task for task in tasks if len(chosen[str(task)]) > 1]
+    if not tasks:
+        raise typer.BadParameter(f"nothing to measure: of {model}, no task is left", param_hint="")
     kernels = []
     with Steps("measuring") as steps, Others() as others:
         for done, task in enumerate(tasks):
@@ -89,7 +91,7 @@ def _measured(task: Task, chosen: list[Decisions], target: Any, rounds: int) -> 
             compile_measured(mod, target, library)
             module, device = tvm.runtime.load_module(str(library)), tvm.cpu(0)
             if not tensors:
-                tensors = [tvm.runtime.empty(a.shape, a.dtype, device) for a in arguments]
+                tensors = [huge_tensor(a.shape, a.dtype) for a in arguments]
                 module[FILL](*tensors)
             timers[" ".join(f"{n}={c}" for n, c in decided.items())] = _timer(
                 module, device, tensors, copies

@@ -12,7 +12,7 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import declare
 from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
-from tvm_c4n.ops.tir import Kernel, tokens_of
+from tvm_c4n.ops.tir import Kernel, aligned_stack, tokens_of
 
 SHAPE = {"avx512": (1, 8), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
 """Row tiles and tokens in flight: their sums must fit the vector registers."""
@@ -29,11 +29,9 @@ SHAPE_OF_REMOVED = {
     ("avx512", "int4", 0): (4, 4),
     ("avx512", "float16", 0): (2, 8),
     ("avx512", "float32", 0): (2, 8),
-    ("avx512", "int8", 1): (1, 6),
-    ("avx512", "int4", 1): (1, 6),
 }
 """Where so many removed weights want another one: with none, each token has four vectors of
-activations at a time instead of one; with one, the positions of three are made from a code."""
+activations at a time instead of one."""
 TOKENS = (2, 3, 4, 6, 8, 12)
 """Candidates."""
 
@@ -82,7 +80,7 @@ class C4nGemm:
             tiles = decided(self.tiles, space["tiles"])
             width = decided(self.tokens, space["tokens"])
             parts = layout.tiles // tiles
-            with T.parallel(layout.blocks * parts) as index:
+            with T.parallel(layout.blocks * parts) as index, aligned_stack():
                 block, tile = index // parts, index % parts * tiles
                 with T.serial(tokens // width) as group:
                     together = Block(block, tile, tiles, group * width, width)

@@ -24,6 +24,9 @@ AHEAD_BY_DTYPE = {("avx512", "int4"): 6144, ("avx512", "int8"): 12288}
 SHORT = 16
 """A stream shorter than so many distances keeps that of `AHEAD`: each thread has a piece of it, and
 what lies behind its end is another's."""
+TINY = {("avx512", True): (56 << 10, 2048), ("avx512", False): (96 << 10, 0)}
+"""By instruction set and whether weights are integers: bytes below which a stream has another
+distance, and that distance."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,12 @@ class C4nGemv:
 
 
 def _ahead(spec: LinearSpec, isa: str) -> int:
+    size_bytes = prod(layout_of(spec).shape)
+    tiny_bytes, tiny_ahead = TINY.get((isa, spec.integer), (0, 0))
+    if size_bytes < tiny_bytes:
+        return tiny_ahead
     ahead = AHEAD_BY_DTYPE.get((isa, spec.dtype), AHEAD[isa])
-    return AHEAD[isa] if prod(layout_of(spec).shape) < SHORT * ahead else ahead
+    return AHEAD[isa] if size_bytes < SHORT * ahead else ahead
 
 
 def _own(spec: LinearSpec) -> frozenset[int]:

@@ -12,6 +12,7 @@ import ctypes
 import mmap
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,16 @@ def read_block(file: Path) -> NDArray[np.uint8]:
     _moving[:] = [other for other in _moving if other.is_alive()] + [thread]
     thread.start()
     return block
+
+
+def huge_block(size: int) -> NDArray[np.uint8]:
+    """Return fresh memory that starts at a huge page, and consists of such where there are any."""
+    whole = mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # without them it is slower, not wrong
+        whole.madvise(mmap.MADV_HUGEPAGE)
+    memory = np.frombuffer(whole, np.uint8)
+    start = -memory.ctypes.data % HUGE_PAGE
+    return memory[start : start + size]
 
 
 def settle() -> None:

@@ -10,6 +10,10 @@ from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.tuning.duels import FAILURES, Decided, Duels
 from tvm_c4n.tuning.meter import Built, Meter, last_line
 
+TOGETHER = 3
+"""Pairs that share a process. Where its stack begins is chance, and decides whether vectors that
+LLVM spills lie across two cache lines: of one kernel that was a quarter of the time."""
+
 
 def fight(
     meter: Meter,
@@ -22,7 +26,7 @@ def fight(
     """Measure the pairs that a leg of a duel lacks; each is written at once.
 
     The two take turns at going first: what a device that gets slower does to one of them it does to
-    the other as well.
+    the other as well. On this machine every few pairs have a process of their own.
 
     Raises
     ------
@@ -32,6 +36,8 @@ def fight(
     duel, dead, ended = duels.begin(spec, candidate, default), 0, False
     with meter.built(spec, [dict(default), dict(candidate)]) as built:
         while not (ended or duel.complete):
+            if len(duel.pairs) % TOGETHER == 0:
+                meter.renew()
             turned = len(duel.pairs) % 2 == 1
             by_turn = [_seconds(meter, one) for one in (built[::-1] if turned else built)]
             (old, default_error), (new, _) = by_turn[::-1] if turned else by_turn

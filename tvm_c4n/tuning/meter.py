@@ -78,6 +78,11 @@ class Meter:
         """Measure what was built, by itself."""
         return self._results(self.runner.run([one.wanted]), [one])[0]
 
+    def renew(self) -> None:
+        """Have what is measured next on this machine run in a new process."""
+        if measures_here(self.runner):
+            kill_workers(self.runner)
+
     def build(self, kernel: Kernel, library: Path) -> Built:
         """Build a kernel to be measured."""
         mod, arguments, copies = measured(kernel, self.cold_bytes)

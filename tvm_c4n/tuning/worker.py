@@ -9,10 +9,14 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from tvm_c4n._tvm import tvm
 from tvm_c4n.errors import DeviceError
+from tvm_c4n.runtime.memory import huge_block
 from tvm_c4n.runtime.rpc import RpcAddress, connect
 
 ENTRY, FILL = "main", "fill"
@@ -54,19 +58,28 @@ def close_session(session: Any, _remote_path: str | None) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def allocate(device: Any, infos: Sequence[Any], repeat: int) -> list[list[Any]]:
-    """Allocate ``("TENSOR", dtype, shape)``; the library's own ``fill`` writes them."""
+def allocate(_device: Any, infos: Sequence[Any], repeat: int) -> list[list[Any]]:
+    """Allocate ``("TENSOR", dtype, shape)`` here; the library's own ``fill`` writes them."""
     return [
-        [tvm.runtime.empty(tuple(map(int, shape)), str(dtype), device) for _, dtype, shape in infos]
+        [huge_tensor(tuple(map(int, shape)), str(dtype)) for _, dtype, shape in infos]
         for _ in range(repeat)
     ]
+
+
+def huge_tensor(shape: tuple[int, ...], dtype: str) -> Any:
+    """Return a tensor in huge pages, as weights are when a model runs."""
+    size_bytes = prod(shape) * np.dtype(dtype).itemsize
+    return tvm.runtime.from_dlpack(huge_block(size_bytes).view(dtype).reshape(shape))
 
 
 def allocate_remote(
     _session: Any, device: Any, infos: Sequence[Any], repeat: int
 ) -> list[list[Any]]:
     """Allocate on the device of a session; see `allocate`."""
-    return allocate(device, infos, repeat)
+    return [
+        [tvm.runtime.empty(tuple(map(int, shape)), str(dtype), device) for _, dtype, shape in infos]
+        for _ in range(repeat)
+    ]
 
 
 def evaluate(
