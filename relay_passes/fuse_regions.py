@@ -31,14 +31,7 @@ from tvm_c4n._tvm import (
     tvm,
 )
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import (
-    ALIGN_ELEMENTS,
-    Kernel,
-    aligned_stack,
-    argument,
-    in_root_block,
-    scalar,
-)
+from tvm_c4n.ops.tir import ALIGN_ELEMENTS, Kernel, argument, in_root_block, scalar
 
 REGION, REGION_SCHEDULES = "c4n.region", "c4n.schedules"
 """Attributes of a region: kinds with spaces between them, rules with "; " between them."""
@@ -259,7 +252,7 @@ class _Fusion:
                 shape, dtype = _shape(var), str(var.ty.dtype)
                 pointer = T.bind(T.address_of(work[dtype][offset]))
                 buffers[self._key(var)] = T.decl_buffer(shape, dtype, data=pointer, layout=None)
-            with T.attr(T.int32(0), LAUNCH, 1), aligned_stack():
+            with T.attr(T.int32(0), LAUNCH, 1):
                 for loop in shared_loops(self.run.stages):
                     self._emit(loop, buffers)
         func = in_root_block(builder.get())

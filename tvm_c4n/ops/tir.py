@@ -128,6 +128,9 @@ def local(shape: Sequence[int], dtype: str = "float32") -> Any:
 def aligned_stack() -> Iterator[None]:
     """Have the stack aligned to cache lines, for the vectors that LLVM spills in between.
 
+    For the body of a parallel loop: elsewhere TVM would move the variable out of the function that
+    spills.
+
     LLVM takes a frame's alignment from its variables, before it knows what it will spill, and TVM
     asks for no more than 16 bytes. Where a process's stack begins would then decide whether spilled
     vectors lie across two lines: some kernels took 1.6 times as long in one process of four. A

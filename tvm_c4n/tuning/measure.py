@@ -21,7 +21,7 @@ from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.model.relax_mamba import CHUNK
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import Kernel, aligned_stack, in_root_block
+from tvm_c4n.ops.tir import Kernel, in_root_block
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.worker import ENTRY, FILL
 
@@ -114,7 +114,6 @@ def _rounds(
     with ExitStack() as stack:
         if parallel:
             stack.enter_context(T.attr(T.int32(0), LAUNCH, 1))
-        stack.enter_context(aligned_stack())
         copy = stack.enter_context(T.serial(copies))
         now = list(actual)
         if place is not None:
