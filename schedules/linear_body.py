@@ -91,10 +91,8 @@ class LinearBody:
         with T.If(tile < whole), T.Then():
             write(tile * self.lanes, self.lanes, self._get(self.acc, m, r))
         if rest:
-            with T.If(tile == whole), T.Then():
-                # Unrolled: an index that is no constant would keep all sums in memory.
-                for lane in range(rest):
-                    write(tile * self.lanes + lane, 1, self.acc[self._at(m, r) + lane])
+            with T.If(tile == whole), T.Then(), T.serial(rest) as lane:
+                write(tile * self.lanes + lane, 1, self.acc[self._at(m, r) + lane])
 
     # The stream of weights.
 

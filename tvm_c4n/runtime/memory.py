@@ -12,7 +12,6 @@ import ctypes
 import mmap
 import os
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +40,7 @@ def read_block(file: Path) -> NDArray[np.uint8]:
     size = file.stat().st_size
     if size == 0:
         raise ValueError(f"{file} is empty")
-    memory = np.frombuffer(mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE), np.uint8)
-    start = -memory.ctypes.data % HUGE_PAGE
-    block = memory[start : start + size]
+    block = _room(size)
     with file.open("rb", buffering=0) as stream:
         descriptor = os.dup(stream.fileno())
     _map(size, mmap.MAP_PRIVATE | _MAP_FIXED, descriptor, block.ctypes.data)
@@ -55,12 +52,10 @@ def read_block(file: Path) -> NDArray[np.uint8]:
 
 def huge_block(size: int) -> NDArray[np.uint8]:
     """Return fresh memory that starts at a huge page, and consists of such where there are any."""
-    whole = mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # without them it is slower, not wrong
-        whole.madvise(mmap.MADV_HUGEPAGE)
-    memory = np.frombuffer(whole, np.uint8)
-    start = -memory.ctypes.data % HUGE_PAGE
-    return memory[start : start + size]
+    block = _room(size)
+    if _huge_pages():
+        _LIBC.madvise(block.ctypes.data, size, mmap.MADV_HUGEPAGE)  # a refusal costs speed only
+    return block
 
 
 def settle() -> None:
@@ -80,6 +75,13 @@ def _huge_pages() -> bool:
         return "[never]" not in _SETTING.read_text(encoding="ascii")
     except OSError:
         return False
+
+
+def _room(size: int) -> NDArray[np.uint8]:
+    """Return fresh memory that starts at a huge page."""
+    memory = np.frombuffer(mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE), np.uint8)
+    start = -memory.ctypes.data % HUGE_PAGE
+    return memory[start : start + size]
 
 
 def _move(descriptor: int, block: NDArray[np.uint8]) -> None:

@@ -11,8 +11,8 @@ from tvm_c4n.tuning.duels import FAILURES, Decided, Duels
 from tvm_c4n.tuning.meter import Built, Meter, last_line
 
 TOGETHER = 3
-"""Pairs that share a process. Where its stack begins is chance, and decides whether vectors that
-LLVM spills lie across two cache lines: of one kernel that was a quarter of the time."""
+"""Pairs that share a process: what it gets by chance, as where its stack begins, it keeps, and that
+was a quarter of the time of one kernel."""
 
 
 def fight(

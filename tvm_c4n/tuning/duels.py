@@ -20,8 +20,8 @@ from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.spec import OpSpec
 
 MARGIN = 0.05
-"""A candidate must be that much faster than the default. Some that won by 3 to 5 % here, where each
-sample is a process of its own, were no faster where both were measured in one process."""
+"""A candidate must be that much faster than the default. Of those that won by 3 to 5 % some were no
+faster when they were measured again in another process."""
 LEGS = 2
 """Of one duel, each of which must be won; it ends when it cannot be won any more."""
 PAIRS = 12
