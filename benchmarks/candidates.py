@@ -54,8 +54,11 @@ def candidates(
         tuned = open_records(records, target).tuned()
         chosen = {str(task): _default_and(task, tuned(task.spec)) for task in tasks}
         tasks = [task for task in tasks if len(chosen[str(task)]) > 1]
+        if not tasks:
+            print(f"nothing to measure: {records} decides as the defaults do")
+            return
     if not tasks:
-        raise typer.BadParameter(f"nothing to measure: of {model}, no task is left", param_hint="")
+        raise typer.BadParameter(f"{model} has no such task", param_hint="--only")
     kernels = []
     with Steps("measuring") as steps, Others() as others:
         for done, task in enumerate(tasks):

@@ -73,3 +73,16 @@ def test_a_piece_that_cannot_be_read_stays_mapped(
     memory.settle()
     np.testing.assert_array_equal(block, content)
     assert str(file) in mapped_files()
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_a_huge_block_is_fresh_and_starts_at_a_huge_page(
+    monkeypatch: pytest.MonkeyPatch, huge: bool
+) -> None:
+    monkeypatch.setattr(memory, "_huge_pages", lambda: huge)
+    block = memory.huge_block(3 * memory.HUGE_PAGE + 5)
+    assert block.ctypes.data % memory.HUGE_PAGE == 0
+    assert block.shape == (3 * memory.HUGE_PAGE + 5,)
+    assert not block.any()
+    block[:] = 7
+    assert block[-1] == 7

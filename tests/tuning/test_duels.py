@@ -14,6 +14,7 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec
+from tvm_c4n.tuning.confirm import TOGETHER
 from tvm_c4n.tuning.duels import FAILURES, LEGS, LOSSES, PAIRS, Duel, Duels, next_duel, winner
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
@@ -168,6 +169,17 @@ def test_the_two_take_turns_at_going_first(tuning):
     assert best.decisions == {"vectors": fast}
     order = [dict(key)["vectors"] for key in log[-2 * ALL :]]
     assert order == [tuning.default, fast, fast, tuning.default] * (ALL // 2)
+
+
+def test_every_few_pairs_have_a_process_of_their_own(tuning, monkeypatch):
+    from tvm_c4n.tuning.meter import Meter
+
+    renewed = []
+    monkeypatch.setattr(Meter, "renew", lambda _: renewed.append(len(tuning.shapes)))
+    fast = next(v for v in (1, 2, 4) if v != tuning.default)
+    _, log = tuning(lambda vectors, _: 0.8 if vectors == fast else 1.0)
+    searched = len(log) - 2 * ALL
+    assert renewed == list(range(searched, len(log), 2 * TOGETHER))
 
 
 def test_the_second_legs_come_after_all_first_ones(tuning):
