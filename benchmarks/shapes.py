@@ -40,7 +40,7 @@ class Format:
     """How the projections of a model are stored, for example ``int4-n2``.
 
     The projections that `prune` leaves dense stay dense (x_proj, dt_proj, the head). The head has
-    the same dtype as the rest, x_proj at least int8, dt_proj float16.
+    the same dtype as the rest, dt_proj at least int8.
     """
 
     dtype: DType
@@ -57,13 +57,9 @@ class Format:
 
     def of(self, projection: str) -> tuple[DType, int]:
         """Return dtype and n of one projection, or of the ``"head"``."""
-        if projection == "head":
-            return self.dtype, 0
         if projection == "dt_proj":
-            return "float16", 0
-        if projection == "x_proj":
             return ("int8" if self.dtype == "int4" else self.dtype), 0
-        return self.dtype, self.removed
+        return self.dtype, self.removed if projection in ("in_proj", "out_proj") else 0
 
 
 def config_of(size: str) -> dict[str, Any]:

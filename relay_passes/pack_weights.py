@@ -95,5 +95,5 @@ def _weight(spec: LinearSpec, arrays: list[NDArray[Any]]) -> C4nWeight:
         scale_group=spec.scale_group,
         values=np.asarray(arrays[0]),
         positions=arrays[1] if spec.removed else None,
-        scales=arrays[-1] if spec.integer else None,
+        scales=arrays[-1] if spec.quantized else None,
     )

@@ -56,6 +56,8 @@ class LinearBody:
             self._set(self.acc, m, r, splat(T.float32(0), self.lanes))
         if self.spec.integer:
             self._integer()
+        elif self.spec.weight_only:
+            self._weight_only()
         elif self.spec.removed == 0:
             self._dense_float()
         else:
@@ -101,16 +103,19 @@ class LinearBody:
 
         `part` is 0 for positions, 1 for values, 2 for scales.
         """
-        lane_bytes = _BYTES[dtype]
+        found = self._bytes(record, part, index, r, _BYTES[dtype])
+        lanes = 4 * self.lanes if dtype in ("int8", "uint8") else self.lanes
+        return found if dtype == "uint8" else T.reinterpret(f"{dtype}x{lanes}", found)
+
+    def _bytes(self, record: Any, part: int, index: Any, r: int, lane_bytes: int) -> Any:
+        """Read vector `index` of a tile, `lane_bytes` bytes a lane."""
         place = self.layout.place(part, index, self.block.tile + r, lane_bytes)
         width = lane_bytes * self.lanes
         stream, block = self.args.weights[0], self.block
         # Once a cache line: vectors of a line follow each other.
         if block.ahead and (width >= LINE or (r * width) % LINE == 0):
             prefetch(stream, (block.block, record, place), block.ahead)
-        found = stream[block.block, record, ramp(place, width)]
-        lanes = width if dtype in ("int8", "uint8") else self.lanes
-        return found if dtype == "uint8" else T.reinterpret(f"{dtype}x{lanes}", found)
+        return stream[block.block, record, ramp(place, width)]
 
     # Float weights: one multiply-add a kept weight.
 
@@ -139,6 +144,37 @@ class LinearBody:
                         self._multiply_add(m, r, weight, splat(x, self.lanes))
 
         self._records(self.spec.cols, COLUMNS, columns)
+
+    def _weight_only(self) -> None:
+        """Sum int8 weights times floats, scaled once a record."""
+        block = self.block
+        self.parts = local((block.tokens * block.tiles * self.lanes,))
+
+        def columns(record: Any, count: int) -> None:
+            for m, r in block.pairs():
+                self._set(self.parts, m, r, splat(T.float32(0), self.lanes))
+            whole = count // COLUMNS * COLUMNS
+            if whole:
+                with T.serial(whole // COLUMNS) as some:
+                    self._columns(record, some * COLUMNS, COLUMNS)
+            self._columns(record, whole, count - whole)
+            for r in range(block.tiles):
+                scales = T.bind(to_float(self._read(record, 2, 0, r, "float16"), self.lanes))
+                for m in range(block.tokens):
+                    self._multiply_add(m, r, scales, self._get(self.parts, m, r))
+
+        self._records(self.spec.cols, self.layout.span, columns)
+
+    def _columns(self, record: Any, first: Any, count: int) -> None:
+        """Add some columns' products to the parts."""
+        for k in range(count):
+            for r in range(self.block.tiles):
+                found = self._bytes(record, 1, first + k, r, 1)
+                weight = T.bind(to_float(T.reinterpret(f"int8x{self.lanes}", found), self.lanes))
+                for m in range(self.block.tokens):
+                    x = self.args.x[self.block.token + m, record * self.layout.span + first + k]
+                    part = self._get(self.parts, m, r) + weight * splat(x, self.lanes)
+                    self._set(self.parts, m, r, part)
 
     def _sparse_float(self) -> None:
         self._records(self.spec.cols // 4, 16 // CODES[self.spec.removed], self._float_word)

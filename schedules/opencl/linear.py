@@ -17,7 +17,7 @@ from tvm_c4n.ops.packed import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_o
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import Kernel, ramp, tokens_of
 
-_WORDS = {2: "uint16", 4: "uint32"}
+_WORDS = {1: "uint8", 2: "uint16", 4: "uint32"}
 
 
 def linear(spec: LinearSpec) -> Kernel:
@@ -54,6 +54,8 @@ class _Row:
             with T.serial(self.layout.records) as record:
                 for unit in range(self.layout.units):
                     self._unit(record, unit)
+        elif spec.weight_only:
+            self._weight_only()
         elif spec.removed:
             self._sparse_float()
         else:
@@ -122,7 +124,18 @@ class _Row:
                 weight = self._float(record, group * kept + k)
                 self._add(weight * self.args.x[self.token, column])
 
-    # Integer weights: sums of a scale group are whole numbers.
+    def _weight_only(self) -> None:
+        """Multiply int8 weights by floats; a record has one scale."""
+        span, part = self.layout.span, private(1)
+        with T.serial(self.layout.records) as record:
+            T.buffer_store(part, T.float32(0), [0])
+            with T.serial(T.min(span, self.spec.cols - record * span)) as index:
+                weight = _signed(self._read(record, 1, index, 1), 0, 8)
+                x = self.args.x[self.token, record * span + index]
+                T.buffer_store(part, part[0] + T.cast(weight, "float32") * x, [0])
+            self._add(part[0] * half_to_float(self._read(record, 2, 0, 2)))
+
+    # Integer weights and activations: sums of a scale group are whole numbers.
 
     def _unit(self, record: Any, unit: int) -> None:
         """Multiply 64 columns."""

@@ -66,7 +66,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pruned(model, text, tmp_path_factory):
-    """The model at n=3 in in_proj and n=2 in out_proj, int4; x_proj is int8, dt_proj float16."""
+    """The model at n=3 in in_proj and n=2 in out_proj, int4; x_proj is int4, dt_proj int8."""
     folder = tmp_path_factory.mktemp("heal-pruned") / "pruned"
     recipe = Recipe(
         removed={"in_proj": 3, "out_proj": 2}, dtype="int4", samples=8, sample_tokens=32

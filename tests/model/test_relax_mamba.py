@@ -24,7 +24,7 @@ def checkpoint(config: MambaConfig, tensors: dict[str, Any], removed: int, dtype
         if array.ndim != 2 or name.endswith("A_log"):
             continue
         n = removed if name.endswith(("in_proj.weight", "out_proj.weight")) else 0
-        kind = "float16" if "dt_proj" in name and dtype.startswith("int") else dtype
+        kind = "int8" if "dt_proj" in name and dtype.startswith("int") else dtype
         mask = mask_from_scores(np.abs(array), n) if n else None
         packed[name] = from_dense(array, n, kind, mask=mask)
     return ArrayCheckpoint({}, packed)

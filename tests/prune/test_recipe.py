@@ -41,15 +41,15 @@ def test_an_int_applies_to_in_proj_and_out_proj():
     plan = Recipe(removed=3, dtype="int4").plan(CONFIG)
     assert plan[CONFIG.projection(2, "in_proj")] == (3, "int4")
     assert plan[CONFIG.projection(0, "out_proj")] == (3, "int4")
-    assert plan[CONFIG.projection(0, "x_proj")] == (0, "int8")
-    assert plan[CONFIG.projection(0, "dt_proj")] == (0, "float16")
+    assert plan[CONFIG.projection(0, "x_proj")] == (0, "int4")
+    assert plan[CONFIG.projection(0, "dt_proj")] == (0, "int8")
     assert plan["backbone.embeddings.weight"] == (0, "int8")
     assert len(plan) == 4 * 4 + 1
 
 
 @pytest.mark.parametrize(
     ("dtype", "expected"),
-    [("float16", ("float16",) * 3), ("int8", ("int8", "float16", "int8"))],
+    [("float16", ("float16",) * 3), ("int8", ("int8", "int8", "int8"))],
 )
 def test_dtypes_follow_the_recipe(dtype, expected):
     plan = Recipe(dtype=dtype).plan(CONFIG)

@@ -67,7 +67,7 @@ def test_size_counts_packed_bytes_of_everything():
     assert by_choice[Choice(2, "int8")] == 16 * (32 / 2 + 32 / 8 + 2)
     assert {c.dtype for c in by_choice} == {"float16", "int8", "int4"}
     dt_proj = {o.choice for o in options[CONFIG.projection(0, "dt_proj")]}
-    assert dt_proj == {Choice(0, "float16")}
+    assert dt_proj == {Choice(0, "float16"), Choice(0, "int8")}
     assert target.fixed_cost(CONFIG, 99) == 99
     untied = CONFIG.model_copy(update={"tied": False})
     twice = target.options(untied, Recipe(), sensitivities())[EMBEDDINGS][0].cost

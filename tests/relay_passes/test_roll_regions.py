@@ -65,7 +65,7 @@ def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[i
 
 
 def test_equal_layers_share_their_code() -> None:
-    mod = RollRegions()(fused((0, 3, 0, 3))[1])
+    mod = RollRegions()(fused((0, 3, 0, 3), "int4")[1])
     (kernel,) = (f for g, f in mod.functions_items() if g.name_hint == "layers")
     assert str(kernel.attrs["c4n.region"]).split(" ").count("conv1d") == 2
 

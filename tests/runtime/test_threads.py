@@ -32,7 +32,7 @@ def engine(request, tmp_path_factory):
                 continue
             own = removed if kind in ("in_proj", "out_proj") else 0
             mask = mask_from_scores(np.abs(dense), own)
-            stored = "float16" if kind == "dt_proj" else dtype
+            stored = "int8" if kind == "dt_proj" else dtype
             writer.add_weight(name, from_dense(np.where(mask, dense, 0), own, stored, mask=mask))
         writer.copy_extra(source)
     compile_model(folder / "c4n", folder / "artifact")

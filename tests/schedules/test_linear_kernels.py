@@ -38,7 +38,10 @@ GRID = [
     *(Case(removed=n, tokens=9) for n in range(4)),
     *(Case(rows=rows) for rows in (1, 3, 17, 56, 255)),
     *(Case(cols=cols, removed=n) for cols in (4, 68, 100, 384) for n in (0, 1, 2, 3)),
-    *(Case(cols=cols, removed=0) for cols in (1, 24, 67)),
+    *(Case(cols=cols, removed=0) for cols in (1, 24, 67, 193, 260)),
+    *(Case(cols=cols, removed=0, tokens=9) for cols in (24, 160, 260)),
+    *(Case(rows=rows, cols=260, removed=0) for rows in (1, 17, 255)),
+    *(Case(cols=cols, removed=0, scale_group=g) for g in (32, 128) for cols in (48, 160)),
     *(Case(tokens=tokens, rows=37) for tokens in (2, 6, 7, 13)),
     *(Case(scale_group=g, cols=256, removed=n) for g in (32, 128) for n in (0, 1, 2, 3)),
     Case(bias=True, rows=37),
@@ -145,16 +148,16 @@ def check_integer_sums(machine: Any) -> None:
     funcs, calls, expected = {}, {}, {}
     for removed in range(4):
         for dtype, low, top in (("int8", -127, 127), ("int4", -8, 7)):
-            dense = rng.choice([low, low, top, 1], size=(33, 192)).astype(np.float32)
+            dense = rng.choice([low, low, top, 1], size=(33, 256)).astype(np.float32)
             mask = mask_from_scores(rng.random(dense.shape), removed) if removed else None
-            scales = np.ones((33, 3), np.float16)
+            scales = np.ones((33, 4), np.float16)
             weight = from_dense(dense, removed, dtype, mask=mask, scales=scales)
-            spec = spec_for(Case(33, 192, removed), weight, machine.isa.lanes)
-            x = rng.choice([-127, 127, 3], size=(1, 192)).astype(np.int8)
+            spec = spec_for(Case(33, 256, removed), weight, machine.isa.lanes)
+            x = rng.choice([-127, 127, 3], size=(1, 256)).astype(np.int8)
             name = f"{dtype}_{removed}"
             funcs[name] = schedules.choose(spec, machine.isa)[1].prim_func()
             out = np.zeros((1, 33), np.float32)
-            calls[name] = [x, np.ones((1, 3), np.float32), pack(weight, spec), out]
+            calls[name] = [x, np.ones((1, 4), np.float32), pack(weight, spec), out]
             expected[name] = x.astype(np.int64) @ weight.dense().astype(np.int64).T
     results = machine.run(funcs, calls)
     for name in funcs:

@@ -108,9 +108,9 @@ def define(spec: LinearSpec) -> PrimFunc:
                     product = T.cast(weight, acc_type) * T.cast(x, acc_type)
                     T.buffer_store(acc, acc[0] + product, [0])
                 part = T.cast(acc[0], "float32")
-                if spec.integer:
+                if spec.quantized:
                     scale = T.cast(scale_at(spec, args.weights, row, s), "float32")
-                    part = part * (scale * args.x_scales[m, s])
+                    part = part * (scale * args.x_scales[m, s] if spec.integer else scale)
                 T.buffer_store(args.out, args.out[m, row] + part, [m, row])
 
     return build(spec, "c4n_linear", body)
@@ -147,7 +147,7 @@ def emit(
     bias: NDArray[np.float32] | None = None,
     residual: Any = None,
 ) -> Any:
-    """Emit a C4n linear; integer weights quantise the activations to int8 first.
+    """Emit a C4n linear; integer weights, unless narrow, quantise the activations to int8 first.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def define(spec: EmbeddingSpec) -> PrimFunc:
         out = argument("out", (tokens, spec.cols))
         with loop(tokens) as m, T.serial(spec.cols) as i:
             value = T.cast(value_at(linear, weights, ids[m], i // 4, i % 4), "float32")
-            if linear.integer:
+            if linear.quantized:
                 scale = scale_at(linear, weights, ids[m], i // spec.scale_group)
                 value = value * T.cast(scale, "float32")
             T.buffer_store(out, value, [m, i])

@@ -12,7 +12,9 @@ With ``kept = 4 - removed``, the vectors of one tile in a record are, slowest ax
 float32, float16 (span: 8 columns for removed = 0, else the groups whose codes fill 32 bits)
     values ``[groups, kept, lanes]`` (removed = 0: ``[8, lanes]``);
     positions ``uint32 [lanes]``, 2-bit codes from the low end, group by group.
-int8, int4 (span: whole units of 64 columns and whole scale groups)
+int8, removed = 0, at most `NARROW` columns (span: a scale group, or all columns if they are fewer)
+    values ``[span, lanes]``; scales ``float16 [lanes]``.
+other int8, int4 (span: whole units of 64 columns and whole scale groups)
     values ``[units, chunks, lanes, 4]``; a window is 16 columns, a chunk four bytes a lane.
     removed > 0: chunk ``kept * window + k``, byte b is the k-th kept weight of group b of the
     window. removed = 0: chunk c, byte b is column 4 c + b of the unit. int4 holds chunk 2 i in the
@@ -32,13 +34,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
+from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec, is_weight_only
 from tvm_c4n.sparsity.pack import C4nWeight
 
 UNIT = 64
 WINDOW = 16
 COLUMNS = 8
-"""Columns of a record of dense float weights."""
+"""Columns of a record of dense float weights; records of weights that are read column by column have
+a multiple of it."""
 CODES = {0: 0, 1: 1, 2: 2, 3: 1}
 """2-bit codes stored for each group of 4, by the number of removed weights."""
 SHARES = 8
@@ -116,7 +119,10 @@ def _layout(rows: int, cols: int, removed: int, dtype: str, scale_group: int, la
     count = -(-rows // lanes)
     tiles = next(t for t in (4, 2, 1) if count >= SHARES * t or t == 1)
     kept, codes = 4 - removed, CODES[removed]
-    if dtype in ("int8", "int4"):
+    if is_weight_only(cols, removed, dtype):
+        span = min(scale_group, -(-cols // COLUMNS) * COLUMNS)
+        values, positions, scales = span * lanes, 0, 2 * lanes
+    elif dtype in ("int8", "int4"):
         span = max(UNIT, scale_group)
         bits = 8 if dtype == "int8" else 4
         values = span * kept // 4 * lanes * bits // 8
@@ -209,6 +215,13 @@ def _integer_chunks(weight: C4nWeight, units: int) -> NDArray[np.uint8]:
     return np.asarray(nibbles[:, :, 0::2] | nibbles[:, :, 1::2] << 4)
 
 
+def _pack_columns(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
+    flat = weight.unpacked_values().astype(np.int8).reshape(weight.rows, -1)[:, : weight.cols]
+    flat = np.pad(flat, ((0, 0), (0, layout.padded_cols - weight.cols)))
+    values = flat.reshape(weight.rows, layout.records, layout.span, 1)
+    return [_blocked(values, layout), _blocked(np.asarray(weight.scales)[:, :, None, None], layout)]
+
+
 def _pack_integer(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
     rows, records = weight.rows, layout.records
     units = records * layout.units
@@ -239,6 +252,10 @@ def pack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
         Its shape is that of `layout_of`, C-contiguous.
     """
     layout = layout_of(spec)
-    integer = spec.dtype in ("int8", "int4")
-    parts = _pack_integer(weight, layout) if integer else _pack_float(weight, layout)
+    if is_weight_only(spec.cols, weight.removed, spec.dtype):
+        parts = _pack_columns(weight, layout)
+    elif spec.dtype in ("int8", "int4"):
+        parts = _pack_integer(weight, layout)
+    else:
+        parts = _pack_float(weight, layout)
     return np.concatenate(parts, axis=2)

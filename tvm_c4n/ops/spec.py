@@ -12,6 +12,14 @@ from typing import Any, ClassVar
 from tvm_c4n._tvm import PrimFunc
 
 PREFIX = "c4n."
+NARROW = 192
+"""Most columns of dense int8 weights whose activations stay floats. dt_proj's rows are that short
+(160 at 2.8b): to quantise so few activations costs more than integer products save."""
+
+
+def is_weight_only(cols: int, removed: int, dtype: str) -> bool:
+    """Return whether integer weights of this form multiply float32 activations."""
+    return dtype == "int8" and removed == 0 and cols <= NARROW
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,19 @@ class LinearSpec(OpSpec):
     residual: bool = False
 
     @property
+    def quantized(self) -> bool:
+        """Whether the weights are integers with scales."""
+        return self.dtype in ("int8", "int4")
+
+    @property
+    def weight_only(self) -> bool:
+        """Whether the weights are integers and the activations float32."""
+        return is_weight_only(self.cols, self.removed, self.dtype)
+
+    @property
     def integer(self) -> bool:
         """Whether activations arrive as int8 with scales (see `QuantizeSpec`)."""
-        return self.dtype in ("int8", "int4")
+        return self.quantized and not self.weight_only
 
     @property
     def kept(self) -> int:

@@ -30,7 +30,7 @@ def weight_shapes(spec: LinearSpec) -> list[Shape]:
     shapes: list[Shape] = [((spec.rows, stored[0]), stored[1])]
     if spec.removed:
         shapes.append(((spec.rows, -(-groups * CODES[spec.removed] // 4)), "uint8"))
-    if spec.integer:
+    if spec.quantized:
         shapes.append(((spec.rows, -(-spec.cols // spec.scale_group)), "float16"))
     return shapes
 
@@ -52,10 +52,12 @@ def value_at(spec: LinearSpec, weights: Sequence[Any], row: Any, group: Any, k: 
         index = group * spec.kept + k
         if spec.dtype != "int4":
             value = weights[0][row, index]
-            return T.cast(value, "int32") if spec.integer else value
+            return T.cast(value, "int32") if spec.quantized else value
         return _nibble(weights[0][row, index // 2], index % 2)
-    if not spec.integer:
+    if not spec.quantized:
         return _packed_float(spec, weights[0], row, group, k)
+    if spec.weight_only:
+        return _packed_column(spec, weights[0], row, group * 4 + k)
     layout = layout_of(spec)
     inside = group % (layout.span // 4)
     unit, inside = inside // 16, inside % 16
@@ -85,7 +87,7 @@ def scale_at(spec: LinearSpec, weights: Sequence[Any], row: Any, s: Any) -> Any:
     if not spec.lanes:
         return weights[-1][row, s]
     layout = layout_of(spec)
-    per_record = layout.span // spec.scale_group
+    per_record = max(1, layout.span // spec.scale_group)
     offset = layout.place(2, s % per_record, _tile(spec, row), 2) + row % spec.lanes * 2
     stored = weights[0][_block(spec, row), s // per_record, ramp(offset, 2)]
     return T.reinterpret("float16", stored)
@@ -114,6 +116,14 @@ def _packed_float(spec: LinearSpec, stream: Any, row: Any, group: Any, k: Any) -
         record, index = group // per_record, group % per_record * spec.kept + k
     offset = layout.place(1, index, _tile(spec, row), size) + row % spec.lanes * size
     return T.reinterpret(spec.dtype, stream[_block(spec, row), record, ramp(offset, size)])
+
+
+def _packed_column(spec: LinearSpec, stream: Any, row: Any, column: Any) -> Any:
+    layout = layout_of(spec)
+    record, index = column // layout.span, column % layout.span
+    offset = layout.place(1, index, _tile(spec, row), 1) + row % spec.lanes
+    byte = stream[_block(spec, row), record, offset]
+    return T.cast(T.reinterpret("int8", byte), "int32")
 
 
 def _code(spec: LinearSpec, weights: Sequence[Any], row: Any, group: Any, code: Any) -> Any:

@@ -21,15 +21,13 @@ STEPS: tuple[str, ...] = get_args(Step)
 # drive the selection, so they stay dense unless asked for by name.
 PRUNED_BY_DEFAULT = ("in_proj", "out_proj")
 
-# dtype of each part, by the recipe's dtype. dt_proj's rows are short (dt_rank columns): a scale
-# per group would cost more than int8 saves.
+# dtype of each part, by the recipe's dtype. Activations of an int8 dt_proj stay floats.
 _DTYPES: dict[str, dict[str, DType]] = {
     "float16": dict.fromkeys((*PROJECTIONS, "head"), "float16"),
-    "int8": {**dict.fromkeys((*PROJECTIONS, "head"), "int8"), "dt_proj": "float16"},
+    "int8": dict.fromkeys((*PROJECTIONS, "head"), "int8"),
     "int4": {
-        **dict.fromkeys(("in_proj", "out_proj"), "int4"),
-        **dict.fromkeys(("x_proj", "head"), "int8"),
-        "dt_proj": "float16",
+        **dict.fromkeys(("in_proj", "x_proj", "out_proj"), "int4"),
+        **dict.fromkeys(("dt_proj", "head"), "int8"),
     },
 }
 _KEY = re.compile(rf"(layers\.(\d+)\.)?({'|'.join(PROJECTIONS)})")

@@ -139,7 +139,5 @@ def recipe_of(recipe: Recipe, choices: Mapping[str, Choice]) -> Recipe:
 
 
 def _dtypes(name: str) -> tuple[DType, ...]:
-    """Dtypes that a weight may have. dt_proj's rows are too short for scales to pay."""
-    if "dt_proj" in name:
-        return ("float16",)
-    return ("float16", "int8") if "x_proj" in name else ("float16", "int8", "int4")
+    """Dtypes that a weight may have. dt_proj decides how long states last: it has at least int8."""
+    return ("float16", "int8") if "dt_proj" in name else ("float16", "int8", "int4")
