@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from benchmarks.shapes import SCALE_GROUP, Format, config_of
+from benchmarks.shapes import Format, config_of
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
+from tvm_c4n.sparsity import default_scale_group
 
 _VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 _CODE_BITS = {0: 0, 1: 2, 2: 4, 3: 2}
@@ -39,22 +40,24 @@ PHONE = Phone("4 big cores at 2.5 GHz, 2 instructions a cycle, 50 GB/s", 50, 4, 
 def bits_per_weight(dtype: str, removed: int) -> float:
     """Return what one weight of the dense matrix costs: kept values, positions and scales."""
     kept = _VALUE_BITS[dtype] * (4 - removed) / 4
-    scales = _SCALE_BITS / SCALE_GROUP if dtype.startswith("int") else 0.0
+    integer = dtype.startswith("int")
+    scales = _SCALE_BITS / default_scale_group(removed) if integer else 0.0
     return kept + _CODE_BITS[removed] / 4 + scales
 
 
 def bytes_per_token(size: str, form: Format) -> int:
     """Predict the bytes of weights that a decode step reads.
 
-    The head is read whole (the embedding is one row of it), small tensors are float32.
+    The head is read whole (the embedding is one row of it), small tensors are float32, but A is
+    float16 beside integers.
     """
-    total = 0.0
+    a_bytes, total = 2 if form.dtype.startswith("int") else 4, 0.0
     for name, shape in MambaConfig.from_hf(config_of(size)).tensor_shapes().items():
         kind = "head" if name == EMBEDDINGS else name.split(".")[-2]
         if kind in (*PROJECTIONS, "head") and name.endswith(".weight"):
             total += prod(shape) * bits_per_weight(*form.of(kind)) / 8
         else:
-            total += prod(shape) * 4
+            total += prod(shape) * (a_bytes if name.endswith("A_log") else 4)
     return round(total)
 
 

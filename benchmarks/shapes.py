@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint import C4nWriter
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
-from tvm_c4n.sparsity import C4nWeight, DType
+from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group
 from tvm_c4n.sparsity.pack import part_shapes
 
 SIZES = {
@@ -29,7 +29,6 @@ SIZES = {
 }
 """Hidden size and layers of state-spaces/mamba-*; the vocabulary is 50280."""
 
-SCALE_GROUP = 64
 # Two codes a byte: every pair of two different positions in ascending order, twice.
 _PAIRS = [low | high << 2 for high in range(4) for low in range(high)]
 _PAIR_BYTES = np.array([a | b << 4 for a in _PAIRS for b in _PAIRS], np.uint8)
@@ -115,7 +114,7 @@ def random_weight(
 ) -> C4nWeight:
     """Return a random weight whose products have about the variance of their inputs."""
     rows, cols = shape
-    group = SCALE_GROUP if dtype in ("int8", "int4") else 0
+    group = default_scale_group(removed) if dtype in ("int8", "int4") else 0
     parts = part_shapes(rows, cols, removed, dtype, group)
     spread = 1 / np.sqrt(3 * cols * (4 - removed) / 4)
     if dtype == "float16":

@@ -16,7 +16,7 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
 from tvm_c4n.ops.packed import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import LINE, load, local, prefetch, ramp, splat, store, to_float
+from tvm_c4n.ops.tir import LINE, load, local, loop, prefetch, ramp, splat, store, to_float
 
 _BYTES = {"float32": 4, "uint32": 4, "float16": 2, "int8": 4, "uint8": 4}
 """Bytes a lane of a vector that is read; vectors of bytes have four a lane."""
@@ -98,7 +98,7 @@ class LinearBody:
 
     # The stream of weights.
 
-    def _read(self, record: Any, part: int, index: int, r: int, dtype: str) -> Any:
+    def _read(self, record: Any, part: int, index: Any, r: int, dtype: str) -> Any:
         """Read vector `index` of a tile: one element a lane, or four bytes.
 
         `part` is 0 for positions, 1 for values, 2 for scales.
@@ -214,23 +214,33 @@ class LinearBody:
             count = block.tiles if intrin.corrected == "by weights" else block.tokens
             self.shift_sums = _Sums(intrin.shift_dtype, self.lanes, count)
         with T.serial(self.layout.records) as record:
-            for unit in range(self.layout.units):
+            whole = self._stretch() > UNIT
+            if whole:
+                self._clear()
+            # A loop, though its extent is known: spelled out, the loads of a record lay so far apart
+            # that a Zen 5 no longer fetched ahead by itself (docs/design.md).
+            with loop(self.layout.units) as unit:
                 self._unit(record, unit)
+            if whole:
+                self._flush(record, 0)
 
-    def _unit(self, record: Any, unit: int) -> None:
-        """Multiply 64 columns; several units may share a scale group.
+    def _stretch(self) -> int:
+        """Columns whose integer sums fit their type, at most a scale group."""
+        return min(self.spec.scale_group, self.intrin.stretch or self.spec.scale_group)
+
+    def _unit(self, record: Any, unit: Any) -> None:
+        """Multiply 64 columns; units of a record share its scale.
 
         The tiles take turns chunk by chunk: a record is read from front to end.
         """
-        spec, per_scale, tiles = self.spec, self.spec.scale_group, range(self.block.tiles)
-        stretch = min(per_scale, self.intrin.stretch or per_scale)
+        spec, tiles, stretch = self.spec, range(self.block.tiles), self._stretch()
         words = {r: self._words(record, unit, r) for r in tiles}
         packed: dict[int, Any] = {}
         for window in range(UNIT // WINDOW):
-            column = unit * UNIT + window * WINDOW
-            if column % stretch == 0:
+            column = window * WINDOW
+            if column % stretch == 0 and stretch <= UNIT:
                 self._clear()
-            xs = self._activations(record * self.layout.span + column)
+            xs = self._activations(record * self.layout.span + unit * UNIT + column)
             for k in range(4 if spec.removed == 0 else spec.kept):
                 chunk = window * (chunks_of(spec.removed) // 4) + k
                 quads = xs if spec.removed else [quads[k] for quads in xs]
@@ -242,8 +252,8 @@ class LinearBody:
                     self._chunk(r, weight, quads)
                 if self.intrin.corrected == "by activations":
                     self._correct(dict(enumerate(quads)))
-            if (column + WINDOW) % stretch == 0:
-                self._flush(record, column // per_scale)
+            if (column + WINDOW) % stretch == 0 and stretch <= UNIT:
+                self._flush(record, column // spec.scale_group)
 
     def _activations(self, start: Any) -> list[Any]:
         """For each token the window, or (dense weights) its four quads."""
@@ -255,10 +265,10 @@ class LinearBody:
             for token in tokens
         ]
 
-    def _words(self, record: Any, unit: int, r: int) -> list[Any]:
+    def _words(self, record: Any, unit: Any, r: int) -> list[Any]:
         """Load the position words of a tile."""
         count = words_of(self.spec.removed)
-        places = range(unit * count, (unit + 1) * count)
+        places = [unit * count + word for word in range(count)]
         return [T.bind(self._read(record, 0, place, r, "uint32")) for place in places]
 
     def _index(self, words: list[Any], window: int, k: int) -> Any:
@@ -276,7 +286,7 @@ class LinearBody:
         )
         return T.bind(T.Select(gone > splat(T.int8(k), 4 * self.lanes), here, after))
 
-    def _weights(self, packed: dict[int, Any], place: tuple[Any, int], chunk: int, r: int) -> Any:
+    def _weights(self, packed: dict[int, Any], place: tuple[Any, Any], chunk: int, r: int) -> Any:
         """Load the prepared weights of a chunk."""
         record, unit = place
         chunks = chunks_of(self.spec.removed)
@@ -284,7 +294,8 @@ class LinearBody:
             found = self._read(record, 1, unit * chunks + chunk, r, "int8")
             return self.intrin.prepare_w(found)
         if chunk % 2 == 0:
-            packed[r] = T.bind(self._read(record, 1, (unit * chunks + chunk) // 2, r, "uint8"))
+            place_of_pair = unit * (chunks // 2) + chunk // 2
+            packed[r] = T.bind(self._read(record, 1, place_of_pair, r, "uint8"))
         return self.intrin.prepare_w(self.intrin.nibbles(packed[r], chunk % 2 == 1))
 
     def _chunk(self, r: int, weight: Any, xs: list[Any]) -> None:

@@ -141,7 +141,7 @@ def _token(
         for column in range(0, lanes if asks else 0, LINE // 4):
             prefetch(h, (*outer, n, first + column), lanes)
             prefetch(a, (n, start + column), lanes)
-        decay = exp2(rate * load(a, (n,), start, lanes), lanes)
+        decay = exp2(rate * selective_scan.decay_rates(spec, a, n, start, lanes), lanes)
         b = splat(bc[t, spec.dt_rank + n], lanes)
         c = splat(bc[t, spec.dt_rank + spec.state + n], lanes)
         new = T.bind(decay * load(h, (*outer, n), first, lanes) + drive * b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schedules.opencl.grid import GROUP, grid, private
+from schedules.opencl.grid import GROUP, grid, half_to_float, private
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan as definition
 from tvm_c4n.ops.spec import ScanSpec
@@ -30,7 +30,10 @@ def selective_scan(spec: ScanSpec) -> Kernel:
                     T.buffer_store(total, skip[channel] * value, [0])
                     for n in range(spec.state):
                         b, c = bc[t, spec.dt_rank + n], bc[t, spec.dt_rank + spec.state + n]
-                        new = T.exp(delta * a[n, channel]) * h[n] + delta * value * b
+                        rate = a[n, channel]
+                        if spec.half:
+                            rate = half_to_float(T.cast(rate, "uint32"))
+                        new = T.exp(delta * rate) * h[n] + delta * value * b
                         T.buffer_store(h, new, [n])
                         T.buffer_store(total, total[0] + c * h[n], [0])
                     z = T.bind(xz[t, spec.channels + channel])

@@ -20,7 +20,7 @@ CASES = [
     *(Case(removed=n, rows=37, cols=100, tokens=3) for n in range(4)),
     Case(rows=600, cols=256, scale_group=128),
     Case(cols=256, scale_group=32, bias=True, residual=True, tokens=2),
-    Case(removed=0, cols=67),
+    *(Case(removed=0, cols=cols, rows=130) for cols in (67, 260)),
 ]
 
 
@@ -46,11 +46,11 @@ def test_c4n_linear(device: Any, case: Case, dtype: str) -> None:
     assert nmse(found["out"], expected) <= NMSE
 
 
-@pytest.mark.parametrize("tokens", [1, 5])
-def test_selective_scan(device: Any, tokens: int) -> None:
+@pytest.mark.parametrize(("tokens", "half"), [(1, False), (5, False), (5, True)])
+def test_selective_scan(device: Any, tokens: int, half: bool) -> None:
     rng = np.random.default_rng(tokens)
     channels, n, rank, layers, layer = 100, 6, 3, 2, 1
-    spec = ScanSpec(tokens > 1, channels=channels, state=n, layers=layers, dt_rank=rank)
+    spec = ScanSpec(tokens > 1, channels=channels, state=n, layers=layers, dt_rank=rank, half=half)
     arrays = {
         "dt": rng.normal(size=(tokens, channels)) * 8,
         "x": rng.normal(size=(tokens, channels)),
@@ -62,7 +62,10 @@ def test_selective_scan(device: Any, tokens: int) -> None:
         "out": np.full((tokens, channels), np.nan),
     }
     arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
-    found = device.run(prim_func(spec), {**arrays, "layer": layer}, tokens)
+    if half:
+        arrays["a"] = arrays["a"].astype(np.float16)
+    given = {**arrays, "a": arrays["a"].view(np.uint16) if half else arrays["a"], "layer": layer}
+    found = device.run(prim_func(spec), given, tokens)
     bc = arrays["bc"][:, rank:]
     y, state = selective_scan.oracle(
         arrays["dt"],

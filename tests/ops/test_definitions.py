@@ -95,14 +95,16 @@ def test_definitions_of_the_other_operators() -> None:
     np.testing.assert_array_equal(found[3][0], state[0])
 
 
-def test_definition_of_the_scan() -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_definition_of_the_scan(half: bool) -> None:
     rng = np.random.default_rng(0)
     dt, x = rng.normal(size=(2, 6, 5)).astype(np.float32)
     bc, xz = rng.normal(size=(6, 2 + 8)).astype("f4"), rng.normal(size=(6, 10)).astype("f4")
-    a = -np.exp(rng.normal(size=(4, 5))).astype(np.float32)
+    a = -np.exp(rng.normal(size=(4, 5))).astype("f2" if half else "f4")
     d, state = rng.normal(size=5).astype("f4"), rng.normal(size=(2, 4, 5)).astype("f4")
-    func = selective_scan.define(ScanSpec(True, 5, 4, 2, 2))
-    found = call(func, dt, x, bc, xz, a, d, state, 1, np.zeros((6, 5), "f4"))
+    func = selective_scan.define(ScanSpec(True, 5, 4, 2, 2, half))
+    stored = a.view("u2") if half else a
+    found = call(func, dt, x, bc, xz, stored, d, state, 1, np.zeros((6, 5), "f4"))
     y, h = selective_scan.oracle(dt, x, bc[:, 2:6], bc[:, 6:], xz[:, 5:], a, d, state[1])
     np.testing.assert_allclose(found[-1], y, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[6][1], h, rtol=1e-4, atol=1e-5)
@@ -141,7 +143,7 @@ def test_specs_survive_as_attributes() -> None:
         QuantizeSpec(False, 12, 64, 64, 12),
         RmsNormSpec(True, 8, 1e-5, True),
         ConvSpec(False, 4, 4, 2, 8),
-        ScanSpec(True, 8, 16, 2, 3),
+        ScanSpec(True, 8, 16, 2, 3, half=True),
     ]
     for spec in specs:
         func = tir.build(spec, "f", lambda: T.evaluate(0))

@@ -107,8 +107,9 @@ def test_conv1d(machine: Any) -> None:
         np.testing.assert_array_equal(results[name][3], expected[name][1].astype(np.float32))
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("tokens", [1, 2, 33])
-def test_selective_scan(machine: Any, tokens: int) -> None:
+def test_selective_scan(machine: Any, tokens: int, half: bool) -> None:
     rng = np.random.default_rng(0)
     funcs, calls, expected, layer = {}, {}, {}, 1
     for channels in (3, 16, 37, 64):
@@ -117,18 +118,18 @@ def test_selective_scan(machine: Any, tokens: int) -> None:
         dt[0, 0], dt[-1, -1] = 40, -40  # both tails of softplus
         bc = rng.normal(size=(tokens, rank + 2 * states)).astype(np.float32)
         xz = rng.normal(size=(tokens, 2 * channels)).astype(np.float32)
-        a = -np.exp(rng.normal(size=(states, channels))).astype(np.float32)
+        a = -np.exp(rng.normal(size=(states, channels))).astype("f2" if half else "f4")
         d = rng.normal(size=channels).astype(np.float32)
         state = rng.normal(size=(2, states, channels)).astype(np.float32)
         out = np.zeros((tokens, channels), np.float32)
         b, c = bc[:, rank : rank + states], bc[:, rank + states :]
         y, h = selective_scan.oracle(dt, x, b, c, xz[:, channels:], a, d, state[layer])
-        spec = ScanSpec(tokens > 1, channels, states, 2, rank)
+        spec = ScanSpec(tokens > 1, channels, states, 2, rank, half)
         made = variants if channels == 64 else default_only
         for decided, func in made(machine, spec).items():
             name = f"s{channels}_{decided}"
             funcs[name], expected[name] = func, (y, h, state[0])
-            calls[name] = [dt, x, bc, xz, a, d, state, layer, out]
+            calls[name] = [dt, x, bc, xz, a.view("u2") if half else a, d, state, layer, out]
     results = machine.run(funcs, calls)
     for name in funcs:
         y, h, untouched = expected[name]

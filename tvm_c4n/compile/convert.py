@@ -40,13 +40,14 @@ def converter(recipe: Recipe | None) -> Convert:
         )
     if not isinstance(recipe.removed, int):
         raise RecipeError("removed names projections, which a module has not: use one number here")
-    removed, dtype, scale_group = recipe.removed, recipe.dtype, recipe.scale_group
+    removed, dtype = recipe.removed, recipe.dtype
 
     def convert(weight: NDArray[Any]) -> C4nWeight | None:
         if weight.shape[1] % GROUP or not np.isfinite(weight).all():
             return None
         here = max(removed, detect_removed(weight))
         mask = mask_from_scores(np.abs(weight), here)
-        return from_dense(weight, here, dtype, mask=mask, scale_group=scale_group)
+        group = recipe.group_of(here)
+        return from_dense(weight, here, dtype, mask=mask, scale_group=group)
 
     return convert

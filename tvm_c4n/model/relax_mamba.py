@@ -50,7 +50,7 @@ class _Layer:
     x_proj: C4nWeight
     dt_proj: C4nWeight
     dt_bias: NDArray[np.float32]
-    a: NDArray[np.float32]
+    a: NDArray[np.float32 | np.float16]
     d: NDArray[np.float32]
     out_proj: C4nWeight
 
@@ -76,15 +76,18 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
         mixer = config.prefix(index)
         bias = np.zeros(config.inner, np.float32)
         a_log = vector(mixer + "A_log").astype(np.float64)
+        dt_proj = packed(mixer + "dt_proj.weight")
+        # A is as exact as what it is multiplied by.
+        a_dtype = np.float16 if dt_proj.dtype in ("int8", "int4") else np.float32
         return _Layer(
             norm=vector(f"backbone.layers.{index}.norm.weight"),
             in_proj=packed(mixer + "in_proj.weight"),
             conv_weight=np.ascontiguousarray(vector(mixer + "conv1d.weight")[:, 0].T),
             conv_bias=vector(mixer + "conv1d.bias") if config.conv_bias else bias,
             x_proj=packed(mixer + "x_proj.weight"),
-            dt_proj=packed(mixer + "dt_proj.weight"),
+            dt_proj=dt_proj,
             dt_bias=vector(mixer + "dt_proj.bias"),
-            a=np.ascontiguousarray(-np.exp(a_log).T, np.float32),
+            a=np.ascontiguousarray(-np.exp(a_log).T, a_dtype),
             d=vector(mixer + "D"),
             out_proj=packed(mixer + "out_proj.weight"),
         )

@@ -2,10 +2,10 @@
 
 A tile is `lanes` rows, one row per 32-bit lane of a vector register. A block is one, two or four
 tiles that a kernel works on at once; rows beyond the last are zero. A record is `span` columns of a
-block: its positions, its values, its scales, each of them vector by vector, and one vector of every
-tile before the next. The array is ``uint8 [blocks, records, record bytes]``: a core that works on
+block: unit by unit their positions and their values, then the scales of all, each of them vector by
+vector, and one vector of every tile before the next: the kernel reads from front to end. The array is ``uint8 [blocks, records, record bytes]``: a core that works on
 consecutive blocks reads consecutive bytes, which is what memory, its pages and the prefetchers are
-fastest at.
+fastest at. Only integers have records of more than one unit.
 
 With ``kept = 4 - removed``, the vectors of one tile in a record are, slowest axis first:
 
@@ -15,10 +15,10 @@ float32, float16 (span: 8 columns for removed = 0, else the groups whose codes f
 int8, removed = 0, at most `NARROW` columns (span: a scale group, or all columns if they are fewer)
     values ``[span, lanes]``; scales ``float16 [lanes]``.
 other int8, int4 (span: whole units of 64 columns and whole scale groups)
-    values ``[units, chunks, lanes, 4]``; a window is 16 columns, a chunk four bytes a lane.
+    values ``[chunks, lanes, 4]`` a unit; a window is 16 columns, a chunk four bytes a lane.
     removed > 0: chunk ``kept * window + k``, byte b is the k-th kept weight of group b of the
     window. removed = 0: chunk c, byte b is column 4 c + b of the unit. int4 holds chunk 2 i in the
-    low and 2 i + 1 in the high nibble. positions ``uint32 [units, words, lanes]``: field f of byte
+    low and 2 i + 1 in the high nibble. positions ``uint32 [words, lanes]`` a unit: field f of byte
     b (bits 2 f, 2 f + 1) is the code of group b for chunk ``4 * word + f`` (removed = 1: of window
     f). scales ``float16 [scale groups, lanes]``.
 
@@ -40,8 +40,7 @@ from tvm_c4n.sparsity.pack import C4nWeight
 UNIT = 64
 WINDOW = 16
 COLUMNS = 8
-"""Columns of a record of dense float weights; records of weights that are read column by column have
-a multiple of it."""
+"""Columns of a record of dense float weights; of one with int8 weights alone, a multiple of it."""
 CODES = {0: 0, 1: 1, 2: 2, 3: 1}
 """2-bit codes stored for each group of 4, by the number of removed weights."""
 SHARES = 8
@@ -63,7 +62,11 @@ class Layout:
     blocks, records : int
         Shape of the array; a record is `span` columns.
     span : int
-    positions, values, scales : int
+    units : int
+        Units of a record.
+    positions, values : int
+        Bytes of one tile in a unit.
+    scales : int
         Bytes of one tile in a record.
     """
 
@@ -72,6 +75,7 @@ class Layout:
     blocks: int
     records: int
     span: int
+    units: int
     positions: int
     values: int
     scales: int
@@ -79,7 +83,12 @@ class Layout:
     @property
     def record_bytes(self) -> int:
         """Bytes of a record."""
-        return self.tiles * (self.positions + self.values + self.scales)
+        return self.units * self.unit_bytes + self.tiles * self.scales
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bytes of a unit: positions and values."""
+        return self.tiles * (self.positions + self.values)
 
     def place(self, part: int, index: Any, tile: Any, lane_bytes: int) -> Any:
         """Return where in a record a vector of a tile starts.
@@ -89,14 +98,18 @@ class Layout:
         part : int
             0 for positions, 1 for values, 2 for scales.
         index : int or PrimExpr
-            Of the vector, among those of the part and tile.
+            Of the vector, among those of the part and tile in the record.
         tile : int or PrimExpr
             In the block.
         lane_bytes : int
             Bytes that the vector has for each lane.
         """
-        start = self.tiles * sum((self.positions, self.values)[:part])
-        return start + (index * self.tiles + tile) * (self.lanes * lane_bytes)
+        vector = self.lanes * lane_bytes
+        if part == 2:
+            return self.units * self.unit_bytes + (index * self.tiles + tile) * vector
+        count = (self.positions, self.values)[part] // vector
+        start = index // count * self.unit_bytes + part * self.tiles * self.positions
+        return start + (index % count * self.tiles + tile) * vector
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -108,25 +121,21 @@ class Layout:
         """Columns that the records cover."""
         return self.records * self.span
 
-    @property
-    def units(self) -> int:
-        """Units of a record (integer dtypes)."""
-        return self.span // UNIT
-
 
 @lru_cache
 def _layout(rows: int, cols: int, removed: int, dtype: str, scale_group: int, lanes: int) -> Layout:
     count = -(-rows // lanes)
     tiles = next(t for t in (4, 2, 1) if count >= SHARES * t or t == 1)
-    kept, codes = 4 - removed, CODES[removed]
+    kept, codes, units = 4 - removed, CODES[removed], 1
     if is_weight_only(cols, removed, dtype):
         span = min(scale_group, -(-cols // COLUMNS) * COLUMNS)
         values, positions, scales = span * lanes, 0, 2 * lanes
     elif dtype in ("int8", "int4"):
         span = max(UNIT, scale_group)
+        units = span // UNIT
         bits = 8 if dtype == "int8" else 4
-        values = span * kept // 4 * lanes * bits // 8
-        positions = span // UNIT * words_of(removed) * lanes * 4
+        values = UNIT * kept // 4 * lanes * bits // 8
+        positions = words_of(removed) * lanes * 4
         scales = span // scale_group * lanes * 2
     else:
         span = 4 * (16 // codes) if removed else COLUMNS
@@ -134,7 +143,7 @@ def _layout(rows: int, cols: int, removed: int, dtype: str, scale_group: int, la
         positions = lanes * 4 if removed else 0
         scales = 0
     blocks, records = -(-count // tiles), -(-cols // span)
-    return Layout(lanes, tiles, blocks, records, span, positions, values, scales)
+    return Layout(lanes, tiles, blocks, records, span, units, positions, values, scales)
 
 
 def layout_of(spec: Spec) -> Layout:
@@ -162,13 +171,13 @@ def _codes(weight: C4nWeight) -> NDArray[np.uint32]:
 
 
 def _blocked(array: NDArray[np.generic], layout: Layout) -> NDArray[np.uint8]:
-    """``(rows, records, n, size)`` to bytes ``(blocks, records, n * tiles * lanes * size)``."""
-    rows, records = array.shape[:2]
+    """``(rows, parts, n, size)`` to bytes ``(blocks, parts, n * tiles * lanes * size)``."""
+    rows, parts = array.shape[:2]
     full = layout.blocks * layout.tiles * layout.lanes
     padded = np.pad(array, [(0, full - rows)] + [(0, 0)] * (array.ndim - 1))
     split = padded.reshape(layout.blocks, layout.tiles, layout.lanes, *array.shape[1:])
     ordered = np.ascontiguousarray(split.transpose(0, 3, 4, 1, 2, 5))
-    return ordered.reshape(layout.blocks, records, -1).view(np.uint8)
+    return ordered.reshape(layout.blocks, parts, -1).view(np.uint8)
 
 
 def _pack_float(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
@@ -225,16 +234,17 @@ def _pack_columns(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
 def _pack_integer(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
     rows, records = weight.rows, layout.records
     units = records * layout.units
-    packed = []
+    by_unit = []
     if weight.removed:
-        words = _integer_positions(weight, units).reshape(rows, records, -1, 1)
-        packed.append(_blocked(words, layout))
-    chunks = _integer_chunks(weight, units).reshape(rows, records, -1, 4)
-    packed.append(_blocked(chunks, layout))
+        words = _integer_positions(weight, units).reshape(rows, units, -1, 1)
+        by_unit.append(_blocked(words, layout))
+    chunks = _integer_chunks(weight, units).reshape(rows, units, -1, 4)
+    by_unit.append(_blocked(chunks, layout))
+    packed = np.concatenate(by_unit, axis=2).reshape(layout.blocks, records, -1)
     stored = np.asarray(weight.scales)
     groups = layout.padded_cols // weight.scale_group
     scales = np.pad(stored, ((0, 0), (0, groups - stored.shape[1])))
-    return [*packed, _blocked(scales.reshape(rows, records, -1, 1), layout)]
+    return [packed, _blocked(scales.reshape(rows, records, -1, 1), layout)]
 
 
 def pack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:

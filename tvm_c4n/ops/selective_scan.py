@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ScanSpec
-from tvm_c4n.ops.tir import argument, build, local, loop, scalar, tokens_of
+from tvm_c4n.ops.tir import argument, build, load, local, loop, scalar, to_float, tokens_of, typed
 
 
 def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
@@ -32,18 +32,27 @@ def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
     dt, x, bc, xz, a, d, state, layer, out
         dt and x ``(tokens, channels)``; bc ``(tokens, dt_rank + 2 N)``; xz
         ``(tokens, 2 * channels)``; a ``(N, channels)``; d ``(channels,)``; state
-        ``(layers, N, channels)``; layer int64; out ``(tokens, channels)``; float32.
+        ``(layers, N, channels)``; layer int64; out ``(tokens, channels)``; float32. A float16 a
+        comes as its bits, uint16: OpenCL need not have halves.
     """
     dt = argument("dt", (tokens, spec.channels))
     x = argument("x", (tokens, spec.channels))
     bc = argument("bc", (tokens, spec.dt_rank + 2 * spec.state))
     xz = argument("xz", (tokens, 2 * spec.channels))
-    a = argument("a", (spec.state, spec.channels))
+    a = argument("a", (spec.state, spec.channels), "uint16" if spec.half else "float32")
     d = argument("d", (spec.channels,))
     state = argument("state", (spec.layers, spec.state, spec.channels))
     layer = scalar("layer")
     out = argument("out", (tokens, spec.channels))
     return dt, x, bc, xz, a, d, state, layer, out
+
+
+def decay_rates(spec: ScanSpec, a: Any, n: Any, start: Any, lanes: int) -> Any:
+    """Read `lanes` elements of row `n` of A as float32."""
+    found = load(a, (n,), start, lanes)
+    if not spec.half:
+        return found
+    return to_float(T.reinterpret(typed("float16", lanes), found), lanes)
 
 
 def define(spec: ScanSpec) -> PrimFunc:
@@ -60,7 +69,7 @@ def define(spec: ScanSpec) -> PrimFunc:
             acc = local((1,), "float32")
             T.buffer_store(acc, skip[c] * x[t, c], [0])
             with T.serial(spec.state) as n:
-                decayed = T.exp(delta * a[n, c]) * state[layer, n, c]
+                decayed = T.exp(delta * decay_rates(spec, a, n, c, 1)) * state[layer, n, c]
                 h = decayed + delta * bc[t, spec.dt_rank + n] * x[t, c]
                 T.buffer_store(state, h, [layer, n, c])
                 product = bc[t, spec.dt_rank + spec.state + n] * state[layer, n, c]
@@ -109,7 +118,7 @@ def oracle(
 def emit(
     em: Emitter,
     inputs: tuple[Any, Any, Any, Any],
-    a: NDArray[np.float32],
+    a: NDArray[np.float32 | np.float16],
     d: NDArray[np.float32],
     state: Any,
     layer: int,
@@ -122,6 +131,7 @@ def emit(
     inputs : tuple of relax.Expr
         dt, x, bc and xz, see `declare`.
     a : ndarray, (N, channels)
+        Its dtype, float32 or float16, is what a token reads.
     d : ndarray, (channels,)
     state : relax.Var
         ``(layers, N, channels)``; it must not be used afterwards.
@@ -134,8 +144,10 @@ def emit(
         state=states,
         layers=int(state.ty.shape[0]),
         dt_rank=int(inputs[2].ty.shape[1]) - 2 * states,
+        half=a.dtype == np.float16,
     )
-    arguments = [*inputs, em.constant(a), em.constant(d), state, relax.prim_value(layer)]
+    stored = a.view(np.uint16) if spec.half else a
+    arguments = [*inputs, em.constant(stored), em.constant(d), state, relax.prim_value(layer)]
     out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
     new_state, y = em.call(define(spec), arguments, out, inplace=6)
     return y, new_state

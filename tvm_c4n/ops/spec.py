@@ -139,13 +139,23 @@ class ConvSpec(OpSpec):
 
 @dataclass(frozen=True)
 class ScanSpec(OpSpec):
-    """Mamba-1's selective scan with its softplus, skip and gate; state is updated in place."""
+    """Mamba-1's selective scan with its softplus, skip and gate; state is updated in place.
+
+    Attributes
+    ----------
+    channels, state, layers, dt_rank : int
+        Sizes; `state` is N.
+    half : bool
+        Whether A is float16. Where projections are integers, its float32 would be up to 6 % of the
+        bytes that a token reads, for digits that nothing else has.
+    """
 
     kind: ClassVar[str] = "selective_scan"
     channels: int
     state: int
     layers: int
     dt_rank: int
+    half: bool = False
 
 
 SPECS: tuple[type[OpSpec], ...] = (

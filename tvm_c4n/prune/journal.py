@@ -168,7 +168,7 @@ class Journal:
             parts = {
                 p: v.numpy() for p in _PARTS if (v := stored.get(f"{row.name}.{p}")) is not None
             }
-            group = recipe.scale_group if choice.dtype.startswith("int") else 0
+            group = recipe.group_of(choice.removed) if choice.dtype.startswith("int") else 0
             height, width = shapes[row.name]
             weights[row.name] = C4nWeight(
                 height, width, choice.removed, choice.dtype, group, **parts

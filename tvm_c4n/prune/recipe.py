@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
-from tvm_c4n.sparsity import GROUP, SCALE_GROUP, DType
+from tvm_c4n.sparsity import GROUP, DType, default_scale_group
 
 Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
 WeightDType = Literal["float16", "int8", "int4"]
@@ -56,8 +56,8 @@ class Recipe(BaseModel):
     dtypes : dict
         Exceptions from what ``dtype`` gives, by the same keys as ``removed``; "head" is the
         embeddings (and the head).
-    scale_group : {32, 64, 128}
-        Dense columns that share a scale (int8, int4).
+    scale_group : {32, 64, 128}, optional
+        Dense columns that share a scale (int8, int4). Without it, see `default_scale_group`.
     samples : int
         Calibration windows.
     sample_tokens : int
@@ -85,7 +85,7 @@ class Recipe(BaseModel):
     method: Method = "obs"
     dtype: WeightDType = "float16"
     dtypes: dict[str, WeightDType] = Field(default={})
-    scale_group: Literal[32, 64, 128] = SCALE_GROUP  # type: ignore[assignment]
+    scale_group: Literal[32, 64, 128] | None = None
     samples: int = Field(default=128, ge=1, le=1 << 20)
     sample_tokens: int = Field(default=256, ge=8, le=1 << 16)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
@@ -138,6 +138,10 @@ class Recipe(BaseModel):
             return self.removed if projection in PRUNED_BY_DEFAULT else 0
         in_general = self.removed.get(projection, 0)
         return self.removed.get(f"layers.{layer}.{projection}", in_general)
+
+    def group_of(self, removed: int) -> int:
+        """Return the dense columns that share a scale where n is `removed`."""
+        return self.scale_group or default_scale_group(removed)
 
     def plan(self, config: MambaConfig) -> dict[str, Choice]:
         """Say how each weight matrix of a model will be stored.

@@ -153,7 +153,7 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
             statistics,
             choice,
             damp=recipe.damp,
-            scale_group=recipe.scale_group,
+            scale_group=recipe.group_of(choice.removed),
             without=("refit", "reselect"),
         )
         errors[choice] = pruned.output_error
@@ -167,5 +167,5 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
 
 
 def _round(weight: Tensor, dtype: DType, recipe: Recipe) -> Tensor:
-    packed = from_dense(weight.numpy(), 0, dtype, scale_group=recipe.scale_group)
+    packed = from_dense(weight.numpy(), 0, dtype, scale_group=recipe.group_of(0))
     return torch.from_numpy(packed.dense())

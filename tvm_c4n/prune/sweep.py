@@ -152,7 +152,7 @@ class Sweep:
             choice,
             method=recipe.method,
             damp=recipe.damp,
-            scale_group=recipe.scale_group,
+            scale_group=recipe.group_of(choice.removed),
             without=recipe.without,
         )
         layer.projections[projection] = torch.from_numpy(pruned.weight.dense())
@@ -176,7 +176,7 @@ class Sweep:
             self.checkpoint.dense(name),
             0,
             self.plan[name].dtype,
-            scale_group=self.recipe.scale_group,
+            scale_group=self.recipe.group_of(0),
         )
         self._add(name, weight)
         return torch.from_numpy(weight.dense())

@@ -120,7 +120,8 @@ class Target:
             return self.table.seconds(rows, cols, choice)
         if self.kind == "sparsity":
             return 0.0 if name == EMBEDDINGS else rows * cols * (1 - choice.removed / GROUP)
-        size = size_bytes(rows, cols, choice.removed, choice.dtype, recipe.scale_group)
+        group = recipe.group_of(choice.removed)
+        size = size_bytes(rows, cols, choice.removed, choice.dtype, group)
         return float(size * (2 if name == EMBEDDINGS and not config.tied else 1))
 
 

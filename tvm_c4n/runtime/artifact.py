@@ -35,7 +35,7 @@ class _Record(BaseModel):
 class Tensor(_Record):
     """Where a packed tensor lies in weights.bin."""
 
-    dtype: Literal["float32", "float16", "int8", "uint8", "uint32"]
+    dtype: Literal["float32", "float16", "int8", "uint8", "uint16", "uint32"]
     shape: tuple[int, ...]
     offset: int = Field(ge=0, multiple_of=ALIGN)
 

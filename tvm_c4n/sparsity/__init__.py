@@ -9,7 +9,13 @@ from tvm_c4n.sparsity.pattern import (
     kept_of,
     mask_from_scores,
 )
-from tvm_c4n.sparsity.quantize import CODE_RANGE, SCALE_GROUP, group_scales, quantize
+from tvm_c4n.sparsity.quantize import (
+    CODE_RANGE,
+    SCALE_GROUP,
+    default_scale_group,
+    group_scales,
+    quantize,
+)
 from tvm_c4n.sparsity.stats import WeightStats, relative_error, size_bytes, stats_of, total
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "DTYPES",
     "GROUP",
     "SCALE_GROUP",
+    "default_scale_group",
     "C4nWeight",
     "DType",
     "WeightStats",

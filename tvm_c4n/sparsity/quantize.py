@@ -23,6 +23,15 @@ CODE_RANGE = {8: (-127, 127), 4: (-8, 7)}
 _INT4_DIVISORS = (-8.0, -8.5, -9.25, -10.0, -7.5, -7.0, -6.5, 7.0, 7.5, 8.25, 9.0, 6.5)
 
 
+def default_scale_group(removed: int) -> int:
+    """Return the dense columns that share a scale, unless a recipe says otherwise.
+
+    Where half of the weights or more are removed, twice as many: 64 kept weights share a scale with
+    n=2 as with n=0, 32 with n=3.
+    """
+    return 2 * SCALE_GROUP if removed >= 2 else SCALE_GROUP
+
+
 def check_scale_group(scale_group: int) -> None:
     """Raise C4nError unless ``scale_group`` is a positive multiple of 4 (groups are not split)."""
     if scale_group < GROUP or scale_group % GROUP:

@@ -88,7 +88,6 @@ def measure_anchor(
 
 
 def _write(checkpoint: Checkpoint, plan: Mapping[str, Choice], out: Path) -> None:
-    group = ANCHOR.scale_group
     with C4nWriter(out) as writer:
         for name in checkpoint.names():
             dense, choice = checkpoint.dense(name), plan.get(name)
@@ -96,8 +95,7 @@ def _write(checkpoint: Checkpoint, plan: Mapping[str, Choice], out: Path) -> Non
                 writer.add_dense(name, dense)
                 continue
             mask = mask_from_scores(np.abs(dense), choice.removed) if choice.removed else None
-            writer.add_weight(
-                name,
-                from_dense(dense, choice.removed, choice.dtype, mask=mask, scale_group=group),
-            )
+            group = ANCHOR.group_of(choice.removed)
+            weight = from_dense(dense, choice.removed, choice.dtype, mask=mask, scale_group=group)
+            writer.add_weight(name, weight)
         writer.add_json("config.json", dict(checkpoint.config))

@@ -22,14 +22,13 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.prune.latency import FILE, LatencyTable, Rest, Row, Seconds
 from tvm_c4n.prune.recipe import Choice
-from tvm_c4n.sparsity import GROUP
+from tvm_c4n.sparsity import GROUP, default_scale_group
 from tvm_c4n.tuning.anchor import StepTimer, measure_anchor
 from tvm_c4n.tuning.measure import COLD_BYTES
 from tvm_c4n.tuning.meter import Meter, last_line
 from tvm_c4n.tuning.tasks import operators_of
 
 DTYPES: tuple[Literal["int4", "int8", "float16"], ...] = ("int4", "int8", "float16")
-SCALE_GROUP = 64
 ROUNDS = 3
 """Of all kernels in turns: a device that is disturbed for a second costs no row its median."""
 LEAST_REST = 0.01
@@ -130,7 +129,7 @@ def _layers(model: str | Path, target: str) -> dict[tuple[Shape, Choice], list[O
         for removed in range(GROUP) if shape[1] % GROUP == 0 else (0,):
             for dtype in DTYPES:
                 choice = Choice(removed, dtype)
-                group = SCALE_GROUP if dtype.startswith("int") else 0
+                group = default_scale_group(removed) if dtype.startswith("int") else 0
                 spec = replace(
                     shapes[shape], removed=removed, dtype=dtype, scale_group=group, lanes=lanes
                 )

@@ -67,7 +67,7 @@ std::vector<int64_t> read_shape(const json::Array& values, const std::string& wh
 }
 
 DLDataType dtype_of(const std::string& name, const std::string& where) {
-  for (const char* known : {"float32", "float16", "int8", "uint8", "uint32"})
+  for (const char* known : {"float32", "float16", "int8", "uint8", "uint16", "uint32"})
     if (name == known) return ffi::StringToDLDataType(name);
   throw Error(where + ": unknown dtype" + kRemedy);
 }
