@@ -217,8 +217,8 @@ class LinearBody:
             whole = self._stretch() > UNIT
             if whole:
                 self._clear()
-            # A loop, though its extent is known: spelled out, the loads of a record lay so far apart
-            # that a Zen 5 no longer fetched ahead by itself (docs/design.md).
+            # A loop, though its extent is known: spelled out, a load's next turn lay so far ahead
+            # that a Zen 5 no longer fetched it by itself (docs/design.md).
             with loop(self.layout.units) as unit:
                 self._unit(record, unit)
             if whole:

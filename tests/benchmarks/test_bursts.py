@@ -13,7 +13,7 @@ from benchmarks.shapes import Format
 def test_a_burst_reads_the_packed_weights(form: str, tokens: int, mib: int) -> None:
     shape = Shape(64, 128, tokens, mib)
     found = measure(Format.parse(form), shape, secs=0.01)
-    bits = {"int4-n2": 3.25, "float16-n0": 16}[form]
+    bits = {"int4-n2": 3.125, "float16-n0": 16}[form]
     assert found["weight_bytes"] == 64 * 128 * bits / 8
     assert found["bursts"] >= 1
     assert 0 < found["ns"]["0"] <= found["ns"]["50"]

@@ -94,7 +94,7 @@ def test_inspect_reads_all_three_kinds_of_folder(call, small_model, pruned, arti
         lines = found.out.splitlines()
         in_proj = next(line for line in lines if line.startswith("in_proj")).split()
         assert "n=2: 2 of 4 removed" in " ".join(in_proj)
-        assert in_proj[-4:-2] == ["int8", "64"]
+        assert in_proj[-4:-2] == ["int8", "128"]
         x_proj = next(line for line in lines if line.startswith("x_proj")).split()
         assert x_proj[2] == "dense"
     twin = call("inspect", pruned / "dense")

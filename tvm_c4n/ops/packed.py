@@ -3,9 +3,9 @@
 A tile is `lanes` rows, one row per 32-bit lane of a vector register. A block is one, two or four
 tiles that a kernel works on at once; rows beyond the last are zero. A record is `span` columns of a
 block: unit by unit their positions and their values, then the scales of all, each of them vector by
-vector, and one vector of every tile before the next: the kernel reads from front to end. The array is ``uint8 [blocks, records, record bytes]``: a core that works on
-consecutive blocks reads consecutive bytes, which is what memory, its pages and the prefetchers are
-fastest at. Only integers have records of more than one unit.
+vector, and one vector of every tile before the next. Only integers have records of more than one
+unit. The array is ``uint8 [blocks, records, record bytes]``: a kernel reads it from front to end,
+which is what memory, its pages and the prefetchers are fastest at.
 
 With ``kept = 4 - removed``, the vectors of one tile in a record are, slowest axis first:
 
