@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tvm_c4n._tvm import tvm
+from relay_passes import LiftConstants
+from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.compile.build import build
 from tvm_c4n.model import MambaConfig
@@ -61,6 +62,20 @@ def test_float_models_equal_the_reference(tiny: Any, dtype: str, removed: int) -
     for token in (0, 49, 49):
         logits = vm["step"](ids(token), *states)[0].numpy()[0]
         np.testing.assert_allclose(logits, reference.step(token), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+def test_functions_share_all_their_weights(tiny: Any, dtype: str) -> None:
+    config, tensors = tiny
+    mod = build_mamba(config, checkpoint(config, tensors, 2, dtype), dtype="float32")
+    step = IRModule(
+        {g: f for g, f in mod.functions_items() if g.name_hint not in ("prefill", "score")}
+    )
+
+    def weights(of: IRModule) -> int:
+        return len(LiftConstants()(of).attrs["c4n.constants"])
+
+    assert weights(mod) == weights(step)
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2, 3])

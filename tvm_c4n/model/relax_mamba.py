@@ -50,7 +50,7 @@ class _Layer:
     x_proj: C4nWeight
     dt_proj: C4nWeight
     dt_bias: NDArray[np.float32]
-    a: NDArray[np.float32 | np.float16]
+    a: NDArray[np.float32 | np.uint16]
     d: NDArray[np.float32]
     out_proj: C4nWeight
 
@@ -77,8 +77,8 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
         bias = np.zeros(config.inner, np.float32)
         a_log = vector(mixer + "A_log").astype(np.float64)
         dt_proj = packed(mixer + "dt_proj.weight")
-        # A is as exact as what it is multiplied by.
-        a_dtype = np.float16 if dt_proj.dtype in ("int8", "int4") else np.float32
+        a = np.ascontiguousarray(-np.exp(a_log).T, np.float32)
+        half = dt_proj.dtype in ("int8", "int4")  # A is as exact as what it is multiplied by
         return _Layer(
             norm=vector(f"backbone.layers.{index}.norm.weight"),
             in_proj=packed(mixer + "in_proj.weight"),
@@ -87,7 +87,7 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
             x_proj=packed(mixer + "x_proj.weight"),
             dt_proj=dt_proj,
             dt_bias=vector(mixer + "dt_proj.bias"),
-            a=np.ascontiguousarray(-np.exp(a_log).T, a_dtype),
+            a=a.astype(np.float16).view(np.uint16) if half else a,
             d=vector(mixer + "D"),
             out_proj=packed(mixer + "out_proj.weight"),
         )

@@ -118,7 +118,7 @@ def oracle(
 def emit(
     em: Emitter,
     inputs: tuple[Any, Any, Any, Any],
-    a: NDArray[np.float32 | np.float16],
+    a: NDArray[np.float32 | np.uint16],
     d: NDArray[np.float32],
     state: Any,
     layer: int,
@@ -131,7 +131,7 @@ def emit(
     inputs : tuple of relax.Expr
         dt, x, bc and xz, see `declare`.
     a : ndarray, (N, channels)
-        Its dtype, float32 or float16, is what a token reads.
+        float32, or the bits of float16.
     d : ndarray, (channels,)
     state : relax.Var
         ``(layers, N, channels)``; it must not be used afterwards.
@@ -144,10 +144,9 @@ def emit(
         state=states,
         layers=int(state.ty.shape[0]),
         dt_rank=int(inputs[2].ty.shape[1]) - 2 * states,
-        half=a.dtype == np.float16,
+        half=a.dtype == np.uint16,
     )
-    stored = a.view(np.uint16) if spec.half else a
-    arguments = [*inputs, em.constant(stored), em.constant(d), state, relax.prim_value(layer)]
+    arguments = [*inputs, em.constant(a), em.constant(d), state, relax.prim_value(layer)]
     out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
     new_state, y = em.call(define(spec), arguments, out, inplace=6)
     return y, new_state
