@@ -101,10 +101,10 @@ def _roofline(cells: list[Cell], limit: float) -> Figure:
     axes.plot(ends, [limit * 1e3 / end for end in ends], color="black", linewidth=1)
     axes.annotate(
         f"memory: {limit:.1f} GB/s",
-        (ends[0], limit * 1e3 / ends[0]),
-        (12, 0),
+        (ends[1], limit * 1e3 / ends[1]),
+        (0, 12),
         textcoords="offset points",
-        va="center",
+        ha="right",
         fontsize=9,
     )
     for engine, (colour, marker) in _STYLES.items():

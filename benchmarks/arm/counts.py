@@ -113,6 +113,7 @@ class Instruction:
 
 def instructions(blocks: list[Block], file: Path) -> list[Instruction]:
     """Return the instructions of a file that ran, by address."""
+    file = file.resolve()  # as the emulator names it
     runs: Counter[int] = Counter()
     segments = _segments(file)
     for block in blocks:
