@@ -98,15 +98,8 @@ def _roofline(cells: list[Cell], limit: float) -> Figure:
     axes = figure.subplots()
     sizes = [cell.weight_bytes / 1e6 for cell in cells]
     ends = [min(sizes) / _PEAK_ROOM, max(sizes) * _PEAK_ROOM]
-    axes.plot(ends, [limit * 1e3 / end for end in ends], color="black", linewidth=1)
-    axes.annotate(
-        f"memory: {limit:.1f} GB/s",
-        (ends[1], limit * 1e3 / ends[1]),
-        (0, 12),
-        textcoords="offset points",
-        ha="right",
-        fontsize=9,
-    )
+    heights = [limit * 1e3 / end for end in ends]
+    axes.plot(ends, heights, color="black", linewidth=1, label=f"memory: {limit:.1f} GB/s")
     for engine, (colour, marker) in _STYLES.items():
         mine = [cell for cell in cells if cell.engine == engine]
         axes.scatter(
