@@ -45,7 +45,9 @@ def space_of(spec: OpSpec, isa: Isa) -> Space:
     return {}
 
 
-def choose(spec: OpSpec, isa: Isa, tuned: Tuned | None = None) -> tuple[str, Kernel] | None:
+def choose(
+    spec: OpSpec, isa: Isa, tuned: Tuned | None = None, *, non_temporal: bool = False
+) -> tuple[str, Kernel] | None:
     """Ask the rules in order.
 
     Parameters
@@ -54,6 +56,8 @@ def choose(spec: OpSpec, isa: Isa, tuned: Tuned | None = None) -> tuple[str, Ker
     isa : Isa
     tuned : callable, optional
         Answers that do not fit the rule's space (of another version) count as none.
+    non_temporal : bool
+        The weights of a step are so large that no cache should keep them.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def choose(spec: OpSpec, isa: Isa, tuned: Tuned | None = None) -> tuple[str, Ker
     if isa == OPENCL:
         return choose_opencl(spec)
     intrin = intrinsics_of(isa)
-    for rule in RULES:
+    for rule in (C4nGemv(non_temporal=non_temporal), *RULES[1:]):
         kernel = rule(spec, intrin)
         if kernel is None:
             continue

@@ -39,10 +39,14 @@ class C4nGemv:
         Row tiles in flight.
     ahead : int or None
         Bytes of prefetching.
+    non_temporal : bool
+        Prefetch so that no cache keeps the weights. Nothing to tune: it depends on what else a step
+        reads.
     """
 
     tiles: int | None = None
     ahead: int | None = None
+    non_temporal: bool = False
     name: ClassVar[str] = "c4n_gemv"
 
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
@@ -68,7 +72,7 @@ class C4nGemv:
         def blocks(args: LinearArgs, first: Any, count: int) -> None:
             with loop(count) as index:
                 for tile in range(0, layout.tiles, tiles):
-                    block = Block(first + index, tile, tiles, 0, 1, ahead)
+                    block = Block(first + index, tile, tiles, 0, 1, ahead, self.non_temporal)
                     LinearBody(intrin, spec, args, block).emit()
 
         if spec.rows % rows == 0:

@@ -27,6 +27,7 @@ class Block:
     """`tiles` row tiles from `tile` on of packed block `block`, times `tokens` from `token` on.
 
     `ahead` is how many bytes before their use the weights are asked for; 0 leaves that to the CPU.
+    With `non_temporal`, no cache is to keep them.
     """
 
     block: Any
@@ -35,6 +36,7 @@ class Block:
     token: Any
     tokens: int
     ahead: int = 0
+    non_temporal: bool = False
 
     def pairs(self) -> list[tuple[int, int]]:
         """All (token, tile) offsets."""
@@ -114,7 +116,8 @@ class LinearBody:
         stream, block = self.args.weights[0], self.block
         # Once a cache line: vectors of a line follow each other.
         if block.ahead and (width >= LINE or (r * width) % LINE == 0):
-            prefetch(stream, (block.block, record, place), block.ahead)
+            where = (block.block, record, place)
+            prefetch(stream, where, block.ahead, non_temporal=block.non_temporal)
         return stream[block.block, record, ramp(place, width)]
 
     # Float weights: one multiply-add a kept weight.

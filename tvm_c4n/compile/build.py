@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import schedules
+from relay_passes.calls import is_tensor
 from relay_passes.pipeline import Phases, c4n_phases, lowering_phases, sequence
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.opencl import check_grids, check_operators
 from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TargetError
+from tvm_c4n.ops.host import victim_cache_bytes
 from tvm_c4n.ops.isa import OPENCL, isa_of
 
 if TYPE_CHECKING:
     from tvm_c4n.prune.recipe import Recipe
+
+OUTGROWN = 3
+"""Weights of so many caches leave nothing in one from step to step: docs/design.md has figures."""
 
 if getattr(schedules, "OWNER", None) != "tvm_c4n":
     raise TargetError(
@@ -152,12 +158,41 @@ def prepare(
     gpu = isa_of(target) == OPENCL
     if gpu:
         check_operators(mod)
-    phases = _c4n_phases(target, lift=lift, convert=convert, tuned=tuned, debug_dump=debug_dump)
+    phases = _c4n_phases(
+        target,
+        lift=lift,
+        convert=convert,
+        tuned=tuned,
+        non_temporal=_outgrows_cache(mod, target),
+        debug_dump=debug_dump,
+    )
     with tvm.transform.PassContext(opt_level=3), target:
         mod = sequence(phases, dump=debug_dump)(mod)
     if gpu:
         check_grids(mod)
     return mod
+
+
+def _outgrows_cache(mod: IRModule, target: Target) -> bool:
+    """Return whether nothing of a step's weights is left in this machine's third cache by the next.
+
+    The scan's states can stay there then, if the weights do not push them out.
+    """
+    cache_bytes = victim_cache_bytes()
+    here = str(target.attrs.get("mtriple", "")) == str(codegen.llvm_get_system_triple())
+    if cache_bytes is None or not here:
+        return False
+    sizes: dict[int, int] = {}
+
+    def visit(expr: relax.Expr) -> None:
+        if is_tensor(expr):
+            data = expr.value
+            sizes[data.data_ptr()] = prod(data.shape) * np.dtype(str(data.dtype)).itemsize
+
+    for _, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            relax.analysis.post_order_visit(func, visit)
+    return sum(sizes.values()) > OUTGROWN * cache_bytes
 
 
 def _c4n_phases(
@@ -167,11 +202,12 @@ def _c4n_phases(
     convert: Convert,
     tuned: schedules.Tuned | None,
     debug_dump: Path | None,
+    non_temporal: bool = False,
 ) -> Phases:
     isa = isa_of(target)
     return c4n_phases(
         isa.lanes,
-        partial(schedules.choose, isa=isa, tuned=tuned),
+        partial(schedules.choose, isa=isa, tuned=tuned, non_temporal=non_temporal),
         lift=lift,
         convert=convert,
         layout_report=None if debug_dump is None else debug_dump / "layout.json",

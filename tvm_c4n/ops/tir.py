@@ -89,19 +89,21 @@ def store(buffer: Any, outer: Sequence[Any], start: Any, lanes: int, value: Any)
     T.buffer_store(buffer, value, [*outer, ramp(start, lanes)])
 
 
-def prefetch(buffer: Any, place: Sequence[Any], ahead: int) -> None:
+def prefetch(buffer: Any, place: Sequence[Any], ahead: int, *, non_temporal: bool = False) -> None:
     """Ask for the cache line that lies `ahead` elements behind an element, into the second cache.
 
     It has more requests in flight than the first one.
 
     The address may lie beyond the buffer: asking for memory that is not there does nothing.
     """
-    prefetch_line(T.address_of(buffer[(*place[:-1], place[-1] + ahead)]))
+    address = T.address_of(buffer[(*place[:-1], place[-1] + ahead)])
+    prefetch_line(address, non_temporal=non_temporal)
 
 
-def prefetch_line(address: Any) -> None:
-    """Ask for the cache line at an address, into the second cache."""
-    T.evaluate(T.call_intrin("void", "tirx.prefetch", address, T.int32(0), T.int32(2), T.int32(1)))
+def prefetch_line(address: Any, *, non_temporal: bool = False) -> None:
+    """Ask for the cache line at an address, into the second cache; or so that no cache keeps it."""
+    locality = T.int32(0 if non_temporal else 2)
+    T.evaluate(T.call_intrin("void", "tirx.prefetch", address, T.int32(0), locality, T.int32(1)))
 
 
 def prefetch_floats(buffer: Any, outer: Sequence[Any], start: Any, count: int) -> None:
