@@ -25,17 +25,21 @@ class LiftConstants:
         """Rewrite every Relax function; a module that was lifted already stays as it is."""
         if mod.attrs is not None and ATTRIBUTE in mod.attrs:
             return mod
-        found: dict[int, GenericConst] = {}
-        functions = [
-            (gvar, func) for gvar, func in mod.functions_items() if isinstance(func, relax.Function)
-        ]
-        for _, func in functions:
-            relax.analysis.post_order_visit(func, lambda e: _collect(e, found))
-        constants = list(found.values())
+        constants = constants_of(mod)
         out = mod.clone()
-        for gvar, func in functions:
-            out.update_func(gvar, _lift(func, constants))
+        for gvar, func in mod.functions_items():
+            if isinstance(func, relax.Function):
+                out.update_func(gvar, _lift(func, constants))
         return out.with_attr(ATTRIBUTE, [c.value for c in constants])
+
+
+def constants_of(mod: IRModule) -> list[GenericConst]:
+    """Return the constant tensors of at least one dimension in the Relax functions, each once."""
+    found: dict[int, GenericConst] = {}
+    for _, func in mod.functions_items():
+        if isinstance(func, relax.Function):
+            relax.analysis.post_order_visit(func, lambda e: _collect(e, found))
+    return list(found.values())
 
 
 def _collect(expr: Any, found: dict[int, GenericConst]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import schedules
-from relay_passes.calls import is_tensor
+from relay_passes.lift_constants import constants_of
 from relay_passes.pipeline import Phases, c4n_phases, lowering_phases, sequence
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
@@ -182,17 +182,9 @@ def _outgrows_cache(mod: IRModule, target: Target) -> bool:
     here = str(target.attrs.get("mtriple", "")) == str(codegen.llvm_get_system_triple())
     if cache_bytes is None or not here:
         return False
-    sizes: dict[int, int] = {}
-
-    def visit(expr: relax.Expr) -> None:
-        if is_tensor(expr):
-            data = expr.value
-            sizes[data.data_ptr()] = prod(data.shape) * np.dtype(str(data.dtype)).itemsize
-
-    for _, func in mod.functions_items():
-        if isinstance(func, relax.Function):
-            relax.analysis.post_order_visit(func, visit)
-    return sum(sizes.values()) > OUTGROWN * cache_bytes
+    weights = [constant.value for constant in constants_of(mod)]
+    weight_bytes = sum(prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)
+    return int(weight_bytes) > OUTGROWN * cache_bytes
 
 
 def _c4n_phases(
