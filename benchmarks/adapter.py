@@ -24,9 +24,9 @@ from torch import Tensor
 
 from benchmarks.compensation import dense_inputs
 from tvm_c4n.cli.console import print_table
-from tvm_c4n.prune.calibrate import damped
-from tvm_c4n.prune.matrix import prune_matrix, relative_output_error
-from tvm_c4n.prune.recipe import Choice
+from tvm_c4n.pruning.calibrate import damped
+from tvm_c4n.pruning.matrix import prune_matrix, relative_output_error
+from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.sparsity.stats import size_bytes
 
 RESULTS = Path(__file__).parent / "results" / "adapter.json"

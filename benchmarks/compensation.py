@@ -25,13 +25,13 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.cli.console import print_table
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
 from tvm_c4n.model.text import load_tokenizer
-from tvm_c4n.prune.calibrate import damped, draw_windows, gram
-from tvm_c4n.prune.compensate import inverse_factor, refit, reselect, sweep_joint, sweep_sparsegpt
-from tvm_c4n.prune.criteria import keep_best, magnitude_scores, wanda_scores
-from tvm_c4n.prune.matrix import RESELECTIONS, relative_output_error
-from tvm_c4n.prune.recipe import PRUNED_BY_DEFAULT, Recipe
-from tvm_c4n.prune.stream import Stream, batches
-from tvm_c4n.prune.torch_mamba import Layer
+from tvm_c4n.pruning.calibrate import damped, draw_windows, gram
+from tvm_c4n.pruning.compensate import inverse_factor, refit, reselect, sweep_joint, sweep_sparsegpt
+from tvm_c4n.pruning.criteria import keep_best, magnitude_scores, wanda_scores
+from tvm_c4n.pruning.matrix import RESELECTIONS, relative_output_error
+from tvm_c4n.pruning.recipe import PRUNED_BY_DEFAULT, Recipe
+from tvm_c4n.pruning.stream import Stream, batches
+from tvm_c4n.pruning.torch_mamba import Layer
 
 RESULTS = Path(__file__).parent / "results" / "compensation.json"
 

@@ -64,25 +64,25 @@ def bytes_per_token(size: str, form: Format) -> int:
 def state_bytes(size: str) -> int:
     """Return the bytes of state that a step reads, and writes; they stay in the caches."""
     config = MambaConfig.from_hf(config_of(size))
-    return 4 * config.layers * config.inner * (config.state + config.conv - 1)
+    return 4 * config.n_layer * config.d_inner * (config.d_state + config.d_conv - 1)
 
 
 def work(size: str, form: Format) -> dict[str, float]:
     """Return the units of work of a step by stage: vectors of 16 weights or of 4 float32."""
     c = MambaConfig.from_hf(config_of(size))
     shapes = {
-        "in_proj": (2 * c.inner, c.hidden),
-        "x_proj": (c.dt_rank + 2 * c.state, c.inner),
-        "dt_proj": (c.inner, c.dt_rank),
-        "out_proj": (c.hidden, c.inner),
+        "in_proj": (2 * c.d_inner, c.d_model),
+        "x_proj": (c.dt_rank + 2 * c.d_state, c.d_inner),
+        "dt_proj": (c.d_inner, c.dt_rank),
+        "out_proj": (c.d_model, c.d_inner),
     }
     units = {
-        name: c.layers * rows * cols * (4 - form.of(name)[1]) / 4 / 16
+        name: c.n_layer * rows * cols * (4 - form.of(name)[1]) / 4 / 16
         for name, (rows, cols) in shapes.items()
     }
-    units["head"] = c.vocab * c.hidden / 16
-    units["selective_scan"] = c.layers * c.inner * c.state / 4
-    units["conv1d"] = c.layers * c.inner * c.conv / 4
+    units["head"] = c.vocab_size * c.d_model / 16
+    units["selective_scan"] = c.n_layer * c.d_inner * c.d_state / 4
+    units["conv1d"] = c.n_layer * c.d_inner * c.d_conv / 4
     return units
 
 
@@ -122,7 +122,7 @@ def insns_per_token(costs: dict[str, float], size: str, form: Format) -> int:
 
 def _small(size: str) -> int:
     config = MambaConfig.from_hf(config_of(size))
-    return config.layers * config.hidden
+    return config.n_layer * config.d_model
 
 
 def phone_rate(size: str, form: Format, insns: int, phone: Phone = PHONE) -> tuple[float, str]:

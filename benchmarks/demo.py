@@ -96,8 +96,8 @@ def parse() -> argparse.Namespace:
 def make_models(out: Path, samples: int) -> list[Row]:
     """Prune and compile; the dense model is the first row."""
     from tvm_c4n.compile.artifact import compile_model
-    from tvm_c4n.prune import Recipe
-    from tvm_c4n.prune.run import prune
+    from tvm_c4n.pruning import Recipe
+    from tvm_c4n.pruning.run import prune
 
     rows = [Row(DENSE, 0, "float16", out / "dense.c4n")]
     for removed, dtype in VARIANTS:

@@ -114,8 +114,8 @@ def write_source(size: str, depth: int) -> Path:
 
 def work(args: argparse.Namespace) -> int:
     """Prune in this process; a line on stdout for each step."""
-    from tvm_c4n.prune import Recipe
-    from tvm_c4n.prune.run import prune
+    from tvm_c4n.pruning import Recipe
+    from tvm_c4n.pruning.run import prune
 
     source, folder = args.worker
     fields = {"removed": args.removed, "dtype": args.dtype}

@@ -22,8 +22,8 @@ from tvm_c4n.cli.console import Steps, print_table
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.records import MANIFEST
 from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
-from tvm_c4n.prune.latency import LatencyTable
-from tvm_c4n.prune.recipe import Choice, Recipe
+from tvm_c4n.pruning.latency import LatencyTable
+from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.runtime.bench import measure
 from tvm_c4n.runtime.describe import cpu_name
 from tvm_c4n.runtime.engine import Engine
@@ -95,7 +95,7 @@ def predict(model: str, table: LatencyTable) -> float:
     config = MambaConfig.from_hf(checkpoint.config)
     total = table.outside(config)
     for name in Recipe(removed=0).plan(config):
-        if name == EMBEDDINGS and not config.tied:
+        if name == EMBEDDINGS and not config.tie_embeddings:
             continue
         weight = checkpoint.weight(name)
         choice = Choice(weight.removed, weight.dtype) if weight else Choice(0, "float16")

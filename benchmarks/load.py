@@ -43,7 +43,7 @@ def load(artifact: Path, n_prompt: int) -> dict[str, Any]:
         engine.step(token)
     after_steps = peak_bytes()
     if n_prompt:
-        engine.prefill(np.arange(n_prompt) % engine.config.vocab)
+        engine.prefill(np.arange(n_prompt) % engine.config.vocab_size)
     return {
         "artifact": artifact.name,
         "weight_bytes": engine.manifest.weight_bytes,

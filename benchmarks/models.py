@@ -39,8 +39,8 @@ def model_folder(size: str, form: Format) -> str | Path:
     if healed in MODELS:
         return healed
     if not folder.is_dir():
-        from tvm_c4n.prune import Recipe
-        from tvm_c4n.prune.run import prune
+        from tvm_c4n.pruning import Recipe
+        from tvm_c4n.pruning.run import prune
 
         prune(REAL, folder, Recipe(removed=form.removed, dtype=form.dtype), twin=False)
     return folder

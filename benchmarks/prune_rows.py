@@ -18,7 +18,7 @@ from tvm_c4n.cli.console import Steps
 from tvm_c4n.model.config import PROJECTIONS
 
 if TYPE_CHECKING:
-    from tvm_c4n.prune import Recipe, Report
+    from tvm_c4n.pruning import Recipe, Report
 
 RESULTS = Path(__file__).parent / "results" / "pruning.json"
 # What makes a case; the order is that of the file's rows.
@@ -89,7 +89,7 @@ def measure(case: Row, threads: int | None = None) -> Row:
         return case | {"ppl": judge(case["model"], case["windows"])} | host
     title = " ".join(str(case[k]) for k in ("removed", "sparsity", "method", "dtype") if k in case)
     with TemporaryDirectory() as folder, Steps(title) as steps:
-        from tvm_c4n.prune.run import prune
+        from tvm_c4n.pruning.run import prune
 
         recipe, predicted = _recipe(case)
         report = prune(case["model"], f"{folder}/out", recipe, progress=steps, twin=False)
@@ -99,14 +99,14 @@ def measure(case: Row, threads: int | None = None) -> Row:
 
 def _recipe(case: Row) -> tuple[Recipe, Row]:
     """Make the recipe of a case, and what an allocation predicts of it."""
-    from tvm_c4n.prune.recipe import Recipe
+    from tvm_c4n.pruning.recipe import Recipe
 
     names = ("removed", "dtype", "method", "without", "samples", "sample_tokens")
     recipe = Recipe(**{name: case[name] for name in names if name in case})
     if "sparsity" not in case:
         return recipe, {}
-    from tvm_c4n.prune.run import allot_for
-    from tvm_c4n.prune.target import Target, recipe_of
+    from tvm_c4n.pruning.run import allot_for
+    from tvm_c4n.pruning.target import Target, recipe_of
 
     found = allot_for(case["model"], recipe, Target("sparsity", case["sparsity"]))
     allocation = {"exact": found.chosen, "greedy": found.greedy, "uniform": found.uniform}[
@@ -141,7 +141,7 @@ def judge(model: str, windows: int) -> float:
     from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
     from tvm_c4n.evaluate import load_text_ids, perplexity
     from tvm_c4n.model.text import load_tokenizer
-    from tvm_c4n.prune.torch_mamba import logits
+    from tvm_c4n.pruning.torch_mamba import logits
 
     source = open_checkpoint(model)
     ids = load_text_ids(VALID_TEXT, load_tokenizer(source.path))

@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
 
 def cases(args: argparse.Namespace) -> list[Row]:
     """List what to prune and judge, the dense model first."""
-    from tvm_c4n.prune.recipe import STEPS, Recipe
+    from tvm_c4n.pruning.recipe import STEPS, Recipe
 
     tokens = args.tokens or Recipe().sample_tokens
     judged = {"model": args.model, "windows": args.windows}

@@ -143,7 +143,7 @@ class Tvm:
     def measure(self, test: Test, threads: int) -> float:
         """Read the first few tokens of a test; returns the time that all would take."""
         count = min(self.most_tokens, test.tokens)
-        ids = np.random.default_rng(42).integers(1, self._model.config.vocab, count)
+        ids = np.random.default_rng(42).integers(1, self._model.config.vocab_size, count)
         self._model.reset()
         began = perf_counter()
         for token in ids:

@@ -27,11 +27,11 @@ WAYS = ("default", "dlight")
 def weight_names(config: MambaConfig) -> list[str]:
     """Return the checkpoint's names of the step's weights, in the order of its parameters."""
     names = [EMBEDDINGS]
-    for layer in range(config.layers):
+    for layer in range(config.n_layer):
         prefix = config.prefix(layer)
         names.append(f"backbone.layers.{layer}.norm.weight")
         names += [prefix + part for part in _PARTS]
-    return [*names, FINAL_NORM, *([] if config.tied else [HEAD])]
+    return [*names, FINAL_NORM, *([] if config.tie_embeddings else [HEAD])]
 
 
 _PARTS = (
@@ -76,7 +76,7 @@ def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
 
             h = emit(op.take(weights[EMBEDDINGS], token, axis=0, mode="clip"))
             new_conv, new_ssm = [], []
-            for layer in range(config.layers):
+            for layer in range(config.n_layer):
                 prefix = config.prefix(layer)
                 w = {part: weights[prefix + part] for part in _PARTS}
                 norm = weights[f"backbone.layers.{layer}.norm.weight"]
@@ -84,22 +84,24 @@ def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
                     emit(op.nn.rms_norm(h, norm, axes=[-1], epsilon=config.eps)),
                     prefix + "in_proj.weight",
                 )
-                x, z = (emit(part) for part in _split(op, xz, [config.inner]))
+                x, z = (emit(part) for part in _split(op, xz, [config.d_inner]))
                 old = emit(_layer(op, states[0], layer))
                 window = emit(op.concat([old, x], axis=0))
                 mixed = op.sum(op.multiply(window, op.permute_dims(w["conv1d.weight"])), axis=[0])
-                x = emit(op.nn.silu(op.reshape(op.add(mixed, w["conv1d.bias"]), (1, config.inner))))
-                new_conv.append(emit(op.strided_slice(window, [0], [1], [config.conv])))
+                x = emit(
+                    op.nn.silu(op.reshape(op.add(mixed, w["conv1d.bias"]), (1, config.d_inner)))
+                )
+                new_conv.append(emit(op.strided_slice(window, [0], [1], [config.d_conv])))
                 bc = linear(x, prefix + "x_proj.weight")
                 dt, b, c = (
                     emit(part)
-                    for part in _split(op, bc, [config.dt_rank, config.dt_rank + config.state])
+                    for part in _split(op, bc, [config.dt_rank, config.dt_rank + config.d_state])
                 )
                 dt = emit(
                     op.nn.softplus(op.add(linear(dt, prefix + "dt_proj.weight"), w["dt_proj.bias"]))
                 )
                 a = op.negative(op.exp(op.permute_dims(w["A_log"])))
-                column = (config.state, 1)
+                column = (config.d_state, 1)
                 ssm = emit(
                     op.add(
                         op.multiply(op.exp(op.multiply(a, dt)), _layer(op, states[1], layer)),
@@ -111,7 +113,7 @@ def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
                 y = emit(op.multiply(op.add(y, op.multiply(x, w["D"])), op.nn.silu(z)))
                 h = emit(op.add(h, linear(y, prefix + "out_proj.weight")))
             last = emit(op.nn.rms_norm(h, weights[FINAL_NORM], axes=[-1], epsilon=config.eps))
-            logits = linear(last, EMBEDDINGS if config.tied else HEAD)
+            logits = linear(last, EMBEDDINGS if config.tie_embeddings else HEAD)
             stacked = [emit(op.stack(parts, axis=0)) for parts in (new_conv, new_ssm)]
             out = bb.emit_output(relax.Tuple([logits, *stacked]))
         bb.emit_func_output(out)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tvm_c4n.compile.artifact import compile_model
     from tvm_c4n.compile.build import build, pipeline
-    from tvm_c4n.prune.recipe import Recipe
-    from tvm_c4n.prune.run import prune
+    from tvm_c4n.pruning.recipe import Recipe
+    from tvm_c4n.pruning.run import prune
     from tvm_c4n.runtime.engine import Engine
     from tvm_c4n.runtime.generate import generate
     from tvm_c4n.tuning.run import tune
@@ -40,25 +40,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Recipe": "tvm_c4n.prune.recipe",
+    "Recipe": "tvm_c4n.pruning.recipe",
     "build": "tvm_c4n.compile.build",
     "compile_model": "tvm_c4n.compile.artifact",
     "generate": "tvm_c4n.runtime.generate",
     "pipeline": "tvm_c4n.compile.build",
+    "prune": "tvm_c4n.pruning.run",
     "tune": "tvm_c4n.tuning.run",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
-    if name == "prune":
-        # The subpackage of that name: Python puts it here whenever a part of it is imported, so
-        # the package itself can be called.
-        return import_module("tvm_c4n.prune")
     if name == "load":
         return import_module("tvm_c4n.runtime.engine").Engine.load
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            from tvm_c4n.errors import C4nError
+
+            raise C4nError("pruning needs torch: pip install 'tvm-c4n[prune]'") from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -146,7 +146,7 @@ def stage_names(size: str, form: Format) -> list[str]:
                     name = shapes.get((spec.rows, spec.cols), "head")
                 names.append(name)
     names = [name for name in names if name != "embedding"]
-    layers = config.layers
+    layers = config.n_layer
     layer = names[: (len(names) - len(names) % layers) // layers]
     return [COPY, *layer, COPY, *names[len(layer) * layers :]]
 

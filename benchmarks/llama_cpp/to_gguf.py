@@ -55,13 +55,13 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     """
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)
-    if config.inner != 2 * config.hidden:
+    if config.d_inner != 2 * config.d_model:
         raise CheckpointError(f"{model}: llama.cpp takes only an inner size of twice the hidden")
     part = out.with_name(out.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(part, "mamba")
     _add_sizes(writer, config, out.stem, dtype)
-    _add_vocabulary(writer, config.vocab, checkpoint)
+    _add_vocabulary(writer, config.vocab_size, checkpoint)
     names = names_of(config)
     types = {
         name: np.dtype(DTYPES[dtype] if name.endswith(_MATRICES) else np.float32) for name in names
@@ -82,9 +82,9 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
 def names_of(config: MambaConfig) -> dict[str, str]:
     """Return GGUF's tensor names in file order, each with ours."""
     names = {"token_embd.weight": EMBEDDINGS, "output_norm.weight": FINAL_NORM}
-    if not config.tied:
+    if not config.tie_embeddings:
         names["output.weight"] = HEAD
-    for layer in range(config.layers):
+    for layer in range(config.n_layer):
         for ours, theirs in _IN_BLOCK.items():
             names[f"blk.{layer}.{theirs}"] = f"backbone.layers.{layer}.{ours}"
     return names
@@ -105,13 +105,13 @@ def _tensor(checkpoint: Checkpoint, name: str, ours: str) -> NDArray[Any]:
 def _add_sizes(writer: gguf.GGUFWriter, config: MambaConfig, name: str, dtype: str) -> None:
     writer.add_name(name)
     writer.add_context_length(2**20)  # Mamba has no limit; llama.cpp's converter writes this
-    writer.add_embedding_length(config.hidden)
+    writer.add_embedding_length(config.d_model)
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
-    writer.add_block_count(config.layers)
-    writer.add_ssm_conv_kernel(config.conv)
-    writer.add_ssm_inner_size(config.inner)
-    writer.add_ssm_state_size(config.state)
+    writer.add_block_count(config.n_layer)
+    writer.add_ssm_conv_kernel(config.d_conv)
+    writer.add_ssm_inner_size(config.d_inner)
+    writer.add_ssm_state_size(config.d_state)
     writer.add_ssm_time_step_rank(config.dt_rank)
     writer.add_layer_norm_rms_eps(config.eps)
     writer.add_ssm_dt_b_c_rms(False)

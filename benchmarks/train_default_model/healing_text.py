@@ -21,7 +21,7 @@ from corpus import load_book
 from tokenizers import Tokenizer
 
 from tvm_c4n.assets import resolve
-from tvm_c4n.heal.tokens import read_tokens
+from tvm_c4n.healing.tokens import read_tokens
 from tvm_c4n.model.text import load_tokenizer, separator_id
 
 SHARED = 3

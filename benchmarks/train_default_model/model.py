@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tvm_c4n.heal.scan import selective_scan
+from tvm_c4n.healing.scan import selective_scan
 
 CONFIG = {
     "architectures": ["MambaForCausalLM"],

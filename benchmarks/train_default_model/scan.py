@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from tvm_c4n.heal.scan import scan_by_steps, selective_scan
+from tvm_c4n.healing.scan import scan_by_steps, selective_scan
 
 
 def check_scan(device, batch=2, T=96, D=64, N=16):

@@ -46,7 +46,7 @@ def test_rows_of_processes_that_write_at_the_same_time_are_all_kept(results):
 
 
 def test_each_step_is_left_out_once():
-    from tvm_c4n.prune.recipe import STEPS
+    from tvm_c4n.pruning.recipe import STEPS
 
     options = {"sparsity": "", "removed": "", "dtypes": "int8", "methods": "obs", "tokens": None}
     args = argparse.Namespace(model="m", windows=1, samples=8, ablate=True, **options)

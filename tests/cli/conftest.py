@@ -92,8 +92,8 @@ def words(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pruned(small_model, words, tmp_path_factory):
     """The small model at n=2, int8."""
-    from tvm_c4n.prune import Recipe
-    from tvm_c4n.prune.run import prune
+    from tvm_c4n.pruning import Recipe
+    from tvm_c4n.pruning.run import prune
 
     folder = tmp_path_factory.mktemp("cli-pruned") / "n2"
     recipe = Recipe(removed=2, dtype="int8", samples=8, sample_tokens=32)

@@ -84,7 +84,7 @@ def test_the_twins_pattern_shows_in_its_zeros(c4n, tmp_path):
 def test_the_default_model_is_dense():
     found = look("mamba-19m")
     assert {n for line in found.lines for n in line.removed} == {0}
-    assert found.config.layers == 16
+    assert found.config.n_layer == 16
 
 
 def test_a_model_that_lacks_a_tensor_is_refused(tensors, tmp_path):

@@ -10,7 +10,14 @@ from tvm_c4n.model import MambaConfig
 def tiny():
     """Config and tensors of a model with two layers and odd sizes."""
     config = MambaConfig(
-        vocab=50, hidden=12, inner=20, layers=2, state=5, conv=3, dt_rank=3, tied=False
+        vocab_size=50,
+        d_model=12,
+        d_inner=20,
+        n_layer=2,
+        d_state=5,
+        d_conv=3,
+        dt_rank=3,
+        tie_embeddings=False,
     )
     rng = np.random.default_rng(7)
     tensors = {

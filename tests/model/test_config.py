@@ -16,9 +16,14 @@ HF = json.loads((ROOT / "mamba-19m" / "config.json").read_text())
 
 def test_sizes_of_the_embedded_model():
     config = MambaConfig.from_hf(HF)
-    assert (config.vocab, config.hidden, config.inner, config.layers) == (8192, 384, 768, 16)
-    assert (config.state, config.conv, config.dt_rank, config.eps) == (16, 4, 24, 1e-5)
-    assert config.tied and config.conv_bias
+    assert (config.vocab_size, config.d_model, config.d_inner, config.n_layer) == (
+        8192,
+        384,
+        768,
+        16,
+    )
+    assert (config.d_state, config.d_conv, config.dt_rank, config.eps) == (16, 4, 24, 1e-5)
+    assert config.tie_embeddings and config.conv_bias
 
 
 def test_every_tensor_of_the_embedded_model_is_expected_and_present():
@@ -31,7 +36,12 @@ def test_every_tensor_of_the_embedded_model_is_expected_and_present():
 def test_defaults_of_absent_keys():
     absent = ("intermediate_size", "time_step_rank", "use_conv_bias", "tie_word_embeddings")
     config = MambaConfig.from_hf({k: v for k, v in HF.items() if k not in absent})
-    assert (config.inner, config.dt_rank, config.conv_bias, config.tied) == (768, 24, True, True)
+    assert (config.d_inner, config.dt_rank, config.conv_bias, config.tie_embeddings) == (
+        768,
+        24,
+        True,
+        True,
+    )
 
 
 def test_untied_head_and_no_conv_bias_change_the_tensors():

@@ -20,7 +20,7 @@ def test_equals_transformers_on_the_embedded_model(embedded):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     checkpoint, config = embedded
-    ids = np.random.default_rng(0).integers(0, config.vocab, 40)
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, 40)
     model = transformers.MambaForCausalLM.from_pretrained(
         ROOT / "mamba-19m", dtype=torch.float64, local_files_only=True
     ).eval()
@@ -37,7 +37,7 @@ def test_equals_transformers_on_the_embedded_model(embedded):
 def test_state_carries_the_text(tiny):
     config, tensors = tiny
     model = Mamba(config, tensors.__getitem__)
-    ids = np.random.default_rng(1).integers(0, config.vocab, 11)
+    ids = np.random.default_rng(1).integers(0, config.vocab_size, 11)
     whole = model.prefill(ids)
     model.reset()
     parts = [model.prefill(ids[:1]), model.prefill(ids[1:6])]

@@ -99,7 +99,14 @@ def test_integer_models_differ_only_by_rounded_activations(
 
 def test_tied_embeddings_are_stored_once() -> None:
     config = MambaConfig(
-        vocab=48, hidden=16, inner=32, layers=1, state=4, conv=4, dt_rank=4, tied=True
+        vocab_size=48,
+        d_model=16,
+        d_inner=32,
+        n_layer=1,
+        d_state=4,
+        d_conv=4,
+        dt_rank=4,
+        tie_embeddings=True,
     )
     rng = np.random.default_rng(0)
     tensors = {

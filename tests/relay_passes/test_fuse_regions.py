@@ -28,7 +28,14 @@ def bound(
     """A small Mamba whose kernels are bound but not fused; `removed` by layer."""
     layers = len(removed)
     config = MambaConfig(
-        vocab=40, hidden=hidden, inner=inner, layers=layers, state=4, conv=4, dt_rank=4, tied=True
+        vocab_size=40,
+        d_model=hidden,
+        d_inner=inner,
+        n_layer=layers,
+        d_state=4,
+        d_conv=4,
+        dt_rank=4,
+        tie_embeddings=True,
     )
     rng = np.random.default_rng(0)
     tensors: dict[str, Any] = {}

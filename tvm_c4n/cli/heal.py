@@ -37,8 +37,8 @@ def heal(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Train a pruned model on to imitate the dense one; goes on after an interrupt."""
-    from tvm_c4n.heal import HealSettings
-    from tvm_c4n.heal import heal as heal_model
+    from tvm_c4n.healing import HealSettings
+    from tvm_c4n.healing import heal as heal_model
 
     settings = HealSettings(
         tokens=tokens,

@@ -25,7 +25,7 @@ def inspect(
     config = found.config
     title = (
         f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of weights, "
-        f"{config.layers} layers, hidden {config.hidden}, vocabulary {config.vocab}"
+        f"{config.n_layer} layers, hidden {config.d_model}, vocabulary {config.vocab_size}"
     )
     head = ["weight", "count", "pattern", "dtype", "scale group", "bytes"]
     print_table(title, head, [_row(line) for line in found.lines])

@@ -12,8 +12,8 @@ from tvm_c4n.cli.console import Steps, megabytes, print_table
 from tvm_c4n.errors import RecipeError
 
 if TYPE_CHECKING:
-    from tvm_c4n.prune import Report
-    from tvm_c4n.prune.target import Target
+    from tvm_c4n.pruning import Report
+    from tvm_c4n.pruning.target import Target
 
 
 def prune(
@@ -67,11 +67,11 @@ def prune(
     """Remove n of every 4 weights; the kept ones make up for them."""
     fields: dict[str, Any] = {"method": method, "dtype": dtype, "samples": samples, "seed": seed}
     fields["without"] = tuple(step.strip() for step in without.split(",") if step.strip())
-    from tvm_c4n.prune.recipe import Recipe
+    from tvm_c4n.pruning.recipe import Recipe
 
     recipe = Recipe(removed=parse_removed(removed), **fields)
     target = parse_target(sparsity, size, latency, ppl_ratio, records)
-    from tvm_c4n.prune import prune as prune_model
+    from tvm_c4n.pruning import prune as prune_model
 
     with Steps("pruning") as steps:
         report = prune_model(
@@ -103,8 +103,8 @@ def parse_target(
     RecipeError
         More than one, a quantity that cannot be read, or no latency table.
     """
-    from tvm_c4n.prune.latency import LatencyTable
-    from tvm_c4n.prune.target import Target
+    from tvm_c4n.pruning.latency import LatencyTable
+    from tvm_c4n.pruning.target import Target
 
     asked = {"--sparsity": sparsity, "--size": size, "--latency": latency, "--ppl-ratio": ppl_ratio}
     names = [name for name, value in asked.items() if value is not None]

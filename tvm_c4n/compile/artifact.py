@@ -152,10 +152,10 @@ def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
 
 
 def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dict[str, Projection]:
-    names = [EMBEDDINGS] if config.tied else [EMBEDDINGS, HEAD]
+    names = [EMBEDDINGS] if config.tie_embeddings else [EMBEDDINGS, HEAD]
     names += [
         config.projection(layer, projection)
-        for layer in range(config.layers)
+        for layer in range(config.n_layer)
         for projection in PROJECTIONS
     ]
 

@@ -24,7 +24,7 @@ from tvm_c4n.ops.host import victim_cache_bytes
 from tvm_c4n.ops.isa import OPENCL, isa_of
 
 if TYPE_CHECKING:
-    from tvm_c4n.prune.recipe import Recipe
+    from tvm_c4n.pruning.recipe import Recipe
 
 OUTGROWN = 3
 """Weights of so many caches leave nothing in one from step to step: docs/design.md has figures."""

@@ -13,7 +13,7 @@ from tvm_c4n.sparsity import GROUP, C4nWeight, from_dense, mask_from_scores
 from tvm_c4n.sparsity.pattern import detect_removed
 
 if TYPE_CHECKING:
-    from tvm_c4n.prune.recipe import Recipe
+    from tvm_c4n.pruning.recipe import Recipe
 
 
 def converter(recipe: Recipe | None) -> Convert:

@@ -118,8 +118,8 @@ def _weights(
     config: MambaConfig,
     progress: Callable[[str, int, int], None] | None,
 ) -> Iterator[tuple[str, Projection, int]]:
-    names = [EMBEDDINGS] if config.tied else [EMBEDDINGS, HEAD]
-    names += [config.projection(i, kind) for i in range(config.layers) for kind in PROJECTIONS]
+    names = [EMBEDDINGS] if config.tie_embeddings else [EMBEDDINGS, HEAD]
+    names += [config.projection(i, kind) for i in range(config.n_layer) for kind in PROJECTIONS]
     for done, name in enumerate(names):
         if progress is not None:
             progress(name, done, len(names))

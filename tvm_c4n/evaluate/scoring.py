@@ -29,7 +29,7 @@ def torch_score(model: str | Path) -> Score:
     """Score a model folder with torch on the CPU, its weights as they are stored."""
     import torch
 
-    from tvm_c4n.heal.student import Student
+    from tvm_c4n.healing.student import Student
 
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)

@@ -16,11 +16,11 @@ FINAL_NORM = "backbone.norm_f.weight"
 HEAD = "lm_head.weight"
 
 _HF_NAMES = {
-    "vocab": "vocab_size",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "state": "state_size",
-    "conv": "conv_kernel",
+    "vocab_size": "vocab_size",
+    "d_model": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "d_state": "state_size",
+    "d_conv": "conv_kernel",
 }
 
 
@@ -39,29 +39,29 @@ class MambaConfig(BaseModel):
 
     Attributes
     ----------
-    vocab, hidden, inner, layers, state, conv, dt_rank : int
+    vocab_size, d_model, d_inner, n_layer, d_state, d_conv, dt_rank : int
         Lengths of the axes v, h, d, (layers), n, k, r of `tvm_c4n.model`.
     eps : float
         Added to the mean square in every RMSNorm.
     conv_bias : bool
         Whether the convolution has a bias.
-    tied : bool
+    tie_embeddings : bool
         Whether the language-model head is the embedding matrix.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # The upper bounds keep a hostile config.json from asking for absurd allocations.
-    vocab: int = Field(gt=0, le=1 << 22)
-    hidden: int = Field(gt=0, le=1 << 16)
-    inner: int = Field(gt=0, le=1 << 18)
-    layers: int = Field(gt=0, le=1024)
-    state: int = Field(gt=0, le=1024)
-    conv: int = Field(gt=0, le=64)
+    vocab_size: int = Field(gt=0, le=1 << 22)
+    d_model: int = Field(gt=0, le=1 << 16)
+    d_inner: int = Field(gt=0, le=1 << 18)
+    n_layer: int = Field(gt=0, le=1024)
+    d_state: int = Field(gt=0, le=1024)
+    d_conv: int = Field(gt=0, le=64)
     dt_rank: int = Field(gt=0, le=1 << 16)
     eps: float = Field(default=1e-5, gt=0, lt=1)
     conv_bias: bool = True
-    tied: bool = True
+    tie_embeddings: bool = True
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> MambaConfig:
@@ -78,15 +78,15 @@ class MambaConfig(BaseModel):
         missing = [_HF_NAMES[key] for key, value in fields.items() if value is None]
         if missing:
             raise CheckpointError(f"config.json lacks {', '.join(missing)}")
-        hidden = fields["hidden"]
+        hidden = fields["d_model"]
         rank = config.get("time_step_rank", "auto")
         if isinstance(hidden, int):
             default_inner = int(config.get("expand", 2) * hidden)
             fields["dt_rank"] = ceil(hidden / 16) if rank == "auto" else rank
-            fields["inner"] = config.get("intermediate_size", default_inner)
+            fields["d_inner"] = config.get("intermediate_size", default_inner)
         fields["eps"] = config.get("layer_norm_epsilon", 1e-5)
         fields["conv_bias"] = config.get("use_conv_bias", True)
-        fields["tied"] = config.get("tie_word_embeddings", True)
+        fields["tie_embeddings"] = config.get("tie_word_embeddings", True)
         try:
             return cls.model_validate(fields, strict=True)
         except ValidationError as error:
@@ -108,28 +108,28 @@ class MambaConfig(BaseModel):
         """Names and shapes of the tensors of one layer."""
         mixer, rank = self.prefix(layer), self.dt_rank
         shapes: dict[str, tuple[int, ...]] = {
-            f"backbone.layers.{layer}.norm.weight": (self.hidden,),
-            mixer + "A_log": (self.inner, self.state),
-            mixer + "D": (self.inner,),
-            mixer + "conv1d.weight": (self.inner, 1, self.conv),
-            mixer + "in_proj.weight": (2 * self.inner, self.hidden),
-            mixer + "x_proj.weight": (rank + 2 * self.state, self.inner),
-            mixer + "dt_proj.weight": (self.inner, rank),
-            mixer + "dt_proj.bias": (self.inner,),
-            mixer + "out_proj.weight": (self.hidden, self.inner),
+            f"backbone.layers.{layer}.norm.weight": (self.d_model,),
+            mixer + "A_log": (self.d_inner, self.d_state),
+            mixer + "D": (self.d_inner,),
+            mixer + "conv1d.weight": (self.d_inner, 1, self.d_conv),
+            mixer + "in_proj.weight": (2 * self.d_inner, self.d_model),
+            mixer + "x_proj.weight": (rank + 2 * self.d_state, self.d_inner),
+            mixer + "dt_proj.weight": (self.d_inner, rank),
+            mixer + "dt_proj.bias": (self.d_inner,),
+            mixer + "out_proj.weight": (self.d_model, self.d_inner),
         }
         if self.conv_bias:
-            shapes[mixer + "conv1d.bias"] = (self.inner,)
+            shapes[mixer + "conv1d.bias"] = (self.d_inner,)
         return shapes
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names (Hugging Face's) and shapes of all tensors of the model."""
-        shapes: dict[str, tuple[int, ...]] = {EMBEDDINGS: (self.vocab, self.hidden)}
-        for layer in range(self.layers):
+        shapes: dict[str, tuple[int, ...]] = {EMBEDDINGS: (self.vocab_size, self.d_model)}
+        for layer in range(self.n_layer):
             shapes.update(self.layer_shapes(layer))
-        shapes[FINAL_NORM] = (self.hidden,)
-        if not self.tied:
-            shapes[HEAD] = (self.vocab, self.hidden)
+        shapes[FINAL_NORM] = (self.d_model,)
+        if not self.tie_embeddings:
+            shapes[HEAD] = (self.vocab_size, self.d_model)
         return shapes
 
     def check(self, checkpoint: HasTensors) -> None:

@@ -90,8 +90,8 @@ class Mamba:
         """Forget the text: a state of zeros."""
         c = self.config
         self.state = State(
-            np.zeros((c.layers, c.conv - 1, c.inner), dtype=self.dtype),
-            np.zeros((c.layers, c.inner, c.state), dtype=self.dtype),
+            np.zeros((c.n_layer, c.d_conv - 1, c.d_inner), dtype=self.dtype),
+            np.zeros((c.n_layer, c.d_inner, c.d_state), dtype=self.dtype),
         )
 
     def prefill(self, ids: Sequence[int] | NDArray[Any]) -> Array:
@@ -114,14 +114,14 @@ class Mamba:
         tokens = np.asarray(ids)
         if tokens.ndim != 1 or tokens.size == 0:
             raise C4nError(f"ids have shape {tokens.shape}; expected at least one token")
-        if tokens.min() < 0 or tokens.max() >= self.config.vocab:
-            raise C4nError(f"a token lies outside 0..{self.config.vocab - 1}")
+        if tokens.min() < 0 or tokens.max() >= self.config.vocab_size:
+            raise C4nError(f"a token lies outside 0..{self.config.vocab_size - 1}")
         x = self._tensors[EMBEDDINGS][tokens]
-        for layer in range(self.config.layers):
+        for layer in range(self.config.n_layer):
             norm = self._tensors[f"backbone.layers.{layer}.norm.weight"]
             x = x + self._mixer(layer, rms_norm(x, norm, self.config.eps))
         x = rms_norm(x, self._tensors[FINAL_NORM], self.config.eps)
-        head = self._tensors[EMBEDDINGS if self.config.tied else HEAD]
+        head = self._tensors[EMBEDDINGS if self.config.tie_embeddings else HEAD]
         return np.asarray(x @ head.T)
 
     def step(self, token: int) -> Array:
@@ -136,10 +136,10 @@ class Mamba:
             return self._tensors[prefix + name]
 
         xz = u @ tensor("in_proj.weight").T  # t 2d
-        x, z = xz[:, : c.inner], xz[:, c.inner :]
+        x, z = xz[:, : c.d_inner], xz[:, c.d_inner :]
         x = silu(self._conv(layer, x))
         low = x @ tensor("x_proj.weight").T  # t (r + 2n)
-        step, b, c_out = np.split(low, [c.dt_rank, c.dt_rank + c.state], axis=1)
+        step, b, c_out = np.split(low, [c.dt_rank, c.dt_rank + c.d_state], axis=1)
         delta = softplus(step @ tensor("dt_proj.weight").T + tensor("dt_proj.bias"))  # t d
         y = self._scan(layer, x, delta, b, c_out)
         return np.asarray((y * silu(z)) @ tensor("out_proj.weight").T)
@@ -150,7 +150,7 @@ class Mamba:
         taps = self._tensors[prefix + "conv1d.weight"][:, 0]  # d k
         padded = np.concatenate([self.state.conv[layer], x])
         y = np.zeros_like(x)
-        for i in range(self.config.conv):
+        for i in range(self.config.d_conv):
             y += padded[i : i + len(x)] * taps[:, i]
         if self.config.conv_bias:
             y += self._tensors[prefix + "conv1d.bias"]

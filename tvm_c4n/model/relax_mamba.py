@@ -74,7 +74,7 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
 
     def layer(index: int) -> _Layer:
         mixer = config.prefix(index)
-        bias = np.zeros(config.inner, np.float32)
+        bias = np.zeros(config.d_inner, np.float32)
         a_log = vector(mixer + "A_log").astype(np.float64)
         dt_proj = packed(mixer + "dt_proj.weight")
         a = np.ascontiguousarray(-np.exp(a_log).T, np.float32)
@@ -96,9 +96,9 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
     return _Model(
         config=config,
         embeddings=embeddings,
-        head=embeddings if config.tied else packed(HEAD),
+        head=embeddings if config.tie_embeddings else packed(HEAD),
         final_norm=vector(FINAL_NORM),
-        layers=[layer(i) for i in range(config.layers)],
+        layers=[layer(i) for i in range(config.n_layer)],
     )
 
 
@@ -142,8 +142,8 @@ def _function(bb: relax.BlockBuilder, name: str, model: _Model, pool: ConstantPo
 def state_shapes(config: MambaConfig) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return the shapes of the convolution's and the scan's state, both float32."""
     return (
-        (config.layers, config.conv - 1, config.inner),
-        (config.layers, config.state, config.inner),
+        (config.n_layer, config.d_conv - 1, config.d_inner),
+        (config.n_layer, config.d_state, config.d_inner),
     )
 
 

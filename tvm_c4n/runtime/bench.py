@@ -115,7 +115,7 @@ class Cell:
         self.model.set_threads(self.threads)
         self.model.reset()
         count = self.n_prompt + self.n_gen
-        ids = np.random.default_rng(_SEED).integers(1, self.model.config.vocab, count)
+        ids = np.random.default_rng(_SEED).integers(1, self.model.config.vocab_size, count)
         ids[0] = 0
         if self.n_prompt:
             began = perf_counter_ns()

@@ -47,7 +47,7 @@ class Engine:
         self.artifact = artifact
         self.manifest: Manifest = artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
-        self._vocab = self.config.vocab
+        self._vocab = self.config.vocab_size
         self.tokenizer_path = artifact.path / TOKENIZER
         self.set_threads(_default_threads() if threads is None else threads)
         module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
@@ -169,11 +169,11 @@ class Engine:
         if len(ids) == 0:
             raise C4nError("no tokens to read: the text is empty")
         low, high = int(np.min(ids)), int(np.max(ids))
-        if low < 0 or high >= self.config.vocab:
+        if low < 0 or high >= self.config.vocab_size:
             raise self._outside(low if low < 0 else high)
 
     def _outside(self, token: int) -> C4nError:
-        return C4nError(f"token {token} is outside the vocabulary of {self.config.vocab}")
+        return C4nError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
 
 
 def _default_threads() -> int:

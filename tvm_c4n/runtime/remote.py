@@ -127,8 +127,8 @@ class RemoteEngine:
     def _check(self, ids: Ids) -> None:
         if len(ids) == 0:
             raise C4nError("no tokens to read: the text is empty")
-        if min(ids) < 0 or max(ids) >= self.config.vocab:
-            raise C4nError(f"a token is outside the vocabulary of {self.config.vocab}")
+        if min(ids) < 0 or max(ids) >= self.config.vocab_size:
+            raise C4nError(f"a token is outside the vocabulary of {self.config.vocab_size}")
 
     def time_test(self, n_prompt: int, n_gen: int, reps: int) -> list[int]:
         """Measure by the device's own clock, which the connection does not slow down.
@@ -148,7 +148,7 @@ class RemoteEngine:
         if not n_prompt:
             return self._time(name, self._token, n_gen, reps)
         count = min(n_prompt, self.manifest.chunk)
-        tokens = self._tensor(np.arange(count, dtype=np.int32) % self.config.vocab)
+        tokens = self._tensor(np.arange(count, dtype=np.int32) % self.config.vocab_size)
         chunks = ceil(n_prompt / count)
         # Chunks take the same time each: the last one is counted by its share of tokens.
         return [

@@ -18,7 +18,7 @@ from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.checkpoint.store import C4nWriter
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.prune.recipe import Choice, Recipe
+from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.bench import Cell
 from tvm_c4n.runtime.engine import Engine

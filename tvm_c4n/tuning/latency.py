@@ -20,8 +20,8 @@ from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
-from tvm_c4n.prune.latency import FILE, LatencyTable, Rest, Row, Seconds
-from tvm_c4n.prune.recipe import Choice
+from tvm_c4n.pruning.latency import FILE, LatencyTable, Rest, Row, Seconds
+from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.sparsity import GROUP, default_scale_group
 from tvm_c4n.tuning.anchor import StepTimer, measure_anchor
 from tvm_c4n.tuning.measure import COLD_BYTES
@@ -90,10 +90,9 @@ def write_table(
     inside = [
         layer[(shapes[name][0], shapes[name][1]), choice].median
         for name, choice in plan.items()
-        if name != EMBEDDINGS or config.tied
+        if name != EMBEDDINGS or config.tie_embeddings
     ]
     rest = [max(LEAST_REST * sample, sample - sum(inside)) for sample in samples]
-    sizes = {name: getattr(config, name) for name in Rest.model_fields if hasattr(config, name)}
     table = LatencyTable(
         format=1,
         target=machine_of(resolve_target(target)).model_dump(),
@@ -109,11 +108,15 @@ def write_table(
             )
             for ((rows, cols), choice), found in layer.items()
         ),
-        rest=(Rest(**sizes, threads=threads, seconds=_seconds(rest)),),
+        rest=(
+            Rest.model_validate(
+                {**Rest.sizes_of(config), "threads": threads, "seconds": _seconds(rest)}
+            ),
+        ),
     )
     out.mkdir(parents=True, exist_ok=True)
     part = out / f"{FILE}.part"
-    part.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    part.write_text(table.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
     part.replace(out / FILE)
     return table
 

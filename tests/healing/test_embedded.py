@@ -1,0 +1,69 @@
+"""The healed models that come with the package."""
+
+import json
+from math import prod
+
+import pytest
+
+from tvm_c4n.assets import MODELS, resolve
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.config import PROJECTIONS
+
+UNIFORM = {"mamba-19m-n2-int4": 2, "mamba-19m-n3-int4": 3}
+MIXED = "mamba-19m-s30-int4"
+HEALED = (*UNIFORM, MIXED)
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_they_are_what_their_names_say(name):
+    assert name in MODELS
+    checkpoint = open_checkpoint(name)
+    config = MambaConfig.from_hf(checkpoint.config)
+    config.check(checkpoint)
+    assert config == MambaConfig.from_hf(open_checkpoint("mamba-19m").config)
+    for layer in range(config.n_layer):
+        for projection in ("in_proj", "out_proj"):
+            weight = checkpoint.weight(config.projection(layer, projection))
+            assert (weight.removed, weight.dtype) == (UNIFORM[name], "int4")
+    assert {path.name for path in checkpoint.extra_files()} >= {"tokenizer.json"}
+
+
+def test_the_mixed_model_lacks_its_share_of_the_weights():
+    checkpoint = open_checkpoint(MIXED)
+    config = MambaConfig.from_hf(checkpoint.config)
+    names = [
+        config.projection(layer, projection)
+        for layer in range(config.n_layer)
+        for projection in PROJECTIONS
+    ]
+    shapes = config.tensor_shapes()
+    sizes = [prod(shapes[name]) for name in names]
+    removed = [checkpoint.weight(name).removed for name in names]
+    lacking = sum(n / 4 * size for n, size in zip(removed, sizes, strict=True))
+    assert lacking / sum(sizes) == pytest.approx(0.3, abs=0.005)
+    assert lacking / sum(sizes) >= 0.3
+
+
+@pytest.mark.parametrize("name", HEALED)
+def test_their_cards_say_what_their_runs_said(name):
+    folder = resolve(name)
+    report = json.loads((folder / "heal.json").read_text())
+    card = (folder / "README.md").read_text()
+    assert f"--tokens {report['settings']['tokens']} " in card
+    assert f"{report['after']['ratio']:.3f}" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "bound"), [("mamba-19m-n2-int4", 1.07), ("mamba-19m-n3-int4", 1.20), (MIXED, 1.04)]
+)
+def test_their_perplexity_is_near_the_dense_model_s(name, bound):
+    from tvm_c4n.assets import VALID_TEXT
+    from tvm_c4n.evaluate import engine_of, evaluate_text
+
+    found = []
+    for model in (name, "mamba-19m"):
+        with engine_of(model) as engine:
+            found.append(evaluate_text(engine, VALID_TEXT, max_windows=16).perplexity.value)
+    assert found[0] / found[1] < bound

@@ -1,0 +1,127 @@
+"""A run that was killed goes on after its last finished layer, to the same bytes."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.pruning import Recipe, Target, prune
+
+RECIPE = Recipe(removed=2, dtype="int8", samples=12, sample_tokens=48, scale_group=32)
+KILLED = """
+import os, signal, sys
+import torch
+from tvm_c4n.pruning import Recipe, prune
+torch.set_num_threads(1)
+model, out, text, journal = sys.argv[1:5]
+def stop(what, _done, _total):
+    if what == "layer 1 x_proj":
+        os.kill(os.getpid(), signal.SIGKILL)
+recipe = Recipe(removed=2, dtype="int8", samples=12, sample_tokens=48, scale_group=32)
+prune(model, out, recipe, calibration=text, progress=stop, twin=False, resume=journal)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(small_model, small_text, tmp_path):
+    journal, out = tmp_path / "journal", tmp_path / "out"
+    arguments = map(str, (small_model, out, small_text, journal))
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], timeout=200, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not out.exists()
+    calls = []
+    report = prune(
+        small_model,
+        out,
+        RECIPE,
+        calibration=small_text,
+        progress=lambda *call: calls.append(call),
+        twin=False,
+        resume=journal,
+    )
+    whole = prune(small_model, tmp_path / "whole", RECIPE, calibration=small_text, twin=False)
+    for name in ("model.safetensors", "c4n.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert report.projections == whole.projections
+    steps = [what for what, _, _ in calls]
+    assert "layer 0 was finished before" in steps and "layer 0 in_proj" not in steps
+    assert "layer 0 first look" not in steps and "layer 1 in_proj" in steps
+    assert calls[-1][1] == calls[-1][2]
+    assert not journal.exists()
+
+
+def test_layers_of_another_run_are_refused(small_model, small_text, tmp_path):
+    def stop(what, _done, _total):
+        if what == "layer 1 in_proj":
+            raise KeyboardInterrupt
+
+    options = {"calibration": small_text, "twin": False, "resume": tmp_path / "journal"}
+    with pytest.raises(KeyboardInterrupt):
+        prune(small_model, tmp_path / "out", RECIPE, progress=stop, **options)
+    other = RECIPE.model_copy(update={"seed": 1})
+    with pytest.raises(RecipeError, match="another model, recipe, target or calibration"):
+        prune(small_model, tmp_path / "out", other, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(small_model, small_text, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(RecipeError, match="holds other files"):
+        prune(
+            small_model,
+            tmp_path / "out",
+            RECIPE,
+            calibration=small_text,
+            resume=tmp_path / "mine",
+        )
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_a_run_to_a_target_measures_sensitivities_once(small_model, small_text, tmp_path):
+    target = Target("sparsity", 0.3)
+    options = {"calibration": small_text, "twin": False, "target": target}
+    whole = prune(small_model, tmp_path / "whole", RECIPE, **options)
+
+    def stop(what, _done, _total):
+        if what == "layer 1 x_proj":
+            raise KeyboardInterrupt
+
+    journal = tmp_path / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        prune(small_model, tmp_path / "out", RECIPE, progress=stop, resume=journal, **options)
+    steps = []
+    again = prune(
+        small_model,
+        tmp_path / "out",
+        RECIPE,
+        progress=lambda what, _done, _total: steps.append(what),
+        resume=journal,
+        **options,
+    )
+    assert not any("sensitivity" in what for what in steps)
+    assert "layer 0 was finished before" in steps
+    assert again.projections == whole.projections
+    for name in ("model.safetensors", "allocation.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not journal.exists()
+
+
+def test_another_target_is_another_run(small_model, small_text, tmp_path):
+    def stop(what, _done, _total):
+        if what == "layer 0 in_proj":
+            raise KeyboardInterrupt
+
+    options = {"calibration": small_text, "twin": False, "resume": tmp_path / "journal"}
+    with pytest.raises(KeyboardInterrupt):
+        prune(
+            small_model,
+            tmp_path / "out",
+            RECIPE,
+            progress=stop,
+            target=Target("sparsity", 0.3),
+            **options,
+        )
+    with pytest.raises(RecipeError, match="another model, recipe, target"):
+        prune(small_model, tmp_path / "out", RECIPE, target=Target("sparsity", 0.4), **options)

@@ -1,0 +1,249 @@
+"""Heal a pruned folder: train it towards its teacher, write it as a new folder."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from types import FrameType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tvm_c4n import __version__
+from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, open_checkpoint, write_twin
+from tvm_c4n.errors import CheckpointError, RecipeError
+from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
+from tvm_c4n.healing.settings import HealSettings
+from tvm_c4n.healing.state import load_state, save_state, state_path
+from tvm_c4n.healing.student import Student
+from tvm_c4n.healing.tokens import Windows, read_tokens
+from tvm_c4n.healing.train import Trainer
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.text import load_tokenizer
+
+Progress = Callable[[str, int, int], None]
+# Steps between two reports: reading a loss makes the GPU wait.
+REPORT_STEPS = 10
+
+
+@dataclass(frozen=True)
+class HealReport:
+    """A healing; ``heal.json`` of the folder holds it.
+
+    Attributes
+    ----------
+    pruned, teacher : str
+        Names of the folders.
+    settings : dict
+        See `HealSettings`.
+    text_tokens : int
+        Different tokens that were trained on.
+    before, after : Distance
+        On the held-out windows: of the folder that came in, and of the folder as written.
+    device : str
+    run_secs : float
+        Of this call; a resumed run has had others.
+    """
+
+    pruned: str
+    teacher: str
+    settings: dict[str, int | float]
+    text_tokens: int
+    before: Distance
+    after: Distance
+    device: str
+    run_secs: float
+
+
+def heal(
+    pruned: str | Path,
+    out: str | Path,
+    teacher: str | Path,
+    data: Sequence[str | Path],
+    settings: HealSettings | None = None,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    twin: bool = True,
+) -> HealReport:
+    """Train a pruned model on, and write it as a C4n folder of the same patterns and dtypes.
+
+    A run that is interrupted leaves ``OUT.healing.safetensors``; the same call goes on from there.
+    The same seed gives the same bytes on the same machine.
+
+    Parameters
+    ----------
+    pruned : str or Path
+        C4n folder.
+    out : path
+        Appears when everything is done, or not at all.
+    teacher : str or Path
+        The dense model that ``pruned`` was made from.
+    data : list of path
+        Text or tokens to train on, see `read_tokens`.
+    settings : HealSettings, optional
+    device : str
+        ``"cpu"`` (slow: for small models), ``"cuda"`` or ``"cuda:1"`` (needs Triton).
+    progress : callable, optional
+        ``progress(what, done, total)``.
+    overwrite : bool
+        Replace an existing C4n folder.
+    twin : bool
+        Also write ``out/dense``, see `tvm_c4n.prune`.
+
+    Returns
+    -------
+    HealReport
+
+    Raises
+    ------
+    RecipeError
+        Settings or text that do not serve.
+    CheckpointError
+        A model that is damaged or does not fit the other; a state of another run.
+    """
+    began = perf_counter()
+    settings = HealSettings() if settings is None else settings
+    place = _device(device)
+    source, dense = open_checkpoint(pruned), open_checkpoint(teacher)
+    config = _check(source, dense)
+    tokenizer = load_tokenizer(source.path)
+    tokens = read_tokens(data, tokenizer)
+    windows = Windows(tokens, tokenizer, settings)
+    producer = {"name": "tvm-c4n", "version": __version__}
+    with C4nWriter(out, overwrite=overwrite, producer=producer) as writer:
+        model = Student(dense, config, place).requires_grad_(False)
+        student = Student(source, config, place)
+        before = distance(student, model, windows.held_out, place)
+        state = state_path(Path(out))
+        trainer = Trainer(student, settings)
+        run = _fingerprint(source, dense, tokens, settings)
+        guide = Teacher(model, windows.train, place)
+        _train(trainer, guide, windows, settings, state, run, progress)
+        _export(student, source, writer)
+        sealed = writer.seal()
+        after = distance(Student(sealed, config, place), model, windows.held_out, place)
+        if twin:
+            write_twin(sealed, writer.folder / "dense")
+        report = HealReport(
+            pruned=source.path.resolve().name,
+            teacher=dense.path.resolve().name,
+            settings=asdict(settings),
+            text_tokens=windows.train.size,
+            before=before,
+            after=after,
+            device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+            run_secs=round(perf_counter() - began, 3),
+        )
+        writer.add_json("heal.json", asdict(report))
+    state.unlink(missing_ok=True)
+    return report
+
+
+def _train(
+    trainer: Trainer,
+    teacher: Teacher,
+    windows: Windows,
+    settings: HealSettings,
+    state: Path,
+    run: str,
+    progress: Progress | None,
+) -> None:
+    """Train from where the state stands to the last step."""
+    place = next(trainer.student.parameters()).device
+    done = load_state(state, trainer.tensors(), run)
+    with _interrupts() as interrupted:
+        while done < settings.steps:
+            rows = windows.batch(done)
+            tokens = to_tensor(windows.train[rows], place)
+            loss = trainer.step(done, tokens, teacher(rows))
+            done += 1
+            if done % REPORT_STEPS == 0 or done == settings.steps:
+                value = float(loss)
+                if not np.isfinite(value):
+                    raise RecipeError(f"the loss is not finite at step {done}; lower the lr")
+                if progress is not None:
+                    progress(f"loss {value:.4f}", done, settings.steps)
+            if interrupted or (done % settings.save_steps == 0 and done < settings.steps):
+                save_state(state, trainer.tensors(), done, run)
+            if interrupted:
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that a step is not left half done; a second one is obeyed."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _export(student: Student, source: Checkpoint, writer: C4nWriter) -> None:
+    """Write the student's tensors: matrices as trained, all others as float16."""
+    for name, matrix in student.stored().items():
+        writer.add_weight(name, matrix.packed())
+    for name, vector in student.vectors().items():
+        writer.add_dense(name, vector.detach().half().cpu().numpy())
+    writer.copy_extra(source)
+
+
+def _device(name: str) -> torch.device:
+    """Return a device that is there; RecipeError otherwise."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise RecipeError(f"device {name!r} is not cpu or cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("device cuda: torch finds no GPU here; use --device cpu for small models")
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
+        if device.index >= torch.cuda.device_count():
+            raise RecipeError(f"device {name}: torch finds {torch.cuda.device_count()} GPU(s) here")
+        torch.cuda.set_device(device)  # Triton launches on the current device
+    return device
+
+
+def _check(source: Checkpoint, dense: Checkpoint) -> MambaConfig:
+    """Check that the two folders are a pruned model and its teacher."""
+    if not isinstance(source, C4nCheckpoint):
+        raise CheckpointError(f"{source.path}: not a pruned folder; make one with tvm-c4n prune")
+    config = MambaConfig.from_hf(source.config)
+    config.check(source)
+    if MambaConfig.from_hf(dense.config) != config:
+        raise CheckpointError(
+            f"{dense.path}: has other sizes than {source.path}; "
+            "the teacher is the model that was pruned"
+        )
+    config.check(dense)
+    return config
+
+
+def _fingerprint(
+    source: Checkpoint, dense: Checkpoint, tokens: NDArray[np.uint16], settings: HealSettings
+) -> str:
+    """Hash what must not change between the parts of an interrupted run."""
+    digest = sha256(repr(settings).encode())
+    digest.update(tokens.tobytes())
+    for checkpoint in (source, dense):
+        for name in checkpoint.names():
+            digest.update(name.encode() + checkpoint.dense(name).tobytes())
+    return digest.hexdigest()

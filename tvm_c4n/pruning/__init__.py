@@ -1,0 +1,44 @@
+"""Sparse learning: prune a Mamba model to C4n, the kept weights making up for the removed ones.
+
+`Recipe` says what to do and needs no torch; `prune` does it and needs torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tvm_c4n.errors import C4nError
+from tvm_c4n.pruning.recipe import METHODS, STEPS, Choice, Recipe
+from tvm_c4n.pruning.target import Target
+
+if TYPE_CHECKING:
+    from tvm_c4n.pruning.report import ProjectionReport, Report
+    from tvm_c4n.pruning.run import prune
+
+__all__ = [
+    "METHODS",
+    "STEPS",
+    "Choice",
+    "ProjectionReport",
+    "Recipe",
+    "Report",
+    "Target",
+    "prune",
+]
+
+_LAZY = {"prune": "run", "Report": "report", "ProjectionReport": "report"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch only when it is asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        module = import_module(f"{__name__}.{_LAZY[name]}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise C4nError("pruning needs torch: pip install 'tvm-c4n[prune]'") from None
+    return getattr(module, name)
