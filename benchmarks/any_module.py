@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.zoo import ZOO
+from tests.zoo import ZOO
 from tvm_c4n._tvm import Target, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.target import resolve_target

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.zoo import ZOO
-from benchmarks.zoo.case import prune_torch
 from relay_passes.layout_report import count_layout
+from tests.zoo import ZOO
+from tests.zoo.case import prune_torch
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import prepare
 from tvm_c4n.compile.target import resolve_target

@@ -10,9 +10,9 @@ import pytest
 import torch
 from tvm.relax.frontend.torch import from_exported_program
 
-from benchmarks.zoo import ZOO
-from benchmarks.zoo.case import export, prune_torch
 from relay_passes import RewriteDenseToC4n
+from tests.zoo import ZOO
+from tests.zoo.case import export, prune_torch
 from tvm_c4n import Recipe
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.compile.build import build

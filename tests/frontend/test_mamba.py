@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
 
-from benchmarks.zoo.case import prune_torch
+from tests.zoo.case import prune_torch
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.assets import resolve
 from tvm_c4n.compile.build import build

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.zoo import ZOO, Case
 from relay_passes import RewriteDenseToC4n
+from tests.zoo import ZOO, Case
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.target import resolve_target

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tvm_c4n
-from benchmarks.zoo import ZOO
+from tests.zoo import ZOO
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import prepare
 from tvm_c4n.compile.convert import converter

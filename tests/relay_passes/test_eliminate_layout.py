@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.zoo import ZOO
 from relay_passes import EliminateLayout, SpellOutMoves
 from relay_passes.layout_report import count_layout
 from relay_passes.pipeline import lowering_phases, sequence
+from tests.zoo import ZOO
 from tvm_c4n._tvm import IRModule, Target, relax, tirx, tvm
 from tvm_c4n.compile.build import build
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks.zoo.case import Case, export, prune_torch, torch_case
+from tests.zoo.case import Case, export, prune_torch, torch_case
 
 
 class _Block(nn.Module):

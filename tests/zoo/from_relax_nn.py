@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm.relax.frontend import nn
 
-from benchmarks.zoo.case import Case, thin
+from tests.zoo.case import Case, thin
 from tvm_c4n._tvm import relax, tvm
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.zoo.case import Case, thin
+from tests.zoo.case import Case, thin
 
 
 def _convert(nodes: list, weights: dict, x: np.ndarray, shape: list[int]) -> Case:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks.zoo.case import Case, torch_case
-from benchmarks.zoo.language import _Block
+from tests.zoo.case import Case, torch_case
+from tests.zoo.language import _Block
 
 
 class _Vit(nn.Module):

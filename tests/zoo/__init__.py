@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from benchmarks.zoo.case import Case, Maker
-from benchmarks.zoo.from_onnx import attention_onnx, gemm_onnx
-from benchmarks.zoo.from_relax_nn import half_nn, mlp_nn
-from benchmarks.zoo.language import block, dynamic_block, mamba, tied
-from benchmarks.zoo.naive_mamba import mamba_prefill, mamba_step
-from benchmarks.zoo.small import channels_first, mlp, odd, shared
-from benchmarks.zoo.vision import conv_net, swin, vit
+from tests.zoo.case import Case, Maker
+from tests.zoo.from_onnx import attention_onnx, gemm_onnx
+from tests.zoo.from_relax_nn import half_nn, mlp_nn
+from tests.zoo.language import block, dynamic_block, mamba, tied
+from tests.zoo.naive_mamba import mamba_prefill, mamba_step
+from tests.zoo.small import channels_first, mlp, odd, shared
+from tests.zoo.vision import conv_net, swin, vit
 
 ZOO: dict[str, Maker] = {
     "mlp": mlp,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.zoo.case import Case, torch_case
+from tests.zoo.case import Case, torch_case
 from tvm_c4n.frontend.mamba import convert_scan, scan
 
 STATE, RANK, TAPS, LAYERS = 8, 8, 4, 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks.zoo.case import Case, torch_case
+from tests.zoo.case import Case, torch_case
 
 
 def mlp(removed: int, large: bool) -> Case:
