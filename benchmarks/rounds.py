@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from benchmarks.machine import Others, measure_bandwidth, wait_for_quiet
 from benchmarks.models import compiler_digest
 from benchmarks.rows import Row, Test
 from tvm_c4n import __version__
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.describe import cpu_name
-
-Progress = Callable[[str, int, int], None]
 
 
 class Log:

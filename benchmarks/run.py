@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import CACHE
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.cli.console import Steps
 from tvm_c4n.errors import C4nError
 
@@ -281,9 +282,7 @@ def write_json(file: Path, result: object) -> None:
     import json
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    part.rename(file)
+    write_atomically(file, json.dumps(result, indent=1) + "\n")
 
 
 def _command() -> str:

@@ -16,6 +16,7 @@ from tvm.s_tir import dlight
 
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import Checkpoint
+from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
@@ -141,9 +142,9 @@ def build(mod: Any, way: str, out: Path) -> None:
             mod = tvm.transform.Sequential([*passes, dlight.ApplyDefaultSchedule(*rules)])(mod)
         executable = relax.build(mod, target)
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(".part.so")
-    executable.export_library(str(part), fcompile=make_fcompile(str(target.attrs["mtriple"])))
-    part.rename(out)
+    compiler = make_fcompile(str(target.attrs["mtriple"]))
+    with atomic_output(out) as temporary:
+        executable.export_library(str(temporary), fcompile=compiler)
 
 
 class TvmModel:

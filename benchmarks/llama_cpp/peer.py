@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.machine import CACHE
 from benchmarks.models import model_folder
 from benchmarks.shapes import Format
+from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.errors import C4nError
 
 TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q4_K_M", "Q3_K_M", "Q2_K")
@@ -51,12 +52,11 @@ def gguf_file(size: str, kind: str) -> Path:
 
         return write_gguf(model_folder(size, Format("float16", 0)), out, kind)
     source = gguf_file(size, "F16")
-    part = out.with_name(out.name + ".part")
-    command = [str(program("llama-quantize")), str(source), str(part), kind]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise C4nError(f"llama-quantize {source.name} {kind}: {done.stderr.strip()[-200:]}")
-    part.rename(out)
+    with atomic_output(out) as temporary:
+        command = [str(program("llama-quantize")), str(source), str(temporary), kind]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise C4nError(f"llama-quantize {source.name} {kind}: {done.stderr.strip()[-200:]}")
     return out
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
+from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
 
@@ -57,10 +58,14 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     config = MambaConfig.from_hf(checkpoint.config)
     if config.d_inner != 2 * config.d_model:
         raise CheckpointError(f"{model}: llama.cpp takes only an inner size of twice the hidden")
-    part = out.with_name(out.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(part, "mamba")
-    _add_sizes(writer, config, out.stem, dtype)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_output(out) as temporary:
+        _write(gguf.GGUFWriter(temporary, "mamba"), out.stem, dtype, checkpoint, config)
+    return out
+
+
+def _write(writer: Any, name: str, dtype: str, checkpoint: Checkpoint, config: MambaConfig) -> None:
+    _add_sizes(writer, config, name, dtype)
     _add_vocabulary(writer, config.vocab_size, checkpoint)
     names = names_of(config)
     types = {
@@ -75,8 +80,6 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     for name, ours in names.items():
         writer.write_tensor_data(_tensor(checkpoint, name, ours).astype(types[name]))
     writer.close()
-    part.rename(out)
-    return out
 
 
 def names_of(config: MambaConfig) -> dict[str, str]:

@@ -236,7 +236,7 @@ def test_a_disk_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(self: Path, *args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with (
         pytest.raises(CheckpointError, match=r"config\.json: cannot write: No space left"),
         C4nWriter(tmp_path / "out") as writer,

@@ -1,8 +1,13 @@
-"""Reading small files that may be missing, damaged or hostile: every failure is one line."""
+"""Small files: read though they may be damaged or hostile, written whole or not at all.
+
+Every failure is one line that names the file.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +19,9 @@ from tvm_c4n.errors import CheckpointError
 MAX_CONFIG_BYTES = 1 << 20  # the largest Mamba config.json is about 1 kB
 MAX_INDEX_BYTES = 1 << 22  # about 40,000 tensors; Mamba-2.8B has 642
 _SHOWN = 120
+
+# What `atomic_output` leaves of a process that was killed, as a glob pattern.
+LEFTOVERS = ".*.tmp*"
 
 
 def shown(text: object) -> str:
@@ -106,8 +114,45 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+@contextmanager
+def atomic_output(path: Path) -> Iterator[Path]:
+    """Yield a temporary file's path beside ``path``, renamed to it if the block succeeds.
+
+    A reader sees the old content or the new, never a part. The temporary name is unique, so that
+    two writers of one path do not disturb each other (the later rename wins), and keeps the suffix,
+    which some writers look at. It protects against errors and interrupts; nothing is flushed for a
+    loss of power.
+
+    Raises
+    ------
+    CheckpointError
+        Instead of an operating system error within the block.
+    """
+    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{mark}.tmp{path.suffix}")
+    with os_errors(path, "write"):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file's content (text in UTF-8) at once or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        A disk error.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object: sorted keys, so that equal objects give equal bytes.
+    """Replace a JSON file: sorted keys, so that equal objects give equal bytes.
 
     Raises
     ------
@@ -118,5 +163,4 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name}: cannot be written as JSON: {error}") from error
-    with os_errors(path, "write"):
-        path.write_text(text + "\n", encoding="utf-8")
+    write_atomically(path, text + "\n")

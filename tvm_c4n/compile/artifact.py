@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, build_mamba, state_shapes
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import spec_of
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import artifact as layout
 from tvm_c4n.runtime.artifact import Manifest, Projection, Tensor
 from tvm_c4n.sparsity import DType
 
-Progress = Callable[[str, int, int], None]
 STEPS = ("read", "pack", "generate code", "link")
 DENSE_DTYPES = ("float16", "float32")
 

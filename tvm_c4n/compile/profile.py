@@ -34,10 +34,9 @@ from tvm_c4n.model.config import PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, spec_of
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import memory
 from tvm_c4n.runtime.engine import Engine
-
-Progress = Callable[[str, int, int], None]
 
 LINEAR = (*PROJECTIONS, "head")
 _TOKEN = 1

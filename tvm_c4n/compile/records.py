@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from schedules import Tuned
 from schedules.base import Decisions
 from tvm_c4n._tvm import Target, codegen, tvm
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
@@ -187,7 +188,7 @@ def write_manifest(path: Path, manifest: RecordsManifest) -> None:
             )
         return
     path.mkdir(parents=True, exist_ok=True)
-    _write(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+    write_atomically(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
 
 
 def export(records: Records, out: Path) -> None:
@@ -195,18 +196,12 @@ def export(records: Records, out: Path) -> None:
     write_manifest(out, records.manifest)
     write_best(out, records.best)
     if (records.path / CONFIRMATIONS).is_file():
-        _write(out / CONFIRMATIONS, (records.path / CONFIRMATIONS).read_text(encoding="utf-8"))
+        write_atomically(out / CONFIRMATIONS, (records.path / CONFIRMATIONS).read_bytes())
 
 
 def write_best(path: Path, best: list[Best]) -> None:
     """Replace best.json."""
-    _write(path / BEST, _BestFile(kernels=best).model_dump_json(indent=1) + "\n")
-
-
-def _write(file: Path, text: str) -> None:
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    write_atomically(path / BEST, _BestFile(kernels=best).model_dump_json(indent=1) + "\n")
 
 
 def _read(file: Path, kind: type[BaseModel]) -> dict[str, Any]:

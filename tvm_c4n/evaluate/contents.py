@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from tvm_c4n.assets import resolve
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, HfCheckpoint, open_checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import Manifest, Projection, is_artifact, open_artifact
 from tvm_c4n.sparsity import SCALE_GROUP, detect_removed, size_bytes
 
@@ -77,7 +78,7 @@ class Contents:
     made_for: str = ""
 
 
-def look(model: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Contents:
+def look(model: str | Path, *, progress: Progress | None = None) -> Contents:
     """Look into a folder.
 
     The pattern of a C4n folder and of an artifact is what they declare. A Hugging Face folder
@@ -116,7 +117,7 @@ def look(model: str | Path, *, progress: Callable[[str, int, int], None] | None 
 def _weights(
     checkpoint: Checkpoint,
     config: MambaConfig,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress | None,
 ) -> Iterator[tuple[str, Projection, int]]:
     names = [EMBEDDINGS] if config.tie_embeddings else [EMBEDDINGS, HEAD]
     names += [config.projection(i, kind) for i in range(config.n_layer) for kind in PROJECTIONS]

@@ -6,7 +6,7 @@ second; what is measured is then also what will run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import log
@@ -20,12 +20,11 @@ from tokenizers import Tokenizer
 
 from tvm_c4n.evaluate.perplexity import Perplexity, Score, perplexity, window_starts
 from tvm_c4n.model.text import load_text_ids, load_tokenizer, separator_id
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact
 
 if TYPE_CHECKING:
     from tvm_c4n.runtime.engine import Engine
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

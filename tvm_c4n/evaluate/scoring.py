@@ -17,10 +17,11 @@ from tokenizers import Tokenizer
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import C4nError
-from tvm_c4n.evaluate.folder import Progress, engine_of, engine_score
+from tvm_c4n.evaluate.folder import engine_of, engine_score
 from tvm_c4n.evaluate.perplexity import Score
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.progress import Progress
 
 Backend = Literal["compiled", "torch"]
 

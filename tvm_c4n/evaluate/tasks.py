@@ -14,7 +14,7 @@ divides the sums by the options' lengths in bytes of UTF-8.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
 from pathlib import Path
@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.perplexity import Score, negative_log_likelihood
 from tvm_c4n.model.text import separator_id
+from tvm_c4n.progress import Progress
 
 # Of a longer context the last tokens are read, as many as the embedded model was trained on.
 CONTEXT_TOKENS = 900
@@ -119,7 +120,7 @@ def run_task(
     score: Score,
     tokenizer: Tokenizer,
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TaskResult:
     """Put all items of a task to a model.
 

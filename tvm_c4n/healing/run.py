@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -26,8 +26,8 @@ from tvm_c4n.healing.tokens import Windows, read_tokens
 from tvm_c4n.healing.train import Trainer
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 # Steps between two reports: reading a loss makes the GPU wait.
 REPORT_STEPS = 10
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tvm_c4n.checkpoint.files import os_errors
+from tvm_c4n.checkpoint.files import atomic_output, os_errors
 from tvm_c4n.errors import CheckpointError
 
 STEP, RUN = "step", "run"
@@ -34,15 +33,11 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], step: int, run: str) -
     run : str
         Says which run this is, see `load_state`.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with os_errors(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-            save_file(plain, partial, metadata={STEP: str(step), RUN: run})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with atomic_output(path) as temporary:
+        save_file(plain, temporary, metadata={STEP: str(step), RUN: run})
 
 
 def load_state(path: Path, tensors: Mapping[str, Tensor], run: str) -> int:

@@ -22,7 +22,12 @@ from torch import Tensor
 
 from tvm_c4n import __version__
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.checkpoint.files import os_errors
+from tvm_c4n.checkpoint.files import (
+    LEFTOVERS,
+    atomic_output,
+    os_errors,
+    write_atomically,
+)
 from tvm_c4n.errors import C4nError, RecipeError
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.pruning.report import ProjectionReport
@@ -74,9 +79,9 @@ class Journal:
         with os_errors(folder, "write"):
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / RUN).exists():
-                if next(folder.iterdir(), None) is not None:
+                if any(not file.match(LEFTOVERS) for file in folder.iterdir()):
                     raise RecipeError(f"{folder}: holds other files; give an empty or a new folder")
-                (folder / RUN).write_text(text, encoding="utf-8")
+                write_atomically(folder / RUN, text)
             elif (folder / RUN).read_text(encoding="utf-8") != text:
                 raise RecipeError(
                     f"{folder}: holds the layers of another model, recipe, target or calibration; "
@@ -93,12 +98,8 @@ class Journal:
 
     def keep_sensitivities(self, found: Mapping[str, Sensitivity]) -> None:
         """Write the sensitivities."""
-        path = self.folder / SENSITIVITIES
-        temporary = path.with_suffix(".tmp")
-        with os_errors(path, "write"):
-            text = json.dumps({name: [s.removal, s.rounding] for name, s in found.items()})
-            temporary.write_text(text, encoding="utf-8")
-            temporary.rename(path)
+        text = json.dumps({name: [s.removal, s.rounding] for name, s in found.items()})
+        write_atomically(self.folder / SENSITIVITIES, text)
 
     def findings(self) -> Findings | None:
         """Read what the first look found; None if it was not finished."""
@@ -177,7 +178,7 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the journal: the run is done."""
-        files = (self.folder / SENSITIVITIES, self.folder / RUN)
+        files = (self.folder / SENSITIVITIES, self.folder / RUN, *self.folder.glob(LEFTOVERS))
         for file in (*self.folder.glob("*.safetensors"), *files):
             file.unlink(missing_ok=True)
         if next(self.folder.iterdir(), None) is None:
@@ -189,12 +190,9 @@ class Journal:
     def _save(
         self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
     ) -> None:
-        path = self._path(name)
-        with os_errors(path, "write"):
-            temporary = path.with_suffix(".tmp")
-            whole = {key: value.contiguous() for key, value in tensors.items()}
+        whole = {key: value.contiguous() for key, value in tensors.items()}
+        with atomic_output(self._path(name)) as temporary:
             save_file(whole, temporary, metadata=metadata)
-            temporary.rename(path)
 
     def _load(self, name: str) -> dict[str, Tensor] | None:
         path = self._path(name)

@@ -15,6 +15,7 @@ from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint, open_checkpoint, write_twin
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allot import Allotment, allot, mean_loss
 from tvm_c4n.pruning.calibrate import draw_windows
 from tvm_c4n.pruning.journal import Journal, fingerprint
@@ -22,7 +23,7 @@ from tvm_c4n.pruning.plots import draw
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.report import Report
 from tvm_c4n.pruning.sensitivity import Sensitivity, measure
-from tvm_c4n.pruning.sweep import Progress, Sweep, as_stored
+from tvm_c4n.pruning.sweep import Sweep, as_stored
 from tvm_c4n.pruning.target import Target
 
 # Windows that a perplexity ratio is judged by, drawn with those of calibration but not among them.

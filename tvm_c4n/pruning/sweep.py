@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.imitate import Statistics, collect, goal
 from tvm_c4n.pruning.journal import Journal
 from tvm_c4n.pruning.matrix import prune_matrix
@@ -23,8 +24,6 @@ from tvm_c4n.pruning.stream import Stream, batches
 from tvm_c4n.pruning.survey import LOOKS, Findings, Survey
 from tvm_c4n.pruning.torch_mamba import Layer
 from tvm_c4n.sparsity import C4nWeight, from_dense
-
-Progress = Callable[[str, int, int], None]
 
 
 class Sweep:

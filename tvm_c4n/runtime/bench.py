@@ -10,7 +10,7 @@ tokens too (choosing them is not measured), and both start from an empty state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import fmean, stdev
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import memory
 from tvm_c4n.runtime.artifact import Artifact
 from tvm_c4n.runtime.describe import (
@@ -140,7 +141,7 @@ def measure(
     n_prompt: int = 512,
     n_gen: int = 128,
     reps: int = 5,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Cell]:
     """Measure artifacts against each other.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.errors import C4nError, DeviceError
 from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact
 from tvm_c4n.runtime.engine import Ids
 
@@ -48,7 +48,7 @@ class RemoteEngine:
         remote: Any,
         *,
         threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.artifact, self.manifest = artifact, artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
@@ -76,9 +76,7 @@ class RemoteEngine:
     def _tensor(self, array: NDArray[Any]) -> Any:
         return tvm.runtime.tensor(array, self._device)
 
-    def _send(
-        self, arrays: list[NDArray[Any]], progress: Callable[[str, int, int], None] | None
-    ) -> list[Any]:
+    def _send(self, arrays: list[NDArray[Any]], progress: Progress | None) -> list[Any]:
         sent, total = 0, sum(array.nbytes for array in arrays)
         tensors = []
         for array in arrays:

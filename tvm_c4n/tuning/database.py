@@ -10,6 +10,7 @@ from typing import Any
 
 from schedules import fits, space_of
 from tvm_c4n._tvm import tvm
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.compile.records import Best, key_of, open_records, write_best, write_manifest
 from tvm_c4n.ops.isa import Isa
 from tvm_c4n.ops.spec import OpSpec
@@ -50,9 +51,7 @@ def _repair(file: Path) -> None:
     if keep and not keep.endswith(b"\n"):
         keep += b"\n"
     if keep != data:
-        part = file.with_name(file.name + ".part")
-        part.write_bytes(keep)
-        part.replace(file)
+        write_atomically(file, keep)
 
 
 def valid_records(database: Any) -> Iterator[tuple[OpSpec, dict[str, int], float]]:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.compile.records import CONFIRMATIONS, key_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.spec import OpSpec
@@ -136,9 +137,7 @@ class Duels:
     def write(self) -> None:
         """Replace the file."""
         kept = [duel for duel in self._all if duel.pairs or duel.failed]
-        part = self._file.with_name(CONFIRMATIONS + ".part")
-        part.write_text(_File(duels=kept).model_dump_json(indent=1) + "\n", encoding="utf-8")
-        part.replace(self._file)
+        write_atomically(self._file, _File(duels=kept).model_dump_json(indent=1) + "\n")
 
     def merge(self, other: Duels) -> None:
         """Add the pairs of another folder of the same machine, each once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import schedules
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.compile.build import tuned_for
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
@@ -20,6 +21,7 @@ from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
+from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.latency import FILE, LatencyTable, Rest, Row, Seconds
 from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.sparsity import GROUP, default_scale_group
@@ -34,7 +36,6 @@ ROUNDS = 3
 LEAST_REST = 0.01
 """Part of the anchor's step that is outside its dense layers, whatever was measured."""
 _PATIENCE_SECS = 600
-Progress = Callable[[str, int, int], None]
 Shape = tuple[int, int]
 
 
@@ -115,9 +116,7 @@ def write_table(
         ),
     )
     out.mkdir(parents=True, exist_ok=True)
-    part = out / f"{FILE}.part"
-    part.write_text(table.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
-    part.replace(out / FILE)
+    write_atomically(out / FILE, table.model_dump_json(indent=1, by_alias=True) + "\n")
     return table
 
 
