@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay_passes.calls import CALL_TIR
-from relay_passes.kernels import Kind, kind_of
+from relay_passes.analysis import Kind, kind_of
+from relay_passes.call_tir import CALL_TIR
 from tvm_c4n._tvm import GlobalVar, IRModule, relax
 
 

@@ -1,22 +1,22 @@
 """EliminateLayout: transposes, slices, concatenations and copies become index maths.
 
-Kernels are of four classes (`relay_passes.kernels`); what happens to a MOVE depends on the pair
-that it forms with its neighbour:
+Kernels are of four classes (`relay_passes.analysis`); what happens to a layout op depends on the
+pair that it forms with its neighbour:
 
-=================  ==============================================================================
-pair               rule
-=================  ==============================================================================
-constant -> MOVE   FoldConstant has permuted the constant already, at build time
-MOVE -> MOVE       one move: the indices are composed
-MOVE -> VIEW       one move; a view alone costs nothing and stays
-MOVE -> FREE       the kernel reads by index, if no reduction has to divide for it (`InlineMoves`)
-FREE -> MOVE       the kernel writes by index, if nothing else reads its result
-MOVE -> FIXED      stays, unless the kernel before it is FREE; so does what the function returns
-=================  ==============================================================================
+==================  ==============================================================================
+pair                rule
+==================  ==============================================================================
+constant -> LAYOUT  FoldConstant has permuted the constant already, at build time
+LAYOUT -> LAYOUT    one move: the indices are composed
+LAYOUT -> VIEW      one move; a view alone costs nothing and stays
+LAYOUT -> FREE      the kernel reads by index, if no reduction has to divide for it (`InlineCopies`)
+FREE -> LAYOUT      the kernel writes by index, if nothing else reads its result
+LAYOUT -> FIXED     stays, unless the kernel before it is FREE; so does what the function returns
+==================  ==============================================================================
 
 A move disappears when every reader takes it over. Preconditions: put after FuseTIR and before any
-schedule; only dataflow blocks are rewritten. `SpellOutMoves`, put before, turns splits and lookups
-at constant places into moves.
+schedule; only dataflow blocks are rewritten. `DecomposeLayoutOps`, put before, turns splits and
+lookups at constant places into layout ops.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from relay_passes.analysis import Kind
 from relay_passes.call_graph import CallGraph, Other, Step
-from relay_passes.calls import is_foreign, tidy
-from relay_passes.fuse_moves import MoveFuser
-from relay_passes.inline_moves import count_moves, inline_all_moves
-from relay_passes.kernels import Kind
+from relay_passes.call_tir import is_foreign, tidy
+from relay_passes.fuse_calls import CallFuser
+from relay_passes.inline_copies import count_copies, inline_all_copies
 from relay_passes.layout_report import LayoutReport
 from tvm_c4n._tvm import GlobalVar, IRModule, relax, tvm
 
@@ -49,7 +49,7 @@ class EliminateLayout:
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite the dataflow blocks of every Relax function."""
         report = LayoutReport(mod)
-        bb = relax.BlockBuilder(inline_all_moves(mod))
+        bb = relax.BlockBuilder(inline_all_copies(mod))
         eliminator = _Eliminator(bb, report)
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function) and not is_foreign(func):
@@ -69,7 +69,7 @@ class EliminateLayout:
 class _Eliminator:
     def __init__(self, bb: relax.BlockBuilder, report: LayoutReport):
         self.bb, self.report = bb, report
-        self.fuser = MoveFuser(bb)
+        self.fuser = CallFuser(bb)
         self.kinds: dict[GlobalVar, Kind] = {}
 
     def block(self, block: relax.BindingBlock) -> relax.BindingBlock:
@@ -78,10 +78,10 @@ class _Eliminator:
             return block
         self.graph = CallGraph(self.bb.get(), block, self.kinds)
         changed = False
-        for move in self.graph.of_kind(Kind.MOVE):
-            if move.kind == Kind.MOVE:  # composed with a move before it, it may be none any more
+        for move in self.graph.of_kind(Kind.LAYOUT):
+            if move.kind == Kind.LAYOUT:  # composed with a move before it, it may be none any more
                 changed |= self._into_readers(move)
-        for move in self.graph.of_kind(Kind.MOVE):
+        for move in self.graph.of_kind(Kind.LAYOUT):
             why = self._into_maker(move)
             changed |= why is None
             if why is not None:
@@ -95,7 +95,7 @@ class _Eliminator:
             return False
         fused = []
         for reader, views in paths:
-            copies = count_moves(self.bb.get()[reader.gvar])
+            copies = count_copies(self.bb.get()[reader.gvar])
             new = self.fuser.fuse([move, *views, reader], copies)
             if new is None:
                 return False
@@ -156,11 +156,11 @@ class _Eliminator:
             if maker.escapes or len(self.graph.readers(maker.var)) != 1:
                 return "its source is read elsewhere too"
             chain.insert(0, maker)
-            if maker.kind not in (Kind.VIEW, Kind.MOVE):
+            if maker.kind not in (Kind.VIEW, Kind.LAYOUT):
                 break
         if maker.kind == Kind.FIXED or isinstance(maker.out, relax.TupleType):
             return f"{maker.gvar.name_hint} writes its result in one order only"
-        new = self.fuser.fuse(chain, count_moves(self.bb.get()[maker.gvar]))
+        new = self.fuser.fuse(chain, count_copies(self.bb.get()[maker.gvar]))
         new = new or self.fuser.rewrite_maker(chain)
         if new is None:
             return f"{maker.gvar.name_hint} cannot write by index"

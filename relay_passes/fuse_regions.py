@@ -18,8 +18,8 @@ from math import prod
 from typing import Any
 
 from relay_passes.bind_schedules import Choose
-from relay_passes.calls import callee_spec, tidy
-from relay_passes.shared_loops import SharedLoop, shared_loops
+from relay_passes.call_tir import callee_spec, tidy
+from relay_passes.loop_fusion import FusedLoop, fuse_loops
 from tvm_c4n._tvm import (
     GlobalVar,
     IRBuilder,
@@ -253,7 +253,7 @@ class _Fusion:
                 pointer = T.bind(T.address_of(work[dtype][offset]))
                 buffers[self._key(var)] = T.decl_buffer(shape, dtype, data=pointer, layout=None)
             with T.attr(T.int32(0), LAUNCH, 1):
-                for loop in shared_loops(self.run.stages):
+                for loop in fuse_loops(self.run.stages):
                     self._emit(loop, buffers)
         func = in_root_block(builder.get())
         states = [v for v in self.results if v in self.alias]
@@ -288,7 +288,7 @@ class _Fusion:
                 self.sizes[dtype] = offset + size
         return placed
 
-    def _emit(self, loop: SharedLoop[_Stage], buffers: dict[Any, Any]) -> None:
+    def _emit(self, loop: FusedLoop[_Stage], buffers: dict[Any, Any]) -> None:
         """Inline the stages of a loop on the region's buffers."""
 
         def actual(stage: _Stage) -> list[Any]:

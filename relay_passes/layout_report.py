@@ -7,10 +7,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from relay_passes.analysis import Kind, is_copy, kind_of, leaf_blocks
 from relay_passes.call_graph import Step
-from relay_passes.calls import CALL_TIR
-from relay_passes.inline_moves import count_moves
-from relay_passes.kernels import Kind, is_move, kind_of, leaf_blocks
+from relay_passes.call_tir import CALL_TIR
+from relay_passes.inline_copies import count_copies
 from tvm_c4n._tvm import IRModule, PrimFunc, relax, tirx, tvm
 
 
@@ -34,8 +34,8 @@ def count_layout(mod: IRModule) -> dict[str, int]:
         if kind == Kind.VIEW:
             found["views"] += 1
         elif kind != Kind.FIXED:
-            found["kernels"] += kind == Kind.MOVE
-            found["copies"] += count_moves(func)
+            found["kernels"] += kind == Kind.LAYOUT
+            found["copies"] += count_copies(func)
 
     for _, func in mod.functions_items():
         if isinstance(func, relax.Function):
@@ -65,7 +65,7 @@ class LayoutReport:
 
     def stays(self, move: Step, func: PrimFunc, why: str) -> None:
         """Note a move that stays."""
-        blocks = [block.name_hint for block in leaf_blocks(func) if is_move(block)]
+        blocks = [block.name_hint for block in leaf_blocks(func) if is_copy(block)]
         size = _size_bytes(move.out)
         self.stayed.append({**self._about(move), "blocks": blocks, "bytes": size, "why": why})
 

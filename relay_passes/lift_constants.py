@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.calls import is_tensor
+from relay_passes.call_tir import is_tensor
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, tvm
 
 ATTRIBUTE = "c4n.constants"

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.calls import callee_spec, tidy, with_callee
+from relay_passes.call_tir import callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
 from tvm_c4n.ops import c4n_linear, embedding
 from tvm_c4n.ops.packed import pack

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from relay_passes.bind_schedules import BindSchedules, Choose
-from relay_passes.dump import DumpModule
+from relay_passes.decompose_layout_ops import DECOMPOSED, DecomposeLayoutOps
+from relay_passes.dump_module import DumpModule
+from relay_passes.eliminate_common_transposes import EliminateCommonTransposes
 from relay_passes.eliminate_layout import EliminateLayout
 from relay_passes.fuse_regions import FuseRegions
+from relay_passes.hoist_alloc_tensor import HoistAllocTensor
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
-from relay_passes.reuse_tensors import ReuseTensors
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
-from relay_passes.roll_regions import RollRegions
-from relay_passes.share_moves import ShareMoves
-from relay_passes.spell_out_moves import SPELLED_OUT, SpellOutMoves
+from relay_passes.roll_layers import RollLayers
 from tvm_c4n._tvm import relax, tvm
 
 Pass: TypeAlias = Any  # tvm.transform.Pass, which has no types
@@ -56,14 +56,14 @@ def c4n_phases(
         ("rewrite", [t.FoldConstant(), RewriteDenseToC4n(convert)]),
         ("pack", [PackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
-        *([] if gpu else [("fuse", [FuseRegions(choose), RollRegions()])]),
+        *([] if gpu else [("fuse", [FuseRegions(choose), RollLayers()])]),
         (
             "legalize",
             [
-                ShareMoves(),
-                t.LegalizeOps(skip_ops=SPELLED_OUT),
+                EliminateCommonTransposes(),
+                t.LegalizeOps(skip_ops=DECOMPOSED),
                 t.FoldConstant(),
-                SpellOutMoves(),
+                DecomposeLayoutOps(),
                 t.LegalizeOps(),
                 t.AnnotateTIROpPattern(),
                 t.FoldConstant(),
@@ -90,7 +90,7 @@ def lowering_phases() -> Phases:
     memory = [
         t.CallTIRRewrite(),
         t.StaticPlanBlockMemory(),
-        ReuseTensors(),
+        HoistAllocTensor(),
         t.LowerAllocTensor(),
         t.KillAfterLastUse(),
         t.LowerRuntimeBuiltin(),

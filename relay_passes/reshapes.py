@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from relay_passes.kernels import is_one
+from relay_passes.analysis import is_one
 from tvm_c4n._tvm import Analyzer, te, tirx
 
 Group = tuple[list[int], list[int]]

@@ -1,6 +1,6 @@
 """RewriteDenseToC4n: dense layers whose weights obey a C4n pattern become C4n linear operators.
 
-`relay_passes.dense_forms` has the forms that are found. By default the rewrite is lossless: a
+`relay_passes.dense_patterns` has the forms that are found. By default the rewrite is lossless: a
 weight in which every aligned group of 4 input columns has at least n zeros for every output row
 loses n of them, and the kept ones stay as they are, float32 or float16. Another `convert` may
 prune and quantise (`tvm_c4n.build(..., recipe=...)` passes one).
@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.calls import is_foreign, tidy
-from relay_passes.dense_forms import Dense, bias_of, match_dense, name_of
+from relay_passes.call_tir import is_foreign, tidy
+from relay_passes.dense_patterns import Dense, bias_of, match_dense, name_of
 from tvm_c4n._tvm import IRModule, PyExprMutator, mutator, relax, tirx, tvm
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import ConstantPool, Emitter

@@ -1,4 +1,4 @@
-"""The kernel of `RollRegions`: a loop over layers inside one parallel region."""
+"""The kernel of `RollLayers`: a loop over layers inside one parallel region."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from benchmarks.llama_cpp import peer
 from benchmarks.machine import CACHE
 from benchmarks.models import artifact, compiler_digest, model_folder
 from benchmarks.shapes import Format
-from relay_passes.calls import callee_spec
+from relay_passes.call_tir import callee_spec
 from relay_passes.pipeline import c4n_phases, sequence
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
@@ -126,7 +126,7 @@ def count_ggml(size: str, kind: str, level: str) -> dict[str, Any]:
 def stage_names(size: str, form: Format) -> list[str]:
     """Name the kernels of a step in order, each once: a layer's, then the head's.
 
-    Around the loop over layers a row is copied into it and out of it (`relay_passes.RollRegions`).
+    Around the loop over layers a row is copied into it and out of it (`relay_passes.RollLayers`).
     """
     checkpoint = open_checkpoint(model_folder(size, form))
     config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
@@ -176,7 +176,7 @@ def _insns(code: list[Instruction]) -> float:
 
 
 def joined(names: list[str], rotated: bool = False) -> list[str]:
-    """Name what stands between two barriers where kernels share loops (relay_passes.shared_loops).
+    """Name what stands between two barriers where kernels share loops (relay_passes.loop_fusion).
 
     A projection or a norm begins anew; the others go on with the columns of the kernel before, and
     where the loop over layers is `rotated`, the copy out of it does, too.

@@ -9,7 +9,7 @@ import pytest
 from tvm.relax.dpl import is_op, wildcard
 
 import tvm_c4n
-from relay_passes import EliminateLayout, InlineMoves, RewriteDenseToC4n, SpellOutMoves
+from relay_passes import DecomposeLayoutOps, EliminateLayout, InlineCopies, RewriteDenseToC4n
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build, pipeline
 from tvm_c4n.compile.target import resolve_target
@@ -83,8 +83,14 @@ def test_users_put_their_own_passes_in() -> None:
 
 def test_passes_work_in_tvms_own_sequence() -> None:
     t, target = relax.transform, resolve_target("host")
-    passes = [t.FoldConstant(), RewriteDenseToC4n(), SpellOutMoves(), t.LegalizeOps()]
-    passes += [t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), InlineMoves(), EliminateLayout()]
+    passes = [t.FoldConstant(), RewriteDenseToC4n(), DecomposeLayoutOps(), t.LegalizeOps()]
+    passes += [
+        t.AnnotateTIROpPattern(),
+        t.FuseOps(),
+        t.FuseTIR(),
+        InlineCopies(),
+        EliminateLayout(),
+    ]
     with target:
         mod = tvm.transform.Sequential(passes)(model())
     np.testing.assert_allclose(run(relax.build(mod, target)), EXPECTED, rtol=1e-4, atol=1e-4)

@@ -346,33 +346,33 @@ CASES: dict[str, PassCase] = {
         bound_layer,
         WIDE,
     ),
-    "RollRegions": PassCase(lambda _: relay_passes.RollRegions(), turns, turns_rolled, ((1, 8),)),
+    "RollLayers": PassCase(lambda _: relay_passes.RollLayers(), turns, turns_rolled, ((1, 8),)),
     "LiftConstants": PassCase(
         lambda _: relay_passes.LiftConstants(), packed_layer, lifted_layer, WIDE, lifted=True
     ),
     "DumpModule": PassCase(
         lambda folder: relay_passes.DumpModule(folder, "1_x"), dense_layer, dense_layer, WIDE
     ),
-    "ReuseTensors": PassCase(
-        lambda _: relay_passes.ReuseTensors(),
+    "HoistAllocTensor": PassCase(
+        lambda _: relay_passes.HoistAllocTensor(),
         lambda: Planned,
         lambda: PlannedOnce,
         ((4, 8),),
     ),
-    "ShareMoves": PassCase(
-        lambda _: relay_passes.ShareMoves(),
+    "EliminateCommonTransposes": PassCase(
+        lambda _: relay_passes.EliminateCommonTransposes(),
         lambda: TwiceTurned,
         lambda: OnceTurned,
         ((4, 8),),
     ),
-    "SpellOutMoves": PassCase(
-        lambda _: relay_passes.SpellOutMoves(),
+    "DecomposeLayoutOps": PassCase(
+        lambda _: relay_passes.DecomposeLayoutOps(),
         lambda: Pieces,
         lambda: PiecesSpelledOut,
         ((4, 8),),
     ),
-    "InlineMoves": PassCase(
-        lambda _: relay_passes.InlineMoves(), lambda: Turned, lambda: TurnedInlined, ((4, 8),)
+    "InlineCopies": PassCase(
+        lambda _: relay_passes.InlineCopies(), lambda: Turned, lambda: TurnedInlined, ((4, 8),)
     ),
     "EliminateLayout": PassCase(
         lambda _: relay_passes.EliminateLayout(),

@@ -1,4 +1,4 @@
-"""The case of RollRegions: three calls of a region, and the loop that they become."""
+"""The case of RollLayers: three calls of a region, and the loop that they become."""
 
 from __future__ import annotations
 

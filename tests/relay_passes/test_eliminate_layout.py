@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay_passes import EliminateLayout, SpellOutMoves
+from relay_passes import DecomposeLayoutOps, EliminateLayout
 from relay_passes.layout_report import count_layout
 from relay_passes.pipeline import lowering_phases, sequence
 from tests.zoo import ZOO
@@ -36,7 +36,7 @@ def module(shape: tuple[Any, ...], body: Callable[[Any, Any], Any]) -> IRModule:
 
 def kernels(mod: IRModule) -> IRModule:
     """TVM's legalised and fused kernels."""
-    passes = [SpellOutMoves(), T.LegalizeOps(), T.AnnotateTIROpPattern(), T.FoldConstant()]
+    passes = [DecomposeLayoutOps(), T.LegalizeOps(), T.AnnotateTIROpPattern(), T.FoldConstant()]
     with TARGET:
         return tvm.transform.Sequential([*passes, T.FuseOps(), T.FuseTIR()])(mod)
 
@@ -192,7 +192,7 @@ def test_a_reduction_reads_in_the_order_of_memory(tmp_path: Path) -> None:
         return OP.matmul(turned, relax.const(np.ones((6, 3), np.float32)))
 
     mod = module((6, 8), body)
-    t = [SpellOutMoves(), T.LegalizeOps()]  # not fused: exp and the transpose are kernels
+    t = [DecomposeLayoutOps(), T.LegalizeOps()]  # not fused: exp and the transpose are kernels
     after = EliminateLayout(tmp_path / "layout.json")(tvm.transform.Sequential(t)(mod))
     assert count_layout(after)["copies"] == 0
     (went,) = json.loads((tmp_path / "layout.json").read_text())["went"]

@@ -42,8 +42,7 @@ def test_every_file_with_a_pass_exports_it() -> None:
 @pytest.mark.parametrize("name", PASSES)
 def test_a_pass_has_its_own_file_which_states_its_preconditions(name: str) -> None:
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    stem = {"dump_module": "dump", "rewrite_dense_to_c4n": "rewrite_dense_to_c4n"}.get(snake, snake)
-    module = sys.modules[f"relay_passes.{stem}"]
+    module = sys.modules[f"relay_passes.{snake}"]
     assert hasattr(module, name)
     assert module.__doc__
     assert module.__doc__.startswith(f"{name}: ")

@@ -11,7 +11,7 @@ import pytest
 
 import schedules
 from relay_passes import BindSchedules, FuseRegions, PackWeights
-from relay_passes.dump import count_calls
+from relay_passes.dump_module import count_calls
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.model import MambaConfig

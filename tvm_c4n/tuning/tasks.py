@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import schedules
-from relay_passes.calls import callee_spec
+from relay_passes.call_tir import callee_spec
 from relay_passes.pipeline import c4n_phases, sequence
 from schedules.base import Space
 from tvm_c4n._tvm import IRModule, Target, relax, tvm

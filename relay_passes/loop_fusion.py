@@ -41,7 +41,7 @@ S = TypeVar("S", bound=Stage)
 
 
 @dataclass(frozen=True)
-class SharedLoop(Generic[S]):
+class FusedLoop(Generic[S]):
     """Stages whose blocks of `width` columns follow each other; 0: a kernel's own loops."""
 
     stages: tuple[S, ...]
@@ -75,19 +75,19 @@ class SharedLoop(Generic[S]):
             yield [pair for pair in declared if pair[0].extent >= end], done, end - done
 
 
-def shared_loops(stages: Sequence[S]) -> list[SharedLoop[S]]:
+def fuse_loops(stages: Sequence[S]) -> list[FusedLoop[S]]:
     """Split the stages of a region, in order, into loops as long as possible."""
-    loops: list[SharedLoop[S]] = []
+    loops: list[FusedLoop[S]] = []
     for stage in stages:
         together = loops and _joined(loops[-1], stage)
         if together:
             loops[-1] = together
         else:
-            loops.append(SharedLoop((stage,)))
+            loops.append(FusedLoop((stage,)))
     return loops
 
 
-def _joined(loop: SharedLoop[S], stage: S) -> SharedLoop[S] | None:
+def _joined(loop: FusedLoop[S], stage: S) -> FusedLoop[S] | None:
     """Return the loop with one more stage, None where the stage must wait for it."""
     stages = (*loop.stages, stage)
     found = [s.kernel.columns for s in stages]
@@ -104,7 +104,7 @@ def _joined(loop: SharedLoop[S], stage: S) -> SharedLoop[S] | None:
         return None
     # A loop of one turn would be simplified away, and its body run by every thread.
     enough = all(end - begin >= 2 * width for begin, end in pairwise(ends))
-    return SharedLoop(stages, width) if enough else None
+    return FusedLoop(stages, width) if enough else None
 
 
 def _ends(columns: Sequence[Columns]) -> list[int]:

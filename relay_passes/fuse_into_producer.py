@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.inline_moves import inline_moves
-from relay_passes.kernels import is_move, is_one, leaf_blocks, walk
+from relay_passes.analysis import is_copy, is_one, leaf_blocks, walk
+from relay_passes.inline_copies import inline_copies
 from tvm_c4n._tvm import PrimFunc, TensorLoad, s_tir, tirx, tvm
 
 
-def write_by_index(maker: PrimFunc, move: PrimFunc) -> PrimFunc | None:
+def fuse_into_producer(maker: PrimFunc, move: PrimFunc) -> PrimFunc | None:
     """Return the maker with the result of the move, None where that cannot be done.
 
     Parameters
@@ -21,11 +21,11 @@ def write_by_index(maker: PrimFunc, move: PrimFunc) -> PrimFunc | None:
     maker : PrimFunc
         Of class FREE, with one result.
     move : PrimFunc
-        Of class MOVE, with one argument and static shapes; one to one.
+        Of class LAYOUT, with one argument and static shapes; one to one.
     """
-    move = inline_moves(move) or move
+    move = inline_copies(move) or move
     blocks = leaf_blocks(move)
-    if len(blocks) != 1 or not is_move(blocks[0]) or len(move.params) != 2:
+    if len(blocks) != 1 or not is_copy(blocks[0]) or len(move.params) != 2:
         return None
     index_map = _index_map(blocks[0])
     if index_map is None:

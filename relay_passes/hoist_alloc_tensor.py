@@ -1,4 +1,4 @@
-"""ReuseTensors: a piece of planned memory gets one tensor for a whole function, not one a call.
+"""HoistAllocTensor: a piece of planned memory gets one tensor for a whole function, not one a call.
 
 TVM's memory planner lets intermediate results share storage, but makes a tensor in it anew for each
 of them, and a tuple for each call that updates its arguments in place. The virtual machine does
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.dense_forms import name_of
+from relay_passes.dense_patterns import name_of
 from tvm_c4n._tvm import IRModule, PyExprMutator, StructuralKey, mutator, relax, tvm
 
 ALLOC = "relax.memory.alloc_tensor"
 
 
-@tvm.transform.module_pass(opt_level=0, name="ReuseTensors")
-class ReuseTensors:
+@tvm.transform.module_pass(opt_level=0, name="HoistAllocTensor")
+class HoistAllocTensor:
     """Make each tensor of planned memory once, and no tuple that is only taken apart."""
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:

@@ -1,4 +1,4 @@
-"""ShareMoves: equal transposes of one tensor become one.
+"""EliminateCommonTransposes: equal transposes of one tensor become one.
 
 Frontends turn a tensor again for each of its readers. One transpose can be written by the kernel
 before it (`EliminateLayout`); two of them, each with a reader that wants the tensor in one order
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.calls import CALL_TIR, is_foreign, tidy
-from relay_passes.dense_forms import name_of
+from relay_passes.call_tir import CALL_TIR, is_foreign, tidy
+from relay_passes.dense_patterns import name_of
 from tvm_c4n._tvm import IRModule, relax, tvm
 
 
-@tvm.transform.module_pass(opt_level=0, name="ShareMoves")
-class ShareMoves:
+@tvm.transform.module_pass(opt_level=0, name="EliminateCommonTransposes")
+class EliminateCommonTransposes:
     """Let equal transposes share their result."""
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:

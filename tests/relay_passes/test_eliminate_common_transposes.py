@@ -1,4 +1,4 @@
-"""ShareMoves: what is shared, and what must not be."""
+"""EliminateCommonTransposes: what is shared, and what must not be."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from relay_passes import ShareMoves
-from relay_passes.dump import count_calls
+from relay_passes import EliminateCommonTransposes
+from relay_passes.dump_module import count_calls
 from tvm_c4n._tvm import IRModule, T, relax, tvm
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import OpSpec
@@ -46,16 +46,16 @@ def turns(mod: IRModule) -> int:
 
 
 def test_equal_transposes_are_shared() -> None:
-    assert turns(ShareMoves()(twice(([1, 0], [1, 0]), in_place=False))) == 1
+    assert turns(EliminateCommonTransposes()(twice(([1, 0], [1, 0]), in_place=False))) == 1
 
 
 def test_different_transposes_are_not() -> None:
     before = twice(([1, 0], [0, 1]), in_place=False)
-    tvm.ir.assert_structural_equal(ShareMoves()(before), before)
+    tvm.ir.assert_structural_equal(EliminateCommonTransposes()(before), before)
 
 
 def test_a_tensor_that_is_updated_in_place_is_not_shared() -> None:
-    after = ShareMoves()(twice(([1, 0], [1, 0]), in_place=True))
+    after = EliminateCommonTransposes()(twice(([1, 0], [1, 0]), in_place=True))
     assert turns(after) == 2
     x = np.arange(36, dtype=np.float32).reshape(6, 6)
     vm = relax.VirtualMachine(relax.build(after, "llvm"), tvm.cpu())

@@ -1,14 +1,14 @@
-"""InlineMoves: inside each kernel, blocks that only copy elements become index maths.
+"""InlineCopies: inside each kernel, blocks that only copy elements become index maths.
 
 TVM fuses operators into one kernel but leaves a loop nest and a buffer for each of them, so a fused
 transpose is still a copy. Here its readers read by the transposed index instead; where the copy is
 the kernel's result, the block that made its input writes by the new index. Indices are simplified
 with the ranges of the loops.
 
-Preconditions: put after FuseTIR and before any schedule. Kernels of class FREE or MOVE
-(`relay_passes.kernels`) are changed; a copy stays where a reduction would have to divide, to choose
-between sources, or to take longer steps in memory for each element that it reads: it reads an
-element many times, and the copy only once.
+Preconditions: put after FuseTIR and before any schedule. Kernels of class FREE or LAYOUT
+(`relay_passes.analysis`) are changed; a copy stays where a reduction would have to divide, to
+choose between sources, or to take longer steps in memory for each element that it reads: it reads
+an element many times, and the copy only once.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from relay_passes.kernels import Kind, choice, is_move, is_one, kind_of, leaf_blocks, walk
+from relay_passes.analysis import Kind, choice, is_copy, is_one, kind_of, leaf_blocks, walk
 from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
 
 LINE = 64
 """Bytes of a cache line."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="InlineMoves")
-class InlineMoves:
+@tvm.transform.module_pass(opt_level=0, name="InlineCopies")
+class InlineCopies:
     """Replace copies inside kernels by index maths."""
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite every kernel that holds a copy."""
-        return inline_all_moves(mod)
+        return inline_all_copies(mod)
 
 
-def inline_all_moves(mod: IRModule) -> IRModule:
-    """Do what `InlineMoves` does."""
+def inline_all_copies(mod: IRModule) -> IRModule:
+    """Do what `InlineCopies` does."""
     out = mod.clone()
     for gvar, func in mod.functions_items():
-        if kind_of(func) in (Kind.FREE, Kind.MOVE):
-            inlined = inline_moves(func)
+        if kind_of(func) in (Kind.FREE, Kind.LAYOUT):
+            inlined = inline_copies(func)
             if inlined is not None:
                 out.update_func(gvar, inlined)
     return out
 
 
-def count_moves(func: PrimFunc) -> int:
+def count_copies(func: PrimFunc) -> int:
     """Return how many blocks of a kernel only copy elements."""
-    return sum(map(is_move, leaf_blocks(func)))
+    return sum(map(is_copy, leaf_blocks(func)))
 
 
-def inline_moves(func: PrimFunc) -> PrimFunc | None:
+def inline_copies(func: PrimFunc) -> PrimFunc | None:
     """Return the kernel with as few copies as possible, None where nothing can be done.
 
     Parameters
     ----------
     func : PrimFunc
-        Of class FREE or MOVE.
+        Of class FREE or LAYOUT.
     """
-    inner = [b.name_hint for b in leaf_blocks(func)[:-1] if is_move(b)]
+    inner = [b.name_hint for b in leaf_blocks(func)[:-1] if is_copy(b)]
     last = leaf_blocks(func)[-1]
     start = s_tir.Schedule(func)
     trial = _tried(start, inner, func)
@@ -92,7 +92,7 @@ def _only_source(blocks: list[SBlock], last: str) -> str | None:
     It must compute each element on its own, and nothing else may read its result.
     """
     move = blocks[-1]
-    if move.name_hint != last or not is_move(move) or len(blocks) < 2:
+    if move.name_hint != last or not is_copy(move) or len(blocks) < 2:
         return None
     sources = [e.source for e in walk(move.body.value) if isinstance(e, TensorLoad)]
     source = sources[0]

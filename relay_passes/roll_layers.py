@@ -1,4 +1,4 @@
-"""RollRegions: the regions of all layers become one kernel that loops over them.
+"""RollLayers: the regions of all layers become one kernel that loops over them.
 
 After `FuseRegions` a decode step calls one kernel a layer. For each call the virtual machine looks
 at some fifteen tensors, the kernel checks them, and the thread pool forks and joins, all on data
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.calls import CALL_TIR, is_foreign, is_tensor, tidy
+from relay_passes.call_tir import CALL_TIR, is_foreign, is_tensor, tidy
 from relay_passes.fuse_regions import REGION
 from relay_passes.rolled_kernel import COUNT, SAME, WEIGHT, Role, Rolled
 from tvm_c4n._tvm import (
@@ -40,8 +40,8 @@ from tvm_c4n._tvm import (
 from tvm_c4n.ops.tir import LINE
 
 
-@tvm.transform.module_pass(opt_level=0, name="RollRegions")
-class RollRegions:
+@tvm.transform.module_pass(opt_level=0, name="RollLayers")
+class RollLayers:
     """Make one kernel of regions that follow each other, in every Relax function."""
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:

@@ -1,4 +1,4 @@
-"""ReuseTensors: what becomes one tensor, and what must stay apart."""
+"""HoistAllocTensor: what becomes one tensor, and what must stay apart."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from tvm.script import ir as I
 from tvm.script import relax as R
 
-from relay_passes import ReuseTensors
-from relay_passes.dump import count_calls
+from relay_passes import HoistAllocTensor
+from relay_passes.dump_module import count_calls
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.build import prepare
@@ -47,18 +47,18 @@ def tuples(mod: IRModule) -> int:
 
 
 def test_equal_tensors_of_a_storage_are_one() -> None:
-    after = ReuseTensors()(planned([(4,), (4,), (4,)]))
+    after = HoistAllocTensor()(planned([(4,), (4,), (4,)]))
     assert count_calls(after)[ALLOC] == 1
     assert tuples(after) == 0
 
 
 def test_tensors_of_other_shapes_stay_apart() -> None:
-    after = ReuseTensors()(planned([(4,), (2, 2), (4,)]))
+    after = HoistAllocTensor()(planned([(4,), (2, 2), (4,)]))
     assert count_calls(after)[ALLOC] == 2
 
 
 def test_a_tuple_that_is_used_as_a_whole_stays() -> None:
-    after = ReuseTensors()(planned([(4,), (4,)], whole=True))
+    after = HoistAllocTensor()(planned([(4,), (4,)], whole=True))
     relax.analysis.well_formed(after)  # raises
     assert tuples(after) >= 1
 
@@ -80,14 +80,14 @@ def test_a_tuple_that_is_returned_stays(alias: bool) -> None:
             bb.emit_normalized(relax.VarBinding(other, pair))
             pair = other
         bb.emit_func_output(pair)
-    after = ReuseTensors()(bb.get())
+    after = HoistAllocTensor()(bb.get())
     relax.analysis.well_formed(after)  # raises
     assert tuples(after) == 1
 
 
 def test_a_function_with_branches_is_left_alone() -> None:
     before = planned([(4,), (4,)], branch=True)
-    tvm.ir.assert_structural_equal(ReuseTensors()(before), before)
+    tvm.ir.assert_structural_equal(HoistAllocTensor()(before), before)
 
 
 @I.ir_module
@@ -104,7 +104,7 @@ class Unplanned:
 
 
 def test_a_function_without_planned_memory_is_left_alone() -> None:
-    tvm.ir.assert_structural_equal(ReuseTensors()(Unplanned), Unplanned)
+    tvm.ir.assert_structural_equal(HoistAllocTensor()(Unplanned), Unplanned)
 
 
 @pytest.mark.parametrize(("name", "most"), [("step", 7), ("prefill", 30)])
@@ -115,7 +115,7 @@ def test_the_tensors_of_a_model_do_not_grow_with_its_layers(name: str, most: int
     mod = prepare(build_mamba(config, checkpoint), target, lift=True)
     t = relax.transform
     passes = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]
-    passes += [t.CallTIRRewrite(), t.StaticPlanBlockMemory(), ReuseTensors()]
+    passes += [t.CallTIRRewrite(), t.StaticPlanBlockMemory(), HoistAllocTensor()]
     with target:
         after = tvm.transform.Sequential(passes)(mod)
     calls = count_calls(IRModule({name: after[name]}))

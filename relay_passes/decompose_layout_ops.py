@@ -1,4 +1,4 @@
-"""SpellOutMoves: operators that move elements, but do not look like it, become ones that do.
+"""DecomposeLayoutOps: operators that move elements, but do not look like it, become ones that do.
 
 - ``split`` becomes a slice for each piece: one kernel with several results cannot be taken over by
   the readers of each.
@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from relay_passes.calls import is_foreign, tidy
-from relay_passes.dense_forms import name_of
+from relay_passes.call_tir import is_foreign, tidy
+from relay_passes.dense_patterns import name_of
 from relay_passes.reshapes import direct_reshape
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, te, tirx, tvm
 
-SPELLED_OUT = ["relax.split", "relax.take", "relax.reshape"]
+DECOMPOSED = ["relax.split", "relax.take", "relax.reshape"]
 """Operators that LegalizeOps must leave to this pass."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="SpellOutMoves")
-class SpellOutMoves:
+@tvm.transform.module_pass(opt_level=0, name="DecomposeLayoutOps")
+class DecomposeLayoutOps:
     """Rewrite splits, lookups at constant places, and reshapes of symbolic shapes."""
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:

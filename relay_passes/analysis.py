@@ -6,7 +6,7 @@ questions: does the layout of its input matter, and is the layout of its output 
 ==========  ============================================================  =======================
 class       what it is                                                    examples
 ==========  ============================================================  =======================
-MOVE        every element of the result is an element of an input         transpose, slice, concat
+LAYOUT      every element of the result is an element of an input         transpose, slice, concat
 VIEW        a move that leaves the elements in their order in memory      reshape, squeeze
 FREE        loop nests that can read and write by any index               add, matmul, layer_norm
 FIXED       code that wants its operands as they are                      C4n kernels, libraries
@@ -26,7 +26,7 @@ from tvm_c4n.ops.spec import spec_of
 class Kind(Enum):
     """The class of a kernel."""
 
-    MOVE = "move"
+    LAYOUT = "layout op"
     VIEW = "view"
     FREE = "free"
     FIXED = "fixed"
@@ -39,9 +39,9 @@ def kind_of(func: Any) -> Kind:
     blocks = leaf_blocks(func)
     if not blocks:
         return Kind.FIXED
-    if not all(is_move(block) for block in blocks):
+    if not all(is_copy(block) for block in blocks):
         return Kind.FREE
-    return Kind.VIEW if relax.analysis.has_reshape_pattern(func) else Kind.MOVE
+    return Kind.VIEW if relax.analysis.has_reshape_pattern(func) else Kind.LAYOUT
 
 
 def _attrs(func: PrimFunc) -> Any:
@@ -69,7 +69,7 @@ def _collect(stmt: Any, found: list[SBlock]) -> bool:
     return False
 
 
-def is_move(block: SBlock) -> bool:
+def is_copy(block: SBlock) -> bool:
     """Return whether a block only copies elements: its value is a load, or a choice of loads.
 
     The indices, not the data, say which: `where` is no move.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from relay_passes.analysis import Kind, kind_of
 from relay_passes.call_graph import Step
-from relay_passes.inline_moves import count_moves, inline_moves
-from relay_passes.kernels import Kind, kind_of
-from relay_passes.write_by_index import write_by_index
+from relay_passes.fuse_into_producer import fuse_into_producer
+from relay_passes.inline_copies import count_copies, inline_copies
 from tvm_c4n._tvm import GlobalVar, IRModule, PrimFunc, relax
 
 
-class MoveFuser:
+class CallFuser:
     """Fuses groups of calls; equal groups share their kernel.
 
     Parameters
@@ -49,7 +49,7 @@ class MoveFuser:
         key = (limit, *(self._signature(step, made_here, inputs) for step in steps))
         if key not in self.made:
             func, name = self._build(steps, inputs), steps[-1].gvar.name_hint
-            fits = count_moves(func) <= limit
+            fits = count_copies(func) <= limit
             self.made[key] = self.bb.add_func(func, name) if fits else None
         gvar = self.made[key]
         if gvar is None:
@@ -70,7 +70,7 @@ class MoveFuser:
         if joined is None:
             return None
         mod = self.bb.get()
-        func = write_by_index(mod[maker.gvar], mod[joined.gvar])
+        func = fuse_into_producer(mod[maker.gvar], mod[joined.gvar])
         if func is None:
             return None
         gvar = self.bb.add_func(func, maker.gvar.name_hint)
@@ -108,7 +108,7 @@ class MoveFuser:
             bb.emit_func_output(out)
         fused = relax.transform.FuseTIR()(bb.get())
         func = fused[fused["main"].body.blocks[0].bindings[0].value.args[0]]
-        return inline_moves(func) or func
+        return inline_copies(func) or func
 
 
 def _types(out: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relay_passes import RewriteDenseToC4n
-from relay_passes.dump import count_calls
+from relay_passes.dump_module import count_calls
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.sparsity import mask_from_scores

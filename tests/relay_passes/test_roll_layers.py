@@ -1,4 +1,4 @@
-"""RollRegions: one kernel for the layers of a decode step, and what must stay apart."""
+"""RollLayers: one kernel for the layers of a decode step, and what must stay apart."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay_passes import FuseRegions, LiftConstants, RollRegions
-from relay_passes.dump import count_calls
+from relay_passes import FuseRegions, LiftConstants, RollLayers
+from relay_passes.dump_module import count_calls
 from tests.relay_passes.cases import CHOOSE
 from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.test_fuse_regions import bound, machine, steps
@@ -48,7 +48,7 @@ def calls(mod: IRModule, function: str, name: str) -> int:
 def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[int, ...]) -> None:
     config, before = fused(removed, dtype)
     assert calls(before, "step", "region") == len(removed) + 1  # the head is one, too
-    after = RollRegions()(before)
+    after = RollLayers()(before)
     relax.analysis.well_formed(after)  # raises
     assert calls(after, "step", "layers") == 1
     assert calls(after, "step", "region") == 1
@@ -65,14 +65,14 @@ def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[i
 
 
 def test_equal_layers_share_their_code() -> None:
-    mod = RollRegions()(fused((0, 3, 0, 3), "int4")[1])
+    mod = RollLayers()(fused((0, 3, 0, 3), "int4")[1])
     (kernel,) = (f for g, f in mod.functions_items() if g.name_hint == "layers")
     assert str(kernel.attrs["c4n.region"]).split(" ").count("conv1d") == 2
 
 
 def test_other_functions_read_the_same_block() -> None:
     config, before = fused((3, 3))
-    after = RollRegions()(before)
+    after = RollLayers()(before)
 
     def score(mod: IRModule) -> np.ndarray:
         vm = machine(only(mod, "score"))
@@ -138,7 +138,7 @@ def test_what_is_visible_elsewhere_or_does_not_count_up_stays(
     numbers: tuple[int, ...], extra: str, left: int
 ) -> None:
     before = chain(TURNS[: len(numbers)], numbers, extra)
-    after = RollRegions()(before)
+    after = RollLayers()(before)
     relax.analysis.well_formed(after)  # raises
     assert calls(after, "main", "turn") == left
 
@@ -174,4 +174,4 @@ def test_one_weight_for_all_layers_is_no_part_of_the_block() -> None:
             out = bb.emit_output(value)
         bb.emit_func_output(out)
     before = bb.get()
-    tvm.ir.assert_structural_equal(RollRegions()(before), before)
+    tvm.ir.assert_structural_equal(RollLayers()(before), before)
