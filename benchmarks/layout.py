@@ -21,6 +21,7 @@ from tests.zoo import ZOO
 from tests.zoo.case import prune_torch
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import prepare
+from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.target import resolve_target
 
 Counts = dict[str, int]
@@ -38,9 +39,8 @@ def tvm_counts(mod: IRModule) -> Counts:
 def our_counts(mod: IRModule) -> Counts:
     """Count after our phases."""
     with tempfile.TemporaryDirectory() as folder:
-        return count_layout(
-            prepare(mod, resolve_target("host"), lift=False, debug_dump=Path(folder))
-        )
+        select = selector(resolve_target("host"), mod=mod)
+        return count_layout(prepare(mod, select, lift=False, debug_dump=Path(folder)))
 
 
 def exported_mamba(removed: int) -> IRModule:

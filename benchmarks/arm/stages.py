@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import schedules
 from benchmarks.arm import mca
 from benchmarks.arm.counts import (
     Block,
@@ -24,12 +22,12 @@ from relay_passes.call_tir import callee_spec
 from relay_passes.pipeline import c4n_phases, sequence
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.native import PROGRAM, build_runner, fetch_runtime
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import build_mamba
-from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec
 
 TARGET = "arm64-linux"
@@ -130,11 +128,12 @@ def stage_names(size: str, form: Format) -> list[str]:
     """
     checkpoint = open_checkpoint(model_folder(size, form))
     config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
-    isa = isa_of(target)
-    phases = c4n_phases(isa.lanes, partial(schedules.choose, isa=isa), lift=False)
+    mod = build_mamba(config, checkpoint)
+    select = selector(target, mod=mod)
+    phases = c4n_phases(select.isa.lanes, select, lift=False)
     before = phases[: [name for name, _ in phases].index("fuse")]
     with tvm.transform.PassContext(opt_level=3), target:
-        mod = sequence(before)(build_mamba(config, checkpoint))
+        mod = sequence(before)(mod)
     shapes = {checkpoint.shape(config.projection(0, name)): name for name in PROJECTIONS}
     names = []
     for block in mod["step"].body.blocks:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from relay_passes.pipeline import c4n_phases, lowering_phases
-from schedules.base import ASKS
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
-from tvm_c4n.compile.build import build, tuned_for
+from tvm_c4n.compile.build import build
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import find_lld, make_fcompile
-from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import NAMED, host_description, resolve_target
-from tvm_c4n.errors import TargetError, TuneError
+from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.ops.isa import NEON, OPENCL, PORTABLE, isa_of
 from tvm_c4n.sparsity import mask_from_scores
@@ -96,37 +93,9 @@ def test_the_host_is_described_by_what_it_can_do() -> None:
     assert features.issuperset(isa.needs)
 
 
-@pytest.mark.parametrize("kind", ["c", "opencl"])
-def test_nothing_is_tuned_for_targets_without_records(kind: str) -> None:
-    assert tuned_for(Target({"kind": kind}), None) is None
-    with pytest.raises(TuneError, match="only kernels of CPUs are tuned"):
-        machine_of(Target({"kind": kind}))
-
-
 def test_targets_choose_their_instruction_set() -> None:
     assert isa_of(resolve_target("arm64-android")) == NEON
     assert isa_of(Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})) == PORTABLE
     assert isa_of(Target({"kind": "llvm"})) == PORTABLE
     assert isa_of(Target({"kind": "c"})) == PORTABLE
     assert isa_of(resolve_target("adreno")) == OPENCL
-
-
-@pytest.mark.skipif(isa_of(resolve_target("host")).name not in ASKS, reason="prefetches nothing")
-@pytest.mark.parametrize(("cache_kib", "passing"), [(None, False), (1 << 20, False), (64, True)])
-def test_weights_beyond_the_cache_pass_it_by(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_kib: int | None, passing: bool
-) -> None:
-    cache_bytes = None if cache_kib is None else cache_kib << 10
-    monkeypatch.setattr("tvm_c4n.compile.build.victim_cache_bytes", lambda: cache_bytes)
-    build(sparse_layer(512, 512)[0], debug_dump=tmp_path)
-    text = (tmp_path / "4_bind.py").read_text()
-    localities = set(re.findall(r"prefetch\(.*, \d, (\d), 1\)", text))
-    assert localities == {"0" if passing else "2"}
-
-
-def test_only_this_machines_cache_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tvm_c4n.compile.build.victim_cache_bytes", lambda: 1)
-    host = host_description()
-    other = "x86_64-w64-windows-gnu"
-    build(sparse_layer(512, 512)[0], Target({**host, "mtriple": other}), debug_dump=tmp_path)
-    assert not re.search(r"prefetch\(.*, \d, 0, 1\)", (tmp_path / "4_bind.py").read_text())

@@ -13,13 +13,13 @@ from relay_passes.lift_constants import ATTRIBUTE
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.transaction import FolderTransaction
-from tvm_c4n.compile.build import generate, prepare, tuned_for
+from tvm_c4n.compile.build import generate, prepare
+from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, build_mamba, state_shapes
-from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import artifact as layout
@@ -76,7 +76,7 @@ def compile_model(
     if dtype not in DENSE_DTYPES:
         raise C4nError(f"dtype is {dtype!r}; known are {', '.join(DENSE_DTYPES)}")
     resolved = resolve_target(target)
-    tuned = tuned_for(resolved, records)
+    select = selector(resolved, records)
 
     def tell(step: int) -> None:
         if progress is not None:
@@ -89,7 +89,7 @@ def compile_model(
         config.check(checkpoint)
         mod = build_mamba(config, checkpoint, dtype=dtype)
         tell(1)
-        mod = prepare(mod, resolved, lift=True, tuned=tuned, debug_dump=debug_dump)
+        mod = prepare(mod, select.for_weights_of(mod), lift=True, debug_dump=debug_dump)
         folder = transaction.folder
         tensors = _write_weights(mod, folder / layout.WEIGHTS)
         tell(2)
@@ -99,8 +99,8 @@ def compile_model(
         manifest = Manifest(
             target=target,
             triple=_triple(resolved),
-            isa=isa_of(resolved).name,
-            features=list(isa_of(resolved).needs),
+            isa=select.isa.name,
+            features=list(select.isa.needs),
             tvm=tvm.__version__,
             config=checkpoint.config,
             projections=_projections(checkpoint, config, dtype),

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import schedules
-from relay_passes.lift_constants import constants_of
 from relay_passes.pipeline import Phases, c4n_phases, lowering_phases, sequence
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
-from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.convert import converter
+from tvm_c4n.compile.kernel_selection import KernelSelector, selector
 from tvm_c4n.compile.opencl import check_grids, check_operators
-from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.host import victim_cache_bytes
-from tvm_c4n.ops.isa import OPENCL, isa_of
 
 if TYPE_CHECKING:
     from tvm_c4n.pruning.recipe import Recipe
-
-OUTGROWN = 3
-"""Weights of so many caches leave nothing in one from step to step: docs/design.md has figures."""
 
 if getattr(schedules, "OWNER", None) != "tvm_c4n":
     raise TargetError(
@@ -82,11 +74,12 @@ def build(
         Records of another machine.
     """
     resolved = resolve_target(target)
-    tuned = tuned_for(resolved, records)
+    select = selector(resolved, records)
     convert = converter(recipe)
     if params:
         mod = _bind(mod, params)
-    mod = prepare(mod, resolved, lift=False, convert=convert, tuned=tuned, debug_dump=debug_dump)
+    select = select.for_weights_of(mod)
+    mod = prepare(mod, select, lift=False, convert=convert, debug_dump=debug_dump)
     return generate(mod, resolved, debug_dump=debug_dump)
 
 
@@ -101,12 +94,6 @@ def _bind(mod: IRModule, params: Mapping[str, Any]) -> IRModule:
             here = {name: tensor for name, tensor in tensors.items() if name in names}
             mod = relax.transform.BindParams(gvar.name_hint, here)(mod)
     return mod
-
-
-def tuned_for(target: Target, records: Path | None) -> schedules.Tuned | None:
-    """Return what was tuned for a target: in a folder, else in the package; None: nothing."""
-    found = shipped_for(target) if records is None else open_records(records, target)
-    return found.tuned() if found is not None else None
 
 
 @relax.register_pipeline("c4n")  # type: ignore[untyped-decorator]
@@ -133,12 +120,10 @@ def pipeline(
     --------
     >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline(target))
     """
-    resolved = resolve_target(target)
-    phases = _c4n_phases(
-        resolved,
+    phases = _phases(
+        selector(resolve_target(target)),
         lift=False,
         convert=converter(recipe),
-        tuned=tuned_for(resolved, None),
         debug_dump=debug_dump,
     )
     phases += lowering_phases()
@@ -147,63 +132,33 @@ def pipeline(
 
 def prepare(
     mod: IRModule,
-    target: Target,
+    select: KernelSelector,
     *,
     lift: bool,
     convert: Convert = lossless,
-    tuned: schedules.Tuned | None = None,
     debug_dump: Path | None = None,
 ) -> IRModule:
     """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
-    gpu = isa_of(target) == OPENCL
-    if gpu:
+    if select.gpu:
         check_operators(mod)
-    phases = _c4n_phases(
-        target,
-        lift=lift,
-        convert=convert,
-        tuned=tuned,
-        non_temporal=_outgrows_cache(mod, target),
-        debug_dump=debug_dump,
-    )
-    with tvm.transform.PassContext(opt_level=3), target:
+    phases = _phases(select, lift=lift, convert=convert, debug_dump=debug_dump)
+    with tvm.transform.PassContext(opt_level=3), select.target:
         mod = sequence(phases, dump=debug_dump)(mod)
-    if gpu:
+    if select.gpu:
         check_grids(mod)
     return mod
 
 
-def _outgrows_cache(mod: IRModule, target: Target) -> bool:
-    """Return whether nothing of a step's weights is left in this machine's third cache by the next.
-
-    The scan's states can stay there then, if the weights do not push them out.
-    """
-    cache_bytes = victim_cache_bytes()
-    here = str(target.attrs.get("mtriple", "")) == str(codegen.llvm_get_system_triple())
-    if cache_bytes is None or not here:
-        return False
-    weights = [constant.value for constant in constants_of(mod)]
-    weight_bytes = sum(prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)
-    return int(weight_bytes) > OUTGROWN * cache_bytes
-
-
-def _c4n_phases(
-    target: Target,
-    *,
-    lift: bool,
-    convert: Convert,
-    tuned: schedules.Tuned | None,
-    debug_dump: Path | None,
-    non_temporal: bool = False,
+def _phases(
+    select: KernelSelector, *, lift: bool, convert: Convert, debug_dump: Path | None
 ) -> Phases:
-    isa = isa_of(target)
     return c4n_phases(
-        isa.lanes,
-        partial(schedules.choose, isa=isa, tuned=tuned, non_temporal=non_temporal),
+        select.isa.lanes,
+        select,
         lift=lift,
         convert=convert,
         layout_report=None if debug_dump is None else debug_dump / "layout.json",
-        gpu=isa == OPENCL,
+        gpu=select.gpu,
     )
 
 

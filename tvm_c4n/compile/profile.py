@@ -22,17 +22,16 @@ from typing import Any
 
 import numpy as np
 
-import schedules
 from relay_passes.pipeline import c4n_phases, sequence
 from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.build import generate
+from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.model.config import PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
-from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import memory
@@ -193,8 +192,8 @@ class _Calls:
 
 def _unfused(mod: IRModule, target: Target) -> IRModule:
     """Run the phases that make kernels, without the one that joins them."""
-    isa = isa_of(target)
-    phases = c4n_phases(isa.lanes, partial(schedules.choose, isa=isa), lift=False)
+    select = selector(target, mod=mod)
+    phases = c4n_phases(select.isa.lanes, select, lift=False)
     with tvm.transform.PassContext(opt_level=3), target:
         return sequence([phase for phase in phases if phase[0] != "fuse"])(mod)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-import schedules
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.compile.build import tuned_for
+from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
@@ -152,15 +150,13 @@ def _measure(
 ) -> dict[OpSpec, Seconds]:
     """Build all kernels, then measure them in turns."""
     wanted = list(dict.fromkeys(spec for specs in layers for spec in specs))
-    choose = partial(
-        schedules.choose, isa=isa_of(meter.target), tuned=tuned_for(meter.target, records)
-    )
+    select = selector(meter.target, records)
     total = len(wanted) * (1 + rounds)
     with tempfile.TemporaryDirectory(prefix="tvm-c4n-latency.") as folder:
         built = {}
         for done, spec in enumerate(wanted):
             tell(f"building {spec.kind}", done, total)
-            answer = choose(spec)
+            answer = select(spec)
             if answer is None:
                 raise TuneError(f"no rule for {spec}: compile for a target with a rule")
             built[spec] = meter.build(answer[1], Path(folder, f"{done}.so"))

@@ -1,0 +1,104 @@
+"""Which kernel each operator gets: the one answer for whoever compiles, measures or counts kernels.
+
+A kernel follows from the operator, the instruction set, the tuned decisions for the machine, and
+whether a model's weights are too large for the cache. What is measured is what runs only if all of
+these are the same, so everything that needs kernels takes its `KernelSelector` from `selector`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+import schedules
+from relay_passes.lift_constants import constants_of
+from tvm_c4n._tvm import IRModule, Target, codegen
+from tvm_c4n.compile.records import open_records, shipped_for
+from tvm_c4n.ops.host import victim_cache_bytes
+from tvm_c4n.ops.isa import OPENCL, Isa, isa_of
+from tvm_c4n.ops.spec import OpSpec
+from tvm_c4n.ops.tir import Kernel
+
+# Weights of that many L3 caches leave nothing there from one step to the next, so they may bypass
+# it: docs/decisions/non-temporal-prefetch.md has the measurements.
+STREAMING_CACHE_MULTIPLE = 3
+
+
+@dataclass(frozen=True)
+class KernelSelector:
+    """Answers an operator with its kernel, as `relay_passes.BindSchedules` takes it.
+
+    Attributes
+    ----------
+    target : tvm.target.Target
+    isa : Isa
+        The instruction set of `target`.
+    tuned : callable or None
+        Tuned decisions by operator; None: the defaults.
+    non_temporal : bool
+        Weights are prefetched past the caches.
+    """
+
+    target: Target
+    isa: Isa
+    tuned: schedules.Tuned | None = None
+    non_temporal: bool = False
+
+    @property
+    def gpu(self) -> bool:
+        """Whether kernels are for a GPU."""
+        return self.isa == OPENCL
+
+    def __call__(self, spec: OpSpec) -> tuple[str, Kernel] | None:
+        """Return the rule's name and the kernel; None where no rule applies."""
+        return schedules.choose(spec, self.isa, self.tuned, non_temporal=self.non_temporal)
+
+    def for_weights_of(self, mod: IRModule) -> KernelSelector:
+        """Return the selector for a module with these constants, before any phase has run."""
+        return replace(self, non_temporal=_outgrow_cache(mod, self.target))
+
+
+def selector(
+    target: Target, records: Path | None = None, mod: IRModule | None = None
+) -> KernelSelector:
+    """Return what selects the kernels for a target.
+
+    Parameters
+    ----------
+    target : tvm.target.Target
+    records : Path, optional
+        Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
+    mod : IRModule, optional
+        The module whose kernels are selected, its weights constants: they decide between prefetches
+        into the caches and past them. Without one, prefetches go into the caches.
+
+    Raises
+    ------
+    TuneError
+        Records of another machine, or damaged ones.
+    """
+    found = KernelSelector(target, isa_of(target), tuned_for(target, records))
+    return found if mod is None else found.for_weights_of(mod)
+
+
+def tuned_for(target: Target, records: Path | None) -> schedules.Tuned | None:
+    """Return what was tuned for a target: in a folder, else in the package; None: nothing."""
+    found = shipped_for(target) if records is None else open_records(records, target)
+    return found.tuned() if found is not None else None
+
+
+def _outgrow_cache(mod: IRModule, target: Target) -> bool:
+    """Return whether a step's weights leave nothing of themselves in this machine's L3 cache.
+
+    The scan's states can stay there then, unless the weights push them out.
+    """
+    cache_bytes = victim_cache_bytes()
+    here = str(target.attrs.get("mtriple", "")) == str(codegen.llvm_get_system_triple())
+    if cache_bytes is None or not here:
+        return False
+    weights = [constant.value for constant in constants_of(mod)]
+    weight_bytes = sum(prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)
+    return int(weight_bytes) > STREAMING_CACHE_MULTIPLE * cache_bytes
