@@ -1,4 +1,4 @@
-"""The worked example of docs/format.md, byte by byte: the document and the code agree."""
+"""The worked example of docs/reference/format-c4n.md: document and code agree to the byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tvm_c4n.checkpoint import C4nWriter, open_checkpoint
 from tvm_c4n.sparsity import from_dense, part_shapes, size_bytes
 
-DOC = Path(__file__).parents[2] / "docs" / "format.md"
+DOC = Path(__file__).parents[2] / "docs" / "reference" / "format-c4n.md"
 WEIGHT = [
     [0, 1.5, 0, -4, 0.5, 3.5, 0, 0, 0, 0, -0.5, 2],
     [2, 1, 0, 0, 0, 0, -3, 0.5, 0, 3.5, 3, 0],

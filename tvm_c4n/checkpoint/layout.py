@@ -1,4 +1,4 @@
-"""Names and shapes inside a C4n folder; ``docs/format.md`` is the same in prose, to the byte."""
+"""Names and shapes inside a C4n folder; ``docs/reference/format-c4n.md`` has them in prose."""
 
 from __future__ import annotations
 

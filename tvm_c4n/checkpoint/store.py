@@ -55,7 +55,8 @@ class C4nCheckpoint:
     Raises
     ------
     CheckpointError
-        On everything that `docs/format.md` says a folder must not be; file and tensor are named.
+        On everything that `docs/reference/format-c4n.md` says a folder must not be; file and
+        tensor are named.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The latency table of a device, as `docs/format.md` specifies it. No torch."""
+"""The latency table of a device, as `docs/reference/format-latency.md` specifies it. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packed weight: kept values, 2-bit positions, scales. ``docs/format.md`` has the bytes."""
+"""The packed weight: kept values, positions, scales (``docs/reference/format-c4n.md``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confirmation: a candidate against the default, measured in turns (docs/format.md).
+"""Confirmation: a candidate against the default, interleaved (docs/reference/format-records.md).
 
 The fastest of many candidates that were measured once is partly the luckiest. What compiling is to
 take instead of the default has to win again, pair by pair, and once more later: what a machine did

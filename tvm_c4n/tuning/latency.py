@@ -1,4 +1,4 @@
-"""The latency table: what each dense layer of a model costs on a device (docs/format.md)."""
+"""The latency table: what each dense layer costs on a device (docs/reference/format-latency.md)."""
 
 from __future__ import annotations
 
