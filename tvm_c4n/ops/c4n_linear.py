@@ -1,8 +1,8 @@
 """The C4n linear operator: plain definition, float64 oracle, and the call in a Relax function.
 
 The definition reads the checkpoint's form (``lanes == 0``, docs/reference/format-c4n.md) or the
-packed form (`tvm_c4n.ops.packed`). It is written for clarity and runs everywhere; `schedules` has the fast
-bodies.
+packed form (`tvm_c4n.ops.packed`). It is written for clarity and runs everywhere; `schedules` has
+the fast bodies.
 """
 
 from __future__ import annotations
