@@ -13,6 +13,24 @@ from typing import Any
 import pytest
 
 
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder with two layers, random weights and a tokenizer of 96 words."""
+    from tests.models import write_model, write_tokenizer  # most tests do without
+
+    folder = write_model(tmp_path_factory.mktemp("model") / "small")
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4000 words of the small model's vocabulary in 40 documents."""
+    from tests.models import write_words
+
+    return write_words(tmp_path_factory.mktemp("text") / "words.jsonl")
+
+
 def _load_emulator() -> ModuleType:
     # By path: with --import-mode=importlib no test folder is on sys.path. Only when a test asks for
     # it: it imports tvm, and most tests do without.

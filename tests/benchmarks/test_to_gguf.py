@@ -1,11 +1,9 @@
 """GGUF files hold the checkpoint's numbers under llama.cpp's names."""
 
-import json
-
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
+from tests.models import write_model
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.config import MambaConfig
 
@@ -28,9 +26,7 @@ def write(folder, config):
     rng = np.random.default_rng(0)
     shapes = MambaConfig.from_hf(config).tensor_shapes()
     tensors = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config))
+    write_model(folder, config, tensors)
     return tensors
 
 

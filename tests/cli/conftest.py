@@ -1,29 +1,13 @@
-"""A model of a few kilobytes, pruned and compiled once, and a way to call the command line."""
+"""The small model, pruned and compiled once, and a way to call the command line."""
 
-import json
 import signal
 import sys
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from tvm_c4n.cli.app import main
 from tvm_c4n.model.config import MambaConfig
-
-HF = {
-    "model_type": "mamba",
-    "vocab_size": 96,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "state_size": 4,
-    "conv_kernel": 4,
-    "time_step_rank": 8,
-    "rescale_prenorm_residual": False,
-}
 
 
 @dataclass(frozen=True)
@@ -52,41 +36,6 @@ def call(capsys, monkeypatch):
 
     yield run
     signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture(scope="session")
-def small_model(tmp_path_factory):
-    """A Hugging Face folder with two layers, random weights and a tokenizer of 96 words."""
-    folder = tmp_path_factory.mktemp("cli-model") / "small"
-    folder.mkdir()
-    rng = np.random.default_rng(3)
-    tensors = {}
-    for name, shape in MambaConfig.from_hf(HF).tensor_shapes().items():
-        values = rng.standard_normal(shape) / np.sqrt(shape[-1])
-        if "norm" in name or name.endswith(".D"):
-            values = 1 + 0.1 * values
-        if name.endswith("A_log"):
-            values = np.log(np.arange(1, shape[1] + 1)) + 0 * values
-        tensors[name] = values.astype(np.float16)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(HF))
-    vocabulary = {"<|endoftext|>": 0, **{f"w{i}": i for i in range(1, 96)}}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="w1"))
-    tokenizer.add_special_tokens(["<|endoftext|>"])
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def words(tmp_path_factory):
-    """Text of 20 documents of 100 words that the small model knows."""
-    rng = np.random.default_rng(5)
-    path = tmp_path_factory.mktemp("cli-text") / "words.jsonl"
-    lines = [" ".join(f"w{i}" for i in rng.integers(1, 96, 100)) for _ in range(20)]
-    path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """What `look` says about folders, against what was put into them."""
 
-import json
-
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
+from tests.models import write_model
 from tvm_c4n.checkpoint import C4nWriter, write_twin
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.errors import C4nError
@@ -89,7 +87,5 @@ def test_the_default_model_is_dense():
 
 def test_a_model_that_lacks_a_tensor_is_refused(tensors, tmp_path):
     del tensors[EMBEDDINGS]
-    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    (tmp_path / "config.json").write_text(json.dumps(HF))
     with pytest.raises(C4nError, match="embeddings"):
-        look(tmp_path)
+        look(write_model(tmp_path, HF, tensors))

@@ -25,13 +25,13 @@ def masks(folder):
 
 
 @pytest.fixture(scope="module")
-def healed(pruned, model, text, tmp_path_factory):
+def healed(pruned, small_model, words, tmp_path_factory):
     """A healing with fixed masks: its folder and report."""
     from tvm_c4n.healing import HealSettings
 
     out = tmp_path_factory.mktemp("healed") / "out"
-    settings = HealSettings(tokens=40 * 8 * 16, batch=8, window=16, held_out=16, lr=5e-3)
-    return out, heal(pruned, out, model, [text], settings)
+    settings = HealSettings(tokens=60 * 8 * 16, batch=8, window=16, held_out=16, lr=5e-3)
+    return out, heal(pruned, out, small_model, [words], settings)
 
 
 def test_the_folder_is_nearer_to_the_teacher_and_of_the_same_kind(healed, pruned):
@@ -54,23 +54,25 @@ def test_the_folder_is_nearer_to_the_teacher_and_of_the_same_kind(healed, pruned
     assert not state_path(out).exists()
 
 
-def test_masks_stay_unless_they_may_move(healed, pruned, model, text, settings, tmp_path):
+def test_masks_stay_unless_they_may_move(healed, pruned, small_model, words, settings, tmp_path):
     old, new = masks(pruned), masks(healed[0])
     assert all(np.array_equal(old[name], new[name]) for name in old)
-    heal(pruned, tmp_path / "moved", model, [text], settings(relearn=0.5), twin=False)
+    heal(pruned, tmp_path / "moved", small_model, [words], settings(relearn=0.5), twin=False)
     moved = masks(tmp_path / "moved")
     assert any(not np.array_equal(old[name], moved[name]) for name in old)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_others(
-    pruned, model, text, settings, tmp_path
+    pruned, small_model, words, settings, tmp_path
 ):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        heal(pruned, tmp_path / name, model, [text], settings(6, seed=seed), twin=False)
+        heal(pruned, tmp_path / name, small_model, [words], settings(6, seed=seed), twin=False)
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(pruned, model, text, settings, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    pruned, small_model, words, settings, tmp_path
+):
     plan = settings(20, relearn=0.5)
 
     def interrupt(what, done, total):
@@ -79,33 +81,33 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(pruned, model, text, setti
 
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt):
-        heal(pruned, tmp_path / "b", model, [text], plan, progress=interrupt, twin=False)
+        heal(pruned, tmp_path / "b", small_model, [words], plan, progress=interrupt, twin=False)
     assert not (tmp_path / "b").exists()
     assert state_path(tmp_path / "b").exists()
     with pytest.raises(CheckpointError, match="belongs to a healing with another"):
-        heal(pruned, tmp_path / "b", model, [text], settings(21), twin=False)
-    heal(pruned, tmp_path / "b", model, [text], plan, twin=False)
-    heal(pruned, tmp_path / "a", model, [text], plan, twin=False)
+        heal(pruned, tmp_path / "b", small_model, [words], settings(21), twin=False)
+    heal(pruned, tmp_path / "b", small_model, [words], plan, twin=False)
+    heal(pruned, tmp_path / "a", small_model, [words], plan, twin=False)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert not state_path(tmp_path / "b").exists()
 
 
-def test_a_damaged_state_is_refused(pruned, model, text, settings, tmp_path):
+def test_a_damaged_state_is_refused(pruned, small_model, words, settings, tmp_path):
     state_path(tmp_path / "out").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(CheckpointError, match="remove it to start anew"):
-        heal(pruned, tmp_path / "out", model, [text], settings(2), twin=False)
+        heal(pruned, tmp_path / "out", small_model, [words], settings(2), twin=False)
 
 
-def test_models_that_do_not_fit_are_refused(pruned, model, text, settings, tmp_path):
+def test_models_that_do_not_fit_are_refused(pruned, small_model, words, settings, tmp_path):
     with pytest.raises(CheckpointError, match="not a pruned folder"):
-        heal(model, tmp_path / "out", model, [text], settings(2))
+        heal(small_model, tmp_path / "out", small_model, [words], settings(2))
     with pytest.raises(CheckpointError, match="the teacher is the model that was pruned"):
-        heal(pruned, tmp_path / "out", "mamba-19m", [text], settings(2))
+        heal(pruned, tmp_path / "out", "mamba-19m", [words], settings(2))
     for device, message in (("cuda", "no GPU here"), ("tpu", "not cpu or cuda")):
         if device == "cuda" and _has_gpu():
             continue
         with pytest.raises(RecipeError, match=message):
-            heal(pruned, tmp_path / "out", model, [text], settings(2), device=device)
+            heal(pruned, tmp_path / "out", small_model, [words], settings(2), device=device)
     assert list(tmp_path.iterdir()) == []
 
 

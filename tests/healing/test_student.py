@@ -14,8 +14,8 @@ from tvm_c4n.model.reference import Mamba
 CPU = torch.device("cpu")
 
 
-def test_the_logits_are_those_of_the_reference(pruned, model):
-    for folder in (pruned, model):
+def test_the_logits_are_those_of_the_reference(pruned, small_model):
+    for folder in (pruned, small_model):
         checkpoint = open_checkpoint(folder)
         config = MambaConfig.from_hf(checkpoint.config)
         ids = np.random.default_rng(1).integers(0, config.vocab_size, 24)

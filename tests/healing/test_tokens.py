@@ -12,16 +12,16 @@ from tvm_c4n.model.text import load_text_ids, load_tokenizer
 
 
 @pytest.fixture(scope="module")
-def tokenizer(model):
-    return load_tokenizer(model)
+def tokenizer(small_model):
+    return load_tokenizer(small_model)
 
 
-def test_text_and_both_forms_of_tokens_are_one(text, tokenizer, tmp_path):
-    ids = load_text_ids(text, tokenizer).astype("<u2")
+def test_text_and_both_forms_of_tokens_are_one(words, tokenizer, tmp_path):
+    ids = load_text_ids(words, tokenizer).astype("<u2")
     raw, packed = tmp_path / "ids.u16", tmp_path / "ids.u16.bz2"
     raw.write_bytes(ids.tobytes())
     packed.write_bytes(bz2.compress(ids.tobytes()))
-    for path in (text, raw, packed):
+    for path in (words, raw, packed):
         np.testing.assert_array_equal(read_tokens([path], tokenizer), ids)
     assert len(read_tokens([raw, packed], tokenizer)) == 2 * len(ids)
 
@@ -30,7 +30,7 @@ def test_text_and_both_forms_of_tokens_are_one(text, tokenizer, tmp_path):
     ("name", "data", "message"),
     [
         ("odd.u16", b"abc", "odd number of bytes"),
-        ("beyond.u16", np.array([1, 64], "<u2").tobytes(), "token 64 is beyond the vocabulary"),
+        ("beyond.u16", np.array([1, 96], "<u2").tobytes(), "token 96 is beyond the vocabulary"),
         ("damaged.u16.bz2", b"not bz2", "cannot be read"),
         ("cut.u16.bz2", bz2.compress(bytes(4096))[:-8], "cannot be read"),
         ("missing.u16", None, "cannot be read"),

@@ -19,13 +19,13 @@ from tvm_c4n.pruning.target import Target
 RECIPE = Recipe(dtype="int8", samples=12, sample_tokens=48, scale_group=32)
 
 
-def run(small_model, small_text, out, target):
-    report = prune(small_model, out, RECIPE, target=target, calibration=small_text, twin=False)
+def run(small_model, words, out, target):
+    report = prune(small_model, out, RECIPE, target=target, calibration=words, twin=False)
     return report, json.loads((out / "allocation.json").read_text())
 
 
-def test_a_sparsity_is_met_in_the_recipes_dtype(small_model, small_text, tmp_path):
-    report, found = run(small_model, small_text, tmp_path / "out", Target("sparsity", 0.3))
+def test_a_sparsity_is_met_in_the_recipes_dtype(small_model, words, tmp_path):
+    report, found = run(small_model, words, tmp_path / "out", Target("sparsity", 0.3))
     shapes = MambaConfig.from_hf(open_checkpoint(small_model).config).tensor_shapes()
     weights = {row.name: np.prod(shapes[row.name]) for row in report.projections}
     removed = sum(weights[row.name] * row.removed / 4 for row in report.projections)
@@ -38,8 +38,8 @@ def test_a_sparsity_is_met_in_the_recipes_dtype(small_model, small_text, tmp_pat
     assert losses == sorted(losses, reverse=True) and found["gap"] == 0
 
 
-def test_a_size_is_met_to_the_byte(small_model, small_text, tmp_path):
-    report, found = run(small_model, small_text, tmp_path / "out", Target("size", 21_000.0))
+def test_a_size_is_met_to_the_byte(small_model, words, tmp_path):
+    report, found = run(small_model, words, tmp_path / "out", Target("size", 21_000.0))
     assert report.packed_bytes == found["chosen"]["cost"] <= 21_000
     assert report.packed_bytes > 19_000  # the budget is used
     checkpoint = open_checkpoint(tmp_path / "out")
@@ -48,20 +48,20 @@ def test_a_size_is_met_to_the_byte(small_model, small_text, tmp_path):
         assert (weight.removed, weight.dtype) == (choice["removed"], choice["dtype"])
 
 
-def test_a_size_out_of_reach_says_what_is_in_reach(small_model, small_text, tmp_path):
+def test_a_size_out_of_reach_says_what_is_in_reach(small_model, words, tmp_path):
     with pytest.raises(RecipeError, match=r"size 0\.001MB: the smallest is 0\.0\dMB"):
-        run(small_model, small_text, tmp_path / "out", Target("size", 1000.0))
+        run(small_model, words, tmp_path / "out", Target("size", 1000.0))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_perplexity_ratio_is_measured(small_model, small_text, tmp_path):
-    report, found = run(small_model, small_text, tmp_path / "out", Target("ppl_ratio", 1.02))
+def test_a_perplexity_ratio_is_measured(small_model, words, tmp_path):
+    report, found = run(small_model, words, tmp_path / "out", Target("ppl_ratio", 1.02))
     assert found["measured_ratio"] <= 1.02
     assert report.packed_bytes == found["chosen"]["cost"]
     assert any(row.removed for row in report.projections)
 
 
-def test_a_latency_is_met_by_the_table(small_model, small_text, tmp_path):
+def test_a_latency_is_met_by_the_table(small_model, words, tmp_path):
     config = MambaConfig.from_hf(open_checkpoint(small_model).config)
     shapes = {s for n, s in config.tensor_shapes().items() if "_proj.weight" in n or "embed" in n}
 
@@ -89,7 +89,7 @@ def test_a_latency_is_met_by_the_table(small_model, small_text, tmp_path):
         {"format": 1, "target": {}, "emulated": True, "rows": rows, "rest": [rest]}
     )
     wanted = 1e-4
-    report, found = run(small_model, small_text, tmp_path / "out", Target("latency", wanted, table))
+    report, found = run(small_model, words, tmp_path / "out", Target("latency", wanted, table))
     chosen = {row.name: Choice(row.removed, row.dtype) for row in report.projections}
     head = "backbone.embeddings.weight"
     chosen[head] = Choice(0, found["choices"][head]["dtype"])
@@ -99,12 +99,12 @@ def test_a_latency_is_met_by_the_table(small_model, small_text, tmp_path):
     assert 0.9 * wanted < total <= wanted
 
 
-def test_sensitivities_grow_with_n_and_with_fewer_bits(small_model, small_text):
+def test_sensitivities_grow_with_n_and_with_fewer_bits(small_model, words):
     from tvm_c4n.model.text import load_tokenizer
 
     checkpoint = open_checkpoint(small_model)
     config = MambaConfig.from_hf(checkpoint.config)
-    windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, small_text))
+    windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))
     seen = []
     found = measure(checkpoint, config, RECIPE, windows, seen.append)
     assert seen == [0, 1]

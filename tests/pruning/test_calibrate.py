@@ -10,33 +10,33 @@ from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.calibrate import damped, draw_windows, gram
 
 
-def test_windows_start_with_the_separator_and_are_pieces_of_the_text(small_model, small_text):
+def test_windows_start_with_the_separator_and_are_pieces_of_the_text(small_model, words):
     tokenizer = load_tokenizer(small_model)
     recipe = Recipe(samples=10, sample_tokens=32, seed=4)
-    windows = draw_windows(tokenizer, recipe, small_text)
+    windows = draw_windows(tokenizer, recipe, words)
     assert windows.shape == (10, 32)
     assert (windows[:, 0] == 0).all()
-    text = load_text_ids(small_text, tokenizer)
+    text = load_text_ids(words, tokenizer)
     pieces = np.lib.stride_tricks.sliding_window_view(text, 31)
     starts = [int(np.flatnonzero((pieces == row[1:]).all(1))[0]) for row in windows]
     assert all(b - a >= 31 for a, b in zip(sorted(starts), sorted(starts)[1:], strict=False))
 
 
-def test_the_seed_decides(small_model, small_text):
+def test_the_seed_decides(small_model, words):
     tokenizer = load_tokenizer(small_model)
 
     def draw(seed):
         recipe = Recipe(samples=8, sample_tokens=16, seed=seed)
-        return draw_windows(tokenizer, recipe, small_text)
+        return draw_windows(tokenizer, recipe, words)
 
     np.testing.assert_array_equal(draw(1), draw(1))
     assert not np.array_equal(draw(1), draw(2))
 
 
-def test_too_little_text_says_what_would_do(small_model, small_text, tmp_path):
+def test_too_little_text_says_what_would_do(small_model, words, tmp_path):
     tokenizer = load_tokenizer(small_model)
-    with pytest.raises(RecipeError, match=r"2020 tokens are too few for 128 .* at most 7"):
-        draw_windows(tokenizer, Recipe(), small_text)
+    with pytest.raises(RecipeError, match=r"4040 tokens are too few for 128 .* at most 15"):
+        draw_windows(tokenizer, Recipe(), words)
     short = tmp_path / "short.txt"
     short.write_text("w1 w2")
     with pytest.raises(RecipeError, match="3 tokens are too few for 1 windows of 8"):

@@ -24,9 +24,9 @@ prune(model, out, recipe, calibration=text, progress=stop, twin=False, resume=jo
 """
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(small_model, small_text, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(small_model, words, tmp_path):
     journal, out = tmp_path / "journal", tmp_path / "out"
-    arguments = map(str, (small_model, out, small_text, journal))
+    arguments = map(str, (small_model, out, words, journal))
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], timeout=200, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not out.exists()
@@ -35,12 +35,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small_model, small_text, tmp_pat
         small_model,
         out,
         RECIPE,
-        calibration=small_text,
+        calibration=words,
         progress=lambda *call: calls.append(call),
         twin=False,
         resume=journal,
     )
-    whole = prune(small_model, tmp_path / "whole", RECIPE, calibration=small_text, twin=False)
+    whole = prune(small_model, tmp_path / "whole", RECIPE, calibration=words, twin=False)
     for name in ("model.safetensors", "c4n.json"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert report.projections == whole.projections
@@ -51,12 +51,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small_model, small_text, tmp_pat
     assert not journal.exists()
 
 
-def test_layers_of_another_run_are_refused(small_model, small_text, tmp_path):
+def test_layers_of_another_run_are_refused(small_model, words, tmp_path):
     def stop(what, _done, _total):
         if what == "layer 1 in_proj":
             raise KeyboardInterrupt
 
-    options = {"calibration": small_text, "twin": False, "resume": tmp_path / "journal"}
+    options = {"calibration": words, "twin": False, "resume": tmp_path / "journal"}
     with pytest.raises(KeyboardInterrupt):
         prune(small_model, tmp_path / "out", RECIPE, progress=stop, **options)
     other = RECIPE.model_copy(update={"seed": 1})
@@ -65,7 +65,7 @@ def test_layers_of_another_run_are_refused(small_model, small_text, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_other_files_is_left_alone(small_model, small_text, tmp_path):
+def test_a_folder_with_other_files_is_left_alone(small_model, words, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(RecipeError, match="holds other files"):
@@ -73,15 +73,15 @@ def test_a_folder_with_other_files_is_left_alone(small_model, small_text, tmp_pa
             small_model,
             tmp_path / "out",
             RECIPE,
-            calibration=small_text,
+            calibration=words,
             resume=tmp_path / "mine",
         )
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 
-def test_a_run_to_a_target_measures_sensitivities_once(small_model, small_text, tmp_path):
+def test_a_run_to_a_target_measures_sensitivities_once(small_model, words, tmp_path):
     target = Target("sparsity", 0.3)
-    options = {"calibration": small_text, "twin": False, "target": target}
+    options = {"calibration": words, "twin": False, "target": target}
     whole = prune(small_model, tmp_path / "whole", RECIPE, **options)
 
     def stop(what, _done, _total):
@@ -108,12 +108,12 @@ def test_a_run_to_a_target_measures_sensitivities_once(small_model, small_text, 
     assert not journal.exists()
 
 
-def test_another_target_is_another_run(small_model, small_text, tmp_path):
+def test_another_target_is_another_run(small_model, words, tmp_path):
     def stop(what, _done, _total):
         if what == "layer 0 in_proj":
             raise KeyboardInterrupt
 
-    options = {"calibration": small_text, "twin": False, "resume": tmp_path / "journal"}
+    options = {"calibration": words, "twin": False, "resume": tmp_path / "journal"}
     with pytest.raises(KeyboardInterrupt):
         prune(
             small_model,

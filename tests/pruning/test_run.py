@@ -16,9 +16,9 @@ RECIPE = Recipe(removed=2, dtype="int8", samples=24, sample_tokens=48, scale_gro
 
 
 @pytest.fixture(scope="module")
-def pruned(small_model, small_text, tmp_path_factory):
+def pruned(small_model, words, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "pruned"
-    return out, prune(small_model, out, RECIPE, calibration=small_text)
+    return out, prune(small_model, out, RECIPE, calibration=words)
 
 
 def sha256(path):
@@ -65,17 +65,17 @@ def test_the_twin_is_the_same_model(pruned):
     torch.testing.assert_close(twin, packed, atol=2e-2, rtol=1e-2)
 
 
-def test_same_seed_same_bytes(pruned, small_model, small_text, tmp_path):
-    prune(small_model, tmp_path / "again", RECIPE, calibration=small_text, twin=False)
+def test_same_seed_same_bytes(pruned, small_model, words, tmp_path):
+    prune(small_model, tmp_path / "again", RECIPE, calibration=words, twin=False)
     for name in ("model.safetensors", "c4n.json"):
         assert sha256(tmp_path / "again" / name) == sha256(pruned[0] / name)
     other = RECIPE.model_copy(update={"seed": 1})
-    prune(small_model, tmp_path / "other", other, calibration=small_text, twin=False)
+    prune(small_model, tmp_path / "other", other, calibration=words, twin=False)
     name = "model.safetensors"
     assert sha256(tmp_path / "other" / name) != sha256(pruned[0] / name)
 
 
-def test_a_layer_sees_what_the_pruned_ones_before_it_give(small_model, small_text, tmp_path):
+def test_a_layer_sees_what_the_pruned_ones_before_it_give(small_model, words, tmp_path):
     """Pruning layer 0 harder must change what layer 1 is fitted to."""
     found = []
     for removed in (0, 3):
@@ -83,18 +83,18 @@ def test_a_layer_sees_what_the_pruned_ones_before_it_give(small_model, small_tex
             update={"removed": {"layers.0.in_proj": removed, "layers.1.in_proj": 2}}
         )
         out = tmp_path / str(removed)
-        prune(small_model, out, recipe, calibration=small_text, twin=False)
+        prune(small_model, out, recipe, calibration=words, twin=False)
         found.append(open_checkpoint(out).dense("backbone.layers.1.mixer.in_proj.weight"))
     assert not np.array_equal(*found)
 
 
-def test_progress_counts_to_its_end(small_model, small_text, tmp_path):
+def test_progress_counts_to_its_end(small_model, words, tmp_path):
     calls = []
     prune(
         small_model,
         tmp_path / "out",
         RECIPE,
-        calibration=small_text,
+        calibration=words,
         progress=lambda *call: calls.append(call),
     )
     assert [done for _, done, _ in calls] == list(range(1, 13))
@@ -103,21 +103,21 @@ def test_progress_counts_to_its_end(small_model, small_text, tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupt_leaves_nothing(small_model, small_text, tmp_path, error):
+def test_an_interrupt_leaves_nothing(small_model, words, tmp_path, error):
     def stop(_what, done, _total):
         if done == 5:
             raise error
 
     with pytest.raises(error):
-        prune(small_model, tmp_path / "new" / "out", RECIPE, calibration=small_text, progress=stop)
+        prune(small_model, tmp_path / "new" / "out", RECIPE, calibration=words, progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_overwritten_unasked(pruned, small_model, small_text):
+def test_nothing_is_overwritten_unasked(pruned, small_model, words):
     out, _ = pruned
     before = sha256(out / "model.safetensors")
     with pytest.raises(CheckpointError):
-        prune(small_model, out, RECIPE, calibration=small_text)
+        prune(small_model, out, RECIPE, calibration=words)
     assert sha256(out / "model.safetensors") == before
 
 
@@ -128,13 +128,13 @@ def test_nothing_is_overwritten_unasked(pruned, small_model, small_text):
         ({"samples": 500}, RecipeError),
     ],
 )
-def test_recipes_that_do_not_fit_leave_nothing(small_model, small_text, tmp_path, change, kind):
+def test_recipes_that_do_not_fit_leave_nothing(small_model, words, tmp_path, change, kind):
     with pytest.raises(kind) as caught:
         prune(
             small_model,
             tmp_path / "out",
             RECIPE.model_copy(update=change),
-            calibration=small_text,
+            calibration=words,
         )
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -153,7 +153,7 @@ def test_models_that_are_not_there_or_lack_a_tensor(small_model, tmp_path):
         prune(broken, tmp_path / "out", RECIPE)
 
 
-def test_int4_untied_and_float32_sources(small_model, small_text, tmp_path):
+def test_int4_untied_and_float32_sources(small_model, words, tmp_path):
     from safetensors.numpy import load_file, save_file
 
     source = tmp_path / "source"
@@ -169,7 +169,7 @@ def test_int4_untied_and_float32_sources(small_model, small_text, tmp_path):
     (source / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
     (source / "tokenizer.json").write_bytes((small_model / "tokenizer.json").read_bytes())
     recipe = RECIPE.model_copy(update={"dtype": "int4", "removed": 3})
-    prune(source, tmp_path / "out", recipe, calibration=small_text)
+    prune(source, tmp_path / "out", recipe, calibration=words)
     checkpoint = open_checkpoint(tmp_path / "out")
     assert checkpoint.weight("lm_head.weight").dtype == "int8"
     assert checkpoint.weight("backbone.layers.1.mixer.out_proj.weight").dtype == "int4"

@@ -1,0 +1,76 @@
+"""A Mamba folder of some 50 kB with random weights, a tokenizer of 96 words, and text for both.
+
+`tests/conftest.py` has them as the fixtures `small_model` and `words`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from tvm_c4n.model.config import MambaConfig
+
+VOCABULARY = 96
+HF = {
+    "model_type": "mamba",
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "state_size": 4,
+    "conv_kernel": 4,
+    "time_step_rank": 8,
+    "rescale_prenorm_residual": False,
+    "tie_word_embeddings": True,
+}
+
+
+def random_tensors(config: MambaConfig, seed: int = 3) -> dict[str, NDArray[np.float16]]:
+    """Return weights of a size that makes logits far from flat, and A as in a trained Mamba."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in config.tensor_shapes().items():
+        values = rng.standard_normal(shape) / np.sqrt(shape[-1])
+        if "norm" in name or name.endswith(".D"):
+            values = 1 + 0.1 * values
+        if name.endswith("A_log"):
+            values = np.broadcast_to(np.log(np.arange(1, shape[1] + 1)), shape)
+        tensors[name] = values.astype(np.float16)
+    return tensors
+
+
+def write_model(
+    folder: Path, hf: Mapping[str, Any] = HF, tensors: Mapping[str, NDArray[Any]] | None = None
+) -> Path:
+    """Write a Hugging Face folder without a tokenizer; `random_tensors` if none are given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if tensors is None:
+        tensors = random_tensors(MambaConfig.from_hf(dict(hf)))
+    save_file(dict(tensors), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(dict(hf)))
+    return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write a tokenizer: ``w1`` to ``w95`` are the tokens 1 to 95, spaces part them."""
+    vocabulary = {"<|endoftext|>": 0, **{f"w{i}": i for i in range(1, VOCABULARY)}}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="w1"))
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def write_words(path: Path, documents: int = 40) -> Path:
+    """Write a JSONL file of documents, each of 100 random words that the tokenizer knows."""
+    rng = np.random.default_rng(5)
+    lines = [" ".join(f"w{i}" for i in rng.integers(1, VOCABULARY, 100)) for _ in range(documents)]
+    path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    return path
