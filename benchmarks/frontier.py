@@ -97,10 +97,10 @@ def make(windows: Windows = 24) -> None:
 
 def _perplexity(model: Path, windows: int) -> Any:
     from tvm_c4n.assets import VALID_TEXT
-    from tvm_c4n.evaluate import engine_of, evaluate_text
+    from tvm_c4n.compile.cache import load
+    from tvm_c4n.evaluate import evaluate_text
 
-    with engine_of(model) as engine:
-        return evaluate_text(engine, VALID_TEXT, max_windows=windows).perplexity
+    return evaluate_text(load(model), VALID_TEXT, max_windows=windows).perplexity
 
 
 def expanded(file: Path) -> ArrayCheckpoint:

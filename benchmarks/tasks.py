@@ -82,8 +82,8 @@ def measure(key: Row, work: tuple[str, Path]) -> Row:
 
         torch.set_num_threads(1)
     items = read_items(task_file(task), key["max_items"])
-    with scorer(model, key["backend"], threads=1) as (score, tokenizer):
-        return key | asdict(run_task(key["task"], items, score, tokenizer, progress=_note(model)))
+    score, tokenizer = scorer(model, key["backend"], threads=1)
+    return key | asdict(run_task(key["task"], items, score, tokenizer, progress=_note(model)))
 
 
 def _note(model: str) -> Any:

@@ -31,6 +31,22 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_words(tmp_path_factory.mktemp("text") / "words.jsonl")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of compiled models for this run of the tests: the user's is neither used nor filled.
+
+    Programs that tests start see it, too.
+    """
+    before = os.environ.get("XDG_CACHE_HOME")
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    yield folder / "tvm-c4n"
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
 def _load_emulator() -> ModuleType:
     # By path: with --import-mode=importlib no test folder is on sys.path. Only when a test asks for
     # it: it imports tvm, and most tests do without.

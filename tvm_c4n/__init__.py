@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tvm_c4n.compile.artifact import compile_model
     from tvm_c4n.compile.build import build, pipeline
+    from tvm_c4n.compile.cache import load
     from tvm_c4n.pruning.recipe import Recipe
     from tvm_c4n.pruning.run import prune
-    from tvm_c4n.runtime.engine import Engine
     from tvm_c4n.runtime.generate import generate
     from tvm_c4n.tuning.run import tune
-
-    load = Engine.load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,6 +42,7 @@ _HOMES = {
     "build": "tvm_c4n.compile.build",
     "compile_model": "tvm_c4n.compile.artifact",
     "generate": "tvm_c4n.runtime.generate",
+    "load": "tvm_c4n.compile.cache",
     "pipeline": "tvm_c4n.compile.build",
     "prune": "tvm_c4n.pruning.run",
     "tune": "tvm_c4n.tuning.run",
@@ -52,8 +51,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
-    if name == "load":
-        return import_module("tvm_c4n.runtime.engine").Engine.load
     if name in _HOMES:
         try:
             return getattr(import_module(_HOMES[name]), name)

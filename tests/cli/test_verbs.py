@@ -123,6 +123,22 @@ def test_compile_run_and_eval(call, pruned, words, tmp_path):
     assert of_artifact.out == of_folder.out
 
 
+def test_run_compiles_a_folder_once(call, pruned, artifact, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    args = ["run", pruned, "-p", "w1 w2", "-n", "8", "--threads", "1"]
+    first, second = call(*args), call(*args)
+    assert first.code == second.code == 0, first.err
+    assert first.out == second.out == call("run", artifact, *args[2:]).out
+    told = first.err.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith(f"compiling {pruned.name} for this CPU, once; kept in {tmp_path}")
+    assert told[1].startswith("prompt: 3 tokens, ")
+    assert len(second.err.splitlines()) == 1
+    measured = call("bench", pruned, "--n-prompt", "0", "--n-gen", "4", "--reps", "1")
+    assert measured.err == ""  # nothing was compiled again
+    assert measured.out.splitlines()[2].split("|")[1].strip().startswith(f"{pruned.name}: mamba")
+
+
 def test_bench_prints_llama_benchs_table_and_json(call, artifact):
     args = ["bench", artifact, "--n-prompt", "8", "--n-gen", "4", "--threads", "1", "--reps", "2"]
     table = call(*args).out.splitlines()
@@ -137,7 +153,8 @@ def test_bench_prints_llama_benchs_table_and_json(call, artifact):
 @pytest.mark.parametrize(
     ("args", "named"),
     [
-        (["run", "{tmp}/none"], "none"),
+        (["run", "{tmp}/none"], "none: no such folder; give one, or one of mamba-19m, "),
+        (["run", "{tmp}"], "config.json"),
         (["run", "{art}", "-n", "0"], "0 tokens"),
         (["run", "{art}", "--temp", "-1"], "temperature"),
         (["run", "{art}", "--threads", "0"], "threads"),

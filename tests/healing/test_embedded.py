@@ -60,10 +60,11 @@ def test_their_cards_say_what_their_runs_said(name):
 )
 def test_their_perplexity_is_near_the_dense_model_s(name, bound):
     from tvm_c4n.assets import VALID_TEXT
-    from tvm_c4n.evaluate import engine_of, evaluate_text
+    from tvm_c4n.compile.cache import load
+    from tvm_c4n.evaluate import evaluate_text
 
-    found = []
-    for model in (name, "mamba-19m"):
-        with engine_of(model) as engine:
-            found.append(evaluate_text(engine, VALID_TEXT, max_windows=16).perplexity.value)
+    found = [
+        evaluate_text(load(model), VALID_TEXT, max_windows=16).perplexity.value
+        for model in (name, "mamba-19m")
+    ]
     assert found[0] / found[1] < bound

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import Steps, notify, print_table
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -25,9 +25,12 @@ class Output(StrEnum):
 
 
 def bench(
-    artifacts: Annotated[
-        list[Path],
-        typer.Argument(help="Folders of `tvm-c4n compile`; with --profile, model folders."),
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Artifacts, or names of bundled models or model folders, which are compiled "
+            "once; with --profile the latter only."
+        ),
     ],
     n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: leave out.")] = 512,
     n_gen: Annotated[int, typer.Option(help="Tokens to generate; 0: leave out.")] = 128,
@@ -40,17 +43,17 @@ def bench(
         bool, typer.Option("--profile", help="Show where a decode step's time goes, by kernel.")
     ] = False,
 ) -> None:
-    """Measure tokens per second as llama-bench does, artifacts in turns."""
+    """Measure tokens per second as llama-bench does, models interleaved."""
     counts = parse_threads(threads)
     if profile:
-        show_profiles(artifacts, counts, output)
+        show_profiles(models, counts, output)
         return
-    from tvm_c4n.runtime import bench as benchmark
-    from tvm_c4n.runtime.engine import Engine
-
     with Steps("measuring") as steps:
         steps("loading", 0, 1)
-        engines = [Engine.load(path) for path in artifacts]
+        from tvm_c4n.compile.cache import load
+        from tvm_c4n.runtime import bench as benchmark
+
+        engines = [load(model, progress=steps, notify=notify) for model in models]
         cells = benchmark.measure(
             engines, threads=counts, n_prompt=n_prompt, n_gen=n_gen, reps=reps, progress=steps
         )
@@ -60,7 +63,7 @@ def bench(
         typer.echo(benchmark.as_markdown(cells))
 
 
-def show_profiles(models: list[Path], threads: list[int], output: Output) -> None:
+def show_profiles(models: list[str], threads: list[int], output: Output) -> None:
     """Profile models and print what was found.
 
     Raises
@@ -72,19 +75,19 @@ def show_profiles(models: list[Path], threads: list[int], output: Output) -> Non
     from tvm_c4n.runtime.artifact import is_artifact
 
     for model in models:
-        if is_artifact(model):
+        if is_artifact(Path(model)):
             raise C4nError(f"{model} is compiled: --profile takes the model folder it was made of")
     found = []
     for model in models:
         for count in threads:
-            with Steps(f"profiling {model.name}") as steps:
-                found.append((model, profile_step(str(model), count, progress=steps)))
+            with Steps(f"profiling {Path(model).name}") as steps:
+                found.append((model, profile_step(model, count, progress=steps)))
     if output is Output.json:
-        rows = [{"model": model.name, **asdict(profile)} for model, profile in found]
+        rows = [{"model": Path(model).name, **asdict(profile)} for model, profile in found]
         typer.echo(json.dumps(rows, indent=2))
         return
     for model, profile in found:
-        print_profile(model.name, profile)
+        print_profile(Path(model).name, profile)
 
 
 def print_profile(name: str, profile: Profile) -> None:

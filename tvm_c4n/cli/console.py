@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -23,6 +24,11 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     # The title by itself: as the table's own it would be folded to the table's width.
     console.print(title, soft_wrap=True)
     console.print(table)
+
+
+def notify(sentence: str) -> None:
+    """Print a line on stderr for a user who waits."""
+    typer.echo(sentence, err=True)
 
 
 def megabytes(size_bytes: int) -> str:

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import Steps, notify, print_table
 
 
 def eval_(
     model: Annotated[
         str,
         typer.Argument(
-            help="Artifact; or a model folder, which is compiled for this machine to a "
-            "temporary artifact first."
+            help="Artifact, or name of a bundled model or model folder, which is compiled once."
         ),
     ],
     text: Annotated[
@@ -62,10 +61,10 @@ def _perplexity(
 
     with Steps("evaluating") as steps:
         steps("loading", 0, 1)
-        with scorer(model, backend, threads=threads, progress=steps) as (score, tokenizer):  # type: ignore[arg-type]
-            result = evaluate_scored(
-                score, tokenizer, text, window=window, max_windows=max_windows, progress=steps
-            )
+        score, tokenizer = scorer(model, backend, threads=threads, progress=steps, notify=notify)
+        result = evaluate_scored(
+            score, tokenizer, text, window=window, max_windows=max_windows, progress=steps
+        )
     found = result.perplexity
     typer.echo(
         f"{found} ({found.tokens} tokens in {found.windows} windows; "
@@ -84,10 +83,8 @@ def _tasks(
     work = [(file.stem, read_items(file, max_items)) for file in files]
     with Steps("evaluating") as steps:
         steps("loading", 0, 1)
-        with scorer(model, backend, threads=threads, progress=steps) as (score, tokenizer):  # type: ignore[arg-type]
-            results = [
-                run_task(name, items, score, tokenizer, progress=steps) for name, items in work
-            ]
+        score, tokenizer = scorer(model, backend, threads=threads, progress=steps, notify=notify)
+        results = [run_task(name, items, score, tokenizer, progress=steps) for name, items in work]
     rows = [
         [
             found.task,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tvm_c4n.cli.console import Steps, notify
+
 
 def run(
-    artifact: Annotated[Path, typer.Argument(help="Folder of `tvm-c4n compile`.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a bundled model (mamba-19m-s30-int4), model folder, or artifact of "
+            "`tvm-c4n compile`. The first two are compiled once, and kept in ~/.cache/tvm-c4n."
+        ),
+    ],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")] = "",
     tokens: Annotated[int, typer.Option("-n", help="Tokens to generate at most.")] = 64,
     temp: Annotated[float, typer.Option(help="0: always the most likely token.")] = 0.0,
@@ -17,13 +24,15 @@ def run(
     threads: Annotated[int | None, typer.Option(help="[one for each core]")] = None,
 ) -> None:
     """Continue a prompt: the text on stdout, the speed on stderr."""
-    from tvm_c4n.runtime.engine import Engine
-    from tvm_c4n.runtime.generate import Stats, generate
+    with Steps("loading") as steps:
+        from tvm_c4n.compile.cache import load
+        from tvm_c4n.runtime.generate import Stats, generate
 
-    engine = Engine.load(artifact, threads=threads)
+        engine = load(model, threads=threads, progress=steps, notify=notify)
     stats = Stats()
     pieces = generate(engine, prompt, tokens, temperature=temp, seed=seed, stats=stats)
-    typer.echo(prompt, nl=False)
+    first = next(pieces, "")  # what is wrong with the options is said before any text
+    typer.echo(prompt + first, nl=False)
     for piece in pieces:
         typer.echo(piece, nl=False)  # flushes: the text appears as it comes
     typer.echo()

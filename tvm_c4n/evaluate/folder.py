@@ -1,17 +1,14 @@
-"""Perplexity of a compiled model, or of a model folder, which is compiled for this machine first.
+"""Perplexity and bits per byte of a model on a text.
 
-A model folder goes through the compiler because the numpy reference reads only some ten tokens a
-second; what is measured is then also what will run.
+Models are scored with compiled code (`tvm_c4n.compile.cache.load`): the numpy reference reads only
+some ten tokens per second, and what is measured is then also what will run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +18,6 @@ from tokenizers import Tokenizer
 from tvm_c4n.evaluate.perplexity import Perplexity, Score, perplexity, window_starts
 from tvm_c4n.model.text import load_text_ids, load_tokenizer, separator_id
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime.artifact import is_artifact
 
 if TYPE_CHECKING:
     from tvm_c4n.runtime.engine import Engine
@@ -40,38 +36,6 @@ class Evaluation:
 
     perplexity: Perplexity
     bits_per_byte: float
-
-
-@contextmanager
-def engine_of(
-    model: str | Path, *, threads: int | None = None, progress: Progress | None = None
-) -> Iterator[Engine]:
-    """Open an artifact, or compile a model folder to a temporary one.
-
-    Parameters
-    ----------
-    model : str or Path
-        Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
-    threads : int, optional
-    progress : callable, optional
-        Of the compilation.
-
-    Raises
-    ------
-    C4nError
-        The model is damaged, or not for this machine.
-    """
-    from tvm_c4n.runtime.engine import Engine
-
-    if is_artifact(Path(model)):
-        yield Engine.load(Path(model), threads=threads)
-        return
-    from tvm_c4n.compile.artifact import compile_model
-
-    with TemporaryDirectory(prefix="tvm-c4n-") as folder:
-        artifact = Path(folder) / "artifact"
-        compile_model(model, artifact, progress=progress)
-        yield Engine.load(artifact, threads=threads)
 
 
 def evaluate_text(

@@ -10,7 +10,6 @@ not look for entry points by itself.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
@@ -47,10 +46,7 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         device: Any = None,
     ) -> None:
         super().__init__()
-        self._open = ExitStack()
-        self._score, self._tokenizer = self._open.enter_context(
-            scorer(path, backend, threads=threads)
-        )
+        self._score, self._tokenizer = scorer(path, backend, threads=threads)
 
     @property
     def eot_token_id(self) -> int:

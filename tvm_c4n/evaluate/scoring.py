@@ -6,8 +6,7 @@ function, be it compiled code or torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.cache import load
 from tvm_c4n.errors import C4nError
-from tvm_c4n.evaluate.folder import engine_of, engine_score
+from tvm_c4n.evaluate.folder import engine_score
 from tvm_c4n.evaluate.perplexity import Score
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
@@ -45,14 +45,14 @@ def torch_score(model: str | Path) -> Score:
     return score
 
 
-@contextmanager
 def scorer(
     model: str | Path,
-    backend: Backend = "compiled",
+    backend: str = "compiled",
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[tuple[Score, Tokenizer]]:
+    notify: Callable[[str], None] | None = None,
+) -> tuple[Score, Tokenizer]:
     """Open a model for scoring.
 
     Parameters
@@ -61,14 +61,14 @@ def scorer(
         Artifact, Hugging Face folder, C4n folder or the name of an embedded model; an artifact
         only for compiled code.
     backend : {"compiled", "torch"}
-        A folder is compiled to a temporary artifact for the former.
+        A folder is compiled for the former; see `tvm_c4n.compile.cache`.
     threads : int, optional
         Of compiled code.
-    progress : callable, optional
-        Of the compilation.
+    progress, notify : callable, optional
+        See `tvm_c4n.compile.cache.cached_artifact`.
 
-    Yields
-    ------
+    Returns
+    -------
     score : callable
     tokenizer : tokenizers.Tokenizer
 
@@ -78,9 +78,8 @@ def scorer(
         The model is damaged, or the backend is unknown.
     """
     if backend == "torch":
-        yield torch_score(model), load_tokenizer(open_checkpoint(model).path)
-        return
+        return torch_score(model), load_tokenizer(open_checkpoint(model).path)
     if backend != "compiled":
         raise C4nError(f"backend {backend!r} is not compiled or torch")
-    with engine_of(model, threads=threads, progress=progress) as engine:
-        yield engine_score(engine), load_tokenizer(engine.tokenizer_path.parent)
+    engine = load(model, threads=threads, progress=progress, notify=notify)
+    return engine_score(engine), load_tokenizer(engine.tokenizer_path.parent)

@@ -1,0 +1,202 @@
+"""A model is compiled for this machine when first used, and the artifact kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tvm_c4n
+from tvm_c4n.compile import cache
+from tvm_c4n.compile.artifact import compile_model
+from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, open_artifact
+
+
+@pytest.fixture(scope="module")
+def compiled(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model's artifact."""
+    out = tmp_path_factory.mktemp("artifact") / "small"
+    compile_model(small_model, out)
+    return out
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch, compiled: Path) -> list[Path]:
+    """Replaces the compiler by a copy; the folders that it was called with."""
+    found: list[Path] = []
+
+    def copy(model: Path, out: Path, **_options: object) -> None:
+        found.append(model)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(compiled, out)
+
+    monkeypatch.setattr(cache, "compile_model", copy)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tvm-c4n"
+
+
+@pytest.fixture
+def model(small_model: Path, tmp_path: Path) -> Path:
+    """A model folder that a test may change."""
+    return Path(shutil.copytree(small_model, tmp_path / "model"))
+
+
+def test_the_second_use_compiles_nothing(model: Path, root: Path, compilations: list[Path]) -> None:
+    told: list[str] = []
+    first = cache.cached_artifact(model, notify=told.append)
+    assert first.is_relative_to(root / "artifacts")
+    assert first.name == "model"
+    assert told == [f"compiling model for this CPU, once; kept in {first.parent}"]
+    assert cache.cached_artifact(str(model), notify=told.append) == first
+    assert len(compilations) == len(told) == 1
+
+
+def test_an_artifact_is_returned_as_it_is(compiled: Path, root: Path) -> None:
+    assert cache.cached_artifact(compiled) == compiled
+    assert not root.exists()
+
+
+def test_names_of_embedded_models_are_known(root: Path, compilations: list[Path]) -> None:
+    assert cache.cached_artifact("mamba-19m-s30-int4").name == "mamba-19m-s30-int4"
+    assert [folder.name for folder in compilations] == ["mamba-19m-s30-int4"]
+
+
+def test_other_names_are_refused_with_the_known_ones(root: Path) -> None:
+    with pytest.raises(C4nError, match=r"mamba-20m: no such folder; .* mamba-19m, .*s30-int4"):
+        cache.cached_artifact("mamba-20m")
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_changed_model_gets_another_artifact(model: Path, file: str) -> None:
+    """Also where size and time of the file are what they were."""
+    before, changed = cache._key(model), model / file
+    content, times = bytearray(changed.read_bytes()), changed.stat()
+    content[-1] ^= 1
+    changed.write_bytes(content)
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert cache._key(model) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_sources_digest", "other sources"),
+        ("cpu_name", "another CPU"),
+        ("host_description", {"kind": "llvm", "mcpu": "x86-64-v2"}),
+        ("victim_cache_bytes", 12345),
+    ],
+)
+def test_another_machine_or_version_gets_its_own_artifact(
+    model: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    before = cache._key(model)
+    monkeypatch.setattr(cache, name, lambda: value)
+    assert cache._key(model) != before
+
+
+def test_the_digest_of_sources_sees_every_byte(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = Path(str(cache.schedules.__file__)).parent
+    copied = Path(shutil.copytree(package, tmp_path / "schedules"))
+    monkeypatch.setattr(cache.schedules, "__file__", str(copied / "__init__.py"))
+    before = cache._sources_digest()
+    for file in (copied / "base.py", next((copied / "records").rglob("*.json"))):
+        text = file.read_text()
+        file.write_text(text + " ")
+        assert cache._sources_digest() != before
+        file.write_text(text)
+        assert cache._sources_digest() == before
+
+
+@pytest.mark.parametrize("damage", ["library", "weights", "manifest", "missing"])
+def test_a_damaged_artifact_is_compiled_again(
+    model: Path, root: Path, compilations: list[Path], damage: str
+) -> None:
+    artifact = cache.cached_artifact(model)
+    if damage == "library":
+        (artifact / open_artifact(artifact).manifest.library).write_bytes(b"\x7fELF")
+    elif damage == "weights":
+        os.truncate(artifact / WEIGHTS, 64)
+    elif damage == "manifest":
+        (artifact / MANIFEST).write_text(json.dumps({"format": 1}))
+    else:
+        shutil.rmtree(artifact)
+    assert cache.cached_artifact(model) == artifact
+    assert len(compilations) == 2
+    open_artifact(artifact).verify()
+
+
+def test_what_a_killed_process_left_is_cleared_away(
+    model: Path, root: Path, compilations: list[Path]
+) -> None:
+    home = root / "artifacts" / cache._key(model)
+    (home / ".model.99-abcd.tmp").mkdir(parents=True)
+    artifact = cache.cached_artifact(model)
+    assert list(home.iterdir()) == [artifact]
+
+
+def test_a_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    assert cache.cache_folder() == Path.home() / ".cache" / "tvm-c4n"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache.cache_folder() == Path.home() / ".cache" / "tvm-c4n"
+
+
+def test_a_cache_that_cannot_be_written_is_one_error(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(C4nError, match="cannot create: Not a directory; set XDG_CACHE_HOME"):
+        cache.cached_artifact(model)
+
+
+def test_two_processes_compile_once(model: Path, root: Path, tmp_path: Path) -> None:
+    """Both get the artifact; the second waits for the first instead of compiling, too."""
+    program = """
+import sys, time
+from pathlib import Path
+from tvm_c4n.compile import cache
+real = cache.compile_model
+def slow(*args, **options):
+    real(*args, **options)
+    Path(sys.argv[2]).open("a").write("compiled\\n")
+    time.sleep(1)  # the other one has long begun to wait
+cache.compile_model = slow
+Path(sys.argv[3]).touch()
+while not Path(sys.argv[4]).exists():
+    time.sleep(0.01)
+print(cache.cached_artifact(sys.argv[1]))
+"""
+    log, ready = tmp_path / "log", [tmp_path / "a", tmp_path / "b"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, model, log, mine, other],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(tvm_c4n.__file__).parents[1])},
+        )
+        for mine, other in (ready, ready[::-1])
+    ]
+    end = time.monotonic() + 200
+    found = {
+        process.communicate(timeout=end - time.monotonic())[0].strip() for process in processes
+    }
+    assert len(found) == 1
+    open_artifact(Path(found.pop())).verify()
+    assert log.read_text() == "compiled\n"

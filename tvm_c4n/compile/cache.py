@@ -1,0 +1,182 @@
+"""Compiled models by name or folder: made for this machine when first used, and kept.
+
+``$XDG_CACHE_HOME/tvm-c4n/artifacts/KEY/NAME`` is the artifact of a model; without the variable the
+root is ``~/.cache``. KEY digests all that the artifact depends on: the content of the model, this
+machine, and the versions of TVM and of this package's sources. So nothing in the cache is ever out
+of date, and any of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import relay_passes
+import schedules
+import tvm_c4n
+from tvm_c4n._tvm import tvm
+from tvm_c4n.assets import MODELS, resolve
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.artifact import compile_model
+from tvm_c4n.compile.target import host_description
+from tvm_c4n.errors import ArtifactError, C4nError
+from tvm_c4n.ops.host import victim_cache_bytes
+from tvm_c4n.progress import Progress
+from tvm_c4n.runtime.artifact import TOKENIZER, WEIGHTS, is_artifact, open_artifact, sha256_of
+from tvm_c4n.runtime.describe import cpu_name
+
+if TYPE_CHECKING:
+    from tvm_c4n.runtime.engine import Engine
+
+# All files of a model folder that an artifact is made from.
+_MODEL_FILES = ("config.json", "c4n.json", "*.safetensors", "*.safetensors.index.json", TOKENIZER)
+
+
+def load(
+    model: str | Path,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Engine:
+    """Load a model ready to run: an artifact, or any model folder, which is compiled first.
+
+    Parameters
+    ----------
+    model : str or Path
+        Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
+    threads : int, optional
+        At most; default: one for each core.
+    progress, notify : callable, optional
+        See `cached_artifact`.
+
+    Raises
+    ------
+    C4nError
+        The model is missing or damaged, or its artifact is not for this machine.
+    """
+    from tvm_c4n.runtime.engine import Engine
+
+    artifact = cached_artifact(model, progress=progress, notify=notify)
+    return Engine.load(artifact, threads=threads)
+
+
+def cached_artifact(
+    model: str | Path,
+    *,
+    progress: Progress | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Path:
+    """Return the artifact of a model for this machine; it is compiled if the cache has none.
+
+    Processes that want the same artifact at once wait for the first one to compile it.
+
+    Parameters
+    ----------
+    model : str or Path
+        Hugging Face folder, C4n folder or the name of an embedded model. An artifact is returned
+        as it is.
+    progress : callable, optional
+        Called as ``progress(what, done, total)`` while the model is compiled.
+    notify : callable, optional
+        Called once with a sentence for the user, if the model is compiled.
+
+    Raises
+    ------
+    C4nError
+        The model is missing or damaged, or the cache cannot be written.
+    """
+    if is_artifact(Path(model)):
+        return Path(model)
+    if not resolve(model).is_dir():
+        raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
+    folder = open_checkpoint(model).path
+    home = cache_folder() / "artifacts" / _key(folder)
+    artifact = home / (folder.resolve().name or "model")
+    if _is_whole(artifact):
+        return artifact
+    with _locked(home):
+        if not _is_whole(artifact):  # else another process compiled it while this one waited
+            if notify is not None:
+                notify(f"compiling {artifact.name} for this CPU, once; kept in {home}")
+            for left in home.glob(".*.tmp"):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            compile_model(folder, artifact, progress=progress, overwrite=True)
+    return artifact
+
+
+def cache_folder() -> Path:
+    """Return the folder of everything that this package keeps for a user.
+
+    A relative ``XDG_CACHE_HOME`` is ignored, as freedesktop.org's base directory specification
+    demands.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (root if root.is_absolute() else Path.home() / ".cache") / "tvm-c4n"
+
+
+def _key(folder: Path) -> str:
+    """Digest what an artifact depends on.
+
+    The weights are read for it, at some 1.5 GB/s: a changed file with its old size and time must
+    not bring back the old text.
+    """
+    files = {file for pattern in _MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
+    depends: dict[str, Any] = {
+        "model": {file.name: sha256_of(file) for file in sorted(files)},
+        # The CPU's name chooses tuning records, its L3 cache the kind of prefetch.
+        "machine": [host_description(), cpu_name(), victim_cache_bytes()],
+        "versions": [tvm.__version__, tvm_c4n.__version__, _sources_digest()],
+    }
+    text = json.dumps(depends, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _sources_digest() -> str:
+    """Digest this package's sources: a developer's change makes new artifacts."""
+    digest = hashlib.sha256()
+    for package in (tvm_c4n, relay_passes, schedules):
+        root = Path(str(package.__file__)).parent
+        for file in sorted([*root.rglob("*.py"), *root.rglob("records/**/*.json")]):
+            digest.update(f"{root.name}/{file.relative_to(root)}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _is_whole(artifact: Path) -> bool:
+    """Return whether an artifact is there and nobody has damaged it since."""
+    if not is_artifact(artifact):
+        return False
+    try:
+        opened = open_artifact(artifact)
+        opened.verify(code_only=True)
+        ends = [tensor.offset + tensor.size_bytes for tensor in opened.manifest.tensors]
+        return (artifact / WEIGHTS).stat().st_size >= max(ends, default=0)
+    except (ArtifactError, OSError):
+        return False
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process at the latest."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise C4nError(
+            f"{folder}: cannot create: {error.strerror}; set XDG_CACHE_HOME to a folder for "
+            "compiled models, or use 'tvm-c4n compile'"
+        ) from error
+    try:
+        with suppress(OSError):  # some network drives have no locks: both processes compile then
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
