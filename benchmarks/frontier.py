@@ -27,7 +27,7 @@ from benchmarks.rounds import Log, read_log
 from benchmarks.rounds import measure as take_samples
 from benchmarks.rows import LlamaCpp, Ours, Row, Test
 from benchmarks.shapes import Format
-from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint, write_twin
+from tvm_c4n.checkpoint import ArrayCheckpoint, export_dense, open_checkpoint
 from tvm_c4n.cli.console import Steps
 from tvm_c4n.model.config import MambaConfig
 
@@ -85,7 +85,7 @@ def make(windows: Windows = 24) -> None:
                 continue
             if isinstance(row, LlamaCpp):
                 with TemporaryDirectory(prefix="frontier-") as folder:
-                    write_twin(expanded(model), Path(folder) / "model", dtype="float32")
+                    export_dense(expanded(model), Path(folder) / "model", dtype="float32")
                     result = _perplexity(Path(folder) / "model", windows)
             else:
                 result = _perplexity(model, windows)

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tvm_c4n import assets
-from tvm_c4n.checkpoint import HfCheckpoint, open_checkpoint, write_twin
+from tvm_c4n.checkpoint import HfCheckpoint, export_dense, open_checkpoint
 from tvm_c4n.errors import CheckpointError
 
 
@@ -112,8 +112,8 @@ def test_names_that_are_not_there() -> None:
             read("lm_head.weight")
 
 
-def test_twin_of_a_twin_is_the_same(tmp_path: Path) -> None:
-    write_twin(open_checkpoint("mamba-19m"), tmp_path / "a")
-    write_twin(open_checkpoint(tmp_path / "a"), tmp_path / "b")
+def test_an_export_of_an_export_is_the_same(tmp_path: Path) -> None:
+    export_dense(open_checkpoint("mamba-19m"), tmp_path / "a")
+    export_dense(open_checkpoint(tmp_path / "a"), tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.models import write_model
-from tvm_c4n.checkpoint import C4nWriter, write_twin
+from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.contents import look
@@ -68,7 +68,7 @@ def test_a_c4n_folder_declares_its_patterns(c4n):
 def test_the_twins_pattern_shows_in_its_zeros(c4n, tmp_path):
     from tvm_c4n.checkpoint import open_checkpoint
 
-    write_twin(open_checkpoint(c4n), tmp_path / "twin")
+    export_dense(open_checkpoint(c4n), tmp_path / "twin")
     seen = []
     found = look(tmp_path / "twin", progress=lambda *call: seen.append(call))
     assert found.kind == "Hugging Face folder"

@@ -1,4 +1,4 @@
-"""Model folders: Hugging Face in, C4n in and out, the dense twin out. No tvm, no torch."""
+"""Model folders: Hugging Face in, C4n in and out, dense exports out. No tvm, no torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from tvm_c4n.assets import resolve
 from tvm_c4n.checkpoint.base import ArrayCheckpoint, Checkpoint
-from tvm_c4n.checkpoint.dense import write_twin
+from tvm_c4n.checkpoint.c4n import C4nCheckpoint
+from tvm_c4n.checkpoint.c4n_writer import C4nWriter
+from tvm_c4n.checkpoint.dense_export import export_dense
 from tvm_c4n.checkpoint.files import os_errors
 from tvm_c4n.checkpoint.hf import HfCheckpoint
-from tvm_c4n.checkpoint.layout import MANIFEST
-from tvm_c4n.checkpoint.store import C4nCheckpoint, C4nWriter
+from tvm_c4n.checkpoint.manifest import MANIFEST
 
 __all__ = [
     "ArrayCheckpoint",
@@ -19,8 +20,8 @@ __all__ = [
     "C4nWriter",
     "Checkpoint",
     "HfCheckpoint",
+    "export_dense",
     "open_checkpoint",
-    "write_twin",
 ]
 
 

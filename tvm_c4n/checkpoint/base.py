@@ -131,7 +131,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(path, MAX_CONFIG_BYTES, "save or download the model again")
     supported = ", ".join(SUPPORTED_MODEL_TYPES)
     if "model_type" not in config:
-        hint = "; state-spaces repositories have a twin that ends in -hf" * ("ssm_cfg" in config)
+        hint = "; state-spaces repositories have a converted one that ends in -hf" * (
+            "ssm_cfg" in config
+        )
         raise CheckpointError(f"{path}: has no model_type, supported: {supported}{hint}")
     if config["model_type"] not in SUPPORTED_MODEL_TYPES:
         kind = shown(config["model_type"])

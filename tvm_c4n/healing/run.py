@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvm_c4n import __version__
-from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, open_checkpoint, write_twin
+from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, export_dense, open_checkpoint
 from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
 from tvm_c4n.healing.settings import HealSettings
@@ -131,7 +131,7 @@ def heal(
         sealed = writer.seal()
         after = distance(Student(sealed, config, place), model, windows.held_out, place)
         if twin:
-            write_twin(sealed, writer.folder / "dense")
+            export_dense(sealed, writer.folder / "dense")
         report = HealReport(
             pruned=source.path.resolve().name,
             teacher=dense.path.resolve().name,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tvm_c4n import __version__
 from tvm_c4n.assets import CALIBRATION
-from tvm_c4n.checkpoint import C4nWriter, Checkpoint, open_checkpoint, write_twin
+from tvm_c4n.checkpoint import C4nWriter, Checkpoint, export_dense, open_checkpoint
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
 from tvm_c4n.progress import Progress
@@ -110,7 +110,7 @@ def prune(
         writer.copy_extra(checkpoint)
         sealed = writer.seal()
         if twin:
-            write_twin(sealed, writer.folder / "dense")
+            export_dense(sealed, writer.folder / "dense")
         sweep.note("written")
         report = Report(
             source=checkpoint.path.resolve().name,

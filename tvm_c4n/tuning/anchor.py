@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.checkpoint.store import C4nWriter
+from tvm_c4n.checkpoint.c4n_writer import C4nWriter
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.pruning.recipe import Choice, Recipe

@@ -1,4 +1,7 @@
-"""Names and shapes inside a C4n folder; ``docs/reference/format-c4n.md`` has them in prose."""
+"""c4n.json: the names, shapes and dtypes inside a C4n folder.
+
+``docs/reference/format-c4n.md`` has them in prose.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ FORMAT_VERSION = 1
 MANIFEST = "c4n.json"
 TENSORS = "model.safetensors"
 REPORT = "report.json"
-TWIN = "dense"
 PARTS = ("values", "positions", "scales")
 VALUE_DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "int4": "U8"}
 DENSE_DTYPES = ("F32", "F16")
@@ -28,8 +30,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class PackedEntry(_Strict):
-    """How one packed weight is stored."""
+class WeightEntry(_Strict):
+    """How one weight is stored."""
 
     rows: int = Field(ge=1, le=MAX_SIZE)
     cols: int = Field(ge=1, le=MAX_SIZE)
@@ -38,7 +40,7 @@ class PackedEntry(_Strict):
     scale_group: int = Field(ge=0, le=MAX_SIZE)
 
     @model_validator(mode="after")
-    def _fits(self) -> PackedEntry:
+    def _fits(self) -> WeightEntry:
         try:
             part_shapes(self.rows, self.cols, self.removed, self.dtype, self.scale_group)
         except C4nError as error:
@@ -46,8 +48,8 @@ class PackedEntry(_Strict):
         return self
 
     @classmethod
-    def of(cls, weight: C4nWeight) -> PackedEntry:
-        """Describe a packed weight."""
+    def of(cls, weight: C4nWeight) -> WeightEntry:
+        """Describe a weight."""
         return cls(
             rows=int(weight.rows),  # numpy integers are not JSON
             cols=int(weight.cols),
@@ -79,7 +81,7 @@ class Manifest(_Strict):
 
     format: Literal["c4n"]
     version: int = Field(ge=1, le=FORMAT_VERSION)
-    tensors: dict[str, PackedEntry]
+    tensors: dict[str, WeightEntry]
     producer: Producer | None = None
 
     @model_validator(mode="after")
@@ -93,6 +95,11 @@ class Manifest(_Strict):
 def valid_name(name: str) -> bool:
     """Say whether a tensor may have this name: letters, digits, ``_ . -``, at most 255."""
     return _NAME.fullmatch(name) is not None and name != "__metadata__"
+
+
+def is_part(name: str) -> bool:
+    """Say whether a tensor's name ends as those of a stored weight's parts do."""
+    return name.rpartition(".")[2] in PARTS
 
 
 def read_manifest(path: Path) -> Manifest:

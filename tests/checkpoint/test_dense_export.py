@@ -1,4 +1,4 @@
-"""The dense twin: exact values, shards, and a program that did not come from here opens it."""
+"""The dense export: exact values, shards, and a program that did not come from here opens it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tvm_c4n.checkpoint import ArrayCheckpoint, C4nWriter, open_checkpoint, write_twin
+from tvm_c4n.checkpoint import ArrayCheckpoint, C4nWriter, export_dense, open_checkpoint
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
@@ -23,8 +23,8 @@ def small() -> ArrayCheckpoint:
 
 def test_values_are_rounded_once_and_zeros_stay(tmp_path: Path) -> None:
     source = small()
-    write_twin(source, tmp_path / "half")
-    write_twin(source, tmp_path / "single", dtype="float32")
+    export_dense(source, tmp_path / "half")
+    export_dense(source, tmp_path / "single", dtype="float32")
     half = load_file(tmp_path / "half/model.safetensors")
     single = load_file(tmp_path / "single/model.safetensors")
     packed = source.weight("a")
@@ -40,29 +40,29 @@ def test_values_are_rounded_once_and_zeros_stay(tmp_path: Path) -> None:
 
 def test_shards_and_their_index(tmp_path: Path) -> None:
     source = small()
-    write_twin(source, tmp_path / "out", shard_bytes=200)
+    export_dense(source, tmp_path / "out", shard_bytes=200)
     files = sorted(path.name for path in (tmp_path / "out").glob("*.safetensors"))
     assert files == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    twin = open_checkpoint(tmp_path / "out")
-    assert twin.names() == source.names()
+    export = open_checkpoint(tmp_path / "out")
+    assert export.names() == source.names()
     for name in source.names():
-        np.testing.assert_array_equal(twin.dense(name), source.dense(name).astype(np.float16))
+        np.testing.assert_array_equal(export.dense(name), source.dense(name).astype(np.float16))
 
 
 def test_overflow_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     source = ArrayCheckpoint(CONFIG, {"big": np.full(3, 1e5)})
     with pytest.raises(CheckpointError, match=r"tensor big overflows float16.*float32"):
-        write_twin(source, tmp_path / "out")
+        export_dense(source, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    write_twin(source, tmp_path / "out", dtype="float32")
+    export_dense(source, tmp_path / "out", dtype="float32")
     with pytest.raises(CheckpointError, match="not empty"):
-        write_twin(source, tmp_path / "out", dtype="float32")
-    write_twin(source, tmp_path / "out", dtype="float32", overwrite=True)
+        export_dense(source, tmp_path / "out", dtype="float32")
+    export_dense(source, tmp_path / "out", dtype="float32", overwrite=True)
     with pytest.raises(CheckpointError, match="dtype 'int8'"):
-        write_twin(source, tmp_path / "out", dtype="int8")  # type: ignore[arg-type]
+        export_dense(source, tmp_path / "out", dtype="int8")  # type: ignore[arg-type]
 
 
-def test_transformers_opens_the_twin_of_the_embedded_model(tmp_path: Path) -> None:
+def test_transformers_opens_the_export_of_the_embedded_model(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
     source = open_checkpoint("mamba-19m")
@@ -77,12 +77,12 @@ def test_transformers_opens_the_twin_of_the_embedded_model(tmp_path: Path) -> No
             else:
                 writer.add_dense(name, values)
         writer.copy_extra(source)
-        write_twin(writer.seal(), writer.folder / "dense", shard_bytes=20_000_000)
+        export_dense(writer.seal(), writer.folder / "dense", shard_bytes=20_000_000)
     checkpoint = open_checkpoint(tmp_path / "out")
-    twin = tmp_path / "out/dense"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(twin)
+    export = tmp_path / "out/dense"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(export)
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        twin, output_loading_info=True, dtype=torch.float16
+        export, output_loading_info=True, dtype=torch.float16
     )
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvm_c4n.checkpoint import ArrayCheckpoint, C4nWriter, open_checkpoint, write_twin
+from tvm_c4n.checkpoint import ArrayCheckpoint, C4nWriter, export_dense, open_checkpoint
 from tvm_c4n.errors import C4nError, CheckpointError
 from tvm_c4n.sparsity import DTYPES, C4nWeight, from_dense, mask_from_scores
 
@@ -96,7 +96,7 @@ def test_nothing_is_left_after_an_error(
     with pytest.raises(failure), C4nWriter(tmp_path / "new/parents/out") as writer:
         fill(writer, tensors())
         if sealed:
-            write_twin(writer.seal(), writer.folder / "dense")
+            export_dense(writer.seal(), writer.folder / "dense")
         raise failure
     assert list(tmp_path.iterdir()) == []
 

@@ -1,9 +1,8 @@
-"""The dense twin: a Hugging Face folder with the pruned weights expanded, for any HF tool.
+"""The dense export: a Hugging Face folder with the stored weights expanded, for any HF tool.
 
 Removed weights are zeros. Quantised weights are ``q * scale``, computed exactly in float32 and
-rounded once to the twin's dtype (nearest, ties to even): with float16 the twin can differ from the
-packed model by half a unit in the last place of float16 (a relative 2**-11), with float32 not at
-all.
+rounded once to the export's dtype (nearest, ties to even): float16 can differ from the stored model
+by half a unit in the last place (a relative 2**-11), float32 not at all.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from tvm_c4n.checkpoint.safetensors_file import little_endian, write_safetensors
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.errors import CheckpointError
 
-TwinDType = Literal["float16", "float32"]
+ExportDType = Literal["float16", "float32"]
 SHARD_BYTES = 5_000_000_000
 _STORED = {"float16": "F16", "float32": "F32"}
 _METADATA = {"format": "pt"}  # transformers before 5 refuses files that do not say so
 
 
-def write_twin(
+def export_dense(
     checkpoint: Checkpoint,
     out: str | Path,
     *,
-    dtype: TwinDType = "float16",
+    dtype: ExportDType = "float16",
     shard_bytes: int = SHARD_BYTES,
     overwrite: bool = False,
 ) -> None:
@@ -70,14 +69,14 @@ def write_twin(
             )
         if len(files) > 1:
             write_json(folder / INDEX, _index(checkpoint, files, shards, np.dtype(dtype).itemsize))
-        write_json(folder / CONFIG, twin_config(checkpoint.config, dtype))
+        write_json(folder / CONFIG, dense_config(checkpoint.config, dtype))
         for path in checkpoint.extra_files():
             with os_errors(path, "copy"):
                 shutil.copyfile(path, folder / path.name)
 
 
-def twin_config(config: dict[str, Any], dtype: TwinDType) -> dict[str, Any]:
-    """Return the config.json of a twin.
+def dense_config(config: dict[str, Any], dtype: ExportDType) -> dict[str, Any]:
+    """Return the config.json of a dense export.
 
     ``rescale_prenorm_residual`` is meant for fresh initialisation, but where it is true,
     transformers 5 replaces out_proj of loaded Mamba models too, so it is turned off.
@@ -121,12 +120,12 @@ def _index(
     return {"metadata": {"total_size": sum(sizes)}, "weight_map": weight_map}
 
 
-def _data(checkpoint: Checkpoint, name: str, dtype: TwinDType) -> Iterator[memoryview]:
+def _data(checkpoint: Checkpoint, name: str, dtype: ExportDType) -> Iterator[memoryview]:
     values = checkpoint.dense(name)
     with np.errstate(over="ignore"):  # what overflows is reported next
         stored = values.astype(dtype, copy=False)
     if not np.isfinite(stored).all() and np.isfinite(values).all():
         raise CheckpointError(
-            f"{checkpoint.path}: tensor {name} overflows float16; write the twin as float32"
+            f"{checkpoint.path}: tensor {name} overflows float16; export it as float32"
         )
     yield little_endian(stored)
