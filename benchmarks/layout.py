@@ -20,7 +20,7 @@ from relay_passes.layout_report import count_layout
 from tests.zoo import ZOO
 from tests.zoo.case import prune_torch
 from tvm_c4n._tvm import IRModule, relax, tvm
-from tvm_c4n.compile.build import prepare
+from tvm_c4n.compile.build import phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.target import resolve_target
 
@@ -40,7 +40,8 @@ def our_counts(mod: IRModule) -> Counts:
     """Count after our phases."""
     with tempfile.TemporaryDirectory() as folder:
         select = selector(resolve_target("host"), mod=mod)
-        return count_layout(prepare(mod, select, lift=False, debug_dump=Path(folder)))
+        phases = phases_for(select, lift=False, debug_dump=Path(folder))
+        return count_layout(prepare(mod, select, phases))
 
 
 def exported_mamba(removed: int) -> IRModule:

@@ -1,9 +1,11 @@
-"""The phases of a C4n build, in order."""
+"""The phases of a C4n build, in order, as one object that can be cut, changed and run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from relay_passes.bind_schedules import BindSchedules, Choose
 from relay_passes.decompose_layout_ops import DECOMPOSED, DecomposeLayoutOps
@@ -16,23 +18,112 @@ from relay_passes.lift_constants import LiftConstants
 from relay_passes.pack_weights import PackWeights
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
 from relay_passes.roll_layers import RollLayers
-from tvm_c4n._tvm import relax, tvm
+from tvm_c4n._tvm import IRModule, relax, tvm
 
 Pass: TypeAlias = Any  # tvm.transform.Pass, which has no types
 Phases: TypeAlias = list[tuple[str, list[Pass]]]
-"""Names of phases and their passes, in order."""
 
 
-def c4n_phases(
+class Phase(NamedTuple):
+    """Passes that run together under one name."""
+
+    name: str
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Named phases in order.
+
+    Attributes
+    ----------
+    phases : tuple of Phase
+        No two have the same name.
+    dump : Path, optional
+        Folder that gets the module after each phase as ``<number>_<name>``, see `DumpModule`.
+    first : int
+        Number of the first phase; the others count up from it, without gaps.
+    """
+
+    phases: tuple[Phase, ...]
+    dump: Path | None = None
+    first: int = 1
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"two phases have the same name: {', '.join(self.names)}")
+
+    @classmethod
+    def of(cls, phases: Iterable[tuple[str, Sequence[Pass]]], dump: Path | None = None) -> Pipeline:
+        """Return the pipeline of pairs (name, passes)."""
+        return cls(tuple(Phase(name, tuple(passes)) for name, passes in phases), dump)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the phases, in order."""
+        return tuple(phase.name for phase in self.phases)
+
+    def until(self, name: str) -> Pipeline:
+        """Return the phases before one.
+
+        Raises
+        ------
+        ValueError
+            If no phase has this name; so do `since` and `without`.
+        """
+        return replace(self, phases=self.phases[: self._index(name)])
+
+    def since(self, name: str) -> Pipeline:
+        """Return one phase and those after it; each keeps its number."""
+        at = self._index(name)
+        return replace(self, phases=self.phases[at:], first=self.first + at)
+
+    def without(self, name: str) -> Pipeline:
+        """Return all phases but one; those after it move up by a number."""
+        at = self._index(name)
+        return replace(self, phases=self.phases[:at] + self.phases[at + 1 :])
+
+    def extended(self, extend: Callable[[Phases], Phases]) -> Pipeline:
+        """Return the phases that a function makes of these.
+
+        Parameters
+        ----------
+        extend : callable
+            Gets a new list of (name, list of passes) and returns one.
+        """
+        return Pipeline.of(
+            extend([(name, list(passes)) for name, passes in self.phases]), self.dump
+        )
+
+    def as_pass(self) -> Pass:
+        """Return the pipeline as a pass of TVM, for `relax.build` (``relax_pipeline=``)."""
+        passes: list[Pass] = []
+        for number, phase in enumerate(self.phases, self.first):
+            passes += phase.passes
+            if self.dump is not None:
+                passes.append(DumpModule(self.dump, f"{number}_{phase.name}"))
+        return tvm.transform.Sequential(passes)
+
+    def __call__(self, mod: IRModule) -> IRModule:
+        """Run all phases."""
+        return self.as_pass()(mod)
+
+    def _index(self, name: str) -> int:
+        if name not in self.names:
+            raise ValueError(f"no phase is named {name!r}; there are {', '.join(self.names)}")
+        return self.names.index(name)
+
+
+def c4n_pipeline(
     lanes: int,
     choose: Choose,
     *,
-    lift: bool,
+    lift: bool = False,
     convert: Convert = lossless,
-    layout_report: Path | None = None,
     gpu: bool = False,
-) -> Phases:
-    """Return the named phases that come before TVM's own lowering.
+    dump: Path | None = None,
+) -> Pipeline:
+    """Return all phases of a build, from a Relax module to the virtual machine's instructions.
 
     Parameters
     ----------
@@ -44,14 +135,16 @@ def c4n_phases(
         Whether constants become parameters.
     convert : callable
         See `RewriteDenseToC4n`.
-    layout_report : Path, optional
-        See `EliminateLayout`.
     gpu : bool
         Kernels that are not C4n's get a grid by TVM's schedules, which do not understand kernels
         that read by index: layout elimination is left out, and shared regions.
+    dump : Path, optional
+        Folder that gets the module after each phase, and the report of `EliminateLayout` as
+        ``layout.json``.
     """
     t = relax.transform
-    return [
+    report = None if dump is None else dump / "layout.json"
+    phases: Phases = [
         ("dispatch", [relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()]),
         ("rewrite", [t.FoldConstant(), RewriteDenseToC4n(convert)]),
         ("pack", [PackWeights(lanes)]),
@@ -71,20 +164,18 @@ def c4n_phases(
                 t.FuseTIR(),
             ],
         ),
-        ("grid", [_grids()]) if gpu else ("layout", [EliminateLayout(layout_report)]),
+        ("grid", [_grids()]) if gpu else ("layout", [EliminateLayout(report)]),
         *([("lift", [LiftConstants()])] if lift else []),
+        *lowering_phases(),
     ]
-
-
-def _grids() -> Pass:
-    """Return TVM's schedules for kernels of a mobile GPU."""
-    from tvm.s_tir.dlight import ApplyDefaultSchedule, gpu
-
-    return ApplyDefaultSchedule(gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+    return Pipeline.of(phases, dump)
 
 
 def lowering_phases() -> Phases:
-    """Return the passes from Relax to the instructions of the virtual machine: TVM's, and one."""
+    """Return TVM's phases from Relax to the virtual machine's instructions, and one pass of ours.
+
+    The first of them is "lower".
+    """
     t = relax.transform
     lower = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]
     memory = [
@@ -101,34 +192,8 @@ def lowering_phases() -> Phases:
     return [("lower", lower), ("memory", memory)]
 
 
-def sequence(phases: Phases, *, dump: Path | None = None, first: int = 1) -> Pass:
-    """Return phases as one pass.
+def _grids() -> Pass:
+    """Return TVM's schedules for kernels of a mobile GPU."""
+    from tvm.s_tir.dlight import ApplyDefaultSchedule, gpu
 
-    Parameters
-    ----------
-    phases : list of (name, passes)
-    dump : Path, optional
-        Folder that gets the module after each phase as ``<number>_<name>``.
-    first : int
-        Number of the first phase.
-    """
-    passes: list[Pass] = []
-    for number, (name, members) in enumerate(phases, first):
-        passes += members
-        if dump is not None:
-            passes.append(DumpModule(dump, f"{number}_{name}"))
-    return tvm.transform.Sequential(passes)
-
-
-def c4n_pipeline(lanes: int, choose: Choose, *, dump: Path | None = None) -> Pass:
-    """Return the whole pipeline as a Relax pipeline for `relax.build` (``relax_pipeline=``).
-
-    Parameters
-    ----------
-    lanes, choose
-        See `c4n_phases`.
-    dump : Path, optional
-        Folder that gets the module after each phase.
-    """
-    phases = c4n_phases(lanes, choose, lift=False)
-    return sequence([*phases, *lowering_phases()], dump=dump)
+    return ApplyDefaultSchedule(gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())

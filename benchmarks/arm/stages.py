@@ -19,9 +19,9 @@ from benchmarks.machine import CACHE
 from benchmarks.models import artifact, compiler_digest, model_folder
 from benchmarks.shapes import Format
 from relay_passes.call_tir import callee_spec
-from relay_passes.pipeline import c4n_phases, sequence
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.build import phases_for
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.native import PROGRAM, build_runner, fetch_runtime
 from tvm_c4n.compile.target import resolve_target
@@ -130,10 +130,8 @@ def stage_names(size: str, form: Format) -> list[str]:
     config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
     mod = build_mamba(config, checkpoint)
     select = selector(target, mod=mod)
-    phases = c4n_phases(select.isa.lanes, select, lift=False)
-    before = phases[: [name for name, _ in phases].index("fuse")]
     with tvm.transform.PassContext(opt_level=3), target:
-        mod = sequence(before)(mod)
+        mod = phases_for(select, lift=False).until("fuse")(mod)
     shapes = {checkpoint.shape(config.projection(0, name)): name for name in PROJECTIONS}
     names = []
     for block in mod["step"].body.blocks:

@@ -10,7 +10,7 @@ import pytest
 import tvm_c4n
 from tests.zoo import ZOO
 from tvm_c4n._tvm import IRModule, relax, tvm
-from tvm_c4n.compile.build import prepare
+from tvm_c4n.compile.build import phases_for, prepare
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.opencl import opencl_sources
@@ -62,7 +62,8 @@ def dense(mod: IRModule, inputs: list[np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_modules_kernels_give_tvms_dense_result(device: Any, name: str) -> None:
     case = ZOO[name](2, False)
-    mod = prepare(case.mod, selector(resolve_target("adreno")), lift=False)
+    select = selector(resolve_target("adreno"))
+    mod = prepare(case.mod, select, phases_for(select, lift=False))
     expected = dense(case.mod, case.inputs)
     found = run(device, mod, case.inputs)
     names = [f.attrs["c4n.schedule"] for _, f in mod.functions_items() if spec_of(f)]
@@ -75,9 +76,10 @@ def test_a_modules_kernels_give_tvms_dense_result(device: Any, name: str) -> Non
 def test_a_recipe_gives_integer_kernels(device: Any) -> None:
     case = ZOO["mlp"](0, False)
     recipe = tvm_c4n.Recipe(removed=1, method="magnitude", dtype="int4")
+    selectors = [selector(resolve_target(t)) for t in ("adreno", "host")]
     mods = [
-        prepare(case.mod, selector(resolve_target(t)), lift=False, convert=converter(recipe))
-        for t in ("adreno", "host")
+        prepare(case.mod, select, phases_for(select, lift=False, convert=converter(recipe)))
+        for select in selectors
     ]
     kinds = {spec.kind for _, f in mods[0].functions_items() if (spec := spec_of(f))}
     assert kinds == {"linear", "quantize"}

@@ -12,7 +12,7 @@ import pytest
 
 from relay_passes import DecomposeLayoutOps, EliminateLayout
 from relay_passes.layout_report import count_layout
-from relay_passes.pipeline import lowering_phases, sequence
+from relay_passes.pipeline import Pipeline, lowering_phases
 from tests.zoo import ZOO
 from tvm_c4n._tvm import IRModule, Target, relax, tirx, tvm
 from tvm_c4n.compile.build import build
@@ -42,7 +42,7 @@ def kernels(mod: IRModule) -> IRModule:
 
 
 def run(mod: IRModule, x: np.ndarray) -> np.ndarray:
-    executable = relax.build(mod, TARGET, relax_pipeline=sequence(lowering_phases()))
+    executable = relax.build(mod, TARGET, relax_pipeline=Pipeline.of(lowering_phases()))
     return relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
 
 

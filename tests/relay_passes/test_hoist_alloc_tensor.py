@@ -12,7 +12,7 @@ from relay_passes import HoistAllocTensor
 from relay_passes.dump_module import count_calls
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.compile.build import prepare
+from tvm_c4n.compile.build import phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.model import MambaConfig
@@ -113,7 +113,9 @@ def test_the_tensors_of_a_model_do_not_grow_with_its_layers(name: str, most: int
     checkpoint = open_checkpoint("mamba-19m-n2-int4")
     config = MambaConfig.from_hf(checkpoint.config)
     target = resolve_target("host")
-    mod = prepare(build_mamba(config, checkpoint), selector(target), lift=True)
+    select = selector(target)
+    mod = build_mamba(config, checkpoint)
+    mod = prepare(mod, select, phases_for(select, lift=True))
     t = relax.transform
     passes = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]
     passes += [t.CallTIRRewrite(), t.StaticPlanBlockMemory(), HoistAllocTensor()]

@@ -123,7 +123,7 @@ def test_dump_writes_the_module_and_its_counts(tmp_path: Path) -> None:
 
 def test_the_pipeline_serves_relax_build(tmp_path: Path) -> None:
     mod = layer(weight_of("int8"))
-    pipeline = c4n_pipeline(PORTABLE.lanes, CHOOSE, dump=tmp_path)
+    pipeline = c4n_pipeline(PORTABLE.lanes, CHOOSE, dump=tmp_path).as_pass()
     executable = relax.build(mod, Target({"kind": "llvm"}), relax_pipeline=pipeline)
     x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
     vm = relax.VirtualMachine(executable, tvm.cpu())

@@ -13,7 +13,7 @@ from relay_passes.lift_constants import ATTRIBUTE
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.transaction import FolderTransaction
-from tvm_c4n.compile.build import generate, prepare
+from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
@@ -89,11 +89,13 @@ def compile_model(
         config.check(checkpoint)
         mod = build_mamba(config, checkpoint, dtype=dtype)
         tell(1)
-        mod = prepare(mod, select.for_weights_of(mod), lift=True, debug_dump=debug_dump)
+        select = select.for_weights_of(mod)
+        phases = phases_for(select, lift=True, debug_dump=debug_dump)
+        mod = prepare(mod, select, phases)
         folder = transaction.folder
         tensors = _write_weights(mod, folder / layout.WEIGHTS)
         tell(2)
-        executable = generate(mod.without_attr(ATTRIBUTE), resolved, debug_dump=debug_dump)
+        executable = generate(mod.without_attr(ATTRIBUTE), resolved, phases)
         tell(3)
         library = _link(executable, folder, resolved)
         manifest = Manifest(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import schedules
-from relay_passes.pipeline import Phases, c4n_phases, lowering_phases, sequence
+from relay_passes.pipeline import Phases, Pipeline, c4n_pipeline, lowering_phases
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.convert import converter
@@ -79,8 +79,8 @@ def build(
     if params:
         mod = _bind(mod, params)
     select = select.for_weights_of(mod)
-    mod = prepare(mod, select, lift=False, convert=convert, debug_dump=debug_dump)
-    return generate(mod, resolved, debug_dump=debug_dump)
+    phases = phases_for(select, lift=False, convert=convert, debug_dump=debug_dump)
+    return generate(prepare(mod, select, phases), resolved, phases)
 
 
 def _bind(mod: IRModule, params: Mapping[str, Any]) -> IRModule:
@@ -120,53 +120,52 @@ def pipeline(
     --------
     >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline(target))
     """
-    phases = _phases(
-        selector(resolve_target(target)),
-        lift=False,
-        convert=converter(recipe),
-        debug_dump=debug_dump,
-    )
-    phases += lowering_phases()
-    return sequence(phases if extend is None else extend(phases), dump=debug_dump)
+    select = selector(resolve_target(target))
+    phases = phases_for(select, lift=False, convert=converter(recipe), debug_dump=debug_dump)
+    return (phases if extend is None else phases.extended(extend)).as_pass()
 
 
-def prepare(
-    mod: IRModule,
+def phases_for(
     select: KernelSelector,
     *,
     lift: bool,
     convert: Convert = lossless,
     debug_dump: Path | None = None,
-) -> IRModule:
-    """Run the phases that make C4n kernels; see `relay_passes.pipeline.c4n_phases`."""
+) -> Pipeline:
+    """Return all phases of a build with the kernels of a selector; see `c4n_pipeline`."""
+    return c4n_pipeline(
+        select.isa.lanes, select, lift=lift, convert=convert, gpu=select.gpu, dump=debug_dump
+    )
+
+
+def prepare(mod: IRModule, select: KernelSelector, phases: Pipeline) -> IRModule:
+    """Run the phases that make C4n kernels: those before "lower".
+
+    Raises
+    ------
+    TargetError
+        What a GPU cannot run.
+    """
     if select.gpu:
         check_operators(mod)
-    phases = _phases(select, lift=lift, convert=convert, debug_dump=debug_dump)
     with tvm.transform.PassContext(opt_level=3), select.target:
-        mod = sequence(phases, dump=debug_dump)(mod)
+        mod = phases.until("lower")(mod)
     if select.gpu:
         check_grids(mod)
     return mod
 
 
-def _phases(
-    select: KernelSelector, *, lift: bool, convert: Convert, debug_dump: Path | None
-) -> Phases:
-    return c4n_phases(
-        select.isa.lanes,
-        select,
-        lift=lift,
-        convert=convert,
-        layout_report=None if debug_dump is None else debug_dump / "layout.json",
-        gpu=select.gpu,
-    )
+def generate(mod: IRModule, target: Target, phases: Pipeline | None = None) -> relax.VMExecutable:
+    """Lower a prepared module to an executable of the virtual machine.
 
-
-def generate(
-    mod: IRModule, target: Target, *, debug_dump: Path | None = None
-) -> relax.VMExecutable:
-    """Lower a prepared module to an executable of the virtual machine."""
-    after = len(c4n_phases(1, lambda _: None, lift=True)) + 1
-    pipeline = sequence(lowering_phases(), dump=debug_dump, first=after)
+    Parameters
+    ----------
+    mod : IRModule
+    target : tvm.target.Target
+    phases : Pipeline, optional
+        The one that `prepare` had; of it runs what begins with "lower".
+    """
+    if phases is None:
+        phases = Pipeline.of(lowering_phases())
     with tvm.transform.PassContext(opt_level=3), target:
-        return relax.build(mod, target, relax_pipeline=pipeline)
+        return relax.build(mod, target, relax_pipeline=phases.since("lower").as_pass())

@@ -22,11 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from relay_passes.pipeline import c4n_phases, sequence
 from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
-from tvm_c4n.compile.build import generate
+from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
@@ -193,9 +192,7 @@ class _Calls:
 def _unfused(mod: IRModule, target: Target) -> IRModule:
     """Run the phases that make kernels, without the one that joins them."""
     select = selector(target, mod=mod)
-    phases = c4n_phases(select.isa.lanes, select, lift=False)
-    with tvm.transform.PassContext(opt_level=3), target:
-        return sequence([phase for phase in phases if phase[0] != "fuse"])(mod)
+    return prepare(mod, select, phases_for(select, lift=False).without("fuse"))
 
 
 def _names(mod: IRModule, config: MambaConfig) -> dict[str, str]:

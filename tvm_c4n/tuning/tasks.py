@@ -9,7 +9,7 @@ from typing import Any
 
 import schedules
 from relay_passes.call_tir import callee_spec
-from relay_passes.pipeline import c4n_phases, sequence
+from relay_passes.pipeline import c4n_pipeline
 from schedules.base import Space
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
@@ -71,10 +71,8 @@ def operators_of(
         Count in this function of the module alone.
     """
     mod = model if isinstance(model, IRModule) else _mamba(model)
-    phases = c4n_phases(isa_of(target).lanes, lambda _: None, lift=False)
-    until = [name for name, _ in phases].index("bind")
     with tvm.transform.PassContext(opt_level=3), target:
-        mod = sequence(phases[:until])(mod)
+        mod = c4n_pipeline(isa_of(target).lanes, lambda _: None).until("bind")(mod)
     calls: Counter[OpSpec] = Counter()
     for gvar, func in mod.functions_items():
         if isinstance(func, relax.Function) and only in (None, gvar.name_hint):
