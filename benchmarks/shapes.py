@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint import C4nWriter
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
-from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group
-from tvm_c4n.sparsity.pack import part_shapes
+from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group, part_shapes
 
 SIZES = {
     "130m": (768, 24),

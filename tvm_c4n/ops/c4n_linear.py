@@ -20,7 +20,7 @@ from tvm_c4n.ops.packed import layout_of
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
 from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
 from tvm_c4n.ops.weights import column_at, declare_weights, scale_at, value_at
-from tvm_c4n.sparsity.pack import C4nWeight
+from tvm_c4n.sparsity import C4nWeight
 
 
 def raw_arrays(weight: C4nWeight) -> list[NDArray[np.generic]]:

@@ -13,7 +13,7 @@ from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
 from tvm_c4n.ops.tir import argument, build, loop, tokens_of
 from tvm_c4n.ops.weights import declare_weights, scale_at, value_at
-from tvm_c4n.sparsity.pack import C4nWeight
+from tvm_c4n.sparsity import C4nWeight
 
 
 def as_linear(spec: EmbeddingSpec) -> LinearSpec:

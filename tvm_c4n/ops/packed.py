@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec, is_weight_only
-from tvm_c4n.sparsity.pack import C4nWeight
+from tvm_c4n.sparsity import C4nWeight
 
 UNIT = 64
 WINDOW = 16

@@ -1,6 +1,6 @@
-"""C4n sparsity in pure numpy: patterns, quantisation, the packed weight."""
+"""C4n sparsity in pure numpy: patterns, quantisation, the stored weight."""
 
-from tvm_c4n.sparsity.pack import DTYPES, C4nWeight, DType, from_dense, part_shapes
+from tvm_c4n.sparsity.pack import from_dense
 from tvm_c4n.sparsity.pattern import (
     GROUP,
     check_mask,
@@ -17,6 +17,7 @@ from tvm_c4n.sparsity.quantize import (
     quantize,
 )
 from tvm_c4n.sparsity.stats import WeightStats, relative_error, size_bytes, stats_of, total
+from tvm_c4n.sparsity.weight import DTYPES, C4nWeight, DType, part_shapes
 
 __all__ = [
     "CODE_RANGE",

@@ -1,4 +1,4 @@
-"""Bits and nibbles of the packed form: little-endian inside a byte, each row padded to a byte.
+"""Bits and nibbles of the stored form: little-endian inside a byte, each row padded to a byte.
 
 A group's mask is handled as one nibble (bit i set = column i of the group kept), so every
 conversion between masks and position codes is a look-up in a table of 16 entries.

@@ -1,9 +1,8 @@
-"""The packed weight: kept values, positions, scales (``docs/reference/format-c4n.md``)."""
+"""Packing a dense matrix: choosing mask, scales and codes where they are not given."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,218 +10,21 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 from tvm_c4n.sparsity import bits as bitfields
 from tvm_c4n.sparsity.pattern import (
-    GROUP,
-    check_cols,
     check_mask,
     count_per_group,
     describe,
     kept_of,
     mask_from_scores,
-    row_blocks,
 )
 from tvm_c4n.sparsity.quantize import (
     FLOAT16_MAX,
     SCALE_GROUP,
     as_float32,
-    check_scale_group,
     check_scales,
     group_scales,
     quantize,
-    spread_scales,
 )
-
-DType = Literal["float32", "float16", "int8", "int4"]
-DTYPES: tuple[str, ...] = get_args(DType)
-_STORED = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "int4": np.uint8}
-_INT_BITS = {"int8": 8, "int4": 4}
-
-
-class PartShapes(NamedTuple):
-    """Shapes of the arrays of a packed weight; None where the array does not exist."""
-
-    values: tuple[int, int]
-    positions: tuple[int, int] | None
-    scales: tuple[int, int] | None
-
-
-def part_shapes(rows: int, cols: int, removed: int, dtype: str, scale_group: int) -> PartShapes:
-    """Shapes that the arrays of a packed weight must have.
-
-    Raises
-    ------
-    RecipeError
-        ``removed`` outside 0..3, or groups that do not fill the columns.
-    C4nError
-        Empty matrix, unknown dtype, a scale group that does not fit the dtype.
-    """
-    check_cols(cols, removed)
-    if rows < 1 or cols < 1:
-        raise C4nError(f"a weight of {rows} x {cols} is empty")
-    if dtype not in DTYPES:
-        raise C4nError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    if dtype in _INT_BITS:
-        check_scale_group(scale_group)
-    elif scale_group != 0:
-        raise C4nError(f"{dtype} has no scales: scale_group must be 0, not {scale_group}")
-    count = cols if removed == 0 else cols // GROUP * kept_of(removed)
-    positions = -(-(cols // GROUP) * bitfields.CODE_BITS[removed] // 8)
-    return PartShapes(
-        (rows, -(-count // 2) if dtype == "int4" else count),
-        (rows, positions) if removed else None,
-        (rows, -(-cols // scale_group)) if scale_group else None,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class C4nWeight:
-    """A matrix of which n of every 4 contiguous weights of a row are removed.
-
-    Attributes
-    ----------
-    rows, cols : int
-        Size of the dense matrix.
-    removed : int
-        n, 0..3. With 0 every column is stored and ``cols`` need not be a multiple of 4.
-    dtype : {"float32", "float16", "int8", "int4"}
-    scale_group : int
-        Dense columns per scale; 0 for the float dtypes.
-    values : (rows, stored) of ``dtype``
-        Kept weights by group, then column; ``stored`` is ``groups * kept``, or ``cols`` for n=0.
-        int4: (rows, ceil(stored / 2)) uint8, two's complement nibbles, low nibble first.
-    positions : (rows, ceil(groups * bits / 8)) uint8 or None
-        Bits per group: n=1: 2 (the column that is gone), n=2: 4 (both kept, ascending, the first
-        low), n=3: 2 (the kept one). None for n=0.
-    scales : (rows, ceil(cols / scale_group)) float16 or None
-        None for the float dtypes.
-
-    Raises
-    ------
-    C4nError
-        When made with arrays of other shapes or dtypes. `check` looks at the content.
-    """
-
-    rows: int
-    cols: int
-    removed: int
-    dtype: DType
-    scale_group: int
-    values: NDArray[Any]
-    positions: NDArray[np.uint8] | None = None
-    scales: NDArray[np.float16] | None = None
-
-    def __post_init__(self) -> None:
-        shapes = part_shapes(self.rows, self.cols, self.removed, self.dtype, self.scale_group)
-        wanted = (_STORED[self.dtype], np.uint8, np.float16)
-        for part, shape, dtype in zip(PartShapes._fields, shapes, wanted, strict=True):
-            array = getattr(self, part)
-            if shape is None and array is None:
-                continue
-            if shape is None or array is None:
-                state = "must be None" if shape is None else "are missing"
-                raise C4nError(f"{part} {state} for removed={self.removed}, dtype={self.dtype}")
-            if array.shape != shape or array.dtype != dtype:
-                raise C4nError(
-                    f"{part} are {array.dtype}{list(array.shape)}, "
-                    f"expected {np.dtype(dtype)}{list(shape)}"
-                )
-
-    @property
-    def groups(self) -> int:
-        """Groups of 4 columns in a row; the last one of a dense weight may be short."""
-        return -(-self.cols // GROUP)
-
-    @property
-    def kept(self) -> int:
-        """Weights that stay in each group."""
-        return kept_of(self.removed)
-
-    @property
-    def stored(self) -> int:
-        """Values stored per row."""
-        return self.cols if self.removed == 0 else self.groups * self.kept
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of values, positions and scales."""
-        parts = (self.values, self.positions, self.scales)
-        return sum(part.nbytes for part in parts if part is not None)
-
-    def _rows(self, block: slice) -> NDArray[Any]:
-        """Read (rows of the block, stored) values as float32, float16 or int8."""
-        if self.dtype != "int4":
-            return self.values[block]
-        nibbles = bitfields.unpack_fields(self.values[block], 4, self.stored)
-        return (nibbles.view(np.int8) ^ np.int8(8)) - np.int8(8)
-
-    def unpacked_values(self) -> NDArray[Any]:
-        """Kept values (rows, groups, kept): float32, float16, or int8 (int4 sign-extended).
-
-        The short last group of a dense weight is filled with zeros.
-        """
-        values = bitfields.pad_cols(self._rows(slice(None)), self.kept)
-        return values.reshape(self.rows, self.groups, self.kept)
-
-    def unpacked_positions(self) -> NDArray[np.uint8]:
-        """Columns inside the group of the kept values: (rows, groups, kept) uint8, ascending."""
-        if self.positions is None:
-            every = np.arange(GROUP, dtype=np.uint8)
-            return np.tile(every, (self.rows, self.groups, 1))
-        return bitfields.decode_columns(self.positions, self.removed, self.groups)
-
-    def mask(self) -> NDArray[np.bool_]:
-        """Where a weight is kept: (rows, cols) bool. A kept weight may itself be zero."""
-        if self.positions is None:
-            return np.ones((self.rows, self.cols), dtype=np.bool_)
-        return bitfields.decode_mask(self.positions, self.removed, self.groups)
-
-    def dense(self) -> NDArray[np.float32]:
-        """Expand to (rows, cols) float32: ``q * scale`` (exact in float32), zeros where removed."""
-        result = np.zeros((self.rows, self.cols), dtype=np.float32)
-        for block in row_blocks(self.rows, self.cols):
-            part = result[block]
-            if self.positions is None:
-                part[...] = self._rows(block)
-            else:
-                mask = bitfields.decode_mask(self.positions[block], self.removed, self.groups)
-                part[mask] = self._rows(block).reshape(-1)
-            if self.scales is not None:
-                part *= spread_scales(self.scales[block], self.cols, self.scale_group)
-        return result
-
-    def check(self) -> None:
-        """Check the content, which shapes do not show; used on weights read from files.
-
-        Raises
-        ------
-        C4nError
-            A value or scale that is not finite, an int8 of -128, positions of a group that do not
-            ascend, or padding bits that are not zero.
-        """
-        for block in row_blocks(self.rows, self.cols):
-            self._check_values(self.values[block])
-            if self.positions is not None:
-                self._check_positions(self.positions[block], block.start)
-        if self.scales is not None:
-            check_scales(self.scales, self.scales.shape)
-
-    def _check_values(self, values: NDArray[Any]) -> None:
-        if self.dtype == "int4":
-            if not bitfields.tail_is_zero(values, self.stored * 4):
-                raise C4nError("padding nibble after the last value of a row is not zero")
-        elif self.dtype == "int8":
-            if (values == -128).any():
-                raise C4nError("a value is -128; int8 codes lie in -127..127")
-        elif not np.isfinite(values).all():
-            raise C4nError("a value is not finite")
-
-    def _check_positions(self, positions: NDArray[np.uint8], first_row: int) -> None:
-        if not bitfields.tail_is_zero(positions, self.groups * bitfields.CODE_BITS[self.removed]):
-            raise C4nError("padding bits after the last position of a row are not zero")
-        codes = bitfields.decode_codes(positions, self.removed, self.groups)
-        bad = bitfields.invalid_codes(codes, self.removed)
-        if bad.any():
-            row, group = (int(i[0]) for i in np.nonzero(bad))
-            raise C4nError(f"positions of row {first_row + row}, group {group} do not ascend")
+from tvm_c4n.sparsity.weight import INT_BITS, STORED_DTYPES, C4nWeight, DType, part_shapes
 
 
 def from_dense(
@@ -261,7 +63,7 @@ def from_dense(
     """
     values = as_float32(weight, None if dtype == "float32" else FLOAT16_MAX)
     rows, cols = values.shape
-    bits = _INT_BITS.get(dtype)
+    bits = INT_BITS.get(dtype)
     part_shapes(rows, cols, removed, dtype, scale_group if bits else 0)
     if mask is not None and np.shape(mask) != values.shape:
         raise C4nError(f"mask has shape {np.shape(mask)}, the weight {values.shape}")
@@ -272,7 +74,7 @@ def from_dense(
     if bits is None:
         if scales is not None:
             raise C4nError(f"{dtype} has no scales; leave them out")
-        codes: NDArray[Any] = values.astype(_STORED[dtype])
+        codes: NDArray[Any] = values.astype(STORED_DTYPES[dtype])
         scale_group = 0
     else:
         if mask is not None:

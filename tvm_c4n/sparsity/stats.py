@@ -1,4 +1,4 @@
-"""Sizes and errors of packed weights, for reports and for allocation."""
+"""Sizes and errors of stored weights, for reports and for allocation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.sparsity.pack import C4nWeight, part_shapes
 from tvm_c4n.sparsity.quantize import SCALE_GROUP
+from tvm_c4n.sparsity.weight import C4nWeight, part_shapes
 
 _VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "int4": 1}
 
@@ -20,7 +20,7 @@ _VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "int4": 1}
 def size_bytes(
     rows: int, cols: int, removed: int, dtype: str, scale_group: int = SCALE_GROUP
 ) -> int:
-    """Bytes that a weight takes when packed, without packing it.
+    """Bytes that a weight takes when stored, without packing it.
 
     ``scale_group`` is ignored for the float dtypes. Raises as `part_shapes`.
     """
@@ -33,7 +33,7 @@ def size_bytes(
 
 @dataclass(frozen=True)
 class WeightStats:
-    """What one packed weight, or a set of them, costs.
+    """What one stored weight, or a set of them, costs.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class WeightStats:
 
 
 def stats_of(weight: C4nWeight) -> WeightStats:
-    """Count what a packed weight costs."""
+    """Count what a stored weight costs."""
     kept = weight.rows * weight.stored
     # unpacked_values pads the short last group of a dense weight with zeros: count non-zeros.
     zeros = kept - int(np.count_nonzero(weight.unpacked_values()))
@@ -83,7 +83,7 @@ def total(stats: Iterable[WeightStats]) -> WeightStats:
 
 
 def relative_error(weight: C4nWeight, dense: NDArray[Any]) -> float:
-    """Frobenius norm of (packed - dense) over that of dense; 0 for two zero matrices.
+    """Frobenius norm of (stored - dense) over that of dense; 0 for two zero matrices.
 
     Raises
     ------
