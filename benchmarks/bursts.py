@@ -21,7 +21,7 @@ from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
-from tvm_c4n.ops.packed import pack
+from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.runtime.memory import huge_block
 
@@ -71,7 +71,7 @@ def measure(form: Format, shape: Shape, secs: float) -> dict[str, Any]:
     assert chosen is not None  # noqa: S101 - the GEMV rule takes every such operator
     kernel = chosen[1].prim_func().with_attr("global_symbol", "burst")
     function = tvm.compile(IRModule({"burst": kernel}), target)["burst"]
-    packed = pack(weight, spec)
+    packed = repack(weight, spec)
     out = np.zeros((shape.tokens, shape.rows), np.float32)
     copies = _copies(packed, max(1, (shape.mib << 20) // packed.nbytes))
     before = [tvm.runtime.tensor(array) for array in _activations(rng, spec, shape.tokens)]

@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any
 
 from tvm_c4n._tvm import Expr, PrimFunc, SBlock, SBlockRealize, TensorLoad, relax, tirx, tvm
+from tvm_c4n.ops.attrs import REGION
 from tvm_c4n.ops.spec import spec_of
 
 
@@ -34,7 +35,7 @@ class Kind(Enum):
 
 def kind_of(func: Any) -> Kind:
     """Classify a function of a module."""
-    if not isinstance(func, PrimFunc) or spec_of(func) is not None or "c4n.region" in _attrs(func):
+    if not isinstance(func, PrimFunc) or spec_of(func) is not None or REGION in _attrs(func):
         return Kind.FIXED
     blocks = leaf_blocks(func)
     if not blocks:

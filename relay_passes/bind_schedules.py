@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tvm_c4n._tvm import IRModule, tvm
+from tvm_c4n.ops.attrs import SCHEDULE
 from tvm_c4n.ops.spec import OpSpec, spec_of
 from tvm_c4n.ops.tir import Kernel
 
@@ -37,11 +38,11 @@ class BindSchedules:
         out = mod.clone()
         for gvar, func in mod.functions_items():
             spec = spec_of(func)
-            if spec is None or "c4n.schedule" in func.attrs:
+            if spec is None or SCHEDULE in func.attrs:
                 continue
             answer = self.choose(spec)
             if answer is not None:
                 name, kernel = answer
-                attrs = {"c4n.schedule": name, "tirx.is_scheduled": True}
+                attrs = {SCHEDULE: name, "tirx.is_scheduled": True}
                 out.update_func(gvar, kernel.prim_func().with_attrs(attrs))
         return out

@@ -30,10 +30,16 @@ from tvm_c4n._tvm import (
     tirx,
     tvm,
 )
+from tvm_c4n.ops.attrs import REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import ALIGN_ELEMENTS, Kernel, argument, in_root_block, scalar
+from tvm_c4n.ops.tir import (
+    ALIGN_ELEMENTS,
+    Kernel,
+    declare_or_bind,
+    declare_or_bind_scalar,
+    in_root_block,
+)
 
-REGION, REGION_SCHEDULES = "c4n.region", "c4n.schedules"
 """Attributes of a region: kinds with spaces between them, rules with "; " between them."""
 LAUNCH, BARRIER = "pragma_parallel_launch_point", "pragma_parallel_barrier_when_finish"
 
@@ -143,7 +149,7 @@ def _stage(choose: Choose, mod: IRModule, binding: Any) -> _Stage | None:
     if not isinstance(call, relax.Call):
         return None
     spec = callee_spec(mod, call)
-    if spec is None or spec.dynamic or "c4n.schedule" not in mod[call.args[0]].attrs:
+    if spec is None or spec.dynamic or SCHEDULE not in mod[call.args[0]].attrs:
         return None
     if not only_parallel(mod[call.args[0]]):
         return None
@@ -245,7 +251,7 @@ class _Fusion:
                 buffers[self._key(var)] = _declare(f"out{index}", var.ty)
             temporaries = self._temporaries(buffers)
             work = {
-                dtype: argument(f"work_{dtype}", (size,), dtype)
+                dtype: declare_or_bind(f"work_{dtype}", (size,), dtype)
                 for dtype, size in self.sizes.items()
             }
             for var, offset in temporaries:
@@ -315,5 +321,5 @@ def _shape(var: relax.Var) -> list[int]:
 def _declare(name: str, kind: Any) -> Any:
     """Declare a PrimFunc argument of a Relax type."""
     if isinstance(kind, relax.TensorType):
-        return argument(name, [int(n) for n in kind.shape], str(kind.dtype))
-    return scalar(name)
+        return declare_or_bind(name, [int(n) for n in kind.shape], str(kind.dtype))
+    return declare_or_bind_scalar(name)

@@ -18,8 +18,8 @@ from typing import Any
 
 from relay_passes.analysis import Kind, choice, is_copy, is_one, kind_of, leaf_blocks, walk
 from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
+from tvm_c4n.ops.tir import CACHE_LINE
 
-LINE = 64
 """Bytes of a cache line."""
 
 
@@ -147,7 +147,7 @@ def _lines(load: TensorLoad, variables: list[Any]) -> int:
             inside = load.source.shape[axis + 1 :]
             known = [int(n) for n in inside if isinstance(n, tirx.IntImm)]
             step_bytes = prod(known) * int(tvm.DataType(str(load.source.dtype)).bits) // 8
-            lines += -(-step_bytes // LINE) if len(known) == len(inside) else 1
+            lines += -(-step_bytes // CACHE_LINE) if len(known) == len(inside) else 1
     return lines
 
 

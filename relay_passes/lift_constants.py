@@ -13,8 +13,7 @@ from typing import Any
 
 from relay_passes.call_tir import is_tensor
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, tvm
-
-ATTRIBUTE = "c4n.constants"
+from tvm_c4n.ops.attrs import CONSTANTS
 
 
 @tvm.transform.module_pass(opt_level=0, name="LiftConstants")
@@ -23,14 +22,14 @@ class LiftConstants:
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite every Relax function; a module that was lifted already stays as it is."""
-        if mod.attrs is not None and ATTRIBUTE in mod.attrs:
+        if mod.attrs is not None and CONSTANTS in mod.attrs:
             return mod
         constants = constants_of(mod)
         out = mod.clone()
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function):
                 out.update_func(gvar, _lift(func, constants))
-        return out.with_attr(ATTRIBUTE, [c.value for c in constants])
+        return out.with_attr(CONSTANTS, [c.value for c in constants])
 
 
 def constants_of(mod: IRModule) -> list[GenericConst]:

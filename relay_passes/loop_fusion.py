@@ -15,7 +15,7 @@ from math import lcm
 from typing import Any, Generic, Protocol, TypeVar
 
 from tvm_c4n._tvm import T
-from tvm_c4n.ops.tir import Columns, Kernel, supply
+from tvm_c4n.ops.tir import ColumnTiles, Kernel, bind_arguments
 
 
 class Stage(Protocol):
@@ -62,7 +62,7 @@ class FusedLoop(Generic[S]):
             with T.parallel(extent // self.width) as block:
                 start = done + block * self.width
                 for part, values in here[1:]:
-                    part.ask(values, start, self.width)
+                    part.prefetch(values, start, self.width)
                 for part, values in here:
                     part.emit(values, start, self.width)
 
@@ -70,7 +70,7 @@ class FusedLoop(Generic[S]):
         """Yield for each loop the stages with their declared arguments, its start and extent."""
         parts = [_columns(stage) for stage in self.stages]
         pairs = zip(parts, arguments, strict=True)
-        declared = [(part, supply(values, part.declare)) for part, values in pairs]
+        declared = [(part, bind_arguments(values, part.declare)) for part, values in pairs]
         for done, end in pairwise([0, *_ends(parts)]):
             yield [pair for pair in declared if pair[0].extent >= end], done, end - done
 
@@ -90,13 +90,13 @@ def fuse_loops(stages: Sequence[S]) -> list[FusedLoop[S]]:
 def _joined(loop: FusedLoop[S], stage: S) -> FusedLoop[S] | None:
     """Return the loop with one more stage, None where the stage must wait for it."""
     stages = (*loop.stages, stage)
-    found = [s.kernel.columns for s in stages]
+    found = [s.kernel.tiles for s in stages]
     columns = [c for c in found if c is not None]
     if len(columns) < len(found):
         return None
     made = [var for s in loop.stages for var in s.outputs if var is not None]
     for index, value in enumerate(stage.inputs):
-        if any(value.same_as(var) for var in made) and index not in columns[-1].own:
+        if any(value.same_as(var) for var in made) and index not in columns[-1].elementwise_args:
             return None
     width, ends = _width(columns), [0, *_ends(columns)]
     whole = all(c.extent % width == 0 for c in columns)
@@ -107,7 +107,7 @@ def _joined(loop: FusedLoop[S], stage: S) -> FusedLoop[S] | None:
     return FusedLoop(stages, width) if enough else None
 
 
-def _ends(columns: Sequence[Columns]) -> list[int]:
+def _ends(columns: Sequence[ColumnTiles]) -> list[int]:
     """Return where loops end: one for all stages, then one for those that have more columns.
 
     Each is split among the threads by itself: in one loop, the threads with the first columns would
@@ -116,15 +116,15 @@ def _ends(columns: Sequence[Columns]) -> list[int]:
     return sorted({c.extent for c in columns})
 
 
-def _width(columns: list[Columns]) -> int:
+def _width(columns: list[ColumnTiles]) -> int:
     """Return the largest block that a stage asks for, or the smallest that all can have."""
     width = max(c.width for c in columns)
-    if all(width % c.step == 0 and c.extent % width == 0 for c in columns):
+    if all(width % c.multiple == 0 and c.extent % width == 0 for c in columns):
         return width
-    return lcm(*(c.step for c in columns))
+    return lcm(*(c.multiple for c in columns))
 
 
-def _columns(stage: Stage) -> Columns:
-    columns = stage.kernel.columns
+def _columns(stage: Stage) -> ColumnTiles:
+    columns = stage.kernel.tiles
     assert columns is not None  # noqa: S101  (`_joined` saw to it)
     return columns

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from relay_passes.call_tir import callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
 from tvm_c4n.ops import c4n_linear, embedding
-from tvm_c4n.ops.packed import pack
+from tvm_c4n.ops.attrs import KIND
+from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
 from tvm_c4n.ops.weights import weight_shapes
 from tvm_c4n.sparsity import C4nWeight, DType
@@ -68,7 +69,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         packed_spec = replace(spec, lanes=self.lanes)
         packed = self._pack(weights, view)
         func = _define(packed_spec)
-        gvar = self.builder_.add_func(func, str(func.attrs["c4n.kind"]))
+        gvar = self.builder_.add_func(func, str(func.attrs[KIND]))
         return with_callee(call, gvar, [*inputs[:first], packed, *inputs[first + count :]])
 
     def _pack(self, constants: list[GenericConst], spec: LinearSpec) -> GenericConst:
@@ -77,7 +78,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         key = (*(c.value.data_ptr() for c in constants), *layout)
         if key not in self.packed:
             weight = _weight(spec, [c.value.numpy() for c in constants])
-            self.packed[key] = relax.const(pack(weight, replace(spec, lanes=self.lanes)))
+            self.packed[key] = relax.const(repack(weight, replace(spec, lanes=self.lanes)))
         return self.packed[key]
 
 

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay_passes.call_tir import CALL_TIR, is_foreign, is_tensor, tidy
-from relay_passes.fuse_regions import REGION
 from relay_passes.rolled_kernel import COUNT, SAME, WEIGHT, Role, Rolled
 from tvm_c4n._tvm import (
     GenericConst,
@@ -37,7 +36,8 @@ from tvm_c4n._tvm import (
     tirx,
     tvm,
 )
-from tvm_c4n.ops.tir import LINE
+from tvm_c4n.ops.attrs import REGION
+from tvm_c4n.ops.tir import CACHE_LINE
 
 
 @tvm.transform.module_pass(opt_level=0, name="RollLayers")
@@ -269,13 +269,13 @@ def _pack(
     offsets: list[dict[int, int]] = [{} for _ in gvars]
     starts, arrays, size = [], [], 0
     for turn in turns:
-        starts.append(size // LINE)
+        starts.append(size // CACHE_LINE)
         start = size
         for p in weights:
             array = turn.inputs[p].value
             arrays.append((size, turn.inputs[p]))
             offsets[gvars.index(turn.gvar)][p] = size - start
-            size += -(-_bytes(array) // LINE) * LINE
+            size += -(-_bytes(array) // CACHE_LINE) * CACHE_LINE
     data: NDArray[np.uint8] = np.zeros(size, np.uint8)
     for at, constant in arrays:
         flat = constant.value.numpy().reshape(-1).view(np.uint8)

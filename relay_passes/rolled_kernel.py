@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from relay_passes.fuse_regions import BARRIER, LAUNCH, REGION, REGION_SCHEDULES, statements
+from relay_passes.fuse_regions import BARRIER, LAUNCH, statements
 from tvm_c4n._tvm import PrimFunc, T, tirx
-from tvm_c4n.ops.tir import LINE, in_root_block
+from tvm_c4n.ops.attrs import REGION, REGION_SCHEDULES
+from tvm_c4n.ops.tir import CACHE_LINE, in_root_block
 
 WEIGHT, COUNT, SAME = "weight", "count", "same"
 Role = str | int
@@ -120,7 +121,7 @@ class _Maker:
         """Say where the parameters of a region lie in a turn of the loop."""
         params, layer = self.rolled.regions[number].params, self.layer
         start = tirx.Var("start", "int64")
-        stmts = [tirx.Bind(start, T.cast(self.table[layer, 1], "int64") * LINE)]
+        stmts = [tirx.Bind(start, T.cast(self.table[layer, 1], "int64") * CACHE_LINE)]
         for p, role in enumerate(self.rolled.roles):
             if role == COUNT:
                 stmts.append(tirx.Bind(params[p], layer + self.rolled.first[p]))

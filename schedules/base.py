@@ -49,12 +49,12 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
     return choices[0] if given is None else given
 
 
-ASKS = frozenset(("avx2", "avx512"))
+PREFETCHES = frozenset(("avx2", "avx512"))
 """Where one token's scan and convolution prefetch: their states and weights are many rows, more
 than the CPU's own prefetchers follow. docs/design.md has what it gains; not measured on ARM."""
 
 
-def vectors_together(channels: int, lanes: int, most: int, blocks: int) -> tuple[int, ...]:
+def interleave_candidates(channels: int, lanes: int, most: int, blocks: int) -> tuple[int, ...]:
     """Return candidates for how many vectors of channels a core carries through time together.
 
     The default is `most`, or less where that would leave fewer than `blocks` for cores to share.

@@ -10,7 +10,7 @@ from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import declare
-from tvm_c4n.ops.packed import layout_of
+from tvm_c4n.ops.repack import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import Kernel, aligned_stack, tokens_of
 

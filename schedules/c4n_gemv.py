@@ -11,9 +11,9 @@ from schedules.intrin.base import Intrinsics
 from schedules.linear_body import Block, LinearBody
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs, declare
-from tvm_c4n.ops.packed import layout_of
+from tvm_c4n.ops.repack import layout_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
-from tvm_c4n.ops.tir import Columns, Kernel, loop
+from tvm_c4n.ops.tir import ColumnTiles, Kernel, loop
 
 TILES = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
 """Row tiles in flight: enough independent sums to hide the latency of the dot product."""
@@ -76,14 +76,14 @@ class C4nGemv:
                     LinearBody(intrin, spec, args, block).emit()
 
         if spec.rows % rows == 0:
-            return Kernel.of_columns(
+            return Kernel.of_tiles(
                 spec,
                 "c4n_gemv",
-                Columns(
+                ColumnTiles(
                     extent=spec.rows,
-                    step=rows,
+                    multiple=rows,
                     width=rows,
-                    own=_own(spec),
+                    elementwise_args=_own(spec),
                     declare=lambda: declare(spec, 1),
                     emit=lambda args, start, width: blocks(args, start // rows, width // rows),
                 ),

@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from schedules.base import ASKS, Space, channel_blocks, decided, vectors_together, wide_vectors
+from schedules.base import (
+    PREFETCHES,
+    Space,
+    channel_blocks,
+    decided,
+    interleave_candidates,
+    wide_vectors,
+)
 from schedules.intrin.base import Intrinsics
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
 from tvm_c4n.ops.tir import (
-    Columns,
+    ColumnTiles,
     Kernel,
-    ask_nothing,
     load,
     local,
     loop,
+    no_prefetch,
     prefetch_floats,
     silu,
     store,
@@ -49,7 +56,7 @@ class Conv1d:
         if not spec.dynamic:
             return {}
         most = TOGETHER[intrin.isa.name]
-        return {"vectors": vectors_together(spec.channels, intrin.lanes, most, BLOCKS)}
+        return {"vectors": interleave_candidates(spec.channels, intrin.lanes, most, BLOCKS)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
@@ -58,19 +65,20 @@ class Conv1d:
 
         lanes, n = intrin.lanes, spec.channels
         if not spec.dynamic and n % lanes == 0:
-            return Kernel.of_columns(
+            prefetches = intrin.isa.name in PREFETCHES
+            return Kernel.of_tiles(
                 spec,
                 self.name,
-                Columns(
+                ColumnTiles(
                     extent=n,
-                    step=lanes,
+                    multiple=lanes,
                     width=lanes,
-                    own=frozenset((0, 1, 2, 3, 5)),
+                    elementwise_args=frozenset((0, 1, 2, 3, 5)),
                     declare=lambda: conv1d.declare(spec, 1),
                     emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _channels(spec, args, start + at, count)
                     ),
-                    ask=partial(_ask, spec) if intrin.isa.name in ASKS else ask_nothing,
+                    prefetch=partial(_prefetch, spec) if prefetches else no_prefetch,
                 ),
             )
 
@@ -85,7 +93,7 @@ class Conv1d:
         return Kernel(spec, self.name, body)
 
 
-def _ask(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> None:
+def _prefetch(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> None:
     """Ask for what a block of channels reads of the past and of weights, all in rows far apart."""
     _, weight, bias, state, layer, _ = args
     for j in range(spec.width):

@@ -9,7 +9,7 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops import quantize, rms_norm
 from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec
 from tvm_c4n.ops.tir import (
-    Columns,
+    ColumnTiles,
     Kernel,
     f32,
     load,
@@ -36,7 +36,7 @@ class RmsNorm:
         lanes = intrin.lanes
 
         if not spec.dynamic:
-            return Kernel.of_columns(spec, self.name, _norm_columns(spec, lanes))
+            return Kernel.of_tiles(spec, self.name, _norm_columns(spec, lanes))
 
         def body() -> None:
             tokens = tokens_of(spec)
@@ -49,7 +49,7 @@ class RmsNorm:
         return Kernel(spec, self.name, body)
 
 
-def _norm_columns(spec: RmsNormSpec, lanes: int) -> Columns:
+def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
     """Blocks of columns, each with a sum of all squares of its own.
 
     Adding up the squares again costs less than waiting for one core's sum.
@@ -61,7 +61,7 @@ def _norm_columns(spec: RmsNormSpec, lanes: int) -> Columns:
         factor = _norm_factor(spec, buffers[0], 0, lanes)
         _scale(buffers, factor, (0, 0, start), width, lanes)
 
-    return Columns(
+    return ColumnTiles(
         spec.cols,
         step,
         spec.cols // blocks,
@@ -118,10 +118,10 @@ class Quantize:
         lanes = intrin.lanes
 
         if not spec.dynamic and spec.cols == spec.padded:
-            return Kernel.of_columns(
+            return Kernel.of_tiles(
                 spec,
                 self.name,
-                Columns(
+                ColumnTiles(
                     spec.cols,
                     spec.group,
                     spec.group,

@@ -14,9 +14,9 @@ from typing import Any
 from schedules.intrin.base import GROUP_BYTES, Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
-from tvm_c4n.ops.packed import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
+from tvm_c4n.ops.repack import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import LINE, load, local, loop, prefetch, ramp, splat, store, to_float
+from tvm_c4n.ops.tir import CACHE_LINE, load, local, loop, prefetch, ramp, splat, store, to_float
 
 _BYTES = {"float32": 4, "uint32": 4, "float16": 2, "int8": 4, "uint8": 4}
 """Bytes a lane of a vector that is read; vectors of bytes have four a lane."""
@@ -115,7 +115,7 @@ class LinearBody:
         width = lane_bytes * self.lanes
         stream, block = self.args.weights[0], self.block
         # Once a cache line: vectors of a line follow each other.
-        if block.ahead and (width >= LINE or (r * width) % LINE == 0):
+        if block.ahead and (width >= CACHE_LINE or (r * width) % CACHE_LINE == 0):
             where = (block.block, record, place)
             prefetch(stream, where, block.ahead, non_temporal=block.non_temporal)
         return stream[block.block, record, ramp(place, width)]

@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from schedules.base import ASKS, Space, channel_blocks, decided, vectors_together, wide_vectors
+from schedules.base import (
+    PREFETCHES,
+    Space,
+    channel_blocks,
+    decided,
+    interleave_candidates,
+    wide_vectors,
+)
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
 from tvm_c4n.ops.spec import OpSpec, ScanSpec
 from tvm_c4n.ops.tir import (
-    LINE,
+    CACHE_LINE,
     LOG2_E,
-    Columns,
+    ColumnTiles,
     Kernel,
     exp2,
     f32,
@@ -54,7 +61,7 @@ class SelectiveScan:
         assert isinstance(spec, ScanSpec)  # noqa: S101 - the rule applies
         if not spec.dynamic:
             return {}
-        return {"vectors": vectors_together(spec.channels, intrin.lanes, SIDE_BY_SIDE, BLOCKS)}
+        return {"vectors": interleave_candidates(spec.channels, intrin.lanes, SIDE_BY_SIDE, BLOCKS)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """See `schedules.base.Rule`."""
@@ -62,16 +69,16 @@ class SelectiveScan:
             return None
 
         lanes, n = intrin.lanes, spec.channels
-        asks = intrin.isa.name in ASKS
+        asks = intrin.isa.name in PREFETCHES
         if not spec.dynamic and n % lanes == 0:
-            return Kernel.of_columns(
+            return Kernel.of_tiles(
                 spec,
                 self.name,
-                Columns(
+                ColumnTiles(
                     extent=n,
-                    step=lanes,
+                    multiple=lanes,
                     width=next(w for w in (4, 2, 1) if n % (w * lanes) == 0) * lanes,
-                    own=_OWN,
+                    elementwise_args=_OWN,
                     declare=lambda: selective_scan.declare(spec, 1),
                     emit=lambda args, start, width: wide_vectors(
                         width,
@@ -138,7 +145,7 @@ def _token(
     drive = T.bind(delta * value)
     store(total, (), 0, lanes, load(d, (), start, lanes) * value)
     with T.serial(spec.state) as n:
-        for column in range(0, lanes if asks else 0, LINE // 4):
+        for column in range(0, lanes if asks else 0, CACHE_LINE // 4):
             prefetch(h, (*outer, n, first + column), lanes)
             prefetch(a, (n, start + column), lanes)
         decay = exp2(rate * selective_scan.decay_rates(spec, a, n, start, lanes), lanes)

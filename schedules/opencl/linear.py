@@ -1,6 +1,6 @@
 """C4n weights times tokens: a work-item for each row, a group for each tile of packed rows.
 
-The packed form (`tvm_c4n.ops.packed`) has the rows of a tile side by side, so that the items of a
+The packed form (`tvm_c4n.ops.repack`) has the rows of a tile side by side, so that the items of a
 group read consecutive words. Each item unpacks its own words: four weights and four positions from
 eight bytes, without a table.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from schedules.opencl.grid import grid, half_to_float, private
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs, declare
-from tvm_c4n.ops.packed import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
+from tvm_c4n.ops.repack import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import Kernel, ramp, tokens_of
 

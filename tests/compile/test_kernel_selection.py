@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedules.base import ASKS
+from schedules.base import PREFETCHES
 from tvm_c4n._tvm import IRModule, Target, relax
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.kernel_selection import selector
@@ -94,7 +94,9 @@ def test_only_this_machines_cache_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     assert selector(other, mod=layer(64)).non_temporal is False
 
 
-@pytest.mark.skipif(isa_of(resolve_target("host")).name not in ASKS, reason="prefetches nothing")
+@pytest.mark.skipif(
+    isa_of(resolve_target("host")).name not in PREFETCHES, reason="prefetches nothing"
+)
 @pytest.mark.parametrize(("cache_kib", "locality"), [(1 << 20, "2"), (64, "0")])
 def test_the_prefetches_of_a_build_follow_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_kib: int, locality: str

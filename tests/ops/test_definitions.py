@@ -9,7 +9,7 @@ import pytest
 
 from tvm_c4n._tvm import IRModule, T, Target, tvm
 from tvm_c4n.ops import c4n_linear, conv1d, embedding, quantize, rms_norm, selective_scan, tir
-from tvm_c4n.ops.packed import pack
+from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import (
     ConvSpec,
     EmbeddingSpec,
@@ -51,7 +51,7 @@ def test_linear_reads_raw_and_packed_weights(dtype: str, lanes: int) -> None:
             first = [q, scales.astype(np.float32)]
             groups = q.reshape(2, -1, 64) * scales[:, :, None]
             x = groups.reshape(2, -1)[:, :136]
-        weights = [pack(weight, spec)] if lanes else c4n_linear.raw_arrays(weight)
+        weights = [repack(weight, spec)] if lanes else c4n_linear.raw_arrays(weight)
         bias, residual = rng.normal(size=21).astype("f4"), rng.normal(size=(2, 21)).astype("f4")
         out = call(
             c4n_linear.define(spec), *first, *weights, bias, residual, np.zeros((2, 21), "f4")
@@ -67,7 +67,7 @@ def test_embedding_equals_the_rows_of_the_dense_weight(dtype: str, lanes: int) -
     weight = from_dense(rng.normal(size=(21, 100)).astype(np.float32), 0, dtype)
     spec = EmbeddingSpec(True, 21, 100, dtype, weight.scale_group, lanes)
     ids = np.array([0, 20, 7, 7], np.int32)
-    weights = [pack(weight, spec)] if lanes else c4n_linear.raw_arrays(weight)
+    weights = [repack(weight, spec)] if lanes else c4n_linear.raw_arrays(weight)
     out = call(embedding.define(spec), ids, *weights, np.zeros((4, 100), "f4"))[-1]
     np.testing.assert_array_equal(out, embedding.oracle(ids, weight))
 
@@ -116,8 +116,8 @@ def test_vector_functions_are_exact_to_float32(lanes: int) -> None:
     x = np.resize(points, (len(points) + 7) // 8 * 8).astype(np.float32)
 
     def body() -> None:
-        source = tir.argument("x", (len(x),))
-        outs = [tir.argument(name, (len(x),)) for name in ("e", "s", "g", "p")]
+        source = tir.declare_or_bind("x", (len(x),))
+        outs = [tir.declare_or_bind(name, (len(x),)) for name in ("e", "s", "g", "p")]
         functions = (tir.exp, tir.softplus, tir.silu, tir.exp2)
 
         def emit(start: Any, width: int) -> None:

@@ -23,7 +23,7 @@ from tvm_c4n._tvm import IRModule, relax
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.ops.isa import PORTABLE
-from tvm_c4n.ops.packed import pack
+from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.sparsity import C4nWeight, from_dense, mask_from_scores
 
@@ -80,7 +80,7 @@ def packed_layer() -> IRModule:
     spec = LinearSpec(**{**spec.__dict__, "lanes": PORTABLE.lanes})
 
     def body(bb: relax.BlockBuilder, x: Any) -> Any:
-        packed = pack(_weight(), spec)
+        packed = repack(_weight(), spec)
         arrays = packed if isinstance(packed, list) else [packed]
         # PackWeights adds its kernel beside the one that it replaces, so the name has a number.
         gvar = bb.add_func(c4n_linear.define(spec), "linear1")

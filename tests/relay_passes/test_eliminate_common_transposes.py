@@ -11,14 +11,14 @@ from relay_passes.dump_module import count_calls
 from tvm_c4n._tvm import IRModule, T, relax, tvm
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import OpSpec
-from tvm_c4n.ops.tir import argument, build
+from tvm_c4n.ops.tir import build, declare_or_bind
 
 
 def add_one() -> Any:
     """A kernel that adds one to its argument in place."""
 
     def body() -> None:
-        x = argument("x", (6, 6))
+        x = declare_or_bind("x", (6, 6))
         with T.serial(6) as i, T.serial(6) as j:
             T.buffer_store(x, x[i, j] + T.float32(1), [i, j])
 

@@ -11,13 +11,13 @@ import pytest
 
 import schedules
 from relay_passes import BindSchedules, DumpModule, LiftConstants, PackWeights
-from relay_passes.lift_constants import ATTRIBUTE
 from relay_passes.pipeline import c4n_pipeline
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.ops import c4n_linear
+from tvm_c4n.ops.attrs import CONSTANTS
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.ops.isa import PORTABLE
-from tvm_c4n.ops.packed import pack
+from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.sparsity import C4nWeight, from_dense, mask_from_scores
 
@@ -68,7 +68,7 @@ def test_packing_changes_the_constants_and_not_the_numbers(dtype: str) -> None:
     after = PackWeights(8)(before)
     spec = spec_of(linear_of(after))
     assert spec.lanes == 8
-    for found, expected in zip(constants_of(after, "main"), [pack(weight, spec)], strict=True):
+    for found, expected in zip(constants_of(after, "main"), [repack(weight, spec)], strict=True):
         np.testing.assert_array_equal(found, expected)
     relax.analysis.well_formed(after)  # raises
     tvm.ir.assert_structural_equal(PackWeights(8)(after), after)
@@ -96,7 +96,7 @@ def test_a_rule_that_does_not_apply_leaves_the_definition() -> None:
 def test_lifting_shares_parameters_between_functions() -> None:
     before = PackWeights(4)(layer(weight_of("int8"), ("first", "second")))
     after = LiftConstants()(before)
-    constants = [c.numpy() for c in after.attrs[ATTRIBUTE]]
+    constants = [c.numpy() for c in after.attrs[CONSTANTS]]
     assert len(constants) == 1  # the packed weight, once for both functions
     for name in ("first", "second"):
         assert constants_of(after, name) == []
@@ -105,7 +105,7 @@ def test_lifting_shares_parameters_between_functions() -> None:
     tvm.ir.assert_structural_equal(LiftConstants()(after), after)
     x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
     vm = relax.VirtualMachine(
-        relax.build(after.without_attr(ATTRIBUTE), Target({"kind": "llvm"})), tvm.cpu()
+        relax.build(after.without_attr(CONSTANTS), Target({"kind": "llvm"})), tvm.cpu()
     )
     weights = [tvm.runtime.tensor(c) for c in constants]
     found = vm["second"](tvm.runtime.tensor(x), *weights).numpy()

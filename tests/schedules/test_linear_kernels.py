@@ -10,7 +10,7 @@ import pytest
 
 import schedules
 from tvm_c4n.ops import c4n_linear, quantize
-from tvm_c4n.ops.packed import layout_of, pack
+from tvm_c4n.ops.repack import layout_of, repack
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
 from tvm_c4n.sparsity import C4nWeight, from_dense, mask_from_scores
 
@@ -101,7 +101,7 @@ def arguments(
     bias = inputs["bias"] if case.bias else None
     residual = inputs["residual"] if case.residual else None
     expected = c4n_linear.oracle(exact, weight, bias, residual)
-    weights = [pack(weight, spec)] if spec.lanes else c4n_linear.raw_arrays(weight)
+    weights = [repack(weight, spec)] if spec.lanes else c4n_linear.raw_arrays(weight)
     rest = [a for a in (bias, residual) if a is not None]
     out = np.full((case.tokens, case.rows), np.nan, np.float32)
     return [*first, *weights, *rest, out], expected
@@ -126,7 +126,7 @@ def test_kernels_match_float64(machine: Any, dtype: str) -> None:
         assert answer[0] == ("c4n_gemm" if spec.dynamic else "c4n_gemv")
         funcs[name] = answer[1].prim_func()
         calls[name], expected[name] = arguments(case, spec, weight, inputs)
-        assert pack(weight, spec).shape == layout_of(spec).shape
+        assert repack(weight, spec).shape == layout_of(spec).shape
     results = machine.run(funcs, calls)
     errors = {name: nmse(results[name][-1], expected[name]) for name in funcs}
     wrong = {str(GRID[int(name[4:])]): error for name, error in errors.items() if not error <= NMSE}
@@ -157,7 +157,7 @@ def check_integer_sums(machine: Any) -> None:
             name = f"{dtype}_{removed}"
             funcs[name] = schedules.choose(spec, machine.isa)[1].prim_func()
             out = np.zeros((1, 33), np.float32)
-            calls[name] = [x, np.ones((1, 4), np.float32), pack(weight, spec), out]
+            calls[name] = [x, np.ones((1, 4), np.float32), repack(weight, spec), out]
             expected[name] = x.astype(np.int64) @ weight.dense().astype(np.int64).T
     results = machine.run(funcs, calls)
     for name in funcs:

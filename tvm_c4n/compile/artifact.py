@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from relay_passes.fuse_regions import REGION, REGION_SCHEDULES
-from relay_passes.lift_constants import ATTRIBUTE
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.transaction import FolderTransaction
@@ -20,6 +18,7 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, build_mamba, state_shapes
+from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import artifact as layout
@@ -95,7 +94,7 @@ def compile_model(
         folder = transaction.folder
         tensors = _write_weights(mod, folder / layout.WEIGHTS)
         tell(2)
-        executable = generate(mod.without_attr(ATTRIBUTE), resolved, phases)
+        executable = generate(mod.without_attr(CONSTANTS), resolved, phases)
         tell(3)
         library = _link(executable, folder, resolved)
         manifest = Manifest(
@@ -142,7 +141,7 @@ def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
     """Write the lifted constants in order, each at a multiple of 64 bytes."""
     tensors: list[Tensor] = []
     with file.open("wb") as stream:
-        for constant in mod.attrs[ATTRIBUTE]:
+        for constant in mod.attrs[CONSTANTS]:
             array = np.ascontiguousarray(constant.numpy())
             stream.write(b"\0" * (-stream.tell() % layout.ALIGN))
             tensors.append(
@@ -177,7 +176,7 @@ def _schedules(mod: IRModule) -> dict[str, str]:
     for gvar, func in mod.functions_items():
         name, attrs = gvar.name_hint, func.attrs or {}
         if spec_of(func) is not None:
-            found[name] = str(attrs.get("c4n.schedule", "definition"))
+            found[name] = str(attrs.get(SCHEDULE, "definition"))
         elif REGION in attrs:
             kinds = str(attrs[REGION]).split(" ")
             rules = str(attrs[REGION_SCHEDULES]).split("; ")

@@ -16,8 +16,8 @@ import numpy as np
 import schedules
 from relay_passes.lift_constants import constants_of
 from tvm_c4n._tvm import IRModule, Target, codegen
+from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.compile.records import open_records, shipped_for
-from tvm_c4n.ops.host import victim_cache_bytes
 from tvm_c4n.ops.isa import OPENCL, Isa, isa_of
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel

@@ -1,7 +1,7 @@
 """The C4n linear operator: plain definition, float64 oracle, and the call in a Relax function.
 
 The definition reads the checkpoint's form (``lanes == 0``, docs/reference/format-c4n.md) or the
-packed form (`tvm_c4n.ops.packed`). It is written for clarity and runs everywhere; `schedules` has
+repacked form (`tvm_c4n.ops.repack`). It is written for clarity and runs everywhere; `schedules` has
 the fast bodies.
 """
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops import quantize
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.ops.packed import layout_of
+from tvm_c4n.ops.repack import layout_of
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
-from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
+from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
 from tvm_c4n.ops.weights import column_at, declare_weights, scale_at, value_at
 from tvm_c4n.sparsity import C4nWeight
 
@@ -66,16 +66,16 @@ def declare(spec: LinearSpec, tokens: Any) -> LinearArgs:
     x_scales = bias = residual = None
     if spec.integer:
         padded = padded_cols(spec)
-        x = argument("x", (tokens, padded), "int8")
-        x_scales = argument("x_scales", (tokens, padded // spec.scale_group))
+        x = declare_or_bind("x", (tokens, padded), "int8")
+        x_scales = declare_or_bind("x_scales", (tokens, padded // spec.scale_group))
     else:
-        x = argument("x", (tokens, spec.input_width))
+        x = declare_or_bind("x", (tokens, spec.input_width))
     weights = declare_weights(spec)
     if spec.bias:
-        bias = argument("bias", (spec.rows,))
+        bias = declare_or_bind("bias", (spec.rows,))
     if spec.residual:
-        residual = argument("residual", (tokens, spec.rows))
-    out = argument("out", (tokens, spec.rows))
+        residual = declare_or_bind("residual", (tokens, spec.rows))
+    out = declare_or_bind("out", (tokens, spec.rows))
     return LinearArgs(x, x_scales, weights, bias, residual, out)
 
 

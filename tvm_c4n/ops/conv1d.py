@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ConvSpec
-from tvm_c4n.ops.tir import argument, build, local, loop, scalar, tokens_of
+from tvm_c4n.ops.tir import build, declare_or_bind, declare_or_bind_scalar, local, loop, tokens_of
 
 
 def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
@@ -28,12 +28,12 @@ def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
         ``(width, channels)``, bias ``(channels,)``, state ``(layers, width - 1, channels)``,
         layer int64, out ``(tokens, channels)``.
     """
-    x = argument("x", (tokens, spec.input_width))
-    weight = argument("weight", (spec.width, spec.channels))
-    bias = argument("bias", (spec.channels,))
-    state = argument("state", (spec.layers, spec.width - 1, spec.channels))
-    layer = scalar("layer")
-    out = argument("out", (tokens, spec.channels))
+    x = declare_or_bind("x", (tokens, spec.input_width))
+    weight = declare_or_bind("weight", (spec.width, spec.channels))
+    bias = declare_or_bind("bias", (spec.channels,))
+    state = declare_or_bind("state", (spec.layers, spec.width - 1, spec.channels))
+    layer = declare_or_bind_scalar("layer")
+    out = declare_or_bind("out", (tokens, spec.channels))
     return x, weight, bias, state, layer, out
 
 

@@ -11,7 +11,7 @@ from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.c4n_linear import raw_arrays
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
-from tvm_c4n.ops.tir import argument, build, loop, tokens_of
+from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
 from tvm_c4n.ops.weights import declare_weights, scale_at, value_at
 from tvm_c4n.sparsity import C4nWeight
 
@@ -36,9 +36,9 @@ def define(spec: EmbeddingSpec) -> PrimFunc:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        ids = argument("ids", (tokens,), "int32")
+        ids = declare_or_bind("ids", (tokens,), "int32")
         weights = declare_weights(linear)
-        out = argument("out", (tokens, spec.cols))
+        out = declare_or_bind("out", (tokens, spec.cols))
         with loop(tokens) as m, T.serial(spec.cols) as i:
             value = T.cast(value_at(linear, weights, ids[m], i // 4, i % 4), "float32")
             if linear.quantized:

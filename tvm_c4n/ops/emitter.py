@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import GenericConst, PrimFunc, relax
+from tvm_c4n.ops.attrs import KIND
 
 
 class ConstantPool:
@@ -70,7 +71,7 @@ class Emitter:
         list of relax.Var
             One for each output.
         """
-        name = str(func.attrs["c4n.kind"])
+        name = str(func.attrs[KIND])
         gvar = self.bb.add_func(func, name)
         if inplace is None:
             call = relax.call_tir(gvar, list(inputs), list(outputs))

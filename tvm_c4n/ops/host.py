@@ -35,19 +35,3 @@ def host_features() -> frozenset[str]:
     found = next((line for line in lines if line.split(":")[0].strip() in _KEYS), "")
     flags = found.partition(":")[2].split()
     return frozenset(_LLVM_NAMES.get(flag, flag) for flag in flags)
-
-
-def victim_cache_bytes() -> int | None:
-    """Return the size of the third cache of an AMD CPU; None elsewhere, or where nothing says so.
-
-    These caches take what the second one gives up, but not lines of non-temporal prefetches. On
-    other CPUs such prefetches were not measured.
-    """
-    try:
-        cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        size = Path("/sys/devices/system/cpu/cpu0/cache/index3/size").read_text(encoding="ascii")
-    except OSError:
-        return None
-    if "AuthenticAMD" not in cpu or not size.strip().endswith("K"):
-        return None
-    return int(size.strip().removesuffix("K")) << 10

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import QuantizeSpec
-from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
+from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
 
 TOP = 127.0
 
@@ -18,9 +18,9 @@ TOP = 127.0
 def declare(spec: QuantizeSpec, tokens: Any) -> tuple[Any, Any, Any]:
     """Declare x ``(tokens, input_width)``, q ``(tokens, padded)`` int8 and the scales."""
     return (
-        argument("x", (tokens, spec.input_width)),
-        argument("q", (tokens, spec.padded), "int8"),
-        argument("scales", (tokens, spec.padded // spec.group)),
+        declare_or_bind("x", (tokens, spec.input_width)),
+        declare_or_bind("q", (tokens, spec.padded), "int8"),
+        declare_or_bind("scales", (tokens, spec.padded // spec.group)),
     )
 
 

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import RmsNormSpec
-from tvm_c4n.ops.tir import argument, build, local, loop, tokens_of
+from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
 
 
 def declare(spec: RmsNormSpec, tokens: Any) -> tuple[Any, Any, Any]:
     """Declare x ``(tokens, cols)``, weight ``(cols,)`` and out ``(tokens or 1, cols)``, float32."""
     return (
-        argument("x", (tokens, spec.cols)),
-        argument("weight", (spec.cols,)),
-        argument("out", (1 if spec.last else tokens, spec.cols)),
+        declare_or_bind("x", (tokens, spec.cols)),
+        declare_or_bind("weight", (spec.cols,)),
+        declare_or_bind("out", (1 if spec.last else tokens, spec.cols)),
     )
 
 

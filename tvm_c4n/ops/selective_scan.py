@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import ScanSpec
-from tvm_c4n.ops.tir import argument, build, load, local, loop, scalar, to_float, tokens_of, typed
+from tvm_c4n.ops.tir import (
+    build,
+    declare_or_bind,
+    declare_or_bind_scalar,
+    load,
+    local,
+    loop,
+    to_float,
+    tokens_of,
+    typed,
+)
 
 
 def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
@@ -35,15 +45,15 @@ def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
         ``(layers, N, channels)``; layer int64; out ``(tokens, channels)``; float32. A float16 a
         comes as its bits, uint16: OpenCL need not have halves.
     """
-    dt = argument("dt", (tokens, spec.channels))
-    x = argument("x", (tokens, spec.channels))
-    bc = argument("bc", (tokens, spec.dt_rank + 2 * spec.state))
-    xz = argument("xz", (tokens, 2 * spec.channels))
-    a = argument("a", (spec.state, spec.channels), "uint16" if spec.half else "float32")
-    d = argument("d", (spec.channels,))
-    state = argument("state", (spec.layers, spec.state, spec.channels))
-    layer = scalar("layer")
-    out = argument("out", (tokens, spec.channels))
+    dt = declare_or_bind("dt", (tokens, spec.channels))
+    x = declare_or_bind("x", (tokens, spec.channels))
+    bc = declare_or_bind("bc", (tokens, spec.dt_rank + 2 * spec.state))
+    xz = declare_or_bind("xz", (tokens, 2 * spec.channels))
+    a = declare_or_bind("a", (spec.state, spec.channels), "uint16" if spec.half else "float32")
+    d = declare_or_bind("d", (spec.channels,))
+    state = declare_or_bind("state", (spec.layers, spec.state, spec.channels))
+    layer = declare_or_bind_scalar("layer")
+    out = declare_or_bind("out", (tokens, spec.channels))
     return dt, x, bc, xz, a, d, state, layer, out
 
 

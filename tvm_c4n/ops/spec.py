@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from tvm_c4n._tvm import PrimFunc
+from tvm_c4n.ops.attrs import KIND, PREFIX
 
-PREFIX = "c4n."
 NARROW = 192
 """Most columns of dense int8 weights whose activations stay floats. dt_proj's rows are that short
 (160 at 2.8b): to quantise so few activations costs more than integer products save."""
@@ -34,7 +34,7 @@ class OpSpec:
         """Return the PrimFunc attributes of this operator."""
         own = {f"{PREFIX}{name}": value for name, value in asdict(self).items()}
         # 8 is relax's kOpaque: TVM must not fuse other operators into these bodies.
-        return {f"{PREFIX}kind": self.kind, **own, "tirx.noalias": True, "op_pattern": 8}
+        return {KIND: self.kind, **own, "tirx.noalias": True, "op_pattern": 8}
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ def spec_of(func: Any) -> OpSpec | None:
     ----------
     func : PrimFunc or any other function of an IRModule
     """
-    if not isinstance(func, PrimFunc) or func.attrs is None or f"{PREFIX}kind" not in func.attrs:
+    if not isinstance(func, PrimFunc) or func.attrs is None or KIND not in func.attrs:
         return None
-    kind = str(func.attrs[f"{PREFIX}kind"])
+    kind = str(func.attrs[KIND])
     cls = next(c for c in SPECS if c.kind == kind)
     values = {}
     for field in fields(cls):

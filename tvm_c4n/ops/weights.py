@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tvm_c4n._tvm import T
-from tvm_c4n.ops.packed import CODES, COLUMNS, chunks_of, layout_of, words_of
+from tvm_c4n.ops.repack import CODES, COLUMNS, chunks_of, layout_of, words_of
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import argument, ramp
+from tvm_c4n.ops.tir import declare_or_bind, ramp
 
 Shape = tuple[tuple[int, ...], str]
 
@@ -37,7 +37,7 @@ def weight_shapes(spec: LinearSpec) -> list[Shape]:
 
 def declare_weights(spec: LinearSpec) -> list[Any]:
     """Declare the weight arguments of a PrimFunc that is being built."""
-    return [argument(f"weight{i}", *shape) for i, shape in enumerate(weight_shapes(spec))]
+    return [declare_or_bind(f"weight{i}", *shape) for i, shape in enumerate(weight_shapes(spec))]
 
 
 def value_at(spec: LinearSpec, weights: Sequence[Any], row: Any, group: Any, k: Any) -> Any:

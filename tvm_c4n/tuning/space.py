@@ -18,12 +18,12 @@ import schedules
 from schedules.base import Decisions, Space
 from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.ops import c4n_linear, conv1d, selective_scan
+from tvm_c4n.ops.attrs import PREFIX
 from tvm_c4n.ops.isa import FAMILIES, Isa
 from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, spec_of
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.worker import ENTRY
 
-_NOTE = "c4n."
 _DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
     LinearSpec: c4n_linear.define,
     ScanSpec: selective_scan.define,
@@ -62,7 +62,7 @@ def candidates(mod: IRModule, space: Space) -> list[tuple[dict[str, int], Any]]:
         for name, index in zip(names, choice, strict=True):
             count = len(space[name])
             sampled = schedule.sample_categorical(list(space[name]), [1 / count] * count, index)
-            schedule.annotate(root, _NOTE + name, sampled)
+            schedule.annotate(root, PREFIX + name, sampled)
             decided[name] = space[name][index]
         found.append((decided, schedule))
     return found
@@ -72,9 +72,9 @@ def decisions_of(schedule: Any) -> dict[str, int]:
     """Read what a schedule of `candidates`, or one that replays its trace, decides."""
     notes = schedule.get(schedule.get_sblock("root")).annotations
     return {
-        str(key).removeprefix(_NOTE): int(value)
+        str(key).removeprefix(PREFIX): int(value)
         for key, value in notes.items()
-        if str(key).startswith(_NOTE)
+        if str(key).startswith(PREFIX)
     }
 
 

@@ -247,7 +247,7 @@ def _pack_integer(weight: C4nWeight, layout: Layout) -> list[NDArray[np.uint8]]:
     return [packed, _blocked(scales.reshape(rows, records, -1, 1), layout)]
 
 
-def pack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
+def repack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
     """Bring a weight into the packed form that `spec` describes.
 
     Parameters
