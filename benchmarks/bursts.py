@@ -23,7 +23,7 @@ from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.runtime.memory import huge_block
+from tvm_c4n.runtime import huge_pages
 
 CALLS = 4
 """In a burst of a GEMV; of a GEMM, one."""
@@ -92,7 +92,7 @@ def measure(form: Format, shape: Shape, secs: float) -> dict[str, Any]:
 
 def _copies(packed: np.ndarray[Any, Any], count: int) -> list[Any]:
     """Return tensors of the weights, in one block of huge pages."""
-    block = huge_block(count * packed.nbytes).reshape(count, *packed.shape)
+    block = huge_pages.allocate(count * packed.nbytes).reshape(count, *packed.shape)
     block[...] = packed
     return [tvm.runtime.from_dlpack(copy) for copy in block]
 

@@ -22,7 +22,7 @@ import typer
 from benchmarks.machine import Others
 from schedules.base import Decisions
 from tvm_c4n._tvm import tvm
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.compile.records import key_of, open_records, title_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.ops.isa import isa_of
@@ -60,9 +60,9 @@ def candidates(
     if not tasks:
         raise typer.BadParameter(f"{model} has no such task", param_hint="--only")
     kernels = []
-    with Steps("measuring") as steps, Others() as others:
+    with ProgressBar("measuring") as bar, Others() as others:
         for done, task in enumerate(tasks):
-            steps(str(task), done, len(tasks))
+            bar(str(task), done, len(tasks))
             kernels.append(_measured(task, chosen[str(task)], target, rounds))
             about = {"model": Path(model).name, "threads": threads, "cpu": cpu_name()}
             result = {**about, "rounds": rounds, "kernels": kernels}

@@ -21,7 +21,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def make_models(out: Path, samples: int) -> list[Row]:
         if row.name != DENSE:
             source = row.artifact.with_suffix("")
             recipe = Recipe(removed=row.removed, dtype=row.dtype, samples=samples)
-            with stage(f"pruning {row.name} ({index} of {len(VARIANTS)})") as steps:
-                prune(MODEL, source, recipe, progress=steps, overwrite=True, twin=False)
-        with stage(f"compiling {row.name}") as steps:
-            compile_model(source, row.artifact, progress=steps, overwrite=True)
+            with stage(f"pruning {row.name} ({index} of {len(VARIANTS)})") as bar:
+                prune(MODEL, source, recipe, progress=bar, overwrite=True, twin=False)
+        with stage(f"compiling {row.name}") as bar:
+            compile_model(source, row.artifact, progress=bar, overwrite=True)
     return rows
 
 
@@ -123,10 +123,10 @@ def evaluate(rows: list[Row], windows: int) -> None:
     from tvm_c4n.runtime.generate import generate
 
     for row in rows:
-        with stage(f"perplexity of {row.name}") as steps:
+        with stage(f"perplexity of {row.name}") as bar:
             row.engine = Engine.load(row.artifact, threads=os.cpu_count())
             row.evaluation = evaluate_text(
-                row.engine, VALID_TEXT, max_windows=windows, progress=steps
+                row.engine, VALID_TEXT, max_windows=windows, progress=bar
             )
         row.text = "".join(generate(row.engine, PROMPT, 40))
 
@@ -136,14 +136,14 @@ def measure(rows: list[Row], args: argparse.Namespace) -> None:
     from tvm_c4n.runtime import bench
 
     threads = [count for count in (1, 2) if count <= (os.cpu_count() or 1)]
-    with stage("tokens per second, all models in turns") as steps:
+    with stage("tokens per second, all models in turns") as bar:
         cells = bench.measure(
             [row.ready for row in rows],
             threads=threads,
             n_prompt=args.n_prompt,
             n_gen=args.n_gen,
             reps=args.reps,
-            progress=steps,
+            progress=bar,
         )
     for row in rows:
         row.cells = tuple(cell for cell in cells if cell.model is row.engine)
@@ -220,7 +220,7 @@ def write(file: Path, result: dict[str, Any]) -> None:
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-class stage(Steps):
+class stage(ProgressBar):
     """A progress bar; where there is no terminal, a line when the stage is over."""
 
     def __init__(self, title: str) -> None:

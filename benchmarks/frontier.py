@@ -28,7 +28,7 @@ from benchmarks.rounds import measure as take_samples
 from benchmarks.rows import LlamaCpp, Ours, Row, Test
 from benchmarks.shapes import Format
 from tvm_c4n.checkpoint import ArrayCheckpoint, export_dense, open_checkpoint
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import ProgressBar
 from tvm_c4n.model.config import MambaConfig
 
 HOME = CACHE / "frontier"
@@ -77,9 +77,9 @@ def make(windows: Windows = 24) -> None:
     file = HOME / "perplexity.json"
     if file.is_file() and (kept := json.loads(file.read_text()))["windows"] == windows:
         found = kept  # a run that was interrupted goes on
-    with Steps("frontier") as steps:
+    with ProgressBar("frontier") as bar:
         for done, row in enumerate(rows()):
-            steps(row.name, done, len(rows()))
+            bar(row.name, done, len(rows()))
             model = row.make()
             if row.name in found["points"]:
                 continue
@@ -128,9 +128,9 @@ def measure(
     log: LogFile = HOME / "decode.jsonl",
 ) -> None:
     """Measure decode speed, all rows in turns."""
-    with Steps("measuring") as steps:
+    with ProgressBar("measuring") as bar:
         out = Log(log, f"benchmarks.frontier measure --threads {threads} --rounds {rounds}")
-        take_samples(rows(), [Test(0, n_gen)], [threads], rounds, out, progress=steps)
+        take_samples(rows(), [Test(0, n_gen)], [threads], rounds, out, progress=bar)
 
 
 @app.command()

@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.machine import Others
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.records import MANIFEST
 from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
@@ -39,10 +39,10 @@ def latency(
     """Predict and measure a decode step of each model."""
     table = LatencyTable.read(records)
     given = records if (records / MANIFEST).is_file() else None
-    with tempfile.TemporaryDirectory() as folder, Steps("measuring") as steps:
+    with tempfile.TemporaryDirectory() as folder, ProgressBar("measuring") as bar:
         engines = []
         for index, model in enumerate(models):
-            steps(f"compiling {model}", index, len(models))
+            bar(f"compiling {model}", index, len(models))
             compile_model(model, Path(folder, str(index)), records=given)
             engines.append(Engine.load(Path(folder, str(index)), threads=table.threads))
         with Others() as others:
@@ -52,7 +52,7 @@ def latency(
                 n_prompt=0,
                 n_gen=n_gen,
                 reps=rounds,
-                progress=steps,
+                progress=bar,
             )
     rows = []
     for model, cell in zip(models, cells, strict=True):

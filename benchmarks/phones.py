@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import ProgressBar
 from tvm_c4n.runtime.describe import cpu_name
 
 EMULATOR = Path(__file__).parents[1] / "tests" / "phone" / "emulator.py"
@@ -41,10 +41,10 @@ def phones(
     sys.modules["emulator"] = emulator
     spec.loader.exec_module(emulator)
     samples: dict[int, list[float]] = {1: [], 2: []}
-    with emulator.emulated_phone(threads=1, count=2) as lab, Steps("tuning") as steps:
+    with emulator.emulated_phone(threads=1, count=2) as lab, ProgressBar("tuning") as bar:
         for turn in range(rounds):
             for count in (1, 2) if turn % 2 == 0 else (2, 1):
-                steps(f"{count} phones", sum(map(len, samples.values())), 2 * rounds)
+                bar(f"{count} phones", sum(map(len, samples.values())), 2 * rounds)
                 samples[count].append(_tune(lab, model, trials, batch, count))
     speedup = median(one / two for one, two in zip(samples[1], samples[2], strict=True))
     result = {
@@ -62,7 +62,7 @@ def phones(
 
 def _tune(lab: Any, model: str, trials: int, batch: int, count: int) -> float:
     """Tune from nothing; returns seconds, without those that the first batch starts workers in."""
-    from tvm_c4n.runtime.rpc import RpcAddress
+    from tvm_c4n.runtime.device.rpc import RpcAddress
     from tvm_c4n.tuning.device import kill_workers, rpc_runner
     from tvm_c4n.tuning.run import State, tune
 

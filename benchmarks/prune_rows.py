@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import ProgressBar
 from tvm_c4n.model.config import PROJECTIONS
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def measure(case: Row, threads: int | None = None) -> Row:
     if case["method"] == "dense":
         return case | {"ppl": judge(case["model"], case["windows"])} | host
     title = " ".join(str(case[k]) for k in ("removed", "sparsity", "method", "dtype") if k in case)
-    with TemporaryDirectory() as folder, Steps(title) as steps:
+    with TemporaryDirectory() as folder, ProgressBar(title) as bar:
         from tvm_c4n.pruning.run import prune
 
         recipe, predicted = _recipe(case)
-        report = prune(case["model"], f"{folder}/out", recipe, progress=steps, twin=False)
+        report = prune(case["model"], f"{folder}/out", recipe, progress=bar, twin=False)
         ppl = judge(f"{folder}/out", case["windows"])
     return case | {"ppl": ppl} | predicted | _figures(report) | host
 

@@ -16,7 +16,7 @@ import typer
 
 from benchmarks.machine import CACHE
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import ProgressBar
 from tvm_c4n.errors import C4nError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -142,7 +142,7 @@ def kernels(
     from benchmarks.report import kernel_table
     from benchmarks.rounds import Log, note_bandwidth, read_log
     from benchmarks.shapes import Format
-    from tvm_c4n.compile.profile import profile_step
+    from tvm_c4n.evaluate.profile import profile_step
 
     out = Log(log, _command())
     counts = [int(count) for count in _words(threads)]
@@ -264,7 +264,7 @@ def _measure(
     from benchmarks.rows import Test, rows_of
 
     rows = rows_of(_words(sizes), _words(forms), _words(peers), _words(tvm))
-    with Steps("measuring") as steps:
+    with ProgressBar("measuring") as bar:
         measure(
             rows,
             [Test(*test) for test in tests],
@@ -272,7 +272,7 @@ def _measure(
             rounds,
             Log(log, _command()),
             patience_secs=patience,
-            progress=steps,
+            progress=bar,
         )
     print(tables(read_log([log]), max_others=99))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tvm_c4n.errors import DeviceError
-from tvm_c4n.runtime.adb import FOLDER, AdbDevice, Conditions, parse_conditions
-from tvm_c4n.runtime.rpc import RpcAddress, parse_address
+from tvm_c4n.runtime.device.adb import FOLDER, AdbDevice, Conditions, parse_conditions
+from tvm_c4n.runtime.device.rpc import RpcAddress, parse_address
 
 PROMPT = "w3 w14 w15 w92"
 
@@ -36,9 +36,9 @@ def test_the_phone_continues_the_text_over_rpc(call, phone, artifact, arm_artifa
 def test_the_default_model_speaks_over_rpc(phone, default_arm_artifact, default_text):
     """The default model at full size: the tokens that the float64 reference chooses."""
     from tvm_c4n.runtime.artifact import open_artifact
+    from tvm_c4n.runtime.device.remote import RemoteEngine
+    from tvm_c4n.runtime.device.rpc import open_session
     from tvm_c4n.runtime.generate import generate_tokens
-    from tvm_c4n.runtime.remote import RemoteEngine
-    from tvm_c4n.runtime.rpc import open_session
 
     prompt, expected = default_text
     with open_session(RpcAddress("127.0.0.1", phone.tracker.port, "phone")) as remote:

@@ -14,7 +14,7 @@ from tvm_c4n.compile.records import CONFIRMATIONS, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.pruning.latency import LatencyTable
-from tvm_c4n.runtime.rpc import RpcAddress
+from tvm_c4n.runtime.device.rpc import RpcAddress
 from tvm_c4n.tuning.duels import Duel
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")

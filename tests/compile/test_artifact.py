@@ -11,7 +11,7 @@ import pytest
 
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import ArtifactError, C4nError, CheckpointError, TargetError
-from tvm_c4n.evaluate.contents import look
+from tvm_c4n.inspect import summarize
 from tvm_c4n.model.reference import Mamba
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, is_artifact, open_artifact
 from tvm_c4n.runtime.engine import Engine
@@ -124,7 +124,7 @@ def test_changed_weights_are_noticed(copied: Path) -> None:
     (copied / WEIGHTS).write_bytes(block)
     open_artifact(copied).verify(code_only=True)  # what `Engine.load` does
     with pytest.raises(ArtifactError, match=r"weights\.bin is not the file"):
-        look(copied)
+        summarize(copied)
 
 
 def test_short_weights_are_noticed(copied: Path) -> None:

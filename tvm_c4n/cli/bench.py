@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, notify, print_table
+from tvm_c4n.cli.console import ProgressBar, notify, print_table
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
-    from tvm_c4n.compile.profile import Profile
+    from tvm_c4n.evaluate.profile import Profile
 
 
 class Output(StrEnum):
@@ -48,14 +48,14 @@ def bench(
     if profile:
         show_profiles(models, counts, output)
         return
-    with Steps("measuring") as steps:
-        steps("loading", 0, 1)
+    with ProgressBar("measuring") as bar:
+        bar("loading", 0, 1)
         from tvm_c4n.compile.cache import load
         from tvm_c4n.runtime import bench as benchmark
 
-        engines = [load(model, progress=steps, notify=notify) for model in models]
+        engines = [load(model, progress=bar, notify=notify) for model in models]
         cells = benchmark.measure(
-            engines, threads=counts, n_prompt=n_prompt, n_gen=n_gen, reps=reps, progress=steps
+            engines, threads=counts, n_prompt=n_prompt, n_gen=n_gen, reps=reps, progress=bar
         )
     if output is Output.json:
         typer.echo(json.dumps([benchmark.as_json(cell) for cell in cells], indent=2))
@@ -71,7 +71,7 @@ def show_profiles(models: list[str], threads: list[int], output: Output) -> None
     C4nError
         A folder is an artifact: its kernels cannot be taken apart any more.
     """
-    from tvm_c4n.compile.profile import profile_step
+    from tvm_c4n.evaluate.profile import profile_step
     from tvm_c4n.runtime.artifact import is_artifact
 
     for model in models:
@@ -80,8 +80,8 @@ def show_profiles(models: list[str], threads: list[int], output: Output) -> None
     found = []
     for model in models:
         for count in threads:
-            with Steps(f"profiling {Path(model).name}") as steps:
-                found.append((model, profile_step(model, count, progress=steps)))
+            with ProgressBar(f"profiling {Path(model).name}") as bar:
+                found.append((model, profile_step(model, count, progress=bar)))
     if output is Output.json:
         rows = [{"model": Path(model).name, **asdict(profile)} for model, profile in found]
         typer.echo(json.dumps(rows, indent=2))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, megabytes
+from tvm_c4n.cli.console import ProgressBar, megabytes
 
 
 def compile_(
@@ -28,8 +28,8 @@ def compile_(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Compile a model to an artifact: code, packed weights, manifest."""
-    with Steps("compiling") as steps:
-        steps("loading TVM", 0, 4)
+    with ProgressBar("compiling") as bar:
+        bar("loading TVM", 0, 4)
         from tvm_c4n.compile.artifact import compile_model
 
         manifest = compile_model(
@@ -39,7 +39,7 @@ def compile_(
             dtype=dtype,  # type: ignore[arg-type]  # checked there, with a better message
             records=records,
             debug_dump=debug_dump,
-            progress=steps,
+            progress=bar,
             overwrite=overwrite,
         )
     from tvm_c4n.runtime.describe import schedule_report

@@ -36,10 +36,10 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.2f} MB"
 
 
-class Steps:
+class ProgressBar:
     """Context manager: a progress bar on stderr, silent where stderr is no terminal.
 
-    Called as ``steps(what, done, total)``, the way long functions of this package report.
+    Called as ``bar(what, done, total)``, the way long functions of this package report.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Steps:
         )
         self._task = self._bar.add_task(title, total=None, what="")
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> ProgressBar:
         self._bar.start()
         return self
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -70,13 +70,13 @@ class _Job:
 
 
 def _over_rpc(job: _Job, device: str, wait_secs: float) -> None:
+    from tvm_c4n.runtime.device.remote import RemoteEngine
+    from tvm_c4n.runtime.device.rpc import open_session, parse_address
     from tvm_c4n.runtime.generate import Stats, generate
-    from tvm_c4n.runtime.remote import RemoteEngine
-    from tvm_c4n.runtime.rpc import open_session, parse_address
 
     with open_session(parse_address(device), wait_secs=wait_secs) as remote:
-        with Steps("deploying") as steps:
-            engine = RemoteEngine(job.artifact, remote, threads=job.threads or None, progress=steps)
+        with ProgressBar("deploying") as bar:
+            engine = RemoteEngine(job.artifact, remote, threads=job.threads or None, progress=bar)
         if job.tests:
             samples = [(test, engine.time_test(*test, job.reps)) for test in job.tests]
             title = f"{job.artifact.path} on {device}, by the device's clock"
@@ -88,13 +88,13 @@ def _over_rpc(job: _Job, device: str, wait_secs: float) -> None:
 
 
 def _over_adb(job: _Job, serial: str | None, runner: Path) -> None:
-    from tvm_c4n.runtime.adb import AdbDevice
     from tvm_c4n.runtime.artifact import TOKENIZER
+    from tvm_c4n.runtime.device.adb import AdbDevice
     from tvm_c4n.runtime.tokenizer import TextStream, TextTokenizer
 
     device = AdbDevice(serial)
-    with Steps("deploying") as steps:
-        steps("sending", 0, 1)
+    with ProgressBar("deploying") as bar:
+        bar("sending", 0, 1)
         command = device.push(job.artifact, runner)
     if job.tests:
         before = device.conditions()

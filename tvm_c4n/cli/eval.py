@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, notify, print_table
+from tvm_c4n.cli.console import ProgressBar, notify, print_table
 
 
 def eval_(
@@ -59,11 +59,11 @@ def _perplexity(
     from tvm_c4n.evaluate.folder import evaluate_scored
     from tvm_c4n.evaluate.scoring import scorer
 
-    with Steps("evaluating") as steps:
-        steps("loading", 0, 1)
-        score, tokenizer = scorer(model, backend, threads=threads, progress=steps, notify=notify)
+    with ProgressBar("evaluating") as bar:
+        bar("loading", 0, 1)
+        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=notify)
         result = evaluate_scored(
-            score, tokenizer, text, window=window, max_windows=max_windows, progress=steps
+            score, tokenizer, text, window=window, max_windows=max_windows, progress=bar
         )
     found = result.perplexity
     typer.echo(
@@ -81,10 +81,10 @@ def _tasks(
 
     files = [task_file(task) for task in tasks]
     work = [(file.stem, read_items(file, max_items)) for file in files]
-    with Steps("evaluating") as steps:
-        steps("loading", 0, 1)
-        score, tokenizer = scorer(model, backend, threads=threads, progress=steps, notify=notify)
-        results = [run_task(name, items, score, tokenizer, progress=steps) for name, items in work]
+    with ProgressBar("evaluating") as bar:
+        bar("loading", 0, 1)
+        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=notify)
+        results = [run_task(name, items, score, tokenizer, progress=bar) for name, items in work]
     rows = [
         [
             found.task,

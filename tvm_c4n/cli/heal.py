@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps
+from tvm_c4n.cli.console import ProgressBar
 
 
 def heal(
@@ -51,7 +51,7 @@ def heal(
         save_steps=save_steps,
         seed=seed,
     )
-    with Steps("healing") as steps:
+    with ProgressBar("healing") as bar:
         report = heal_model(
             pruned,
             out,
@@ -59,7 +59,7 @@ def heal(
             data,
             settings,
             device=device,
-            progress=steps,
+            progress=bar,
             overwrite=overwrite,
         )
     before, after = report.before, report.after

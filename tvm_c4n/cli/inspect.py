@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, megabytes, print_table
+from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
 
 if TYPE_CHECKING:
-    from tvm_c4n.evaluate.contents import Line
+    from tvm_c4n.inspect import WeightKind
 
 
 def inspect(
@@ -18,22 +18,22 @@ def inspect(
     ],
 ) -> None:
     """Show pattern, dtype and bytes of each kind of weight."""
-    from tvm_c4n.evaluate.contents import look
+    from tvm_c4n.inspect import summarize
 
-    with Steps("reading") as steps:
-        found = look(model, progress=steps)
+    with ProgressBar("reading") as bar:
+        found = summarize(model, progress=bar)
     config = found.config
     title = (
         f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of weights, "
         f"{config.n_layer} layers, hidden {config.d_model}, vocabulary {config.vocab_size}"
     )
     head = ["weight", "count", "pattern", "dtype", "scale group", "bytes"]
-    print_table(title, head, [_row(line) for line in found.lines])
+    print_table(title, head, [_row(line) for line in found.weights])
     if found.made_for:
         typer.echo(f"compiled for {found.made_for}")
 
 
-def _row(line: Line) -> list[str]:
+def _row(line: WeightKind) -> list[str]:
     from tvm_c4n.sparsity import describe
 
     patterns = [

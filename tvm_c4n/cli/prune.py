@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvm_c4n.cli.console import Steps, megabytes, print_table
+from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
 from tvm_c4n.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def prune(
     target = parse_target(sparsity, size, latency, ppl_ratio, records)
     from tvm_c4n.pruning import prune as prune_model
 
-    with Steps("pruning") as steps:
+    with ProgressBar("pruning") as bar:
         report = prune_model(
             model,
             out,
             recipe,
             target=target,
             calibration=calibration,
-            progress=steps,
+            progress=bar,
             overwrite=overwrite,
             resume=resume,
         )

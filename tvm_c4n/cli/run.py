@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import Steps, notify
+from tvm_c4n.cli.console import ProgressBar, notify
 
 
 def run(
@@ -24,11 +24,11 @@ def run(
     threads: Annotated[int | None, typer.Option(help="[one for each core]")] = None,
 ) -> None:
     """Continue a prompt: the text on stdout, the speed on stderr."""
-    with Steps("loading") as steps:
+    with ProgressBar("loading") as bar:
         from tvm_c4n.compile.cache import load
         from tvm_c4n.runtime.generate import Stats, generate
 
-        engine = load(model, threads=threads, progress=steps, notify=notify)
+        engine = load(model, threads=threads, progress=bar, notify=notify)
     stats = Stats()
     pieces = generate(engine, prompt, tokens, temperature=temp, seed=seed, stats=stats)
     first = next(pieces, "")  # what is wrong with the options is said before any text

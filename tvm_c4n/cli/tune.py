@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvm_c4n.cli.console import Steps, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.errors import TuneError
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def tune(
         raise TuneError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
     if local and target != "host":
         raise TuneError(f"--local measures on this machine, not on {target}: use --tracker")
-    with Steps("tuning") as steps:
-        steps("loading MetaSchedule", 0, trials)
-        from tvm_c4n.runtime.rpc import parse_address
+    with ProgressBar("tuning") as bar:
+        bar("loading MetaSchedule", 0, trials)
+        from tvm_c4n.runtime.device.rpc import parse_address
         from tvm_c4n.tuning.anchor import step_here, step_over_rpc
         from tvm_c4n.tuning.device import kill_workers, local_runner, rpc_runner
         from tvm_c4n.tuning.measure import COLD_BYTES
@@ -83,7 +83,7 @@ def tune(
                     threads=threads,
                     emulated=emulated,
                     records=records if (records / MANIFEST).is_file() else None,
-                    progress=steps,
+                    progress=bar,
                 )
                 cpu = written.target["cpu"]
                 typer.echo(f"{records / 'latency.json'}: {len(written.rows)} rows for {cpu}")
@@ -91,7 +91,7 @@ def tune(
             best = _tune(
                 model,
                 target,
-                steps,
+                bar,
                 runner=runner,
                 records=records,
                 trials=trials,
@@ -109,17 +109,17 @@ def tune(
     _show(best, f"{records}: the best of each kernel, microseconds")
 
 
-def _tune(model: str, target: str, steps: Steps, **options: Any) -> list[Best]:
+def _tune(model: str, target: str, bar: ProgressBar, **options: Any) -> list[Best]:
     from tvm_c4n.tuning.run import tune as tune_model
 
     def progress(state: State) -> None:
         if state.confirming:
-            steps(f"{state.confirming}: the best against the default", state.trials, state.total)
+            bar(f"{state.confirming}: the best against the default", state.trials, state.total)
             return
         name, (seconds, default) = next(reversed(state.best.items()))
         against = f", default {default * 1e6:.1f}" if default else ""
         failed = f"; {state.failed} failed: {state.error}" if state.failed else ""
-        steps(f"{name}: {seconds * 1e6:.1f} us{against}{failed}", state.trials, state.total)
+        bar(f"{name}: {seconds * 1e6:.1f} us{against}{failed}", state.trials, state.total)
 
     return tune_model(model, target, progress=progress, **options)
 

@@ -21,8 +21,18 @@ from tvm_c4n.model.relax_mamba import CHUNK, build_mamba, state_shapes
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime import artifact as layout
-from tvm_c4n.runtime.artifact import Manifest, Projection, Tensor
+from tvm_c4n.runtime.artifact import (
+    ALIGN,
+    MANIFEST,
+    TOKENIZER,
+    WEIGHTS,
+    Manifest,
+    Projection,
+    Tensor,
+    is_artifact,
+    library_name,
+    sha256_of,
+)
 from tvm_c4n.sparsity import DType
 
 STEPS = ("read", "pack", "generate code", "link")
@@ -81,7 +91,7 @@ def compile_model(
         if progress is not None:
             progress(STEPS[min(step, len(STEPS) - 1)], step, len(STEPS))
 
-    with FolderTransaction(out, overwrite, layout.is_artifact) as transaction:
+    with FolderTransaction(out, overwrite, is_artifact) as transaction:
         tell(0)
         checkpoint = open_checkpoint(model)
         config = MambaConfig.from_hf(checkpoint.config)
@@ -92,7 +102,7 @@ def compile_model(
         phases = phases_for(select, lift=True, debug_dump=debug_dump)
         mod = prepare(mod, select, phases)
         folder = transaction.folder
-        tensors = _write_weights(mod, folder / layout.WEIGHTS)
+        tensors = _write_weights(mod, folder / WEIGHTS)
         tell(2)
         executable = generate(mod.without_attr(CONSTANTS), resolved, phases)
         tell(3)
@@ -111,13 +121,13 @@ def compile_model(
             chunk=CHUNK,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
             library_sha256=library,
-            weights_sha256=layout.sha256_of(folder / layout.WEIGHTS),
+            weights_sha256=sha256_of(folder / WEIGHTS),
         )
         text = manifest.model_dump_json(indent=1)
-        (folder / layout.MANIFEST).write_text(text + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         for extra in checkpoint.extra_files():
-            if extra.name == layout.TOKENIZER:
-                shutil.copyfile(extra, folder / layout.TOKENIZER)
+            if extra.name == TOKENIZER:
+                shutil.copyfile(extra, folder / TOKENIZER)
         tell(4)
     return manifest
 
@@ -126,8 +136,8 @@ def _link(executable: relax.VMExecutable, folder: Path, target: Target) -> str:
     """Write the library under the name of its content; returns its sha256."""
     made = folder / "model.so"
     executable.export_library(str(made), fcompile=make_fcompile(_triple(target)))
-    digest = layout.sha256_of(made)
-    made.rename(folder / layout.library_name(digest))
+    digest = sha256_of(made)
+    made.rename(folder / library_name(digest))
     return digest
 
 
@@ -143,7 +153,7 @@ def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
     with file.open("wb") as stream:
         for constant in mod.attrs[CONSTANTS]:
             array = np.ascontiguousarray(constant.numpy())
-            stream.write(b"\0" * (-stream.tell() % layout.ALIGN))
+            stream.write(b"\0" * (-stream.tell() % ALIGN))
             tensors.append(
                 Tensor(dtype=str(array.dtype), shape=array.shape, offset=stream.tell())  # type: ignore[arg-type]
             )

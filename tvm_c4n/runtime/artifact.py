@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.errors import ArtifactError
-from tvm_c4n.runtime.memory import read_block
+from tvm_c4n.runtime.huge_pages import map_file
 
 MANIFEST, WEIGHTS, TOKENIZER = "manifest.json", "weights.bin", "tokenizer.json"
 ALIGN = 64
@@ -122,7 +122,7 @@ class Artifact:
         """
         file = self.path / WEIGHTS
         try:
-            block = read_block(file)
+            block = map_file(file)
         except (OSError, ValueError):
             raise ArtifactError(f"{file} is missing or empty: compile the model again") from None
         arrays = []

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime import memory
+from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact
 from tvm_c4n.runtime.describe import (
     cpu_name,
@@ -112,7 +112,7 @@ class Cell:
 
     def measure(self) -> int:
         """Run the test once; returns nanoseconds."""
-        memory.settle()
+        huge_pages.wait()
         self.model.set_threads(self.threads)
         self.model.reset()
         count = self.n_prompt + self.n_gen

@@ -17,9 +17,9 @@ from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
 from tvm_c4n.ops.host import host_features
-from tvm_c4n.runtime import memory
+from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
-from tvm_c4n.runtime.pace import Pace
+from tvm_c4n.runtime.thread_policy import ThreadPolicy
 
 # TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
 _POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
@@ -52,7 +52,7 @@ class Engine:
         self.set_threads(_default_threads() if threads is None else threads)
         module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
         self._vm = relax.VirtualMachine(module, tvm.cpu())
-        self._settled = False
+        self._migrated = False
         # These arrays own the memory that the tensors point to.
         self._arrays = artifact.weights()
         self._weights = [tvm.runtime.from_dlpack(array) for array in self._arrays]
@@ -97,7 +97,7 @@ class Engine:
         cores = os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
-        self._threads, self._pace = threads, Pace(threads)
+        self._threads, self._policy = threads, ThreadPolicy(threads)
         # Until then steps take so many threads, unwatched.
         self._watch_at, self._step_threads = 0.0, threads
         _use(threads)
@@ -135,20 +135,20 @@ class Engine:
 
     def _watched_step(self) -> Any:
         """Step with as many threads as are free, and take notice of what it took."""
-        pace = self._pace
-        _use(pace.threads)
+        policy = self._policy
+        _use(policy.threads)
         began, cpu = perf_counter(), process_time()
         logits = _item(self._step(), 0)
         ended = perf_counter()
-        if self._settled or self._settle():
-            self._watch_at = ended + pace.note(ended - began, process_time() - cpu)
-            self._step_threads = pace.threads
+        if self._migrated or self._weights_ready():
+            self._watch_at = ended + policy.observe(ended - began, process_time() - cpu)
+            self._step_threads = policy.threads
         return logits
 
-    def _settle(self) -> bool:
+    def _weights_ready(self) -> bool:
         """Look whether the weights still move: that thread's time must not be taken for others'."""
-        self._settled = memory.settled()
-        return self._settled
+        self._migrated = huge_pages.ready()
+        return self._migrated
 
     def score(self, ids: Ids) -> NDArray[np.float32]:
         """Read tokens, continuing from the state; returns the logits ``(len(ids), vocab)``."""

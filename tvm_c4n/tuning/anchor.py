@@ -21,9 +21,9 @@ from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.bench import Cell
+from tvm_c4n.runtime.device.remote import RemoteEngine
+from tvm_c4n.runtime.device.rpc import RpcAddress, open_session
 from tvm_c4n.runtime.engine import Engine
-from tvm_c4n.runtime.remote import RemoteEngine
-from tvm_c4n.runtime.rpc import RpcAddress, open_session
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 ANCHOR = Recipe(removed=3, dtype="int4")

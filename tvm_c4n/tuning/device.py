@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tvm_c4n.runtime.rpc import RpcAddress
+from tvm_c4n.runtime.device.rpc import RpcAddress
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.worker import allocate, allocate_remote, close_session, evaluate, open_session
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from tvm_c4n._tvm import tvm
 from tvm_c4n.errors import DeviceError
-from tvm_c4n.runtime.memory import huge_block
-from tvm_c4n.runtime.rpc import RpcAddress, connect
+from tvm_c4n.runtime import huge_pages
+from tvm_c4n.runtime.device.rpc import RpcAddress, connect
 
 ENTRY, FILL = "main", "fill"
 """Functions of a measured library: the kernel, and what writes its arguments."""
@@ -69,7 +69,7 @@ def allocate(_device: Any, infos: Sequence[Any], repeat: int) -> list[list[Any]]
 def huge_tensor(shape: tuple[int, ...], dtype: str) -> Any:
     """Return a tensor in huge pages, as weights are when a model runs."""
     size_bytes = prod(shape) * np.dtype(dtype).itemsize
-    return tvm.runtime.from_dlpack(huge_block(size_bytes).view(dtype).reshape(shape))
+    return tvm.runtime.from_dlpack(huge_pages.allocate(size_bytes).view(dtype).reshape(shape))
 
 
 def allocate_remote(

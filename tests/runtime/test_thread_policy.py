@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvm_c4n.runtime.pace import MOST_PATIENCE, PATIENCE_MORE, PERIOD, TRIAL, Pace
+from tvm_c4n.runtime.thread_policy import MOST_PATIENCE, PATIENCE_MORE, PERIOD, TRIAL, ThreadPolicy
 
 Machine = dict[int, tuple[float, float]]
 """By count of threads: seconds of a step, and those that the threads had cores."""
@@ -14,19 +14,19 @@ BESIDE: Machine = {1: (1.8e-3, 1.8e-3), 2: (4e-3, 5.3e-3)}
 """The same while another program keeps a core busy: three threads share two cores."""
 
 
-def free(most: int) -> Pace:
+def free(most: int) -> ThreadPolicy:
     """Where the system says nothing of others: only the steps' times show them."""
-    return Pace(most, lambda threads: True)
+    return ThreadPolicy(most, lambda threads: True)
 
 
-def run(pace: Pace, machine: Machine, secs: float) -> list[int]:
+def run(policy: ThreadPolicy, machine: Machine, secs: float) -> list[int]:
     """Take steps for some seconds; returns the threads of each."""
     counts, unwatched = [], 0.0
     while secs > 0:
-        counts.append(pace.threads)
-        taken = machine[pace.threads]
+        counts.append(policy.threads)
+        taken = machine[policy.threads]
         if unwatched <= 0:
-            unwatched = pace.note(*taken)
+            unwatched = policy.observe(*taken)
         else:
             unwatched -= taken[0]
         secs -= taken[0]
@@ -49,9 +49,9 @@ def test_one_thread_is_taken_while_a_core_is_busy() -> None:
 
 
 def test_all_threads_come_back_when_the_core_is_free() -> None:
-    pace = free(2)
-    run(pace, BESIDE, 4 * PATIENCE_MORE)
-    assert set(run(pace, ALONE, 20 * PATIENCE_MORE)[-1000:]) == {2}
+    policy = free(2)
+    run(policy, BESIDE, 4 * PATIENCE_MORE)
+    assert set(run(policy, ALONE, 20 * PATIENCE_MORE)[-1000:]) == {2}
 
 
 def test_one_long_first_step_is_enough() -> None:
@@ -63,26 +63,26 @@ def test_one_long_first_step_is_enough() -> None:
 def test_a_thread_that_wakes_up_is_waited_for(step: float) -> None:
     """Two threads share a core for 10 ms, until the system moves one of them."""
     awake: Machine = {1: (1.6 * step, 1.6 * step), 2: (step, 2 * step)}
-    pace, together, unwatched = free(2), 0.01, 0.0
+    policy, together, unwatched = free(2), 0.01, 0.0
     while together > 0:
         shared = min(together, 2 * step)
         secs = step + shared / 2
-        assert pace.threads == 2
+        assert policy.threads == 2
         unwatched -= secs
         if unwatched <= 0:
-            unwatched = pace.note(secs, 2 * secs - shared)
+            unwatched = policy.observe(secs, 2 * secs - shared)
         together -= shared
-    assert set(run(pace, awake, 2.0)) == {2}
+    assert set(run(policy, awake, 2.0)) == {2}
 
 
 def test_a_trial_of_more_threads_waits_for_them_to_wake_up() -> None:
-    pace, woken = free(2), {1: (1.8e-3, 1.8e-3), 2: (3e-3, 3e-3)}
-    run(pace, BESIDE, PERIOD + PATIENCE_MORE / 2)
-    assert pace.threads == 1
-    while pace.threads == 1:
-        run(pace, ALONE, 1e-3)
-    run(pace, woken, 0.01)
-    assert set(run(pace, ALONE, 1.0)) == {2}
+    policy, woken = free(2), {1: (1.8e-3, 1.8e-3), 2: (3e-3, 3e-3)}
+    run(policy, BESIDE, PERIOD + PATIENCE_MORE / 2)
+    assert policy.threads == 1
+    while policy.threads == 1:
+        run(policy, ALONE, 1e-3)
+    run(policy, woken, 0.01)
+    assert set(run(policy, ALONE, 1.0)) == {2}
 
 
 def test_a_hopeless_trial_ends_early() -> None:
@@ -93,21 +93,21 @@ def test_a_hopeless_trial_ends_early() -> None:
 
 def test_steps_far_slower_than_usual_are_not_waited_for() -> None:
     """Not even soon after a trial in vain. One alone is a hiccup."""
-    pace = free(2)
-    run(pace, ALONE, 0.1)
-    run(pace, {1: (9e-3, 9e-3), 2: (1.3e-3, 2e-3)}, 0.1)  # fewer threads were tried, in vain
-    assert pace.threads == 2
+    policy = free(2)
+    run(policy, ALONE, 0.1)
+    run(policy, {1: (9e-3, 9e-3), 2: (1.3e-3, 2e-3)}, 0.1)  # fewer threads were tried, in vain
+    assert policy.threads == 2
     swamped: Machine = {1: (1.8e-3, 1.8e-3), 2: (0.04, 0.05)}
-    assert set(run(pace, swamped, 0.03) + run(pace, ALONE, 0.05)) == {2}
-    assert run(pace, swamped, 0.1)[:3] == [2, 2, 1]
+    assert set(run(policy, swamped, 0.03) + run(policy, ALONE, 0.05)) == {2}
+    assert run(policy, swamped, 0.1)[:3] == [2, 2, 1]
 
 
 def test_trials_in_vain_become_rare() -> None:
     """Neither count is better for long: a slow machine is not made slower by trying."""
     slow: Machine = {1: (9e-3, 9e-3), 2: (4e-3, 5.3e-3)}
-    pace = free(2)
-    run(pace, slow, 4 * MOST_PATIENCE)
-    assert run(pace, slow, 2 * MOST_PATIENCE).count(1) <= 2 * (TRIAL + 1)
+    policy = free(2)
+    run(policy, slow, 4 * MOST_PATIENCE)
+    assert run(policy, slow, 2 * MOST_PATIENCE).count(1) <= 2 * (TRIAL + 1)
 
 
 @pytest.mark.parametrize("most", [3, 8])
@@ -122,7 +122,7 @@ def test_one_thread_needs_no_choice() -> None:
 
 def test_what_the_system_says_spares_the_trials() -> None:
     taken = True
-    pace = Pace(4, lambda threads: not taken or threads <= 2)
-    assert set(run(pace, {2: (1e-3, 2e-3), 4: (0.1, 0.1)}, 5.0)) == {2}
+    policy = ThreadPolicy(4, lambda threads: not taken or threads <= 2)
+    assert set(run(policy, {2: (1e-3, 2e-3), 4: (0.1, 0.1)}, 5.0)) == {2}
     taken = False
-    assert run(pace, {2: (1e-3, 2e-3), 4: (0.6e-3, 2.4e-3)}, 1.0)[-1] == 4
+    assert run(policy, {2: (1e-3, 2e-3), 4: (0.6e-3, 2.4e-3)}, 1.0)[-1] == 4

@@ -11,7 +11,7 @@ LOOKS = 3
 _LOAD, _TASKS = Path("/proc/loadavg"), Path("/proc/self/task")
 
 
-def room_for(threads: int) -> bool:
+def cores_available(threads: int) -> bool:
     """Return whether so many threads of this process would have a core each, right now.
 
     Where the system does not say, there is room.

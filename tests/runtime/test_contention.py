@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tvm_c4n.runtime import others
+from tvm_c4n.runtime import contention
 
 
 def says_what_runs() -> bool:
@@ -28,9 +28,9 @@ def test_busy_programs_leave_no_room() -> None:
     children = [subprocess.Popen(command) for _ in range(cores)]
     try:
         end = time.monotonic() + 20
-        while others.room_for(cores) and time.monotonic() < end:
+        while contention.cores_available(cores) and time.monotonic() < end:
             time.sleep(0.01)
-        assert not others.room_for(1)
+        assert not contention.cores_available(1)
     finally:
         for child in children:
             child.kill()
@@ -38,7 +38,7 @@ def test_busy_programs_leave_no_room() -> None:
 
 
 def test_a_system_that_says_nothing_has_room(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(others, "_LOAD", tmp_path / "none")
-    assert others.room_for(os.cpu_count() or 1)
+    monkeypatch.setattr(contention, "_LOAD", tmp_path / "none")
+    assert contention.cores_available(os.cpu_count() or 1)
     (tmp_path / "none").write_text("strange")
-    assert others.room_for(os.cpu_count() or 1)
+    assert contention.cores_available(os.cpu_count() or 1)

@@ -20,7 +20,7 @@ _DENSE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass
-class Line:
+class WeightKind:
     """All weights of one kind.
 
     Attributes
@@ -55,15 +55,15 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What `look` found.
+class ModelSummary:
+    """What `summarize` found.
 
     Attributes
     ----------
     path : Path
     kind : str
     config : MambaConfig
-    lines : list of Line
+    weights : list of WeightKind
     size_bytes : int
         Of the weight files on disk.
     made_for : str
@@ -73,12 +73,12 @@ class Contents:
     path: Path
     kind: Kind
     config: MambaConfig
-    lines: list[Line]
+    weights: list[WeightKind]
     size_bytes: int
     made_for: str = ""
 
 
-def look(model: str | Path, *, progress: Progress | None = None) -> Contents:
+def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSummary:
     """Look into a folder.
 
     The pattern of a C4n folder and of an artifact is what they declare. A Hugging Face folder
@@ -103,15 +103,15 @@ def look(model: str | Path, *, progress: Progress | None = None) -> Contents:
         manifest = artifact.manifest
         config = MambaConfig.from_hf(manifest.config)
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
-        lines = _lines(_declared(manifest))
-        return Contents(path, "artifact", config, lines, manifest.weight_bytes, made_for)
+        weights = _by_kind(_declared(manifest))
+        return ModelSummary(path, "artifact", config, weights, manifest.weight_bytes, made_for)
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)
     config.check(checkpoint)
     kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
     folder = resolve(model)
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return Contents(path, kind, config, _lines(_weights(checkpoint, config, progress)), size)
+    return ModelSummary(path, kind, config, _by_kind(_weights(checkpoint, config, progress)), size)
 
 
 def _weights(
@@ -152,9 +152,9 @@ def _declared(manifest: Manifest) -> Iterator[tuple[str, Projection, int]]:
         yield name, weight, size
 
 
-def _lines(weights: Iterator[tuple[str, Projection, int]]) -> list[Line]:
-    lines: dict[str, Line] = {}
+def _by_kind(weights: Iterator[tuple[str, Projection, int]]) -> list[WeightKind]:
+    kinds: dict[str, WeightKind] = {}
     for name, weight, size in weights:
         kind = name.removesuffix(".weight").rsplit(".", 1)[-1]
-        lines.setdefault(kind, Line(kind)).add(weight, size)
-    return list(lines.values())
+        kinds.setdefault(kind, WeightKind(kind)).add(weight, size)
+    return list(kinds.values())

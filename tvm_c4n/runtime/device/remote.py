@@ -30,7 +30,7 @@ class RemoteEngine:
     artifact : Artifact
         Compiled for the device.
     remote : tvm.rpc.RPCSession
-        Of `tvm_c4n.runtime.rpc.open_session`.
+        Of `tvm_c4n.runtime.device.rpc.open_session`.
     threads : int, optional
         Of the device's pool; default: the pool's own choice.
     progress : callable, optional

@@ -1,4 +1,4 @@
-"""What `look` says about folders, against what was put into them."""
+"""What `summarize` says about folders, against what was put into them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tests.models import write_model
 from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.errors import C4nError
-from tvm_c4n.evaluate.contents import look
+from tvm_c4n.inspect import summarize
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
@@ -52,9 +52,9 @@ def c4n(tensors, tmp_path):
 
 
 def test_a_c4n_folder_declares_its_patterns(c4n):
-    found = look(c4n)
+    found = summarize(c4n)
     assert found.kind == "C4n folder"
-    lines = {line.kind: line for line in found.lines}
+    lines = {line.kind: line for line in found.weights}
     assert list(lines) == ["embeddings", *PROJECTIONS]
     in_proj = lines["in_proj"]
     assert in_proj.removed == {2: 2, 3: 1}
@@ -70,9 +70,9 @@ def test_the_twins_pattern_shows_in_its_zeros(c4n, tmp_path):
 
     export_dense(open_checkpoint(c4n), tmp_path / "twin")
     seen = []
-    found = look(tmp_path / "twin", progress=lambda *call: seen.append(call))
+    found = summarize(tmp_path / "twin", progress=lambda *call: seen.append(call))
     assert found.kind == "Hugging Face folder"
-    lines = {line.kind: line for line in found.lines}
+    lines = {line.kind: line for line in found.weights}
     assert lines["in_proj"].removed == {2: 2, 3: 1}
     assert lines["in_proj"].size_bytes == 3 * 64 * 16 * 2  # zeros are stored there
     assert lines["in_proj"].dtypes == {"float16"}
@@ -80,12 +80,12 @@ def test_the_twins_pattern_shows_in_its_zeros(c4n, tmp_path):
 
 
 def test_the_default_model_is_dense():
-    found = look("mamba-19m")
-    assert {n for line in found.lines for n in line.removed} == {0}
+    found = summarize("mamba-19m")
+    assert {n for line in found.weights for n in line.removed} == {0}
     assert found.config.n_layer == 16
 
 
 def test_a_model_that_lacks_a_tensor_is_refused(tensors, tmp_path):
     del tensors[EMBEDDINGS]
     with pytest.raises(C4nError, match="embeddings"):
-        look(write_model(tmp_path, HF, tensors))
+        summarize(write_model(tmp_path, HF, tensors))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tvm_c4n.cli.bench import print_profile
-from tvm_c4n.compile.profile import Profile, Stage
+from tvm_c4n.evaluate.profile import Profile, Stage
 
 
 @pytest.fixture(scope="module")

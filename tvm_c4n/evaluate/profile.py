@@ -33,7 +33,7 @@ from tvm_c4n.model.config import PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime import memory
+from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.engine import Engine
 
 LINEAR = (*PROJECTIONS, "head")
@@ -127,7 +127,7 @@ def profile_step(
         engine = Engine.load(Path(folder) / "artifact", threads=threads)
         tell("compiling its kernels", 1)
         calls = _Calls(model, Path(folder))
-        memory.settle()
+        huge_pages.wait()
         tell("measuring the step", 2)
         step = _median_micros(lambda: engine.step(_TOKEN), reps)
         tell("measuring the kernels", 3)

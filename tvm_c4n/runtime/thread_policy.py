@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable
 from statistics import median
 
-from tvm_c4n.runtime.others import room_for
+from tvm_c4n.runtime.contention import cores_available
 
 PERIOD, TRIAL = 0.02, 3
 """Seconds, and steps, that a count of threads is judged by, at least."""
@@ -40,7 +40,7 @@ PATIENCE_FEWER, PATIENCE_MORE, MOST_PATIENCE = 0.1, 0.5, 8.0
 core one step of a trial of more threads can take as long as thirty."""
 
 
-class Pace:
+class ThreadPolicy:
     """Chooses a count of threads for each step from the time that the last ones took.
 
     Parameters
@@ -51,7 +51,7 @@ class Pace:
         Whether so many threads have a core each.
     """
 
-    def __init__(self, most: int, room: Callable[[int], bool] = room_for):
+    def __init__(self, most: int, room: Callable[[int], bool] = cores_available):
         self._counts = [most]
         while self._counts[-1] > 1:
             self._counts.append(self._counts[-1] // 2)
@@ -74,7 +74,7 @@ class Pace:
         """For the next step."""
         return self._counts[self._at]
 
-    def note(self, secs: float, cpu_secs: float) -> float:
+    def observe(self, secs: float, cpu_secs: float) -> float:
         """Take notice of a step: its seconds, and those that all threads together had a core.
 
         Returns

@@ -22,10 +22,10 @@ _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _PIECE = 16 << 20
 # From <sys/mman.h>; Python has no names for these.
 _MAP_FIXED, _MREMAP_TO = 0x10, 0x1 | 0x2
-_moving: list[threading.Thread] = []
+_migrating: list[threading.Thread] = []
 
 
-def read_block(file: Path) -> NDArray[np.uint8]:
+def map_file(file: Path) -> NDArray[np.uint8]:
     """Return the content of a file; do not write to it.
 
     Raises
@@ -44,13 +44,13 @@ def read_block(file: Path) -> NDArray[np.uint8]:
     with file.open("rb", buffering=0) as stream:
         descriptor = os.dup(stream.fileno())
     _map(size, mmap.MAP_PRIVATE | _MAP_FIXED, descriptor, block.ctypes.data)
-    thread = threading.Thread(target=_move, args=(descriptor, block), daemon=True)
-    _moving[:] = [other for other in _moving if other.is_alive()] + [thread]
+    thread = threading.Thread(target=_migrate, args=(descriptor, block), daemon=True)
+    _migrating[:] = [other for other in _migrating if other.is_alive()] + [thread]
     thread.start()
     return block
 
 
-def huge_block(size: int) -> NDArray[np.uint8]:
+def allocate(size: int) -> NDArray[np.uint8]:
     """Return fresh memory that starts at a huge page, and consists of such where there are any."""
     block = _room(size)
     if _huge_pages():
@@ -58,15 +58,15 @@ def huge_block(size: int) -> NDArray[np.uint8]:
     return block
 
 
-def settle() -> None:
+def wait() -> None:
     """Wait until all blocks that were read lie in huge pages: before measuring speed."""
-    for thread in _moving:
+    for thread in _migrating:
         thread.join()
 
 
-def settled() -> bool:
+def ready() -> bool:
     """Return whether all blocks lie in huge pages; until then a thread is busy with it."""
-    return not any(thread.is_alive() for thread in _moving)
+    return not any(thread.is_alive() for thread in _migrating)
 
 
 def _huge_pages() -> bool:
@@ -84,7 +84,7 @@ def _room(size: int) -> NDArray[np.uint8]:
     return memory[start : start + size]
 
 
-def _move(descriptor: int, block: NDArray[np.uint8]) -> None:
+def _migrate(descriptor: int, block: NDArray[np.uint8]) -> None:
     """Replace a mapping by huge pages with the file's content; where that fails it stays."""
     try:
         for at in range(0, len(block) // HUGE_PAGE * HUGE_PAGE, _PIECE):

@@ -1,4 +1,4 @@
-"""Files come into memory whole, in huge pages or mapped."""
+"""Files come into huge_pages whole, in huge pages or mapped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvm_c4n.runtime import memory
+from tvm_c4n.runtime import huge_pages
 
 
 @pytest.mark.parametrize("huge", [False, True])
@@ -18,14 +18,14 @@ def test_every_byte_arrives(
     content = np.random.default_rng(size).integers(0, 256, size, np.uint8)
     file = tmp_path / "block"
     content.tofile(file)
-    monkeypatch.setattr(memory, "_huge_pages", lambda: huge)
-    block = memory.read_block(file)
+    monkeypatch.setattr(huge_pages, "_huge_pages", lambda: huge)
+    block = huge_pages.map_file(file)
     np.testing.assert_array_equal(block, content)
-    memory.settle()
+    huge_pages.wait()
     np.testing.assert_array_equal(block, content)
     if huge:
-        assert block.ctypes.data % memory.HUGE_PAGE == 0
-    block[0] ^= 1  # writes would stay in memory
+        assert block.ctypes.data % huge_pages.HUGE_PAGE == 0
+    block[0] ^= 1  # writes would stay in huge_pages
     assert file.read_bytes()[0] == content[0]
 
 
@@ -33,10 +33,10 @@ def test_every_byte_arrives(
 def test_an_empty_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, huge: bool
 ) -> None:
-    monkeypatch.setattr(memory, "_huge_pages", lambda: huge)
+    monkeypatch.setattr(huge_pages, "_huge_pages", lambda: huge)
     (tmp_path / "block").write_bytes(b"")
     with pytest.raises(ValueError, match="empty"):
-        memory.read_block(tmp_path / "block")
+        huge_pages.map_file(tmp_path / "block")
 
 
 def mapped_files() -> str:
@@ -45,14 +45,14 @@ def mapped_files() -> str:
 
 
 def test_huge_pages_replace_the_mapping_while_it_is_read(tmp_path: Path) -> None:
-    if not memory._huge_pages():
+    if not huge_pages._huge_pages():
         pytest.skip("this system gives out no huge pages")
-    size = 24 * memory.HUGE_PAGE
+    size = 24 * huge_pages.HUGE_PAGE
     content = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     file = tmp_path / "block"
     content.tofile(file)
-    block, expected = memory.read_block(file), int(content.sum(dtype=np.int64))
-    while memory._moving[-1].is_alive():
+    block, expected = huge_pages.map_file(file), int(content.sum(dtype=np.int64))
+    while huge_pages._migrating[-1].is_alive():
         assert int(block.sum(dtype=np.int64)) == expected
     assert int(block.sum(dtype=np.int64)) == expected
     assert str(file) not in mapped_files()
@@ -64,13 +64,13 @@ def test_a_piece_that_cannot_be_read_stays_mapped(
     def fail(*_arguments: object) -> int:
         raise OSError("broken")
 
-    content = np.arange(memory.HUGE_PAGE, dtype=np.uint8)
+    content = np.arange(huge_pages.HUGE_PAGE, dtype=np.uint8)
     file = tmp_path / "block"
     content.tofile(file)
-    monkeypatch.setattr(memory, "_huge_pages", lambda: True)
-    monkeypatch.setattr(memory.os, "preadv", fail)
-    block = memory.read_block(file)
-    memory.settle()
+    monkeypatch.setattr(huge_pages, "_huge_pages", lambda: True)
+    monkeypatch.setattr(huge_pages.os, "preadv", fail)
+    block = huge_pages.map_file(file)
+    huge_pages.wait()
     np.testing.assert_array_equal(block, content)
     assert str(file) in mapped_files()
 
@@ -79,10 +79,10 @@ def test_a_piece_that_cannot_be_read_stays_mapped(
 def test_a_huge_block_is_fresh_and_starts_at_a_huge_page(
     monkeypatch: pytest.MonkeyPatch, huge: bool
 ) -> None:
-    monkeypatch.setattr(memory, "_huge_pages", lambda: huge)
-    block = memory.huge_block(3 * memory.HUGE_PAGE + 5)
-    assert block.ctypes.data % memory.HUGE_PAGE == 0
-    assert block.shape == (3 * memory.HUGE_PAGE + 5,)
+    monkeypatch.setattr(huge_pages, "_huge_pages", lambda: huge)
+    block = huge_pages.allocate(3 * huge_pages.HUGE_PAGE + 5)
+    assert block.ctypes.data % huge_pages.HUGE_PAGE == 0
+    assert block.shape == (3 * huge_pages.HUGE_PAGE + 5,)
     assert not block.any()
     block[:] = 7
     assert block[-1] == 7

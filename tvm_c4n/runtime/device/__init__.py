@@ -1,0 +1,1 @@
+"""Compiled models on other machines: over adb, and over TVM's RPC."""
