@@ -48,14 +48,6 @@ def test_every_float_dtype_becomes_float32(tmp_path: Path, dtype: type) -> None:
     assert checkpoint.dense("empty").shape == (0, 7)
 
 
-def test_a_tensor_of_several_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvm_c4n.checkpoint.safetensors_file._PIECE", 10)
-    for dtype in (np.float16, ml_dtypes.bfloat16):
-        values = np.arange(33).reshape(3, 11).astype(dtype)
-        save_file({"w": values}, folder(tmp_path) / "model.safetensors")
-        np.testing.assert_array_equal(open_checkpoint(tmp_path).dense("w"), values)
-
-
 def test_shards(tmp_path: Path) -> None:
     folder(tmp_path)
     save_file({"a": np.ones(2, np.float16)}, tmp_path / "model-1.safetensors")

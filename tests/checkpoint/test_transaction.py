@@ -1,0 +1,108 @@
+"""A folder appears whole or not at all, and never in place of one that is not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tvm_c4n.checkpoint.transaction import FolderTransaction
+from tvm_c4n.errors import CheckpointError
+
+
+def ours(folder: Path) -> bool:
+    return (folder / "mark").is_file()
+
+
+def write(out: Path, text: str, overwrite: bool = False) -> None:
+    with FolderTransaction(out, overwrite, ours) as transaction:
+        (transaction.folder / "mark").write_text(text)
+        assert not ours(out) or (out / "mark").read_text() != text
+
+
+def test_the_folder_and_its_parents_appear_at_the_end(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "parents" / "out"
+    write(out, "one")
+    assert (out / "mark").read_text() == "one"
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_an_error_removes_everything_that_was_made(
+    tmp_path: Path, failure: type[BaseException]
+) -> None:
+    with (
+        pytest.raises(failure),
+        FolderTransaction(tmp_path / "new" / "parents" / "out", False, ours) as transaction,
+    ):
+        (transaction.folder / "half").write_text("")
+        raise failure
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parents_that_others_use_by_then_stay(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError),
+        FolderTransaction(tmp_path / "new" / "out", False, ours),
+    ):
+        (tmp_path / "new" / "theirs").write_text("")
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
+
+
+def test_only_a_folder_of_ours_is_replaced_and_only_if_asked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out, "one")
+    with pytest.raises(CheckpointError, match="not empty"):
+        write(out, "two")
+    write(out, "two", overwrite=True)
+    assert (out / "mark").read_text() == "two"
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    with pytest.raises(CheckpointError, match="does not look like a model folder"):
+        write(tmp_path / "home", "three", overwrite=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="is a file"):
+        write(tmp_path / "file", "three", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home", "out"]
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        pytest.raises(CheckpointError, match="not empty"),
+        FolderTransaction(out, False, ours) as transaction,
+    ):
+        (transaction.folder / "mark").write_text("mine")
+        out.mkdir()
+        (out / "mark").write_text("theirs")
+    assert (out / "mark").read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_failed_rename_brings_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    write(out, "one")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(CheckpointError, match="Input/output"):
+        write(out, "two", overwrite=True)
+    assert (out / "mark").read_text() == "one"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_link_as_out_survives(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write(tmp_path / "link", "one")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "mark").read_text() == "one"

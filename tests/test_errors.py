@@ -1,0 +1,39 @@
+"""Every error has an exit code, and the command line shows it in one line."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from tvm_c4n import errors
+from tvm_c4n.cli.app import main
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+
+
+def test_every_kind_is_a_c4n_error_with_its_exit_code() -> None:
+    codes = {kind.__name__: kind.exit_code for kind in KINDS}
+    assert all(issubclass(kind, errors.C4nError) for kind in KINDS)
+    # 2: the request is wrong; 1: it is right and failed. 0 would say that nothing happened.
+    assert codes.pop("TuneError") == codes.pop("DeviceError") == 1
+    assert set(codes.values()) == {2}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_line_ends_with_the_kinds_code_and_one_line(
+    kind: type[errors.C4nError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*args: object, **kwargs: object) -> None:
+        raise kind("what, where; remedy")
+
+    monkeypatch.setattr("tvm_c4n.cli.app.app", failing)
+    monkeypatch.setattr("tvm_c4n.cli.app.signal.signal", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["tvm-c4n"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == kind.exit_code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.strip().endswith("what, where; remedy")
+    assert captured.err.count("\n") == 1
