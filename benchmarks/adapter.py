@@ -24,8 +24,8 @@ from torch import Tensor
 
 from benchmarks.compensation import dense_inputs
 from tvm_c4n.cli.console import print_table
-from tvm_c4n.pruning.calibrate import damped
-from tvm_c4n.pruning.matrix import prune_matrix, relative_output_error
+from tvm_c4n.pruning.method.hessian import damped
+from tvm_c4n.pruning.method.matrix import prune_matrix, relative_output_error
 from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.sparsity.stats import size_bytes
 

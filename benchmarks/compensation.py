@@ -25,13 +25,15 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.cli.console import print_table
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
 from tvm_c4n.model.text import load_tokenizer
-from tvm_c4n.pruning.calibrate import damped, draw_windows, gram
-from tvm_c4n.pruning.compensate import inverse_factor, refit, reselect, sweep_joint, sweep_sparsegpt
-from tvm_c4n.pruning.criteria import keep_best, magnitude_scores, wanda_scores
-from tvm_c4n.pruning.matrix import RESELECTIONS, relative_output_error
+from tvm_c4n.pruning.calibration.statistics import gram
+from tvm_c4n.pruning.calibration.stream import Stream, batches
+from tvm_c4n.pruning.calibration.torch_mamba import Layer
+from tvm_c4n.pruning.calibration.windows import draw_windows
+from tvm_c4n.pruning.method.compensate import refit, reselect, sweep_joint, sweep_sparsegpt
+from tvm_c4n.pruning.method.criteria import keep_best, magnitude_scores, wanda_scores
+from tvm_c4n.pruning.method.hessian import damped, inverse_factor
+from tvm_c4n.pruning.method.matrix import RESELECTIONS, relative_output_error
 from tvm_c4n.pruning.recipe import PRUNED_BY_DEFAULT, Recipe
-from tvm_c4n.pruning.stream import Stream, batches
-from tvm_c4n.pruning.torch_mamba import Layer
 
 RESULTS = Path(__file__).parent / "results" / "compensation.json"
 
@@ -98,7 +100,7 @@ def dense_inputs(model: str, layers: list[int], samples: int) -> Iterator[Projec
 def errors_of(one: Projection, removed: int) -> dict[str, float]:
     """Return the error after each part, in the order in which they build on each other."""
     weight, statistics = one.weight, one.statistics
-    hessian = damped(statistics, Recipe().damp)
+    hessian = damped(statistics, Recipe().dampening_frac)
     factor = inverse_factor(hessian).to(weight.dtype)
     mask = keep_best(magnitude_scores(weight), removed)
     wanda = keep_best(wanda_scores(weight, statistics), removed)

@@ -109,7 +109,7 @@ def make_models(out: Path, samples: int) -> list[Row]:
             source = row.artifact.with_suffix("")
             recipe = Recipe(removed=row.removed, dtype=row.dtype, samples=samples)
             with stage(f"pruning {row.name} ({index} of {len(VARIANTS)})") as bar:
-                prune(MODEL, source, recipe, progress=bar, overwrite=True, twin=False)
+                prune(MODEL, source, recipe, progress=bar, overwrite=True, dense_export=False)
         with stage(f"compiling {row.name}") as bar:
             compile_model(source, row.artifact, progress=bar, overwrite=True)
     return rows

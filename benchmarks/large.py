@@ -125,7 +125,7 @@ def work(args: argparse.Namespace) -> int:
         f"{folder}/out",
         recipe,
         progress=lambda what, _done, _total: print(what, flush=True),
-        twin=False,
+        dense_export=False,
         resume=f"{folder}/journal",
     )
     return 0

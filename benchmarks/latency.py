@@ -22,7 +22,7 @@ from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.records import MANIFEST
 from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
-from tvm_c4n.pruning.latency import LatencyTable
+from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.runtime.bench import measure
 from tvm_c4n.runtime.describe import cpu_name

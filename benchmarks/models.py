@@ -42,7 +42,7 @@ def model_folder(size: str, form: Format) -> str | Path:
         from tvm_c4n.pruning import Recipe
         from tvm_c4n.pruning.run import prune
 
-        prune(REAL, folder, Recipe(removed=form.removed, dtype=form.dtype), twin=False)
+        prune(REAL, folder, Recipe(removed=form.removed, dtype=form.dtype), dense_export=False)
     return folder
 
 

@@ -92,7 +92,7 @@ def measure(case: Row, threads: int | None = None) -> Row:
         from tvm_c4n.pruning.run import prune
 
         recipe, predicted = _recipe(case)
-        report = prune(case["model"], f"{folder}/out", recipe, progress=bar, twin=False)
+        report = prune(case["model"], f"{folder}/out", recipe, progress=bar, dense_export=False)
         ppl = judge(f"{folder}/out", case["windows"])
     return case | {"ppl": ppl} | predicted | _figures(report) | host
 
@@ -105,10 +105,10 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     recipe = Recipe(**{name: case[name] for name in names if name in case})
     if "sparsity" not in case:
         return recipe, {}
-    from tvm_c4n.pruning.run import allot_for
-    from tvm_c4n.pruning.target import Target, recipe_of
+    from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
+    from tvm_c4n.pruning.run import allocate_for
 
-    found = allot_for(case["model"], recipe, Target("sparsity", case["sparsity"]))
+    found = allocate_for(case["model"], recipe, Budget("sparsity", case["sparsity"]))
     allocation = {"exact": found.chosen, "greedy": found.greedy, "uniform": found.uniform}[
         case["allocation"]
     ]
@@ -141,7 +141,7 @@ def judge(model: str, windows: int) -> float:
     from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
     from tvm_c4n.evaluate import load_text_ids, perplexity
     from tvm_c4n.model.text import load_tokenizer
-    from tvm_c4n.pruning.torch_mamba import logits
+    from tvm_c4n.pruning.calibration.torch_mamba import logits
 
     source = open_checkpoint(model)
     ids = load_text_ids(VALID_TEXT, load_tokenizer(source.path))

@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
 
 def cases(args: argparse.Namespace) -> list[Row]:
     """List what to prune and judge, the dense model first."""
-    from tvm_c4n.pruning.recipe import STEPS, Recipe
+    from tvm_c4n.pruning.recipe import ABLATIONS, Recipe
 
     tokens = args.tokens or Recipe().sample_tokens
     judged = {"model": args.model, "windows": args.windows}
@@ -86,7 +86,11 @@ def cases(args: argparse.Namespace) -> list[Row]:
     else:
         variants: list[tuple[str, list[str]]] = [(m, []) for m in args.methods.split(",")]
         if args.ablate:
-            variants = [("obs", []), *(("obs", [step]) for step in STEPS), ("obs", list(STEPS))]
+            variants = [
+                ("obs", []),
+                *(("obs", [step]) for step in ABLATIONS),
+                ("obs", list(ABLATIONS)),
+            ]
         found = [
             {"removed": n, "method": method, "dtype": d, "without": without}
             for n in map(int, (args.removed or ("2" if args.ablate else "1,2,3")).split(","))

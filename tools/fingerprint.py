@@ -93,7 +93,7 @@ def pruned(removed: int, dtype: str) -> dict[str, int]:
     with TemporaryDirectory() as folder:
         out = Path(folder) / "pruned"
         recipe = tvm_c4n.Recipe(removed=removed, dtype=dtype, samples=4)
-        tvm_c4n.prune("mamba-19m", out, recipe, twin=False)
+        tvm_c4n.prune("mamba-19m", out, recipe, dense_export=False)
         digests = {
             f.name: sha256(f.read_bytes()).hexdigest()[:16] for f in out.glob("*.safetensors")
         }

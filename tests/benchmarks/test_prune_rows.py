@@ -46,13 +46,13 @@ def test_rows_of_processes_that_write_at_the_same_time_are_all_kept(results):
 
 
 def test_each_step_is_left_out_once():
-    from tvm_c4n.pruning.recipe import STEPS
+    from tvm_c4n.pruning.recipe import ABLATIONS
 
     options = {"sparsity": "", "removed": "", "dtypes": "int8", "methods": "obs", "tokens": None}
     args = argparse.Namespace(model="m", windows=1, samples=8, ablate=True, **options)
     dense, whole, *less = pruning.cases(args)
     assert dense["method"] == "dense" and whole["without"] == []
-    assert [case["without"] for case in less] == [*([step] for step in STEPS), list(STEPS)]
+    assert [case["without"] for case in less] == [*([step] for step in ABLATIONS), list(ABLATIONS)]
     assert {case["removed"] for case in less} == {2}
 
 

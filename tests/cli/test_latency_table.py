@@ -10,7 +10,7 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import TuneError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
-from tvm_c4n.pruning.latency import LatencyTable
+from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.pruning.recipe import Choice
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")

@@ -13,7 +13,7 @@ from tvm_c4n._tvm import IRBuilder, IRModule, T
 from tvm_c4n.compile.records import CONFIRMATIONS, open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
-from tvm_c4n.pruning.latency import LatencyTable
+from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.runtime.device.rpc import RpcAddress
 from tvm_c4n.tuning.duels import Duel
 
@@ -167,12 +167,12 @@ def test_the_latency_table_of_the_phone_is_pruned_to(call, phone, small_model, w
     # Between the fastest and the slowest that this model may become.
     shapes = [(128, 32), (16, 64), (64, 8), (32, 64)] * 2 + [(96, 32)]
     seconds = [
-        [r.seconds.median for r in table.rows if (r.rows, r.cols) == shape] for shape in shapes
+        [r.seconds.median for r in table.entries if (r.rows, r.cols) == shape] for shape in shapes
     ]
     wanted = table.rest[0].seconds.median + sum((min(s) + max(s)) / 2 for s in seconds)
     out = tmp_path / "out"
     args = ["prune", small_model, "-o", out, "--calibration", words, "--samples", "4"]
-    result = call(*args, "--latency", f"{wanted * 1e6}us", "--records", folder)
+    result = call(*args, "--latency", f"{wanted * 1e6}us", "--latency-table", folder)
     assert result.code == 0, result.err
     chosen = json.loads((out / "allocation.json").read_text())["chosen"]
     assert 0 < chosen["cost"] <= wanted * (1 + 1e-9)

@@ -97,8 +97,8 @@ def test_inspect_reads_all_three_kinds_of_folder(call, small_model, pruned, arti
         assert in_proj[-4:-2] == ["int8", "128"]
         x_proj = next(line for line in lines if line.startswith("x_proj")).split()
         assert x_proj[2] == "dense"
-    twin = call("inspect", pruned / "dense")
-    assert twin.out.count("2 of 4 removed") == 2
+    export = call("inspect", pruned / "dense")
+    assert export.out.count("2 of 4 removed") == 2
 
 
 def test_compile_run_and_eval(call, pruned, words, tmp_path):

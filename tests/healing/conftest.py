@@ -20,7 +20,7 @@ def pruned(small_model, words, tmp_path_factory):
     recipe = Recipe(
         removed={"in_proj": 3, "out_proj": 2}, dtype="int4", samples=8, sample_tokens=32
     )
-    prune(small_model, folder, recipe, calibration=words, twin=False)
+    prune(small_model, folder, recipe, calibration=words, dense_export=False)
     return folder
 
 

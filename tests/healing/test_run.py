@@ -57,7 +57,14 @@ def test_the_folder_is_nearer_to_the_teacher_and_of_the_same_kind(healed, pruned
 def test_masks_stay_unless_they_may_move(healed, pruned, small_model, words, settings, tmp_path):
     old, new = masks(pruned), masks(healed[0])
     assert all(np.array_equal(old[name], new[name]) for name in old)
-    heal(pruned, tmp_path / "moved", small_model, [words], settings(relearn=0.5), twin=False)
+    heal(
+        pruned,
+        tmp_path / "moved",
+        small_model,
+        [words],
+        settings(mask_update_fraction=0.5),
+        dense_export=False,
+    )
     moved = masks(tmp_path / "moved")
     assert any(not np.array_equal(old[name], moved[name]) for name in old)
 
@@ -66,14 +73,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_others(
     pruned, small_model, words, settings, tmp_path
 ):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        heal(pruned, tmp_path / name, small_model, [words], settings(6, seed=seed), twin=False)
+        heal(
+            pruned,
+            tmp_path / name,
+            small_model,
+            [words],
+            settings(6, seed=seed),
+            dense_export=False,
+        )
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     pruned, small_model, words, settings, tmp_path
 ):
-    plan = settings(20, relearn=0.5)
+    plan = settings(20, mask_update_fraction=0.5)
 
     def interrupt(what, done, total):
         if done == 10:
@@ -81,13 +95,21 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt):
-        heal(pruned, tmp_path / "b", small_model, [words], plan, progress=interrupt, twin=False)
+        heal(
+            pruned,
+            tmp_path / "b",
+            small_model,
+            [words],
+            plan,
+            progress=interrupt,
+            dense_export=False,
+        )
     assert not (tmp_path / "b").exists()
     assert state_path(tmp_path / "b").exists()
     with pytest.raises(CheckpointError, match="belongs to a healing with another"):
-        heal(pruned, tmp_path / "b", small_model, [words], settings(21), twin=False)
-    heal(pruned, tmp_path / "b", small_model, [words], plan, twin=False)
-    heal(pruned, tmp_path / "a", small_model, [words], plan, twin=False)
+        heal(pruned, tmp_path / "b", small_model, [words], settings(21), dense_export=False)
+    heal(pruned, tmp_path / "b", small_model, [words], plan, dense_export=False)
+    heal(pruned, tmp_path / "a", small_model, [words], plan, dense_export=False)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert not state_path(tmp_path / "b").exists()
 
@@ -95,7 +117,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 def test_a_damaged_state_is_refused(pruned, small_model, words, settings, tmp_path):
     state_path(tmp_path / "out").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(CheckpointError, match="remove it to start anew"):
-        heal(pruned, tmp_path / "out", small_model, [words], settings(2), twin=False)
+        heal(pruned, tmp_path / "out", small_model, [words], settings(2), dense_export=False)
 
 
 def test_models_that_do_not_fit_are_refused(pruned, small_model, words, settings, tmp_path):

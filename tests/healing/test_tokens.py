@@ -67,7 +67,14 @@ def test_too_little_text_is_refused(tokenizer):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("tokens", 10), ("batch", 0), ("window", 10), ("lr", 0.0), ("relearn", 1.5), ("seed", -1)],
+    [
+        ("tokens", 10),
+        ("batch", 0),
+        ("window", 10),
+        ("lr", 0.0),
+        ("mask_update_fraction", 1.5),
+        ("seed", -1),
+    ],
 )
 def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(RecipeError, match=field):

@@ -29,7 +29,7 @@ CONFIG = MambaConfig(
         ({"dtype": "float8"}, "dtype='float8'"),
         ({"scale_group": 48}, "scale_group=48"),
         ({"samples": 0}, "samples=0"),
-        ({"damp": 0.0}, "damp=0.0"),
+        ({"damp": 0.0}, "dampening_frac=0.0"),
         ({"remove": 2}, "remove=2"),
     ],
 )
@@ -82,6 +82,13 @@ def test_recipes_are_frozen_and_survive_json():
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 4
+
+
+def test_recipes_of_the_first_version_are_read():
+    old = '{"removed": 2, "damp": 0.02, "without": ["imitate", "feedback", "rms"]}'
+    new = Recipe(dampening_frac=0.02, without=("corrected_target", "error_feedback", "rms"))
+    assert Recipe.model_validate_json(old) == new
+    assert Recipe(damp=0.02, without=("imitate", "feedback", "rms")) == new
 
 
 def test_recipe_needs_no_torch_and_prune_says_so():

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.pruning import Recipe, Target, prune
+from tvm_c4n.pruning import Budget, Recipe, prune
 
 RECIPE = Recipe(removed=2, dtype="int8", samples=12, sample_tokens=48, scale_group=32)
 KILLED = """
@@ -20,7 +20,7 @@ def stop(what, _done, _total):
     if what == "layer 1 x_proj":
         os.kill(os.getpid(), signal.SIGKILL)
 recipe = Recipe(removed=2, dtype="int8", samples=12, sample_tokens=48, scale_group=32)
-prune(model, out, recipe, calibration=text, progress=stop, twin=False, resume=journal)
+prune(model, out, recipe, calibration=text, progress=stop, dense_export=False, resume=journal)
 """
 
 
@@ -37,10 +37,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small_model, words, tmp_path):
         RECIPE,
         calibration=words,
         progress=lambda *call: calls.append(call),
-        twin=False,
+        dense_export=False,
         resume=journal,
     )
-    whole = prune(small_model, tmp_path / "whole", RECIPE, calibration=words, twin=False)
+    whole = prune(small_model, tmp_path / "whole", RECIPE, calibration=words, dense_export=False)
     for name in ("model.safetensors", "c4n.json"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert report.projections == whole.projections
@@ -56,11 +56,11 @@ def test_layers_of_another_run_are_refused(small_model, words, tmp_path):
         if what == "layer 1 in_proj":
             raise KeyboardInterrupt
 
-    options = {"calibration": words, "twin": False, "resume": tmp_path / "journal"}
+    options = {"calibration": words, "dense_export": False, "resume": tmp_path / "journal"}
     with pytest.raises(KeyboardInterrupt):
         prune(small_model, tmp_path / "out", RECIPE, progress=stop, **options)
     other = RECIPE.model_copy(update={"seed": 1})
-    with pytest.raises(RecipeError, match="another model, recipe, target or calibration"):
+    with pytest.raises(RecipeError, match="another model, recipe, budget or calibration"):
         prune(small_model, tmp_path / "out", other, **options)
     assert not (tmp_path / "out").exists()
 
@@ -79,9 +79,9 @@ def test_a_folder_with_other_files_is_left_alone(small_model, words, tmp_path):
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 
-def test_a_run_to_a_target_measures_sensitivities_once(small_model, words, tmp_path):
-    target = Target("sparsity", 0.3)
-    options = {"calibration": words, "twin": False, "target": target}
+def test_a_run_to_a_budget_measures_sensitivities_once(small_model, words, tmp_path):
+    budget = Budget("sparsity", 0.3)
+    options = {"calibration": words, "dense_export": False, "budget": budget}
     whole = prune(small_model, tmp_path / "whole", RECIPE, **options)
 
     def stop(what, _done, _total):
@@ -108,20 +108,20 @@ def test_a_run_to_a_target_measures_sensitivities_once(small_model, words, tmp_p
     assert not journal.exists()
 
 
-def test_another_target_is_another_run(small_model, words, tmp_path):
+def test_another_budget_is_another_run(small_model, words, tmp_path):
     def stop(what, _done, _total):
         if what == "layer 0 in_proj":
             raise KeyboardInterrupt
 
-    options = {"calibration": words, "twin": False, "resume": tmp_path / "journal"}
+    options = {"calibration": words, "dense_export": False, "resume": tmp_path / "journal"}
     with pytest.raises(KeyboardInterrupt):
         prune(
             small_model,
             tmp_path / "out",
             RECIPE,
             progress=stop,
-            target=Target("sparsity", 0.3),
+            budget=Budget("sparsity", 0.3),
             **options,
         )
-    with pytest.raises(RecipeError, match="another model, recipe, target"):
-        prune(small_model, tmp_path / "out", RECIPE, target=Target("sparsity", 0.4), **options)
+    with pytest.raises(RecipeError, match="another model, recipe, budget"):
+        prune(small_model, tmp_path / "out", RECIPE, budget=Budget("sparsity", 0.4), **options)

@@ -1,4 +1,4 @@
-"""Whole runs: the folder, its twin, determinism, interrupts, and errors of the user."""
+"""Whole runs: the folder, its dense export, determinism, interrupts, and errors of the user."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import torch
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import C4nError, CheckpointError, RecipeError
 from tvm_c4n.pruning import Recipe, Report, prune
-from tvm_c4n.pruning.torch_mamba import logits
+from tvm_c4n.pruning.calibration.torch_mamba import logits
 
 RECIPE = Recipe(removed=2, dtype="int8", samples=24, sample_tokens=48, scale_group=32)
 
@@ -57,20 +57,20 @@ def test_the_report_is_in_the_folder_and_adds_up(pruned, small_model):
     assert "/" not in report.source + report.calibration  # no paths of the user's machine
 
 
-def test_the_twin_is_the_same_model(pruned):
+def test_the_dense_export_is_the_same_model(pruned):
     out, _ = pruned
     ids = np.random.default_rng(0).integers(0, 96, (2, 20))
     packed = logits(open_checkpoint(out), ids)
-    twin = logits(open_checkpoint(out / "dense"), ids)
-    torch.testing.assert_close(twin, packed, atol=2e-2, rtol=1e-2)
+    export = logits(open_checkpoint(out / "dense"), ids)
+    torch.testing.assert_close(export, packed, atol=2e-2, rtol=1e-2)
 
 
 def test_same_seed_same_bytes(pruned, small_model, words, tmp_path):
-    prune(small_model, tmp_path / "again", RECIPE, calibration=words, twin=False)
+    prune(small_model, tmp_path / "again", RECIPE, calibration=words, dense_export=False)
     for name in ("model.safetensors", "c4n.json"):
         assert sha256(tmp_path / "again" / name) == sha256(pruned[0] / name)
     other = RECIPE.model_copy(update={"seed": 1})
-    prune(small_model, tmp_path / "other", other, calibration=words, twin=False)
+    prune(small_model, tmp_path / "other", other, calibration=words, dense_export=False)
     name = "model.safetensors"
     assert sha256(tmp_path / "other" / name) != sha256(pruned[0] / name)
 
@@ -83,7 +83,7 @@ def test_a_layer_sees_what_the_pruned_ones_before_it_give(small_model, words, tm
             update={"removed": {"layers.0.in_proj": removed, "layers.1.in_proj": 2}}
         )
         out = tmp_path / str(removed)
-        prune(small_model, out, recipe, calibration=words, twin=False)
+        prune(small_model, out, recipe, calibration=words, dense_export=False)
         found.append(open_checkpoint(out).dense("backbone.layers.1.mixer.in_proj.weight"))
     assert not np.array_equal(*found)
 
@@ -177,3 +177,25 @@ def test_int4_untied_and_float32_sources(small_model, words, tmp_path):
         np.sort(checkpoint.dense("backbone.layers.0.mixer.D")),
         np.sort(tensors["backbone.layers.0.mixer.D"]),
     )
+
+
+def test_keywords_of_the_first_version_warn_and_work(small_model, words, tmp_path):
+    with pytest.warns(DeprecationWarning, match="twin=") as caught:
+        prune(small_model, tmp_path / "out", RECIPE, calibration=words, twin=False)
+    assert not (tmp_path / "out" / "dense").exists()
+    with pytest.warns(DeprecationWarning, match="Target is now Budget"):
+        from tvm_c4n.pruning import Target
+    with (
+        pytest.warns(DeprecationWarning, match="budget="),
+        pytest.raises(RecipeError, match="size"),
+    ):
+        prune(
+            small_model,
+            tmp_path / "none",
+            RECIPE,
+            target=Target("size", 1.0),
+            calibration=words,
+        )
+    with pytest.raises(TypeError, match="both twin= and dense_export="):
+        prune(small_model, tmp_path / "none", twin=False, dense_export=True)
+    assert len(caught) == 1

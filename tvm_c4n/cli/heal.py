@@ -25,18 +25,20 @@ def heal(
     batch: Annotated[int, typer.Option(help="Windows per step.")] = 64,
     window: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    relearn: Annotated[
-        float, typer.Option(help="Share of the steps in which masks may still move; 0: fixed.")
+    mask_update_fraction: Annotated[
+        float, typer.Option(help="Fraction of the steps in which masks may change; 0: fixed.")
     ] = 0.0,
-    hard: Annotated[
-        float, typer.Option(help="Share of the text's own next tokens in the loss.")
+    label_loss: Annotated[
+        float, typer.Option(help="Weight of the text's own next tokens in the loss, 0 to 1.")
     ] = 0.0,
+    relearn: Annotated[float, typer.Option(hidden=True)] = 0.0,
+    hard: Annotated[float, typer.Option(hidden=True)] = 0.0,
     held_out: Annotated[int, typer.Option(help="Windows that only measure.")] = 64,
     save_steps: Annotated[int, typer.Option(help="Steps between saved states.")] = 500,
     seed: Annotated[int, typer.Option(help="Draws the order of the text.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Train a pruned model on to imitate the dense one; goes on after an interrupt."""
+    """Train a pruned model towards the dense one; resumes after an interrupt."""
     from tvm_c4n.healing import HealSettings
     from tvm_c4n.healing import heal as heal_model
 
@@ -45,8 +47,8 @@ def heal(
         batch=batch,
         window=window,
         lr=lr,
-        relearn=relearn,
-        hard=hard,
+        mask_update_fraction=mask_update_fraction or relearn,
+        label_loss=label_loss or hard,
         held_out=held_out,
         save_steps=save_steps,
         seed=seed,

@@ -13,7 +13,7 @@ from tvm_c4n.errors import RecipeError
 
 if TYPE_CHECKING:
     from tvm_c4n.pruning import Report
-    from tvm_c4n.pruning.target import Target
+    from tvm_c4n.pruning.allocation.budget import Budget
 
 
 def prune(
@@ -40,37 +40,40 @@ def prune(
     ] = None,
     latency: Annotated[
         str | None,
-        typer.Option(help="Instead of --removed and --dtype: time a token, 8ms; needs --records."),
+        typer.Option(
+            help="Instead of --removed and --dtype: time per token, 8ms; needs --latency-table."
+        ),
     ] = None,
-    records: Annotated[
+    latency_table: Annotated[
         Path | None, typer.Option(help="Latency table (tune --latency-table), or its folder.")
     ] = None,
+    records: Annotated[Path | None, typer.Option(hidden=True)] = None,
     ppl_ratio: Annotated[
         float | None,
         typer.Option(
             help="Instead of --removed and --dtype: the smallest model whose perplexity on "
-            "calibration text is at most so many times the dense one's, 1.05."
+            "calibration text is at most this multiple of the dense one's, 1.05."
         ),
     ] = None,
     without: Annotated[
         str,
-        typer.Option(help="Leave out steps of method obs to see what they bring: permute,rms."),
+        typer.Option(help="Leave out parts of method obs to see what they bring: permute,rms."),
     ] = "",
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 0,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps finished layers; a stopped run goes on from there."),
+        typer.Option(help="Folder that keeps finished layers; a stopped run resumes from there."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Remove n of every 4 weights; the kept ones make up for them."""
     fields: dict[str, Any] = {"method": method, "dtype": dtype, "samples": samples, "seed": seed}
-    fields["without"] = tuple(step.strip() for step in without.split(",") if step.strip())
+    fields["without"] = tuple(part.strip() for part in without.split(",") if part.strip())
     from tvm_c4n.pruning.recipe import Recipe
 
     recipe = Recipe(removed=parse_removed(removed), **fields)
-    target = parse_target(sparsity, size, latency, ppl_ratio, records)
+    budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)
     from tvm_c4n.pruning import prune as prune_model
 
     with ProgressBar("pruning") as bar:
@@ -78,48 +81,48 @@ def prune(
             model,
             out,
             recipe,
-            target=target,
+            budget=budget,
             calibration=calibration,
             progress=bar,
             overwrite=overwrite,
             resume=resume,
         )
-    if target is not None:
+    if budget is not None:
         _show_allocation(out)
     _show(report, out)
 
 
-def parse_target(
+def parse_budget(
     sparsity: float | None,
     size: str | None,
     latency: str | None,
     ppl_ratio: float | None,
-    records: Path | None,
-) -> Target | None:
-    """Make the target from the options that were given; None if there are none.
+    latency_table: Path | None,
+) -> Budget | None:
+    """Make the budget from the options that were given; None if there are none.
 
     Raises
     ------
     RecipeError
         More than one, a quantity that cannot be read, or no latency table.
     """
-    from tvm_c4n.pruning.latency import LatencyTable
-    from tvm_c4n.pruning.target import Target
+    from tvm_c4n.pruning.allocation.budget import Budget
+    from tvm_c4n.pruning.allocation.latency import LatencyTable
 
-    asked = {"--sparsity": sparsity, "--size": size, "--latency": latency, "--ppl-ratio": ppl_ratio}
-    names = [name for name, value in asked.items() if value is not None]
+    given = {"--sparsity": sparsity, "--size": size, "--latency": latency, "--ppl-ratio": ppl_ratio}
+    names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise RecipeError(f"{', '.join(names)}: one target at a time")
+        raise RecipeError(f"{', '.join(names)}: one budget at a time")
     if sparsity is not None:
-        return Target("sparsity", sparsity)
+        return Budget("sparsity", sparsity)
     if size is not None:
-        return Target("size", _quantity("--size", size, {"KB": 1e3, "MB": 1e6, "GB": 1e9}))
+        return Budget("size", _quantity("--size", size, {"KB": 1e3, "MB": 1e6, "GB": 1e9}))
     if latency is not None:
-        if records is None:
-            raise RecipeError("--latency needs the table of a device: --records DIR")
+        if latency_table is None:
+            raise RecipeError("--latency needs the table of a device: --latency-table DIR")
         secs = _quantity("--latency", latency, {"us": 1e-6, "ms": 1e-3, "s": 1.0})
-        return Target("latency", secs, LatencyTable.read(records))
-    return None if ppl_ratio is None else Target("ppl_ratio", ppl_ratio)
+        return Budget("latency", secs, LatencyTable.read(latency_table))
+    return None if ppl_ratio is None else Budget("ppl_ratio", ppl_ratio)
 
 
 def _quantity(option: str, text: str, units: dict[str, float]) -> float:
@@ -166,7 +169,7 @@ def _show_allocation(out: Path) -> None:
     found = json.loads((out / "allocation.json").read_text(encoding="utf-8"))
     unit, factor, digits = {
         "bytes": ("MB", 1e-6, 2),
-        "seconds": ("ms a token", 1e3, 3),
+        "seconds": ("ms per token", 1e3, 3),
         "weights kept": ("weights kept", 1.0, 0),
     }[found["unit"]]
     points = [("front", point) for point in found["front"]]
@@ -176,7 +179,7 @@ def _show_allocation(out: Path) -> None:
         for name, point in points
     ]
     exact = "exact" if not found["gap"] else f"at most {found['gap']:.2g} nats from exact"
-    print_table(f"Pareto front ({exact})", ["", unit, "predicted loss, nats a token"], rows)
+    print_table(f"Pareto front ({exact})", ["", unit, "predicted loss, nats per token"], rows)
     if found["measured_ratio"]:
         typer.echo(f"measured on calibration text: {found['measured_ratio']:.4f} times the dense")
     pictures = [name for name in ("front.png", "removed.png") if (out / name).exists()]
@@ -209,5 +212,5 @@ def _show(report: Report, out: Path) -> None:
         f"on disk:       {megabytes(report.source_bytes)} -> {megabytes(report.disk_bytes)}\n"
         f"packed memory: {megabytes(report.packed_bytes)} with embeddings and small tensors\n"
         f"pruned model:  {out}\n"
-        f"dense twin:    {out / 'dense'} (opens with transformers and other Hugging Face tools)"
+        f"dense export:  {out / 'dense'} (opens with transformers and other Hugging Face tools)"
     )

@@ -86,7 +86,7 @@ def tune(
                     progress=bar,
                 )
                 cpu = written.target["cpu"]
-                typer.echo(f"{records / 'latency.json'}: {len(written.rows)} rows for {cpu}")
+                typer.echo(f"{records / 'latency.json'}: {len(written.entries)} entries for {cpu}")
                 return
             best = _tune(
                 model,

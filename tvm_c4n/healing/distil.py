@@ -22,7 +22,7 @@ def divergence(student: Output, teacher: Output) -> Tensor:
     return _divergence(F.linear(*student).float().log_softmax(-1), teacher)
 
 
-def objective(student: Output, teacher: Output, tokens: Tensor, hard: float) -> Tensor:
+def objective(student: Output, teacher: Output, tokens: Tensor, label_loss: float) -> Tensor:
     """Return what healing makes small: the divergence and, for its share, the text itself.
 
     Parameters
@@ -31,7 +31,7 @@ def objective(student: Output, teacher: Output, tokens: Tensor, hard: float) -> 
         For the same windows.
     tokens : (b, t) int64
         The windows.
-    hard : float
+    label_loss : float
         Share of the cross-entropy with the text's own next tokens ("hard targets": Hinton et al.,
         "Distilling the knowledge in a neural network", 2015).
 
@@ -41,10 +41,10 @@ def objective(student: Output, teacher: Output, tokens: Tensor, hard: float) -> 
     """
     mine = F.linear(*student).float().log_softmax(-1)
     soft = _divergence(mine, teacher)
-    if not hard:
+    if not label_loss:
         return soft
     text = F.nll_loss(mine[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
-    return (1 - hard) * soft + hard * text
+    return (1 - label_loss) * soft + label_loss * text
 
 
 def _divergence(mine: Tensor, teacher: Output) -> Tensor:

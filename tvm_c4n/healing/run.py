@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvm_c4n import __version__
+from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, export_dense, open_checkpoint
 from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
@@ -61,6 +62,7 @@ class HealReport:
     run_secs: float
 
 
+@renamed_keywords(twin="dense_export")
 def heal(
     pruned: str | Path,
     out: str | Path,
@@ -71,7 +73,7 @@ def heal(
     device: str = "cpu",
     progress: Progress | None = None,
     overwrite: bool = False,
-    twin: bool = True,
+    dense_export: bool = True,
 ) -> HealReport:
     """Train a pruned model on, and write it as a C4n folder of the same patterns and dtypes.
 
@@ -95,7 +97,7 @@ def heal(
         ``progress(what, done, total)``.
     overwrite : bool
         Replace an existing C4n folder.
-    twin : bool
+    dense_export : bool
         Also write ``out/dense``, see `tvm_c4n.prune`.
 
     Returns
@@ -130,7 +132,7 @@ def heal(
         _export(student, source, writer)
         sealed = writer.seal()
         after = distance(Student(sealed, config, place), model, windows.held_out, place)
-        if twin:
+        if dense_export:
             export_dense(sealed, writer.folder / "dense")
         report = HealReport(
             pruned=source.path.resolve().name,

@@ -23,10 +23,10 @@ class HealSettings:
         Peak learning rate. It rises over ``warmup`` of the steps and falls as a cosine to 0.
     warmup : float
         Share of the steps.
-    relearn : float
+    mask_update_fraction : float
         Share of the steps in which the masks may still move, see `StoredWeight.reselect`; 0 keeps
         the masks as they come.
-    hard : float
+    label_loss : float
         Share of the text's own next tokens in the loss, see `tvm_c4n.healing.distil.objective`.
     held_out : int
         Windows at the end of the text that are not trained on but measured.
@@ -46,8 +46,8 @@ class HealSettings:
     window: int = 1024
     lr: float = 1e-3
     warmup: float = 0.02
-    relearn: float = 0.0
-    hard: float = 0.0
+    mask_update_fraction: float = 0.0
+    label_loss: float = 0.0
     held_out: int = 64
     save_steps: int = 500
     seed: int = 0
@@ -60,7 +60,7 @@ class HealSettings:
             raise RecipeError(f"window is {self.window}; give a multiple of 4, 8 or more")
         if not 0 < self.lr < 1:
             raise RecipeError(f"lr is {self.lr}; give a number between 0 and 1, such as 1e-3")
-        for name in ("warmup", "relearn", "hard"):
+        for name in ("warmup", "mask_update_fraction", "label_loss"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
         if self.seed < 0:

@@ -65,9 +65,11 @@ class Trainer:
         rate = self.rate(number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss: Tensor = self._objective(self.student(tokens), teacher, tokens, self._settings.hard)
+        loss: Tensor = self._objective(
+            self.student(tokens), teacher, tokens, self._settings.label_loss
+        )
         loss.backward()
-        moving = number < self._settings.relearn * self._settings.steps
+        moving = number < self._settings.mask_update_fraction * self._settings.steps
         if not moving:
             self._drop_removed()
         nn.utils.clip_grad_norm_(self.student.parameters(), CLIP)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.pruning.recipe import METHODS, STEPS, Choice, Recipe
-from tvm_c4n.pruning.target import Target
+from tvm_c4n.pruning.allocation.budget import Budget
+from tvm_c4n.pruning.recipe import ABLATIONS, METHODS, Choice, Recipe
 
 if TYPE_CHECKING:
     from tvm_c4n.pruning.report import ProjectionReport, Report
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
-    "STEPS",
+    "ABLATIONS",
     "Choice",
     "ProjectionReport",
     "Recipe",
     "Report",
-    "Target",
+    "Budget",
     "prune",
 ]
 
@@ -31,6 +32,9 @@ _LAZY = {"prune": "run", "Report": "report", "ProjectionReport": "report"}
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for (PEP 562)."""
+    if name == "Target":
+        warnings.warn("Target is now Budget", DeprecationWarning, stacklevel=2)
+        return Budget
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
@@ -13,9 +13,14 @@ from tvm_c4n.sparsity import GROUP, DType, default_scale_group
 
 Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
 WeightDType = Literal["float16", "int8", "int4"]
-Step = Literal["permute", "imitate", "rms", "joint", "refit", "reselect", "feedback"]
+Ablation = Literal[
+    "permute", "corrected_target", "rms", "joint", "refit", "reselect", "error_feedback"
+]
 METHODS: tuple[str, ...] = get_args(Method)
-STEPS: tuple[str, ...] = get_args(Step)
+ABLATIONS: tuple[str, ...] = get_args(Ablation)
+# Names in recipes and reports of the first version, which are still read.
+_OLD_FIELDS = {"damp": "dampening_frac"}
+_OLD_ABLATIONS = {"imitate": "corrected_target", "feedback": "error_feedback"}
 
 # An integer ``removed`` applies to these. x_proj and dt_proj are under 5 % of the weights and
 # drive the selection, so they stay dense unless asked for by name.
@@ -64,14 +69,14 @@ class Recipe(BaseModel):
         Tokens per window, the leading separator token included.
     seed : int
         Draws the windows. The same seed gives the same bytes on the same machine.
-    damp : float
+    dampening_frac : float
         Added to the diagonal of the statistics, as a fraction of its mean.
     without : tuple of str
-        Steps of method "obs" to leave out, to see what they bring: "permute" (channels reordered),
-        "imitate" (fitted to the dense model's activations), "rms" (tokens weighed by the size of
-        the residual stream), "joint" (all masks of a group compared exactly, in the first sweep),
-        "refit" (least squares on the final mask), "reselect" (masks chosen again after it),
-        "feedback" (rounding errors made up for by the weights not yet rounded).
+        Parts of method "obs" to leave out, to see what they bring: "permute" (channels reordered),
+        "corrected_target" (fitted to the dense model's activations), "rms" (tokens weighted by the
+        size of the residual stream), "joint" (all masks of a group compared exactly, in the first
+        sweep), "refit" (least squares on the final mask), "reselect" (masks chosen again after it),
+        "error_feedback" (rounding errors made up for by the weights not yet rounded).
 
     Raises
     ------
@@ -89,8 +94,8 @@ class Recipe(BaseModel):
     samples: int = Field(default=128, ge=1, le=1 << 20)
     sample_tokens: int = Field(default=256, ge=8, le=1 << 16)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
-    damp: float = Field(default=0.01, gt=0, le=1)
-    without: tuple[Step, ...] = Field(default=(), strict=False)
+    dampening_frac: float = Field(default=0.01, gt=0, le=1)
+    without: tuple[Ablation, ...] = Field(default=(), strict=False)
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -99,6 +104,15 @@ class Recipe(BaseModel):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"][:1]) or "recipe"
             raise RecipeError(f"{name}={first['input']!r}: {first['msg']}") from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_names(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        fields = {_OLD_FIELDS.get(name, name): value for name, value in fields.items()}
+        without = fields.get("without")
+        if isinstance(without, (list, tuple)):
+            fields["without"] = tuple(_OLD_ABLATIONS.get(name, name) for name in without)
+        return fields
 
     @field_validator("removed")
     @classmethod

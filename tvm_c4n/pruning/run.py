@@ -1,4 +1,4 @@
-"""Prune a model folder: to a recipe, or to a target that a recipe is made for."""
+"""Prune a model folder: to a recipe, or to a budget that a recipe is made for."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ import torch
 from torch import Tensor
 
 from tvm_c4n import __version__
+from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint, export_dense, open_checkpoint
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
 from tvm_c4n.progress import Progress
-from tvm_c4n.pruning.allot import Allotment, allot, mean_loss
-from tvm_c4n.pruning.calibrate import draw_windows
-from tvm_c4n.pruning.journal import Journal, fingerprint
-from tvm_c4n.pruning.plots import draw
+from tvm_c4n.pruning.allocation.allocate import AllocationResult, allocate, mean_loss
+from tvm_c4n.pruning.allocation.budget import Budget
+from tvm_c4n.pruning.allocation.plots import draw
+from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
+from tvm_c4n.pruning.calibration.windows import draw_windows
+from tvm_c4n.pruning.layerwise import LayerwisePruner, as_stored
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.report import Report
-from tvm_c4n.pruning.sensitivity import Sensitivity, measure
-from tvm_c4n.pruning.sweep import Sweep, as_stored
-from tvm_c4n.pruning.target import Target
+from tvm_c4n.pruning.resume import Journal, fingerprint
 
 # Windows that a perplexity ratio is judged by, drawn with those of calibration but not among them.
-JUDGES = 16
+VALIDATION_WINDOWS = 16
 PRODUCER = {"name": "tvm-c4n", "version": __version__}
 
 
+@renamed_keywords(target="budget", twin="dense_export")
 def prune(
     model: str | Path,
     out: str | Path,
     recipe: Recipe | None = None,
     *,
-    target: Target | None = None,
+    budget: Budget | None = None,
     calibration: str | Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
-    twin: bool = True,
+    dense_export: bool = True,
     resume: str | Path | None = None,
 ) -> Report:
     """Prune a model and write a C4n folder.
@@ -56,7 +58,7 @@ def prune(
     out : path
         The C4n folder. It appears when everything is done, or not at all.
     recipe : Recipe, optional
-    target : Target, optional
+    budget : Budget, optional
         Choose n, and unless it is a sparsity the dtype too, of every weight so that this is met
         with the least loss; ``out/allocation.json`` says how, and what else could have been, with
         pictures beside it where matplotlib is installed.
@@ -66,11 +68,11 @@ def prune(
         ``progress(what, done, total)`` after each step.
     overwrite : bool
         Replace an existing C4n folder.
-    twin : bool
+    dense_export : bool
         Also write ``out/dense``, the same weights as a Hugging Face folder in float16.
     resume : path, optional
-        Keep sensitivities and finished layers in this folder, and go on after those that a run that
-        was stopped left there. Removed when the model is written.
+        Keep sensitivities and finished layers in this folder, and resume after those that a
+        stopped run left there. Removed when the model is written.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def prune(
     Raises
     ------
     RecipeError
-        The recipe does not fit the model, the target is out of reach, or the calibration text does
+        The recipe does not fit the model, the budget is out of reach, or the calibration text does
         not serve.
     CheckpointError
         The model is damaged or not supported, or ``out`` cannot be written.
@@ -97,19 +99,19 @@ def prune(
         windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
         journal = None
         if resume is not None:
-            journal = Journal(Path(resume), fingerprint(checkpoint, recipe, windows, target))
-        if target is not None:
-            allotment = allot_for(
-                model, recipe, target, calibration=calibration, progress=progress, journal=journal
+            journal = Journal(Path(resume), fingerprint(checkpoint, recipe, windows, budget))
+        if budget is not None:
+            allocation = allocate_for(
+                model, recipe, budget, calibration=calibration, progress=progress, journal=journal
             )
-            recipe = allotment.recipe
-            writer.add_json("allocation.json", allotment.as_json())
-            draw(allotment, config, writer.folder)
-        sweep = Sweep(checkpoint, config, recipe, recipe.plan(config), writer, progress)
+            recipe = allocation.recipe
+            writer.add_json("allocation.json", allocation.as_json())
+            draw(allocation, config, writer.folder)
+        sweep = LayerwisePruner(checkpoint, config, recipe, recipe.plan(config), writer, progress)
         rows = sweep.all(windows, journal)
         writer.copy_extra(checkpoint)
         sealed = writer.seal()
-        if twin:
+        if dense_export:
             export_dense(sealed, writer.folder / "dense")
         sweep.note("written")
         report = Report(
@@ -128,20 +130,20 @@ def prune(
     return report
 
 
-def allot_for(
+def allocate_for(
     model: str | Path,
     recipe: Recipe,
-    target: Target,
+    budget: Budget,
     *,
     calibration: str | Path | None = None,
     progress: Progress | None = None,
     journal: Journal | None = None,
-) -> Allotment:
-    """Make the recipe for a target, and say what else could have been.
+) -> AllocationResult:
+    """Make the recipe for a budget, and say what else could have been.
 
     Parameters and errors as `prune`; a journal keeps the sensitivities, which take longest. A
     perplexity ratio is measured, by pruning, on calibration
-    text that is not calibrated with; all other targets are met without pruning the model.
+    text that is not calibrated with; all other budgets are met without pruning the model.
     """
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)
@@ -150,10 +152,10 @@ def allot_for(
     text = None if calibration is None else Path(calibration)
     tokenizer = load_tokenizer(checkpoint.path)
     windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
-    judges = windows[:0]
-    if target.kind == "ppl_ratio":
-        more = recipe.model_copy(update={"samples": recipe.samples + JUDGES})
-        judges = torch.from_numpy(draw_windows(tokenizer, more, text))[recipe.samples :]
+    validation = windows[:0]
+    if budget.kind == "ppl_ratio":
+        more = recipe.model_copy(update={"samples": recipe.samples + VALIDATION_WINDOWS})
+        validation = torch.from_numpy(draw_windows(tokenizer, more, text))[recipe.samples :]
 
     def note(layer: int) -> None:
         if progress is not None:
@@ -167,37 +169,41 @@ def allot_for(
             )
             if journal:
                 journal.keep_sensitivities(sensitivities)
-        return _allot(checkpoint, config, recipe, target, windows, judges, sensitivities, progress)
+        return _allocate(
+            checkpoint, config, recipe, budget, windows, validation, sensitivities, progress
+        )
 
 
-def _allot(
+def _allocate(
     checkpoint: Checkpoint,
     config: MambaConfig,
     recipe: Recipe,
-    target: Target,
+    budget: Budget,
     windows: Tensor,
-    judges: Tensor,
+    validation: Tensor,
     sensitivities: Mapping[str, Sensitivity],
     progress: Progress | None,
-) -> Allotment:
-    """Make the recipe for a target; a perplexity ratio is measured on the windows ``judges``."""
+) -> AllocationResult:
+    """Make the recipe for a budget; ``validation`` are the windows of a perplexity ratio."""
     packed = recipe.plan(config)
     small = (name for name in config.tensor_shapes() if name not in packed)
-    dense_loss = mean_loss(checkpoint, judges) if len(judges) else 0.0
+    dense_loss = mean_loss(checkpoint, validation) if len(validation) else 0.0
 
-    def try_out(trial: Recipe) -> float:
+    def evaluate(trial: Recipe) -> float:
         with TemporaryDirectory() as folder, C4nWriter(Path(folder) / "trial") as writer:
-            Sweep(checkpoint, config, trial, trial.plan(config), writer, progress).all(windows)
+            LayerwisePruner(checkpoint, config, trial, trial.plan(config), writer, progress).all(
+                windows
+            )
             writer.copy_extra(checkpoint)
-            return mean_loss(writer.seal(), judges) - dense_loss
+            return mean_loss(writer.seal(), validation) - dense_loss
 
-    return allot(
+    return allocate(
         config,
         recipe,
-        target,
+        budget,
         sensitivities,
         small_bytes=sum(as_stored(checkpoint.dense(name)).nbytes for name in small),
-        try_out=try_out,
+        evaluate=evaluate,
     )
 
 

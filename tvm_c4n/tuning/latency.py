@@ -20,7 +20,7 @@ from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.progress import Progress
-from tvm_c4n.pruning.latency import FILE, LatencyTable, Rest, Row, Seconds
+from tvm_c4n.pruning.allocation.latency import FILE, LatencyEntry, LatencyTable, Rest, Seconds
 from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.sparsity import GROUP, default_scale_group
 from tvm_c4n.tuning.anchor import StepTimer, measure_anchor
@@ -97,7 +97,7 @@ def write_table(
         target=machine_of(resolve_target(target)).model_dump(),
         emulated=emulated,
         rows=tuple(
-            Row(
+            LatencyEntry(
                 rows=rows,
                 cols=cols,
                 removed=choice.removed,

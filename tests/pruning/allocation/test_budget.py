@@ -1,0 +1,131 @@
+"""Budgets: what a weight may become, what it costs, and the files and values that are refused."""
+
+import json
+
+import pytest
+
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.pruning import Recipe
+from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
+from tvm_c4n.pruning.allocation.latency import LatencyTable
+from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
+from tvm_c4n.pruning.recipe import Choice
+
+CONFIG = MambaConfig(
+    vocab_size=64, d_model=16, d_inner=32, n_layer=2, d_state=4, d_conv=4, dt_rank=6
+)
+EMBEDDINGS = "backbone.embeddings.weight"
+
+
+def sensitivities():
+    found = {EMBEDDINGS: Sensitivity((0.0,), {"int8": 0.001, "int4": 0.01})}
+    for layer in range(CONFIG.n_layer):
+        for projection in ("in_proj", "x_proj", "dt_proj", "out_proj"):
+            removal = (0.0,) if projection == "dt_proj" else (0.0, 0.01, 0.1, 0.5)
+            name = CONFIG.projection(layer, projection)
+            found[name] = Sensitivity(removal, {"int8": 0.001, "int4": 0.02})
+    return found
+
+
+def table(**change):
+    seconds = {"min": 1e-5, "median": 2e-5, "max": 3e-5}
+    sizes = {"hidden": 16, "inner": 32, "state": 4, "conv": 4, "dt_rank": 6, "layers": 2}
+    shapes = [(64, 16), (64, 16), (14, 32), (32, 6), (16, 32)]
+    rows = [
+        {"rows": r, "cols": c, "removed": 0, "dtype": d, "threads": 2, "seconds": seconds}
+        for r, c in dict.fromkeys(shapes)
+        for d in ("int8", "float16")
+    ]
+    rest = [{**sizes, "vocab": 64, "threads": 2, "seconds": seconds}]
+    found = {"format": 1, "target": {}, "emulated": True, "rows": rows, "rest": rest}
+    return {**found, **change}
+
+
+def test_rounding_costs_less_where_less_is_left():
+    one = Sensitivity((0.0, 0.01, 0.1, 0.5), {"int8": 0.001, "int4": 0.02})
+    assert one.loss(Choice(0, "float16")) == 0
+    assert one.loss(Choice(2, "int4")) == pytest.approx(0.1 + 0.5 * 0.02)
+
+
+def test_sparsity_counts_weights_and_keeps_the_dtype():
+    budget = Budget("sparsity", 0.5)
+    options = budget.options(CONFIG, Recipe(dtype="int8"), sensitivities())
+    name = CONFIG.projection(0, "in_proj")
+    assert [(o.choice, o.cost) for o in options[name]] == [
+        (Choice(n, "int8"), 64 * 16 * (4 - n) / 4) for n in range(4)
+    ]
+    total = CONFIG.n_layer * (64 * 16 + 14 * 32 + 32 * 6 + 16 * 32)
+    assert budget.limit(CONFIG) == pytest.approx(total / 2)
+    assert budget.fixed_cost(CONFIG, 99) == 0
+
+
+def test_size_counts_packed_bytes_of_everything():
+    budget = Budget("size", 5000.0)
+    options = budget.options(CONFIG, Recipe(), sensitivities())
+    name = CONFIG.projection(1, "out_proj")
+    by_choice = {o.choice: o.cost for o in options[name]}
+    assert by_choice[Choice(0, "float16")] == 16 * 32 * 2
+    assert by_choice[Choice(2, "int8")] == 16 * (32 / 2 + 32 / 8 + 2)
+    assert {c.dtype for c in by_choice} == {"float16", "int8", "int4"}
+    dt_proj = {o.choice for o in options[CONFIG.projection(0, "dt_proj")]}
+    assert dt_proj == {Choice(0, "float16"), Choice(0, "int8")}
+    assert budget.fixed_cost(CONFIG, 99) == 99
+    untied = CONFIG.model_copy(update={"tie_embeddings": False})
+    twice = budget.options(untied, Recipe(), sensitivities())[EMBEDDINGS][0].cost
+    assert twice == 2 * options[EMBEDDINGS][0].cost
+
+
+def test_the_recipe_stores_every_weight_as_chosen():
+    choices = {EMBEDDINGS: Choice(0, "int4")}
+    for layer in range(CONFIG.n_layer):
+        choices[CONFIG.projection(layer, "in_proj")] = Choice(3 - layer, "int4")
+        choices[CONFIG.projection(layer, "x_proj")] = Choice(1, "int8")
+        choices[CONFIG.projection(layer, "dt_proj")] = Choice(0, "float16")
+        choices[CONFIG.projection(layer, "out_proj")] = Choice(layer, "float16")
+    assert recipe_of(Recipe(seed=4), choices).plan(CONFIG) == choices
+    assert recipe_of(Recipe(seed=4), choices).seed == 4
+
+
+def test_latency_is_read_from_the_table(tmp_path):
+    (tmp_path / "latency.json").write_text(json.dumps(table()))
+    budget = Budget("latency", 1e-3, LatencyTable.read(tmp_path))
+    options = budget.options(CONFIG, Recipe(), sensitivities())
+    found = {o.choice: o.cost for o in options[CONFIG.projection(0, "x_proj")]}
+    assert found == {Choice(0, "int8"): 2e-5, Choice(0, "float16"): 2e-5}
+    assert budget.fixed_cost(CONFIG, 99) == 2e-5
+    other = CONFIG.model_copy(update={"n_layer": 3})
+    with pytest.raises(RecipeError, match="no `rest` for this model"):
+        budget.fixed_cost(other, 99)
+    thin = LatencyTable.model_validate(table(rows=[]))
+    with pytest.raises(RecipeError, match=r"no entry for backbone\.embeddings\.weight, 64 x 16"):
+        Budget("latency", 1e-3, thin).options(CONFIG, Recipe(), sensitivities())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "Invalid JSON"),
+        (json.dumps(table(format=2)), "format"),
+        (json.dumps(table(more=1)), "more: Extra"),
+        (json.dumps(table(rows=[{"rows": 0}])), r"rows\.0\.rows"),
+    ],
+)
+def test_files_that_are_no_table_are_refused_in_one_line(tmp_path, content, message):
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(RecipeError, match=message) as caught:
+        LatencyTable.read(tmp_path / "t.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("sparsity", 0.0), ("sparsity", 0.8), ("ppl_ratio", 1.0), ("size", -1.0)]
+)
+def test_values_that_make_no_sense(kind, value):
+    with pytest.raises(RecipeError, match=kind.replace("_", "-")):
+        Budget(kind, value)
+
+
+def test_latency_without_a_table():
+    with pytest.raises(RecipeError, match="--latency-table"):
+        Budget("latency", 0.01)

@@ -1,0 +1,60 @@
+"""The corrected target is the minimum of what its docstring says; tokens count by their weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from tvm_c4n.pruning.calibration.corrected_target import (
+    RESIDUAL_SHARE,
+    collect,
+    corrected_target,
+)
+from tvm_c4n.pruning.calibration.stream import Stream
+
+COLS, ROWS = 8, 5
+
+
+@pytest.fixture
+def streams():
+    """Two batches of a student that is off its teacher's activations."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape):
+        return torch.from_numpy(rng.standard_normal(shape)).float()
+
+    students = [Stream(draw(3, 20, ROWS), draw(3, 20, COLS)) for _ in range(2)]
+    teachers = [
+        Stream(p.hidden + 0.3 * draw(3, 20, ROWS), p.inputs + 0.3 * draw(3, 20, COLS))
+        for p in students
+    ]
+    return students, teachers
+
+
+def rows(streams, name):
+    return torch.cat([getattr(stream, name).flatten(0, 1) for stream in streams]).double()
+
+
+def test_the_corrected_target_is_the_least_squares_solution(streams):
+    students, teachers = streams
+    dense = torch.from_numpy(np.random.default_rng(1).standard_normal((ROWS, COLS))).float()
+    weights = [torch.rand(3, 20, 1, generator=torch.Generator().manual_seed(i)) for i in (1, 2)]
+    found = corrected_target(dense, collect(students, teachers, "out_proj", weights), 1e-9)
+    residual_error = rows(teachers, "hidden") - rows(students, "hidden")
+    wanted = rows(teachers, "inputs") @ dense.double().T + RESIDUAL_SHARE * residual_error
+    root = torch.cat([w.flatten(0, 1) for w in weights]).double().sqrt()
+    solution = torch.linalg.lstsq(root * rows(students, "inputs"), root * wanted).solution.T
+    torch.testing.assert_close(found.double(), solution, atol=1e-4, rtol=1e-4)
+
+
+def test_only_out_proj_undoes_the_residual_error(streams):
+    assert collect(*streams, "in_proj").residual_error is None
+    assert collect(*streams, "out_proj").residual_error.shape == (ROWS, COLS)
+
+
+def test_without_a_teacher_or_with_nothing_lost_the_weights_stay(streams):
+    students, _ = streams
+    dense = torch.ones(ROWS, COLS)
+    assert corrected_target(dense, collect(students, [], "out_proj"), 0.01) is dense
+    torch.testing.assert_close(
+        corrected_target(dense, collect(students, students, "out_proj"), 0.01), dense
+    )

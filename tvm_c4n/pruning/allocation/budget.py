@@ -1,0 +1,144 @@
+"""What a pruned model may cost, and what every weight may become to stay within it. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Literal
+
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
+from tvm_c4n.pruning.allocation.latency import LatencyTable
+from tvm_c4n.pruning.allocation.pareto import Items, Option
+from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.sparsity import GROUP, DType
+from tvm_c4n.sparsity.stats import size_bytes
+
+if TYPE_CHECKING:
+    from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
+
+Kind = Literal["sparsity", "size", "latency", "ppl_ratio"]
+UNITS: dict[Kind, str] = {
+    "sparsity": "weights kept",
+    "size": "bytes",
+    "latency": "seconds",
+    "ppl_ratio": "bytes",
+}
+_LIMITS: dict[Kind, tuple[float, float]] = {
+    "sparsity": (0.0, 0.75),
+    "size": (0.0, 1e15),
+    "latency": (0.0, 1e6),
+    "ppl_ratio": (1.0, 1e6),
+}
+_PROJECTION = "_proj.weight"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The goal that a recipe is made for.
+
+    Attributes
+    ----------
+    kind : str
+        "sparsity": this fraction of the weights of all projections removed, or more, in the
+        recipe's dtype. "size": at most this number of stored bytes, all tensors counted. "latency":
+        at most this number of seconds per token by a measured table. "ppl_ratio": the smallest
+        model whose perplexity on calibration text is at most this multiple of the dense model's.
+    value : float
+    table : LatencyTable, optional
+        For "latency".
+
+    Raises
+    ------
+    RecipeError
+        A value that makes no sense, or no table.
+    """
+
+    kind: Kind
+    value: float
+    table: LatencyTable | None = None
+
+    def __post_init__(self) -> None:
+        low, high = _LIMITS[self.kind]
+        if not low < self.value <= high:
+            shown = self.kind.replace("_", "-")
+            raise RecipeError(f"{shown} {self.value:g}: use a value in ({low:g}, {high:g}]")
+        if self.kind == "latency" and self.table is None:
+            raise RecipeError("latency needs the device's table: --latency-table DIR")
+
+    def fixed_cost(self, config: MambaConfig, small_bytes: int) -> float:
+        """Return the cost of what no choice changes, in `UNITS`.
+
+        ``small_bytes`` are those of the tensors that are never packed.
+        """
+        if self.table is not None:
+            return self.table.outside(config)
+        return 0.0 if self.kind == "sparsity" else float(small_bytes)
+
+    def limit(self, config: MambaConfig) -> float:
+        """Return the largest cost that meets the budget, in `UNITS`; not for "ppl_ratio"."""
+        if self.kind != "sparsity":
+            return self.value
+        shapes = config.tensor_shapes().items()
+        return (1 - self.value) * sum(prod(s) for name, s in shapes if name.endswith(_PROJECTION))
+
+    def options(
+        self, config: MambaConfig, recipe: Recipe, sensitivities: Mapping[str, Sensitivity]
+    ) -> Items:
+        """List what each weight may become, with its cost in `UNITS` and its loss in nats.
+
+        The embeddings stand for the head as well, which has the same dtype.
+
+        Raises
+        ------
+        RecipeError
+            The latency table has no entry for a weight's shape.
+        """
+        plan, found = recipe.plan(config), {}
+        for name, sensitivity in sensitivities.items():
+            numbers = range(len(sensitivity.removal))
+            dtypes = _dtypes(name) if self.kind != "sparsity" else (plan[name].dtype,)
+            choices = [Choice(n, dtype) for dtype in dtypes for n in numbers]
+            priced = ((c, self._cost(name, c, config, recipe)) for c in choices)
+            found[name] = [
+                Option(choice, cost, sensitivity.loss(choice))
+                for choice, cost in priced
+                if cost is not None
+            ]
+            if not found[name]:
+                rows, cols = config.tensor_shapes()[name]
+                raise RecipeError(
+                    f"the latency table has no entry for {name}, {rows} x {cols}; measure this "
+                    "model's shapes with `tvm-c4n tune --latency-table`"
+                )
+        return found
+
+    def _cost(self, name: str, choice: Choice, config: MambaConfig, recipe: Recipe) -> float | None:
+        rows, cols = config.tensor_shapes()[name]
+        if self.table is not None:
+            return self.table.seconds(rows, cols, choice)
+        if self.kind == "sparsity":
+            return 0.0 if name == EMBEDDINGS else rows * cols * (1 - choice.removed / GROUP)
+        group = recipe.group_of(choice.removed)
+        size = size_bytes(rows, cols, choice.removed, choice.dtype, group)
+        return float(size * (2 if name == EMBEDDINGS and not config.tie_embeddings else 1))
+
+
+def recipe_of(recipe: Recipe, choices: Mapping[str, Choice]) -> Recipe:
+    """Return the recipe that stores every weight as chosen."""
+    removed: dict[str, int] = {}
+    dtypes: dict[str, str] = {}
+    for name, choice in choices.items():
+        if name == EMBEDDINGS:
+            dtypes["head"] = choice.dtype
+            continue
+        _, _, layer, _, projection, _ = name.split(".")
+        removed[f"layers.{layer}.{projection}"] = choice.removed
+        dtypes[f"layers.{layer}.{projection}"] = choice.dtype
+    return Recipe(**{**recipe.model_dump(), "removed": removed, "dtypes": dtypes})
+
+
+def _dtypes(name: str) -> tuple[DType, ...]:
+    """Dtypes that a weight may have. dt_proj decides how long states last: it has at least int8."""
+    return ("float16", "int8") if "dt_proj" in name else ("float16", "int8", "int4")

@@ -1,0 +1,131 @@
+"""The latency table of a device, as `docs/reference/format-latency.md` specifies it. No torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.pruning.recipe import Choice
+
+FILE = "latency.json"
+MAX_BYTES = 4 << 20
+_AGAIN = "measure it again with `tvm-c4n tune --latency-table`"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Seconds(_Strict):
+    """Least, median and largest of the samples."""
+
+    min: float = Field(gt=0)
+    median: float = Field(gt=0)
+    max: float = Field(gt=0)
+
+
+class LatencyEntry(_Strict):
+    """The seconds of one dense layer at one n and dtype."""
+
+    rows: int = Field(ge=1)
+    cols: int = Field(ge=1)
+    removed: int = Field(ge=0, le=3)
+    dtype: Literal["int4", "int8", "float16"]
+    threads: int = Field(ge=1)
+    seconds: Seconds
+
+
+class Rest(_Strict):
+    """What a decode step of a model spends outside its dense layers."""
+
+    # The file keeps the names of its first version (docs/reference/format-latency.md).
+    d_model: int = Field(alias="hidden")
+    d_inner: int = Field(alias="inner")
+    d_state: int = Field(alias="state")
+    d_conv: int = Field(alias="conv")
+    dt_rank: int
+    n_layer: int = Field(alias="layers")
+    vocab_size: int = Field(alias="vocab")
+    threads: int
+    seconds: Seconds
+
+    @staticmethod
+    def sizes_of(config: MambaConfig) -> dict[str, int]:
+        """Sizes of a model by the names in the file."""
+        fields = Rest.model_fields.items()
+        return {f.alias or n: getattr(config, n) for n, f in fields if hasattr(config, n)}
+
+
+class LatencyTable(_Strict):
+    """Measured seconds of dense layers on one device.
+
+    Attributes
+    ----------
+    entries : tuple of LatencyEntry
+        ``rows`` in the file.
+    rest : tuple of Rest
+    """
+
+    format: Literal[1]
+    target: dict[str, Any]
+    emulated: bool
+    # The file keeps the names of its first version.
+    entries: tuple[LatencyEntry, ...] = Field(alias="rows")
+    rest: tuple[Rest, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> LatencyTable:
+        """Read a table, or the one called ``latency.json`` in a folder.
+
+        Raises
+        ------
+        RecipeError
+            Missing, too large, or not such a table.
+        """
+        file = path / FILE if path.is_dir() else path
+        try:
+            if file.stat().st_size > MAX_BYTES:
+                raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB; {_AGAIN}")
+            return cls.model_validate_json(file.read_bytes())
+        except OSError as error:
+            raise RecipeError(f"{file}: cannot be read: {error.strerror}; {_AGAIN}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise RecipeError(f"{file}: {where}: {first['msg']}; {_AGAIN}") from None
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that most entries were measured with."""
+        counted = Counter(entry.threads for entry in self.entries)
+        return max(counted, key=lambda threads: (counted[threads], threads), default=1)
+
+    def seconds(self, rows: int, cols: int, choice: Choice) -> float | None:
+        """Median of one token through a dense layer; None if it was not measured."""
+        wanted = (rows, cols, choice.removed, choice.dtype, self.threads)
+        for e in self.entries:
+            if (e.rows, e.cols, e.removed, e.dtype, e.threads) == wanted:
+                return e.seconds.median
+        return None
+
+    def outside(self, config: MambaConfig) -> float:
+        """Median seconds of a step outside the dense layers.
+
+        Raises
+        ------
+        RecipeError
+            Not measured for this model.
+        """
+        wanted = Rest.sizes_of(config).items()
+        for rest in self.rest:
+            if wanted <= rest.model_dump(by_alias=True).items() and rest.threads == self.threads:
+                return rest.seconds.median
+        raise RecipeError(
+            f"the latency table has no `rest` for this model (hidden {config.d_model}, layers "
+            f"{config.n_layer}) with {self.threads} threads; {_AGAIN}"
+        )

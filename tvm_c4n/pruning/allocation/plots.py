@@ -1,0 +1,101 @@
+"""Pictures of an allocation: the Pareto front, and n by layer and projection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tvm_c4n.model.config import PROJECTIONS, MambaConfig
+from tvm_c4n.pruning.allocation.allocate import AllocationResult
+from tvm_c4n.pruning.allocation.pareto import Allocation
+from tvm_c4n.sparsity import GROUP
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# For each kind of budget: factor, name of the cost, and how one cost is written.
+_SCALES = {
+    "sparsity": (1e-6, "projection weights kept (millions)", "{:.2f} M kept"),
+    "size": (1e-6, "size (MB)", "{:.2f} MB"),
+    "latency": (1e3, "time per token by the table (ms)", "{:.3f} ms"),
+    "ppl_ratio": (1e-6, "size (MB)", "{:.2f} MB"),
+}
+# Losses below this share of the chosen one are not drawn: a logarithmic axis would give most of the
+# picture to allocations that lose next to nothing.
+_SHOWN = 1e-2
+_COLOURS = ("#f2f2f2", "#c6dbef", "#6baed6", "#08519c")  # n = 0, 1, 2, 3
+_SHORT = {"float32": "f32", "float16": "f16", "int8": "i8", "int4": "i4"}
+
+
+def draw(result: AllocationResult, config: MambaConfig, folder: Path) -> bool:
+    """Write ``front.png`` and ``removed.png``; returns False where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return False
+    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+    _draw_front(figure, result)
+    figure.savefig(folder / "front.png", dpi=150)
+    width = max(5.0, 0.42 * config.n_layer + 1.6)
+    figure = Figure(figsize=(width, 2.6), layout="constrained")
+    _draw_removed(figure, result, config)
+    figure.savefig(folder / "removed.png", dpi=150)
+    return True
+
+
+def _draw_front(figure: Figure, result: AllocationResult) -> None:
+    scale, label, written = _SCALES[result.budget.kind]
+    axes = figure.subplots()
+    front = result.front
+    least = _SHOWN * max(result.chosen.loss, float(front.loss[-1]), 1e-9)
+    shown = front.loss >= least
+    cost = (front.cost[shown] + result.fixed) * scale
+    axes.plot(cost, front.loss[shown], color="#08519c", lw=1.5, label="Pareto front", zorder=2)
+    styles: dict[str, tuple[Allocation | None, dict[str, Any]]] = {
+        "chosen": (result.chosen, {"marker": "o", "ms": 7, "color": "#08519c"}),
+        "greedy": (result.greedy, {"marker": "x", "ms": 10, "mew": 2, "color": "#d95f02"}),
+        "uniform": (result.uniform, {"marker": "s", "ms": 7, "color": "#7a7a7a"}),
+    }
+    for name, (one, style) in styles.items():
+        if one is not None:
+            at = (one.cost + result.fixed) * scale
+            told = f"{name}: {written.format(at)}, {one.loss:.4f}"
+            axes.plot([at], [one.loss], ls="none", label=told, zorder=3, **style)
+    axes.set(xlabel=label, ylabel="predicted loss (nats per token)", yscale="log")
+    axes.grid(which="both", color="#dddddd", lw=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    exact = "exact" if not front.gap else f"at most {front.gap:.1g} nats from exact"
+    axes.set_title(f"loss against cost, best allocations ({exact})", fontsize=10)
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _draw_removed(figure: Figure, result: AllocationResult, config: MambaConfig) -> None:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    choices = [
+        [result.chosen.choices[config.projection(layer, p)] for layer in range(config.n_layer)]
+        for p in PROJECTIONS
+    ]
+    table = np.array([[choice.removed for choice in row] for row in choices])
+    mixed = len({choice.dtype for row in choices for choice in row}) > 1
+    axes = figure.subplots()
+    axes.imshow(table, vmin=0, vmax=GROUP - 1, cmap=ListedColormap(_COLOURS), aspect="auto")
+    for (row, layer), removed in np.ndenumerate(table):
+        dtype = _SHORT[choices[row][layer].dtype]
+        text = f"{removed}\n{dtype}" if mixed else str(removed)
+        ink = "white" if removed == GROUP - 1 else "black"
+        axes.text(layer, row, text, ha="center", va="center", color=ink, fontsize=7)
+    axes.set_yticks(range(len(PROJECTIONS)), PROJECTIONS)
+    axes.set_xticks(range(0, config.n_layer, 1 + config.n_layer // 24))
+    axes.set_xticks(np.arange(config.n_layer + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(PROJECTIONS) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", lw=1.5)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="layer")
+    names = [f"n={n}: {100 * (GROUP - n) // GROUP} % kept" for n in range(GROUP)]
+    patches = [Patch(fc=c, ec="#999999", label=n) for c, n in zip(_COLOURS, names, strict=True)]
+    figure.legend(handles=patches, loc="outside upper center", ncols=GROUP, frameon=False)

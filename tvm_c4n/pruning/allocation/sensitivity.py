@@ -1,0 +1,171 @@
+"""What each weight of a model loses by each choice: measured, one layer in memory at a time.
+
+Of each projection two things are measured. How its output's error grows with n and with rounding:
+from one sweep for each, on the dense model's statistics. And what such an error costs the model:
+each projection is pruned by itself (`PROBE`), and the divergence of the model's predictions from
+the dense model's (Kullback-Leibler, nats per token) is measured on some windows. To second order
+the divergence is proportional to the energy of the error, so that
+
+    loss(choice) = divergence(probe) * error(choice) / error(probe).
+
+The streams with one pruned projection each go through the layers side by side, so that no layer is
+read twice. The embeddings and the head are rounded together, and their divergence taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tvm_c4n.checkpoint import Checkpoint
+from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.pruning.calibration.statistics import gram
+from tvm_c4n.pruning.calibration.stream import Stream
+from tvm_c4n.pruning.calibration.torch_mamba import Layer, project, rms_norm
+from tvm_c4n.pruning.method.matrix import prune_matrix
+from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.sparsity import GROUP, DType, from_dense
+
+PROBE = Choice(2, "float16")
+# Windows that the divergence is measured on. All streams see the same ones, so that their order is
+# clear long before the divergences themselves are exact.
+SENSITIVITY_WINDOWS = 8
+_ROUNDED: tuple[DType, ...] = ("int8", "int4")
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one weight loses.
+
+    Attributes
+    ----------
+    removal : tuple of float
+        Loss of removing n = 0, 1, 2, 3 of every 4 weights, in nats per token; only n = 0 where the
+        columns do not fill groups.
+    rounding : dict of dtype to float
+        Loss of rounding all its weights. With weights removed there are fewer to round.
+    """
+
+    removal: tuple[float, ...]
+    rounding: dict[DType, float]
+
+    def loss(self, choice: Choice) -> float:
+        """Return the loss of a choice in nats per token."""
+        kept = 1 - choice.removed / GROUP
+        return self.removal[choice.removed] + kept * self.rounding.get(choice.dtype, 0.0)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The model with one projection changed, and the errors of all ways to change it."""
+
+    stream: Stream
+    errors: dict[Choice, float]
+    probe: Choice
+
+    def sensitivity(self, divergence: float) -> Sensitivity:
+        error = self.errors[self.probe]
+        scale = divergence / error if error > 0 else 0.0
+        removal = (scale * e for choice, e in self.errors.items() if choice.removed)
+        rounding = {c.dtype: scale * e for c, e in self.errors.items() if not c.removed}
+        return Sensitivity((0.0, *removal), rounding)
+
+
+def measure(
+    checkpoint: Checkpoint,
+    config: MambaConfig,
+    recipe: Recipe,
+    windows: Tensor,
+    note: Callable[[int], None],
+) -> dict[str, Sensitivity]:
+    """Measure the sensitivity of every projection and of the embeddings.
+
+    Parameters
+    ----------
+    checkpoint, config
+        The dense model.
+    recipe : Recipe
+        For ``dampening_frac`` and ``scale_group``.
+    windows : (b, t) int64
+        Calibration windows; the first `SENSITIVITY_WINDOWS` are used.
+    note : callable
+        Called with the index of each layer when it is done.
+
+    Returns
+    -------
+    dict of tensor name to Sensitivity
+        The embeddings (with the head) and the projections, in the model's order.
+    """
+    windows = windows[:SENSITIVITY_WINDOWS]
+    embeddings = torch.from_numpy(checkpoint.dense(EMBEDDINGS))
+    dense = Stream(embeddings[windows])
+    rounded = {d: Stream(_round(embeddings, d, recipe)[windows]) for d in _ROUNDED}
+    trials: dict[str, _Trial] = {}
+    for index in range(config.n_layer):
+        layer = Layer.load(checkpoint, config, index)
+        for stream in (*rounded.values(), *(trial.stream for trial in trials.values())):
+            stream.enter(layer)
+            for projection in PROJECTIONS:
+                stream.pass_through(layer, projection)
+        dense.enter(layer)
+        for projection in PROJECTIONS:
+            trials[config.projection(index, projection)] = _try(layer, projection, dense, recipe)
+            dense.pass_through(layer, projection)
+        note(index)
+
+    norm = torch.from_numpy(checkpoint.dense(FINAL_NORM))
+    head = embeddings if config.tie_embeddings else torch.from_numpy(checkpoint.dense(HEAD))
+
+    def divergence(stream: Stream, other: Tensor = head) -> float:
+        """Mean divergence of a stream's predictions from the dense one's."""
+        total = 0.0
+        for ours, theirs in zip(stream.hidden, dense.hidden, strict=True):
+            logs = [
+                project(rms_norm(hidden[None], norm, config.eps), weight).log_softmax(-1)
+                for hidden, weight in ((theirs, head), (ours, other))
+            ]
+            total += float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
+        return max(total / len(windows), 0.0)
+
+    losses = {d: divergence(rounded[d], _round(head, d, recipe)) for d in _ROUNDED}
+    found = {EMBEDDINGS: Sensitivity((0.0,), losses)}
+    for name, trial in trials.items():
+        found[name] = trial.sensitivity(divergence(trial.stream))
+    return found
+
+
+def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial:
+    """Measure a projection's errors, and send the windows on through its probe."""
+    weight = layer.projections[projection]
+    prunable = weight.shape[1] % GROUP == 0
+    choices = [Choice(n, "float16") for n in range(1, GROUP)] if prunable else []
+    choices += [Choice(0, dtype) for dtype in _ROUNDED]
+    probe = PROBE if prunable else Choice(0, "int4")
+    statistics = gram([dense.inputs])
+    errors = {}
+    changed = layer
+    for choice in choices:
+        pruned = prune_matrix(
+            weight,
+            statistics,
+            choice,
+            dampening_frac=recipe.dampening_frac,
+            scale_group=recipe.group_of(choice.removed),
+            without=("refit", "reselect"),
+        )
+        errors[choice] = pruned.output_error
+        if choice == probe:
+            new = torch.from_numpy(pruned.weight.dense())
+            changed = replace(layer, projections={**layer.projections, projection: new})
+    stream = dense.copy()
+    for later in PROJECTIONS[PROJECTIONS.index(projection) :]:
+        stream.pass_through(changed, later)
+    return _Trial(stream, errors, probe)
+
+
+def _round(weight: Tensor, dtype: DType, recipe: Recipe) -> Tensor:
+    packed = from_dense(weight.numpy(), 0, dtype, scale_group=recipe.group_of(0))
+    return torch.from_numpy(packed.dense())

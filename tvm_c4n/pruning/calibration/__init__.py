@@ -1,0 +1,1 @@
+"""What pruning is fitted to: calibration windows, their activations in both models, statistics."""

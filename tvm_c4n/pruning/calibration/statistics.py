@@ -1,0 +1,45 @@
+"""Products of activations, summed over all calibration tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from tvm_c4n.errors import C4nError
+from tvm_c4n.pruning.calibration.torch_mamba import BATCH_TOKENS
+
+
+def product(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Sum ``A^T B`` over all tokens of pairs of activations.
+
+    Parameters
+    ----------
+    pairs : iterable of ((b, t, rows), (b, t, cols)) float32
+
+    Returns
+    -------
+    (rows, cols) float32
+        Summed over batches of `BATCH_TOKENS` tokens in float64.
+
+    Raises
+    ------
+    C4nError
+        An activation is not finite.
+    """
+    total = torch.zeros((), dtype=torch.float64)
+    for left, right in pairs:
+        parts = (side.flatten(0, 1).split(BATCH_TOKENS) for side in (left, right))
+        for a, b in zip(*parts, strict=True):
+            total = total + (a.T @ b).double()
+    result = total.float()
+    if not bool(torch.isfinite(result).all()):
+        raise C4nError("the model's activations are not finite on the calibration text")
+    return result
+
+
+def gram(inputs: Iterable[Tensor]) -> Tensor:
+    """``X^T X`` of a projection's inputs, batches of (b, t, cols); see `product`. Symmetric."""
+    result = product((batch, batch) for batch in inputs)
+    return (result + result.T) / 2

@@ -1,0 +1,59 @@
+"""Calibration: which tokens the model reads, and what is kept of each projection's inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from tvm_c4n.assets import CALIBRATION
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.text import load_text_ids, separator_id
+from tvm_c4n.pruning.recipe import Recipe
+
+
+def draw_windows(
+    tokenizer: Tokenizer, recipe: Recipe, text: Path | None = None
+) -> NDArray[np.int64]:
+    """Draw the calibration windows of a recipe.
+
+    The text, tokenised as one row, is cut into pieces that do not overlap, beginning at an offset
+    that the seed draws; the seed also draws the pieces. Each window is the separator token and one
+    piece.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        The model's.
+    recipe : Recipe
+        ``samples``, ``sample_tokens`` and ``seed``.
+    text : Path, optional
+        .jsonl with a "text" per line, or plain text; the text that comes with the package if None.
+
+    Returns
+    -------
+    (samples, sample_tokens) int64
+
+    Raises
+    ------
+    RecipeError
+        The text cannot be read or is too short.
+    """
+    source = CALIBRATION if text is None else Path(text)
+    ids = load_text_ids(source, tokenizer)
+    piece = recipe.sample_tokens - 1
+    pieces = len(ids) // piece
+    if pieces < recipe.samples:
+        raise RecipeError(
+            f"{source}: {len(ids)} tokens are too few for {recipe.samples} windows of "
+            f"{recipe.sample_tokens}; give more text or set samples to at most {pieces}"
+        )
+    generator = np.random.default_rng(recipe.seed)
+    offset = int(generator.integers(len(ids) - pieces * piece + 1))
+    chosen = generator.permutation(pieces)[: recipe.samples]
+    starts = offset + chosen * piece
+    windows = ids[starts[:, None] + np.arange(piece)]
+    start = np.full((len(windows), 1), separator_id(tokenizer), dtype=np.int64)
+    return np.concatenate([start, windows], axis=1)

@@ -1,0 +1,1 @@
+"""How one weight matrix is pruned: masks, compensation, rounding, the order of channels."""

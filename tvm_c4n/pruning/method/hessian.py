@@ -1,0 +1,40 @@
+"""The Hessian of a projection's least-squares problem: dampening and its inverse's factor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tvm_c4n.errors import C4nError
+
+
+def damped(statistics: Tensor, dampening_frac: float) -> Tensor:
+    """``H + dampening_frac * mean(diag H) * I``; the identity where all inputs were zero."""
+    level = float(statistics.diagonal().mean())
+    if level <= 0:
+        return torch.eye(len(statistics), dtype=statistics.dtype)
+    return statistics + dampening_frac * level * torch.eye(len(statistics), dtype=statistics.dtype)
+
+
+def inverse_factor(hessian: Tensor) -> Tensor:
+    """Upper Cholesky factor U of H^-1 = U^T U, in float64.
+
+    ``U[i:, i:]`` is the factor of the inverse of H over the columns from i on, which is what a
+    sweep from left to right needs at column i.
+
+    Parameters
+    ----------
+    hessian : (cols, cols)
+        Damped, so that it is positive definite.
+
+    Raises
+    ------
+    C4nError
+        It is not.
+    """
+    lower, info = torch.linalg.cholesky_ex(hessian.double())
+    if int(info):
+        raise C4nError(
+            "calibration statistics are not positive definite; raise dampening_frac in the recipe"
+        )
+    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)

@@ -1,0 +1,103 @@
+"""Rounding of pruned weights to float16, int8 or int4, with the other weights making up for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tvm_c4n.pruning.method.compensate import COLUMN_BLOCK
+from tvm_c4n.sparsity import group_scales
+from tvm_c4n.sparsity.quantize import CODE_RANGE
+
+BITS = {"int8": 8, "int4": 4}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values that a stored weight can have.
+
+    Attributes
+    ----------
+    scales : (rows, ceil(cols / scale_group)) float16 or None
+        None for float16 weights.
+    bits, scale_group : int
+        0 for float16 weights.
+    """
+
+    scales: Tensor | None
+    bits: int
+    scale_group: int
+
+    @classmethod
+    def of(cls, weight: Tensor, dtype: str, scale_group: int) -> Grid:
+        """Choose the scales for weights (rows, cols) that are zero where removed."""
+        if dtype not in BITS:
+            return cls(None, 0, 0)
+        scales = group_scales(weight.float().numpy(), BITS[dtype], scale_group)
+        return cls(torch.from_numpy(scales), BITS[dtype], scale_group)
+
+    def steps(self, cols: int) -> Tensor | None:
+        """Scale of each weight: (rows, cols) float32."""
+        if self.scales is None:
+            return None
+        return self.scales.float().repeat_interleave(self.scale_group, dim=1)[:, :cols]
+
+    def round(self, weight: Tensor, steps: Tensor | None) -> Tensor:
+        """Round weights (rows, width) to nearest; ``steps`` are the same columns of `steps`."""
+        if steps is None:
+            return weight.to(torch.float16).to(weight.dtype)
+        low, high = CODE_RANGE[self.bits]
+        divisor = torch.where(steps == 0, torch.inf, steps)
+        return (weight / divisor).round().clamp(low, high) * steps
+
+
+def round_descending(
+    weight: Tensor, hessian: Tensor, mask: Tensor, current: Tensor, grid: Grid, passes: int = 3
+) -> Tensor:
+    """Round with coordinate descent: every weight in turn to the best value given all others.
+
+    In the first pass the weights on the right are not rounded yet, so that each weight takes up
+    the errors of those before it; the later passes only ever lower the loss
+    ``(w - w0) H (w - w0)^T`` (as QuantEase does; Behdin et al., 2023). Unlike error feedback
+    through H^-1, nothing is ever moved into removed weights.
+
+    Parameters
+    ----------
+    weight, hessian, mask
+        As in `compensate.refit`.
+    current : (rows, cols)
+        The refitted weights.
+    grid : Grid
+    passes : int
+
+    Returns
+    -------
+    (rows, cols)
+        On the grid, zero outside the mask.
+    """
+    w = current.clone()
+    kept = mask.to(w.dtype)
+    steps = grid.steps(w.shape[1])
+    gradient = (w - weight) @ hessian
+    cols = w.shape[1]
+    for _ in range(passes):
+        moved = False
+        for start in range(0, cols, COLUMN_BLOCK):
+            stop = min(start + COLUMN_BLOCK, cols)
+            inside, local = gradient[:, start:stop].clone(), hessian[start:stop, start:stop]
+            change = torch.empty_like(inside)
+            for i in range(stop - start):
+                at = start + i
+                best = w[:, at] - inside[:, i] / local[i, i]
+                column = None if steps is None else steps[:, at]
+                new = grid.round(best, column) * kept[:, at]
+                change[:, i] = new - w[:, at]
+                inside += change[:, i, None] * local[i]
+                w[:, at] = new
+            gradient += change @ hessian[start:stop]
+            moved = moved or bool(change.any())
+        if not moved:
+            break
+    return w
