@@ -21,8 +21,9 @@ def says_what_runs() -> bool:
         return False
 
 
+@pytest.mark.slow  # keeps every core busy for a while
 @pytest.mark.skipif(not says_what_runs(), reason="the system does not say what runs")
-def test_busy_programs_leave_no_room() -> None:
+def test_busy_programs_take_the_cores() -> None:
     cores = os.cpu_count() or 1
     command = [sys.executable, "-S", "-c", "while True: pass"]
     children = [subprocess.Popen(command) for _ in range(cores)]
@@ -37,8 +38,43 @@ def test_busy_programs_leave_no_room() -> None:
             child.wait()
 
 
-def test_a_system_that_says_nothing_has_room(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(contention, "_LOAD", tmp_path / "none")
-    assert contention.cores_available(os.cpu_count() or 1)
-    (tmp_path / "none").write_text("strange")
-    assert contention.cores_available(os.cpu_count() or 1)
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a system of 4 cores says: 3 threads run, one of them, and a sleeping one, are ours."""
+    (tmp_path / "loadavg").write_text("1.52 0.98 0.44 3/217 4711\n")
+    for thread, status in (("17", "R"), ("18", "S")):
+        (tmp_path / "task" / thread).mkdir(parents=True)
+        (tmp_path / "task" / thread / "stat").write_text(f"{thread} (a (b) R) {status} 1 17\n")
+    monkeypatch.setattr(contention, "_LOAD", tmp_path / "loadavg")
+    monkeypatch.setattr(contention, "_TASKS", tmp_path / "task")
+    monkeypatch.setattr(contention.os, "cpu_count", lambda: 4)
+    return tmp_path
+
+
+def test_other_programs_cores_are_not_available(system: Path) -> None:
+    assert contention.cores_available(2)
+    assert not contention.cores_available(3)
+
+
+def test_own_threads_that_run_are_not_others(system: Path) -> None:
+    (system / "task" / "18" / "stat").write_text("18 (python) R 1 17\n")
+    assert contention.cores_available(3)
+    assert not contention.cores_available(4)
+
+
+def test_one_reading_with_free_cores_is_enough(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = iter([4, 4, 0])
+    monkeypatch.setattr(contention, "_running_elsewhere", lambda: next(elsewhere))
+    assert contention.cores_available(4)
+    elsewhere = iter([1, 1, 1, 0])
+    assert not contention.cores_available(4)
+
+
+@pytest.mark.parametrize("text", [None, "", "strange", "0 0 0 many/5 1"])
+def test_a_system_that_says_nothing_has_cores(system: Path, text: str | None) -> None:
+    (system / "loadavg").unlink()
+    if text is not None:
+        (system / "loadavg").write_text(text)
+    assert contention.cores_available(4)

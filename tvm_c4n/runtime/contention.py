@@ -1,23 +1,23 @@
-"""Whether other programs leave cores free, as Linux says it."""
+"""Whether other programs leave cores free, as Linux reports it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-LOOKS = 3
-"""So often in a row the cores must be taken before it counts: most programs that run are brief."""
+# Cores must be taken at each of this many readings: most programs that run are brief.
+READINGS = 3
 
 _LOAD, _TASKS = Path("/proc/loadavg"), Path("/proc/self/task")
 
 
 def cores_available(threads: int) -> bool:
-    """Return whether so many threads of this process would have a core each, right now.
+    """Return whether this many threads of this process would have a core each, right now.
 
-    Where the system does not say, there is room.
+    Where the system does not say, they are taken to have one.
     """
     cores = os.cpu_count() or 1
-    return any(threads + _running_elsewhere() <= cores for _ in range(LOOKS))
+    return any(threads + _running_elsewhere() <= cores for _ in range(READINGS))
 
 
 def _running_elsewhere() -> int:

@@ -19,16 +19,17 @@ from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
-from tvm_c4n.runtime.thread_policy import ThreadPolicy
+from tvm_c4n.runtime.thread_policy import ThreadController
 
 # TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
 _POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
 
+# What ``[]`` of a result comes to, after Python's checks, which take 4 us
+# (docs/decisions/python-step-overhead.md).
 _item = tvm.get_global_func("ffi.ArrayGetItem")
-"""What ``[]`` of a result comes to, after Python's checks."""
 
+# Threads of TVM's pool, which all engines of a process share; 0: not yet set.
 _pool_threads = 0
-"""Of TVM's pool, which all engines of a process share; 0: not yet set."""
 
 Ids = Sequence[int] | NDArray[np.integer[Any]]
 
@@ -97,7 +98,7 @@ class Engine:
         cores = os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
-        self._threads, self._policy = threads, ThreadPolicy(threads)
+        self._threads, self._controller = threads, ThreadController(threads)
         # Until then steps take so many threads, unwatched.
         self._watch_at, self._step_threads = 0.0, threads
         _use(threads)
@@ -135,14 +136,14 @@ class Engine:
 
     def _watched_step(self) -> Any:
         """Step with as many threads as are free, and take notice of what it took."""
-        policy = self._policy
-        _use(policy.threads)
+        controller = self._controller
+        _use(controller.threads)
         began, cpu = perf_counter(), process_time()
         logits = _item(self._step(), 0)
         ended = perf_counter()
         if self._migrated or self._weights_ready():
-            self._watch_at = ended + policy.observe(ended - began, process_time() - cpu)
-            self._step_threads = policy.threads
+            self._watch_at = ended + controller.observe(ended - began, process_time() - cpu)
+            self._step_threads = controller.threads
         return logits
 
     def _weights_ready(self) -> bool:

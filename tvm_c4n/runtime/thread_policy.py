@@ -1,168 +1,344 @@
-"""How many threads a decode step takes: fewer while others need the cores.
+"""How many threads a decode step takes: fewer while other programs need the cores.
 
 The threads of a step wait for each other at every barrier. Where another program takes one of the
-cores, all wait for the thread that it keeps from running, and one thread alone is faster than two
-that share. A step's CPU time shows it: undisturbed threads are on their cores all the time, working
-or waiting for each other. When they are not, fewer threads are tried for a while and kept if they
-are faster; later, more are tried again.
+cores, all wait for the thread that lost its core, and one thread alone is faster than two that
+share. CPU time shows it: undisturbed threads are on their cores all the time, working or waiting
+for each other. So the controller watches wall time and CPU time of steps:
 
-What looks the same for a moment is a thread that wakes up: the system may put it on the core of the
-one that woke it, and moves it when its next tick comes, some 10 milliseconds later. So nothing is
-decided by less than 20 milliseconds.
+======== ================================================ =======================================
+state    what it sees                                     next state
+======== ================================================ =======================================
+Steady   steps overloaded: far slower than usual          Probing fewer threads
+Steady   threads lack CPU time, fewer not backed off      Probing fewer threads
+Steady   cores are available, more not backed off         Probing more threads
+Probing  faster than before                               Steady with the new count
+Probing  not faster                                       Steady with the old count, longer back-off
+======== ================================================ =======================================
 
-One step beside a busy core can take as long as fifty. So where the system says that cores are taken
-(`others`), more threads are not even tried, and the first step begins with fewer.
-
-To watch a step costs a few percent of a short one, so short ones are looked at now and then.
+`observe` is that table as a pure function: it reads no clock, and only `Context.available` asks the
+system. `ThreadController` holds its state for an engine. docs/decisions/thread-policy.md has the
+measurements behind `Policy`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import NamedTuple
 
 from tvm_c4n.runtime.contention import cores_available
 
-PERIOD, TRIAL = 0.02, 3
-"""Seconds, and steps, that a count of threads is judged by, at least."""
-HOPELESS = 1.5
-"""Steps that take so many times as long as with the count before end a trial after `PERIOD`."""
-UNWATCHED = 0.002
-"""Seconds of steps that may go by between two that are noted."""
-MISSING = 0.15
-"""Part of the threads' time that most steps must miss before fewer threads are tried."""
-SWAMPED = 4.0
-"""Steps after each other that take so many times as long as usual, or are the first ones, and miss
-`PERIOD` together are enough, though they be few. One that is unusual is a hiccup."""
-PATIENCE_FEWER, PATIENCE_MORE, MOST_PATIENCE = 0.1, 0.5, 8.0
-"""Seconds between trials that were in vain: at first, doubled after each, at most. Beside a busy
-core one step of a trial of more threads can take as long as thirty."""
+
+@dataclass(frozen=True)
+class Policy:
+    """When other counts of threads are tried, and for how long.
+
+    Attributes
+    ----------
+    window_secs : float
+        Seconds of steps that a count is judged by, at least. A pool's thread that wakes up may
+        share a core with the thread that woke it for 10 ms, until the system's next tick moves it;
+        twice that is no accident any more.
+    window_steps : int
+        Steps that a count is judged by, at least: the median of three ignores one hiccup.
+    hopeless_ratio : float
+        A probe whose step takes this many times as long as with the count before ends after
+        `window_secs`, without `window_steps`: beside a busy core one such step can take as long as
+        thirty of the usual ones.
+    unwatched_secs : float
+        Seconds of steps between two that are watched, where nothing is unusual: the clocks cost a
+        few percent of a step of 0.3 ms.
+    lacking_ratio : float
+        Share of the threads' time without a core from which fewer threads are probed; undisturbed
+        steps stay below it.
+    overload_ratio : float
+        Consecutive steps this many times slower than usual that together lack `window_secs` of CPU
+        time are not waited for: fewer threads are probed at once. One such step is a hiccup, unless
+        it is the first one with its count.
+    fewer_backoff_secs, more_backoff_secs : float
+        Seconds until the next probe of fewer or of more threads after one that failed; doubled by
+        each further failure. A failed probe of more costs more, so it waits longer.
+    max_backoff_secs : float
+        The longest back-off: a program that ends gives its core back within this time.
+    """
+
+    window_secs: float = 0.02
+    window_steps: int = 3
+    hopeless_ratio: float = 1.5
+    unwatched_secs: float = 0.002
+    lacking_ratio: float = 0.15
+    overload_ratio: float = 4.0
+    fewer_backoff_secs: float = 0.1
+    more_backoff_secs: float = 0.5
+    max_backoff_secs: float = 8.0
 
 
-class ThreadPolicy:
+POLICY = Policy()
+
+
+class Context(NamedTuple):
+    """What does not change from step to step.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        The user's count of threads, its half, ... and 1.
+    available : callable
+        Whether the system has a core for each of this many threads now.
+    policy : Policy
+    """
+
+    counts: tuple[int, ...]
+    available: Callable[[int], bool]
+    policy: Policy
+
+
+class Window(NamedTuple):
+    """Watched steps since the state or its count of threads was last decided on.
+
+    Attributes
+    ----------
+    walls, cpus : sequence of float
+        Wall time of each step, and CPU time of all its threads together; seconds.
+    passed_secs : float
+        Wall time of all steps, unwatched ones included.
+    """
+
+    walls: Sequence[float]
+    cpus: Sequence[float]
+    passed_secs: float
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """When threads may be probed again in one direction, by the states' clock."""
+
+    until: float
+    next_secs: float
+
+    def after_failure(self, clock: float, policy: Policy) -> Backoff:
+        """Wait, and after the next failure twice as long."""
+        longer = min(2 * self.next_secs, policy.max_backoff_secs)
+        return Backoff(clock + self.next_secs, longer)
+
+
+@dataclass(frozen=True)
+class History:
+    """What outlives a window: the fastest median by place in `Context.counts`, and back-offs."""
+
+    usual: Mapping[int, float]
+    fewer: Backoff
+    more: Backoff
+
+
+@dataclass(frozen=True)
+class Steady:
+    """The count of threads is kept.
+
+    Attributes
+    ----------
+    place : int
+        Of the count in `Context.counts`.
+    began : float
+        When the window began: seconds of steps since the controller was made.
+    history : History
+    overloaded : tuple of float
+        CPU seconds that each of the last steps lacked, if all of them were far slower than usual.
+    """
+
+    place: int
+    began: float
+    history: History
+    overloaded: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Probing:
+    """Another count of threads is tried.
+
+    Attributes
+    ----------
+    place, began, history
+        See `Steady`.
+    before, before_secs : int, float
+        Place of the count before, and the seconds that a step took with it.
+    """
+
+    place: int
+    began: float
+    history: History
+    before: int
+    before_secs: float
+
+
+State = Steady | Probing
+
+
+def start(context: Context) -> Steady:
+    """Return the first state: with as many threads as the system says there are cores for."""
+    counts, policy = context.counts, context.policy
+    place = next(i for i, n in enumerate(counts) if n == 1 or context.available(n))
+    fewer, more = (Backoff(0.0, s) for s in (policy.fewer_backoff_secs, policy.more_backoff_secs))
+    return Steady(place, 0.0, History({}, fewer, more))
+
+
+def observe(state: State, window: Window, context: Context) -> tuple[State, float]:
+    """Return the state after a watched step, the last one of a window.
+
+    Parameters
+    ----------
+    state : Steady or Probing
+    window : Window
+        Steps with ``context.counts[state.place]`` threads since ``state.began``.
+    context : Context
+
+    Returns
+    -------
+    state : Steady or Probing
+        A later ``began`` than that of the old state starts a new window.
+    unwatched_secs : float
+        Seconds in which the next steps need not be watched.
+    """
+    if isinstance(state, Probing):
+        after = _end_probe(state, window, context.policy)
+    else:
+        after = _keep(state, window, context)
+    if isinstance(after, Probing) or after.overloaded or after.place not in after.history.usual:
+        return after, 0.0
+    return after, context.policy.unwatched_secs
+
+
+def _keep(state: Steady, window: Window, context: Context) -> State:
+    """Rows 1 to 3 of the table: probe another count if there is a reason to, else keep it."""
+    place, history, policy = state.place, state.history, context.policy
+    threads, clock = context.counts[place], state.began + window.passed_secs
+    overloaded = _overloaded(state, window, threads, policy)
+    secs, usual = window.walls[-1], history.usual.get(place)
+    # The first step with a count has no usual time that would tell a hiccup: one is enough.
+    enough = len(overloaded) >= (1 if usual is None else 2)
+    if enough and threads > 1 and sum(overloaded) > policy.window_secs:
+        known = _with_usual(history, place, secs) if usual is None else history
+        return Probing(place + 1, clock, known, place, secs)
+    if window.passed_secs < policy.window_secs or len(window.walls) < policy.window_steps:
+        return replace(state, overloaded=overloaded)
+    taken = median(window.walls)
+    history = _with_usual(history, place, taken if usual is None else min(taken, usual))
+    pairs = zip(window.walls, window.cpus, strict=True)
+    lacking = median(_lacking(wall, cpu, threads) for wall, cpu in pairs)
+    if lacking > policy.lacking_ratio and threads > 1 and clock >= history.fewer.until:
+        return Probing(place + 1, clock, history, place, taken)
+    may_grow = place > 0 and clock >= history.more.until
+    if may_grow and context.available(context.counts[place - 1]):
+        return Probing(place - 1, clock, history, place, taken)
+    return Steady(place, clock, history, overloaded)
+
+
+def _overloaded(state: Steady, window: Window, threads: int, policy: Policy) -> tuple[float, ...]:
+    """Return `Steady.overloaded` with the last step of the window."""
+    secs, usual = window.walls[-1], state.history.usual.get(state.place)
+    lacking = _lacking(secs, window.cpus[-1], threads)
+    slow = usual is None or secs >= policy.overload_ratio * usual
+    if lacking < policy.lacking_ratio or not slow:
+        return ()
+    return (*state.overloaded, lacking * threads * secs)
+
+
+def _end_probe(state: Probing, window: Window, policy: Policy) -> State:
+    """Rows 4 and 5 of the table: end a probe when it has shown enough."""
+    hopeless = window.walls[-1] > policy.hopeless_ratio * state.before_secs
+    enough = len(window.walls) >= policy.window_steps or hopeless
+    if not enough or window.passed_secs < policy.window_secs:
+        return state
+    clock, tried_fewer = state.began + window.passed_secs, state.place > state.before
+    place, fewer, more = state.place, state.history.fewer, state.history.more
+    if median(window.walls) >= state.before_secs:
+        place = state.before
+        if tried_fewer:
+            fewer = fewer.after_failure(clock, policy)
+        else:
+            more = more.after_failure(clock, policy)
+    elif tried_fewer:
+        more = Backoff(clock + policy.more_backoff_secs, policy.more_backoff_secs)
+    else:
+        fewer = replace(fewer, until=clock)
+    return Steady(place, clock, History(state.history.usual, fewer, more))
+
+
+def _lacking(secs: float, cpu_secs: float, threads: int) -> float:
+    """Return the share of the threads' time in which they had no core."""
+    return 1 - cpu_secs / (threads * secs)
+
+
+def _with_usual(history: History, place: int, secs: float) -> History:
+    return replace(history, usual={**history.usual, place: secs})
+
+
+class ThreadController:
     """Chooses a count of threads for each step from the time that the last ones took.
 
     Parameters
     ----------
     most : int
-        The user's choice; tried are its halves, down to 1.
-    room : callable
-        Whether so many threads have a core each.
+        The user's choice; its halves, down to 1, are tried, too.
+    available : callable
+        Whether the system has a core for each of this many threads now.
+    policy : Policy
+
+    Attributes
+    ----------
+    threads : int
+        For the next step.
     """
 
-    def __init__(self, most: int, room: Callable[[int], bool] = cores_available):
-        self._counts = [most]
-        while self._counts[-1] > 1:
-            self._counts.append(self._counts[-1] // 2)
-        self._room = room
-        self._at = next((i for i, n in enumerate(self._counts) if n == 1 or room(n)))
-        self._usual: dict[int, float] = {}
-        self._passed = 0.0
-        """Seconds with this count, those of steps that were not noted included."""
-        self._walls: list[float] = []
-        self._missing: list[float] = []
-        self._slow: list[float] = []
-        """Seconds that the last steps missed, all of them far slower than usual."""
-        # While another count is tried: the old one's place, and its seconds a step.
-        self._before: tuple[int, float] | None = None
-        self._unwatched = 0.0
-        self._fewer, self._more = _Wait(PATIENCE_FEWER), _Wait(PATIENCE_MORE)
-
-    @property
-    def threads(self) -> int:
-        """For the next step."""
-        return self._counts[self._at]
+    def __init__(
+        self,
+        most: int,
+        available: Callable[[int], bool] = cores_available,
+        policy: Policy = POLICY,
+    ) -> None:
+        counts = [most]
+        while counts[-1] > 1:
+            counts.append(counts[-1] // 2)
+        self._context = Context(tuple(counts), available, policy)
+        self._window_secs = policy.window_secs
+        self._start_window()
+        self._take(start(self._context), 0.0)
 
     def observe(self, secs: float, cpu_secs: float) -> float:
-        """Take notice of a step: its seconds, and those that all threads together had a core.
+        """Take in a step: its seconds, and those that all threads together had a core.
 
         Returns
         -------
         float
-            Seconds in which the next steps need not be noted.
+            Seconds in which the next steps need not be observed.
         """
-        if len(self._counts) == 1:
-            return math.inf
-        missing = 1 - cpu_secs / (self.threads * secs)
         self._walls.append(secs)
-        self._missing.append(missing)
-        passed = secs + self._unwatched
-        self._passed += passed
-        self._fewer.left -= passed
-        self._more.left -= passed
-        long = self._passed >= PERIOD
-        if self._before is not None:
-            if long and (len(self._walls) >= TRIAL or secs > HOPELESS * self._before[1]):
-                self._judge(median(self._walls))
-        elif self._swamped(secs, missing):
-            self._usual.setdefault(self._at, secs)
-            self._try(self._at + 1, secs)
-        elif long and len(self._walls) >= TRIAL:
-            self._decide(median(self._walls), median(self._missing))
-        watchful = self._before is not None or self._slow or self._at not in self._usual
-        self._unwatched = 0.0 if watchful else UNWATCHED
-        return self._unwatched
+        self._cpus.append(cpu_secs)
+        self._passed_secs += secs + self._unwatched_secs
+        # Between two steps Python is slow: the weights have pushed its objects out of the caches.
+        # So states are only made where one may change.
+        if cpu_secs > self._undisturbed * secs and self._passed_secs < self._window_secs:
+            return self._unwatched_secs
+        if len(self._context.counts) == 1:
+            return math.inf
+        window, began = Window(self._walls, self._cpus, self._passed_secs), self._state.began
+        self._take(*observe(self._state, window, self._context))
+        if self._state.began > began:
+            self._start_window()
+        return self._unwatched_secs
 
-    def _swamped(self, secs: float, missing: float) -> bool:
-        usual = self._usual.get(self._at)
-        if missing < MISSING or (usual is not None and secs < SWAMPED * usual):
-            self._slow = []
-            return False
-        self._slow.append(missing * self.threads * secs)
-        enough = 1 if usual is None else 2
-        return self.threads > 1 and sum(self._slow) > PERIOD and len(self._slow) >= enough
+    def _take(self, state: State, unwatched_secs: float) -> None:
+        self._state, self._unwatched_secs = state, unwatched_secs
+        self.threads = self._context.counts[state.place]
+        # CPU seconds per second of steps above which nothing is lacking. A step like that ends a
+        # row of overloaded ones; with one thread there is nothing to choose.
+        alert = len(self._context.counts) == 1 or (isinstance(state, Steady) and state.overloaded)
+        lacking_ratio = self._context.policy.lacking_ratio
+        self._undisturbed = math.inf if alert else (1 - lacking_ratio) * self.threads
 
-    def _decide(self, taken: float, missing: float) -> None:
-        """Try another count after some steps with this one, if it is time for it."""
-        self._usual[self._at] = min(taken, self._usual.get(self._at, taken))
-        if missing > MISSING and self.threads > 1 and self._fewer.left <= 0:
-            self._try(self._at + 1, taken)
-        elif self._at and self._more.left <= 0 and self._room(self._counts[self._at - 1]):
-            self._try(self._at - 1, taken)
-        else:
-            self._restart()
-
-    def _try(self, at: int, taken: float) -> None:
-        self._before = self._at, taken
-        self._at = at
-        self._forget()
-
-    def _judge(self, taken: float) -> None:
-        """Keep the count that was tried, or return to the one before."""
-        assert self._before is not None  # noqa: S101 - a trial has ended
-        at, before = self._before
-        self._before = None
-        tried = self._fewer if self._at > at else self._more
-        if taken >= before:
-            self._at = at
-            tried.in_vain()
-        elif tried is self._fewer:
-            self._more.start()
-        else:
-            self._fewer.left = 0.0
-        self._forget()
-
-    def _forget(self) -> None:
-        self._restart()
-        self._slow = []
-
-    def _restart(self) -> None:
-        self._walls, self._missing, self._passed = [], [], 0.0
-
-
-class _Wait:
-    """Seconds that are left until the next trial in one direction."""
-
-    def __init__(self, first: float):
-        self._first = self._patience = first
-        self.left = 0.0
-
-    def start(self) -> None:
-        """Wait as long as at first."""
-        self._patience = self.left = self._first
-
-    def in_vain(self) -> None:
-        """Wait twice as long as before."""
-        self.left = self._patience
-        self._patience = min(2 * self._patience, MOST_PATIENCE)
+    def _start_window(self) -> None:
+        self._walls: list[float] = []
+        self._cpus: list[float] = []
+        self._passed_secs = 0.0
