@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# On x86 TVM counts two hardware threads a core and would use half of a virtual machine's cores.
+# On x86 TVM assumes two hardware threads per core and would use half of a virtual machine's cores.
 # Its pool reads this once, when the first kernel runs.
 os.environ.setdefault("TVM_NUM_THREADS", str(os.cpu_count() or 1))
-# Its threads look for work in a loop before they sleep, 0.1 seconds by default: so long they are in
-# the way of fewer threads that a step tries beside a busy core. This makes 10 milliseconds.
+# Idle threads of the pool spin for 0.1 s by default before they sleep. Meanwhile they disturb the
+# fewer threads that a step uses when another program holds a core. This count makes 10 ms of it.
 os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "40000")
 
 import tvm

@@ -25,7 +25,8 @@ from tvm_c4n.errors import CheckpointError
 ExportDType = Literal["float16", "float32"]
 SHARD_BYTES = 5_000_000_000
 _STORED = {"float16": "F16", "float32": "F32"}
-_METADATA = {"format": "pt"}  # transformers before 5 refuses files that do not say so
+# transformers before 5 refuses files that do not say so.
+_METADATA = {"format": "pt"}
 
 
 def export_dense(
@@ -45,7 +46,7 @@ def export_dense(
     out : path
         Appears whole or not at all.
     dtype : {"float16", "float32"}
-        Of every tensor.
+        dtype of every tensor.
     shard_bytes : int
         Largest size of one file's tensors; a larger model is split, a larger tensor is not.
     overwrite : bool

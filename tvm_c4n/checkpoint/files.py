@@ -16,8 +16,10 @@ from typing import Any, NoReturn
 
 from tvm_c4n.errors import CheckpointError
 
-MAX_CONFIG_BYTES = 1 << 20  # the largest Mamba config.json is about 1 kB
-MAX_INDEX_BYTES = 1 << 22  # about 40,000 tensors; Mamba-2.8B has 642
+# The largest config.json of a Mamba has about 1 kB.
+MAX_CONFIG_BYTES = 1 << 20
+# Room for about 40,000 tensors; Mamba-2.8B has 642.
+MAX_INDEX_BYTES = 1 << 22
 _SHOWN = 120
 
 # What `atomic_output` leaves of a process that was killed, as a glob pattern.

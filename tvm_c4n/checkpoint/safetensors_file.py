@@ -27,7 +27,8 @@ DTYPE_BYTES = {
 }  # fmt: skip
 NUMPY_DTYPES = {"F32": "<f4", "F16": "<f2", "U8": "|u1", "I8": "|i1"}
 _MAX_AXES = 8
-_PIECE = 1 << 22  # elements converted at a time
+# Elements that are widened at a time: bounds the memory of temporaries.
+_PIECE = 1 << 22
 _AGAIN = "download or save the model again"
 
 

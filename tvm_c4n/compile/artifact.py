@@ -17,7 +17,7 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
-from tvm_c4n.model.relax_mamba import CHUNK, build_mamba, state_shapes
+from tvm_c4n.model.relax_mamba import MAX_TOKENS, build_mamba, state_shapes
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.progress import Progress
@@ -118,7 +118,7 @@ def compile_model(
             schedules=_schedules(mod),
             tensors=tensors,
             states=list(state_shapes(config)),
-            chunk=CHUNK,
+            chunk=MAX_TOKENS,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
             library_sha256=library,
             weights_sha256=sha256_of(folder / WEIGHTS),

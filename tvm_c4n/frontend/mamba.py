@@ -1,9 +1,9 @@
 """transformers' MambaForCausalLM to Relax through ``torch.export``, its scan as one operator.
 
-torch unrolls the selective scan's loop over time, some ten operators a token and layer, and no
-compiler rolls it up again. So the scan is given as an operator instead of being recognised:
-transformers calls a function of its module for it, which is replaced, while the model is exported,
-by a torch operator of the same meaning. Everything else of the model is exported as it is.
+torch unrolls the selective scan's loop over time, about ten operators per token and layer, and no
+compiler rolls it up again. So the scan is exported as one operator instead of being recognised
+afterwards: transformers calls a function of its module for it, and while the model is exported, a
+torch operator of the same meaning replaces that function. The rest is exported unchanged.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _(u: Tensor, *_rest: Tensor) -> Tensor:
 
 @contextmanager
 def scan_as_operator() -> Iterator[None]:
-    """Let transformers' Mamba call the operator; for `torch.export` without a cache."""
+    """Let transformers' Mamba call the operator, for `torch.export` without a cache."""
     from transformers.models.mamba import modeling_mamba
 
     def replacement(
@@ -115,7 +115,13 @@ def export_causal_lm(model: Any, tokens: int) -> IRModule:
 
 
 def convert_scan(node: Any, importer: Any) -> relax.Var:
-    """Convert the torch operator to the C4n operator; one of `from_exported_program`'s map."""
+    """Convert the torch operator to ours; an entry of `from_exported_program`'s map.
+
+    Raises
+    ------
+    C4nError
+        A batch other than 1.
+    """
     bb = importer.block_builder
     u, delta, a, b, c, d, z, bias = (importer.env[argument] for argument in node.args)
     batch, channels, tokens = (int(n) for n in u.ty.shape)
@@ -123,37 +129,42 @@ def convert_scan(node: Any, importer: Any) -> relax.Var:
         raise C4nError(f"the selective scan is compiled for a batch of 1, not {batch}")
     states = int(a.ty.shape[1])
 
-    def rows(x: Any) -> Any:
-        """``(1, n, tokens)`` to ``(tokens, n)``."""
-        turned = bb.emit(relax.op.permute_dims(x, [0, 2, 1]))
-        return bb.emit(relax.op.reshape(turned, (tokens, int(x.ty.shape[1]))))
+    def by_token(x: Any) -> Any:
+        """Transpose ``(1, n, tokens)`` to ``(tokens, n)``."""
+        transposed = bb.emit(relax.op.permute_dims(x, [0, 2, 1]))
+        return bb.emit(relax.op.reshape(transposed, (tokens, int(x.ty.shape[1]))))
 
-    bc, dt_rank = _whole_of(bb, b, c)
+    # 1. The operator reads dt, B and C as columns of x_proj's output, and the gate as those of
+    #    in_proj's. Where the model has these tensors they are used, else they are concatenated.
+    bc, dt_rank = _x_proj_output(bb, b, c)
     if bc is None:
-        bc, dt_rank = bb.emit(relax.op.concat([rows(b), rows(c)], axis=1)), 0
+        bc, dt_rank = bb.emit(relax.op.concat([by_token(b), by_token(c)], axis=1)), 0
     else:
         bc = bb.emit(relax.op.reshape(bc, (tokens, dt_rank + 2 * states)))
-    xz = _both_halves(bb, z)
+    xz = _in_proj_output(bb, z)
     xz = bb.emit(relax.op.concat([z, z], axis=1)) if xz is None else xz
-    step = bb.emit(relax.op.add(rows(delta), bias))
+    # 2. Its step size has the bias added, A has the state's axis first, the state starts as zeros.
+    step = bb.emit(relax.op.add(by_token(delta), bias))
+    a_by_state = bb.emit(relax.op.permute_dims(a))
+    # An input is named as its source, though nothing of it is read: a constant may not be updated
+    # in place.
+    state = bb.emit_te(_zeros, step, (1, states, channels))
+    # 3. Call it, and return its output as transformers' function does.
     spec = ScanSpec(True, channels=channels, state=states, layers=1, dt_rank=dt_rank)
     em = Emitter(bb, tirx.IntImm("int64", tokens), ConstantPool())
-    turned_a = bb.emit(relax.op.permute_dims(a))
-    # Made of an input, though it reads nothing of it: a constant may not be updated in place.
-    state = bb.emit_te(_zeros, step, (1, states, channels))
-    inputs = [step, rows(u), bc, rows(xz), turned_a, d, state, relax.prim_value(0)]
+    inputs = [step, by_token(u), bc, by_token(xz), a_by_state, d, state, relax.prim_value(0)]
     out = [state.ty, relax.TensorType((tokens, channels), "float32")]
     _, y = em.call(selective_scan.define(spec), inputs, out, inplace=6)
     y = bb.emit(relax.op.reshape(y, (1, tokens, channels)))
     return bb.emit(relax.op.permute_dims(y, [0, 2, 1]))
 
 
-def _zeros(_made_of: te.Tensor, shape: tuple[int, ...]) -> te.Tensor:
+def _zeros(_source: te.Tensor, shape: tuple[int, ...]) -> te.Tensor:
     return te.compute(shape, lambda *_: tirx.const(0.0, "float32"), name="zero_state")
 
 
-def _piece(bb: relax.BlockBuilder, expr: Any) -> tuple[Any, int] | None:
-    """Return what a tensor is a piece of, as the call of the split and the piece's number."""
+def _split_of(bb: relax.BlockBuilder, expr: Any) -> tuple[Any, int] | None:
+    """Return the call of the split that a tensor is an output of, and the output's number."""
     value = bb.lookup_binding(expr) if isinstance(expr, relax.Var) else expr
     if not isinstance(value, relax.TupleGetItem):
         return None
@@ -163,15 +174,15 @@ def _piece(bb: relax.BlockBuilder, expr: Any) -> tuple[Any, int] | None:
     return split, int(value.index)
 
 
-def _whole_of(bb: relax.BlockBuilder, b: Any, c: Any) -> tuple[Any, int]:
-    """Return x_proj's output and dt_rank where B and C are its last two pieces, turned."""
-    pieces = []
+def _x_proj_output(bb: relax.BlockBuilder, b: Any, c: Any) -> tuple[Any, int]:
+    """Return x_proj's output and dt_rank where B and C are its last two parts, transposed."""
+    parts = []
     for expr in (b, c):
         value = bb.lookup_binding(expr)
         if getattr(getattr(value, "op", None), "name", None) != "relax.permute_dims":
             return None, 0
-        pieces.append(_piece(bb, value.args[0]))
-    first, second = pieces
+        parts.append(_split_of(bb, value.args[0]))
+    first, second = parts
     if first is None or second is None or not first[0].same_as(second[0]):
         return None, 0
     split, numbers = first[0], (first[1], second[1])
@@ -180,9 +191,9 @@ def _whole_of(bb: relax.BlockBuilder, b: Any, c: Any) -> tuple[Any, int]:
     return split.args[0], int(split.ty.fields[0].shape[2])
 
 
-def _both_halves(bb: relax.BlockBuilder, z: Any) -> Any:
-    """Return in_proj's output, turned, where z is the second half of its channels."""
-    piece = _piece(bb, z)
-    if piece is None or piece[1] != 1 or len(piece[0].ty.fields) != 2:
+def _in_proj_output(bb: relax.BlockBuilder, z: Any) -> Any:
+    """Return in_proj's output, transposed, where z is the second half of its channels."""
+    found = _split_of(bb, z)
+    if found is None or found[1] != 1 or len(found[0].ty.fields) != 2:
         return None
-    return piece[0].args[0] if int(piece[0].attrs.axis) == 1 else None
+    return found[0].args[0] if int(found[0].attrs.axis) == 1 else None

@@ -9,11 +9,11 @@ letter paper                  meaning
 ``b``  B                      windows (sequences) computed together
 ``t``  L                      tokens, in time
 ``v``                         vocabulary entries
-``h``  D of the residual      hidden channels (``hidden_size``, often d_model)
-``d``  D of the SSM           inner channels (``intermediate_size``, often d_inner)
-``n``  N                      state elements per inner channel (``state_size``)
-``r``  R                      rank of the step size's projection (``time_step_rank``)
-``k``                         taps of the causal convolution (``conv_kernel``)
+``h``  D of the residual      hidden channels: d_model (``hidden_size`` in config.json)
+``d``  D of the SSM           inner channels: d_inner (``intermediate_size``)
+``n``  N                      state elements per inner channel: d_state (``state_size``)
+``r``  R                      rank of the step size's projection: dt_rank (``time_step_rank``)
+``k``                         taps of the causal convolution: d_conv (``conv_kernel``)
 ====== ====================== ==================================================================
 
 Tensors: ``delta`` (the paper's capital delta, per ``d``), ``a`` (A, ``d n``, negative), ``b`` and

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
 
-Array = NDArray[Any]  # float64 or float32, as the model was asked for
+# float64, or float32 where the model was made with that.
+Array = NDArray[Any]
 
 
 @dataclass
 class State:
-    """What a model remembers between tokens; zeros at the start of a text.
+    """What a model carries from token to token; zeros at the start of a text.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class State:
     ssm: Array
 
     def copy(self) -> State:
-        """Deep copy, to return to this place in the text later."""
+        """Return a deep copy, with which the text can be resumed from here."""
         return State(self.conv.copy(), self.ssm.copy())
 
 
@@ -68,12 +69,12 @@ class Mamba:
     dense : callable
         ``dense(name)`` gives a tensor as a float array, for example `Checkpoint.dense`.
     dtype : numpy float type
-        Of weights, activations and state: float64 (default) or float32.
+        dtype of weights, activations and state: float64 (default) or float32.
 
     Attributes
     ----------
     state : State
-        Advanced by `prefill` and `step`. Assign a copy of an earlier one to go back.
+        Advanced by `prefill` and `step`. Assigning a copy of an earlier one resumes from there.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Mamba:
         return np.asarray(self.prefill([token])[0])
 
     def _mixer(self, layer: int, u: Array) -> Array:
-        """One mixer: (t, h) -> (t, h); advances the layer's state."""
+        """Run one mixer: (t, h) -> (t, h); advances the layer's state."""
         c, prefix = self.config, self.config.prefix(layer)
 
         def tensor(name: str) -> Array:
@@ -145,7 +146,7 @@ class Mamba:
         return np.asarray((y * silu(z)) @ tensor("out_proj.weight").T)
 
     def _conv(self, layer: int, x: Array) -> Array:
-        """Causal convolution per channel: (t, d) -> (t, d)."""
+        """Convolve causally per channel: (t, d) -> (t, d); advances the layer's state."""
         prefix = self.config.prefix(layer)
         taps = self._tensors[prefix + "conv1d.weight"][:, 0]  # d k
         padded = np.concatenate([self.state.conv[layer], x])
@@ -158,7 +159,7 @@ class Mamba:
         return y
 
     def _scan(self, layer: int, x: Array, delta: Array, b: Array, c: Array) -> Array:
-        """Scan selectively: (t, d), (t, d), (t, n), (t, n) -> (t, d)."""
+        """Scan selectively: (t, d), (t, d), (t, n), (t, n) -> (t, d); advances the state."""
         prefix = self.config.prefix(layer)
         a = -np.exp(self._tensors[prefix + "A_log"])  # d n
         state = self.state.ssm[layer]

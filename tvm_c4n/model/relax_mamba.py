@@ -23,8 +23,8 @@ from tvm_c4n.ops import c4n_linear, conv1d, embedding, rms_norm, selective_scan
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.sparsity import C4nWeight, DType, from_dense
 
-CHUNK = 256
-"""Tokens that the memory of prefill and score is planned for; longer prompts come in chunks."""
+# Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
+MAX_TOKENS = 256
 
 FUNCTIONS = ("step", "prefill", "score")
 
@@ -33,12 +33,10 @@ class Weights(Protocol):
     """The part of a checkpoint that is read here."""
 
     def dense(self, name: str) -> NDArray[np.float32]:
-        """One tensor."""
-        ...
+        """Read one tensor as float32."""
 
     def weight(self, name: str) -> C4nWeight | None:
-        """One packed tensor, None where it is stored dense."""
-        ...
+        """Read one stored weight; None where it is stored dense."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,8 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
         a_log = vector(mixer + "A_log").astype(np.float64)
         dt_proj = packed(mixer + "dt_proj.weight")
         a = np.ascontiguousarray(-np.exp(a_log).T, np.float32)
-        half = dt_proj.dtype in ("int8", "int4")  # A is as exact as what it is multiplied by
+        # A is as exact as what it is multiplied by.
+        half = dt_proj.dtype in ("int8", "int4")
         return _Layer(
             norm=vector(f"backbone.layers.{index}.norm.weight"),
             in_proj=packed(mixer + "in_proj.weight"),
@@ -105,7 +104,7 @@ def _read(config: MambaConfig, weights: Weights, dtype: DType) -> _Model:
 def _mixer(
     em: Emitter, layer: _Layer, index: int, h: Any, states: tuple[Any, Any], eps: float
 ) -> tuple[Any, tuple[Any, Any]]:
-    """One residual block: returns the new residual stream and states."""
+    """Emit one residual block; returns the new residual stream and states."""
     conv, ssm = states
     normed = rms_norm.emit(em, h, layer.norm, eps)
     xz = c4n_linear.emit(em, normed, layer.in_proj)
@@ -124,7 +123,7 @@ def _function(bb: relax.BlockBuilder, name: str, model: _Model, pool: ConstantPo
     conv = relax.Var("conv", relax.TensorType(conv_shape, "float32"))
     ssm = relax.Var("ssm", relax.TensorType(ssm_shape, "float32"))
     # num_input: the arguments that are not weights, as Relax marks them.
-    attrs = {"num_input": 3, "tir_var_upper_bound": {"n": CHUNK}}
+    attrs = {"num_input": 3, "tir_var_upper_bound": {"n": MAX_TOKENS}}
     with bb.function(name, [ids, conv, ssm], attrs=attrs):
         with bb.dataflow():
             em = Emitter(bb, tokens, pool)
@@ -156,7 +155,7 @@ def build_mamba(config: MambaConfig, weights: Weights, *, dtype: DType = "float1
     weights : Checkpoint
         A C4n folder, or a dense one.
     dtype : str
-        ``"float16"`` or ``"float32"``: of projections that the checkpoint stores dense.
+        ``"float16"`` or ``"float32"``, for projections that the checkpoint stores dense.
 
     Returns
     -------

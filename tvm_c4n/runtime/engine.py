@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import codegen, relax, tvm
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.relax_mamba import CHUNK, state_shapes
+from tvm_c4n.model.relax_mamba import MAX_TOKENS, state_shapes
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
@@ -161,8 +161,8 @@ class Engine:
         function = self._vm[name]
         _use(self._threads)
         out = []
-        for start in range(0, len(array), CHUNK):
-            tokens = tvm.runtime.tensor(array[start : start + CHUNK])
+        for start in range(0, len(array), MAX_TOKENS):
+            tokens = tvm.runtime.tensor(array[start : start + MAX_TOKENS])
             out.append(function(tokens, *self._states, *self._weights)[0].numpy())
         return out
 

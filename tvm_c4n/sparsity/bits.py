@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 from tvm_c4n.sparsity.pattern import GROUP, kept_of
 
-CODE_BITS = (0, 2, 4, 2)  # bits of one group's position code, by removed
+# Bits of one group's position code, by the number of removed weights.
+CODE_BITS = (0, 2, 4, 2)
 _INVALID = 0xFF
 
 
 def _code_of_positions(kept_columns: tuple[int, ...], removed: int) -> int:
-    """Position code of one group; ``kept_columns`` ascend."""
+    """Return the position code of one group; ``kept_columns`` ascend."""
     if removed == 1:
         return next(i for i in range(GROUP) if i not in kept_columns)
     return sum(column << (2 * i) for i, column in enumerate(kept_columns))
 
 
 def _tables(removed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Tables nibble -> code, code -> nibble, code -> kept columns; 0xFF marks what is invalid."""
+    """Build nibble -> code, code -> nibble, code -> kept columns; 0xFF marks what is invalid."""
     kept = kept_of(removed)
     to_code = np.full(16, _INVALID, dtype=np.uint8)
     to_nibble = np.full(16, _INVALID, dtype=np.uint8)
@@ -99,5 +100,5 @@ def decode_mask(positions: NDArray[np.uint8], removed: int, groups: int) -> NDAr
 
 
 def decode_columns(positions: NDArray[np.uint8], removed: int, groups: int) -> NDArray[np.uint8]:
-    """Columns that stay in each group, ascending: (rows, groups, kept) uint8 in 0..3."""
+    """Unpack the columns that stay in each group, ascending: (rows, groups, kept) uint8 in 0..3."""
     return np.asarray(_TABLES[removed][2][decode_codes(positions, removed, groups)])

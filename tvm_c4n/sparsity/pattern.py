@@ -16,11 +16,12 @@ from tvm_c4n.errors import C4nError, RecipeError
 
 GROUP = 4
 MAX_REMOVED = GROUP - 1
-_BLOCK_WEIGHTS = 1 << 20  # temporaries of one block of rows stay in the last-level cache
+# Weights of a block of rows: few enough that its temporaries stay in the L3 cache.
+_BLOCK_WEIGHTS = 1 << 20
 
 
 def kept_of(removed: int) -> int:
-    """Weights that stay in each group of 4.
+    """Return the weights that stay in each group of 4.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def check_cols(cols: int, removed: int) -> None:
 
 
 def row_blocks(rows: int, cols: int) -> Iterator[slice]:
-    """Slices of rows, each of about a million weights: bounds the memory of temporaries."""
+    """Cut rows into slices of about a million weights: bounds the memory of temporaries."""
     step = max(1, _BLOCK_WEIGHTS // max(1, cols))
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))

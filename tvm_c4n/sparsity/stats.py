@@ -20,7 +20,7 @@ _VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "int4": 1}
 def size_bytes(
     rows: int, cols: int, removed: int, dtype: str, scale_group: int = SCALE_GROUP
 ) -> int:
-    """Bytes that a weight takes when stored, without packing it.
+    """Count the bytes that a weight takes when stored, without packing it.
 
     ``scale_group`` is ignored for the float dtypes. Raises as `part_shapes`.
     """
@@ -83,7 +83,7 @@ def total(stats: Iterable[WeightStats]) -> WeightStats:
 
 
 def relative_error(weight: C4nWeight, dense: NDArray[Any]) -> float:
-    """Frobenius norm of (stored - dense) over that of dense; 0 for two zero matrices.
+    """Return the Frobenius norm of (stored - dense) over that of dense; 0 for two zero matrices.
 
     Raises
     ------

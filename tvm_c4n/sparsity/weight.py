@@ -31,7 +31,7 @@ class PartShapes(NamedTuple):
 
 
 def part_shapes(rows: int, cols: int, removed: int, dtype: str, scale_group: int) -> PartShapes:
-    """Shapes that the arrays of a stored weight must have.
+    """Return the shapes that the arrays of a stored weight must have.
 
     Raises
     ------

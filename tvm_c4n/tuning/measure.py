@@ -19,7 +19,7 @@ from typing import Any
 from relay_passes.fuse_regions import BARRIER, LAUNCH, only_parallel
 from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.model.relax_mamba import CHUNK
+from tvm_c4n.model.relax_mamba import MAX_TOKENS
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import Kernel, in_root_block
 from tvm_c4n.tuning.metaschedule import ms
@@ -61,7 +61,7 @@ def arguments_of(kernel: Kernel) -> list[Argument | None]:
 
 
 def _extent(number: Any) -> int:
-    return int(number) if isinstance(number, tirx.IntImm) else CHUNK
+    return int(number) if isinstance(number, tirx.IntImm) else MAX_TOKENS
 
 
 def measured(kernel: Kernel, cold_bytes: int) -> tuple[IRModule, list[Argument], int]:
