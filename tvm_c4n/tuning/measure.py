@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from relay_passes.fuse_regions import BARRIER, LAUNCH, only_parallel
+from relay_passes.regions.parallel import BARRIER, LAUNCH, only_parallel
 from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.model.relax_mamba import MAX_TOKENS

@@ -1,0 +1,182 @@
+"""The PrimFunc of rolled layers: a loop over layers inside one parallel launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from relay_passes.regions.parallel import BARRIER, LAUNCH, launched
+from relay_passes.regions.signature import (
+    Carried,
+    Invariant,
+    LayerIndex,
+    Param,
+    RegionSignature,
+    Result,
+    Weight,
+)
+from tvm_c4n._tvm import PrimFunc, T, relax, tirx
+from tvm_c4n.ops.attrs import REGION, REGION_SCHEDULES
+from tvm_c4n.ops.tir import CACHE_LINE, in_root_block
+
+TABLE, ARENA = "table", "arena"
+
+
+@dataclass(frozen=True)
+class LayerLoop:
+    """What the loop runs.
+
+    Attributes
+    ----------
+    regions : tuple of PrimFunc
+        The different ones; all have the same signature, but for the shapes of weights.
+    layers : int
+    layer : RegionSignature
+        The signature of one layer, its parameters with their roles.
+    offsets : tuple of dict
+        By region, then by name of a weight: bytes from the start of a layer's weights to this one.
+    arena_bytes : int
+        Size of the weight arena, which holds the weights of all layers.
+    """
+
+    regions: tuple[PrimFunc, ...]
+    layers: int
+    layer: RegionSignature
+    offsets: tuple[Mapping[str, int], ...]
+    arena_bytes: int
+
+    @cached_property
+    def signature(self) -> RegionSignature:
+        """The signature of the loop.
+
+        It takes ``table``, uint32 (layers, 2): the number of a layer's region, and where its
+        weights begin in the arena, in cache lines; ``arena``, uint8 (arena_bytes,); and a layer's
+        parameters that are invariant or carried. It returns a layer's results and, for each that is
+        carried in memory of its own, a buffer of two rows: layers read one and write the other.
+        """
+        table = Param(TABLE, relax.TensorType((self.layers, 2), "uint32"))
+        arena = Param(ARENA, relax.TensorType((self.arena_bytes,), "uint8"))
+        kept = [
+            Param(p.name, p.type)
+            for p in self.layer.params
+            if isinstance(p.role, Invariant | Carried)
+        ]
+        carry = [
+            Result(_carry(r), relax.TensorType((2, int(r.type.shape[-1])), r.type.dtype))
+            for _, r in self.layer.carry_buffers
+        ]
+        return RegionSignature((table, arena, *kept), (*self.layer.results, *carry))
+
+    def prim_func(self) -> PrimFunc:
+        """Return the kernel."""
+        return _Emitter(self).prim_func()
+
+
+def _carry(result: Result) -> str:
+    return f"{result.name}_carry"
+
+
+class _Emitter:
+    """The parameters and statements of one kernel."""
+
+    def __init__(self, loop: LayerLoop):
+        self.loop = loop
+        self.buffers = {entry.name: _buffer(entry) for entry in loop.signature.arguments}
+        pairs = loop.layer.carry_buffers
+        self.carry = {result.name: self.buffers[_carry(result)] for _, result in pairs}
+        self.layer = tirx.Var("layer", "int64")
+
+    def prim_func(self) -> PrimFunc:
+        """Return the kernel, see `LayerLoop.prim_func`."""
+        layers = self.loop.layers
+        pairs = self.loop.layer.carry_buffers
+
+        # Step 1: the first layer reads row 0 of what is carried.
+        copy_in = [
+            _copy((self.carry[result.name], [T.int64(0)]), _row(self.buffers[param.name]))
+            for param, result in pairs
+        ]
+
+        # Step 2: each layer runs the region that the table names.
+        body: Any = None
+        for number in reversed(range(len(self.loop.regions))):
+            region = self.loop.regions[number]
+            code = tirx.SeqStmt([*self._bindings(number), *launched(region)])
+            chosen = self.buffers[TABLE][self.layer, 0] == T.uint32(number)
+            body = code if body is None else tirx.IfThenElse(chosen, code, body)
+        loop = tirx.For(self.layer, T.int64(0), T.int64(layers), tirx.ForKind.SERIAL, body)
+
+        # Step 3: the last layer wrote the row that one more layer would read.
+        end = [T.int64(layers % 2)]
+        copy_out = [
+            _copy(_row(self.buffers[result.name]), (self.carry[result.name], end))
+            for _, result in pairs
+        ]
+        everything = tirx.SeqStmt([*copy_in, loop, *copy_out])
+        launch = tirx.AttrStmt(T.int32(0), LAUNCH, T.int32(1), everything)
+        func = PrimFunc(list(self.buffers.values()), launch)
+        return in_root_block(func.with_attrs(self._attrs()))
+
+    def _attrs(self) -> dict[str, Any]:
+        attrs = [region.attrs for region in self.loop.regions]
+        return {
+            "s_tir": True,
+            "tirx.noalias": True,
+            "op_pattern": 8,
+            REGION: " ".join(str(a[REGION]) for a in attrs),
+            REGION_SCHEDULES: "; ".join(str(a[REGION_SCHEDULES]) for a in attrs),
+        }
+
+    def _bindings(self, number: int) -> list[Any]:
+        """Say where the arguments of a region lie in one iteration of the loop."""
+        region, layer = self.loop.regions[number], self.layer
+        arguments = self.loop.layer.bind(region.params)
+        start = tirx.Var("start", "int64")
+        first_line = T.cast(self.buffers[TABLE][layer, 1], "int64")
+        stmts = [tirx.Bind(start, first_line * CACHE_LINE)]
+        for param in self.loop.layer.params:
+            argument, role = arguments[param.name], param.role
+            if isinstance(role, LayerIndex):
+                stmts.append(tirx.Bind(argument, layer + role.first))
+                continue
+            if isinstance(role, Weight):
+                at = start + self.loop.offsets[number][param.name]
+                pointer = T.address_of(self.buffers[ARENA][at])
+            elif isinstance(role, Carried) and role.result in self.carry:
+                pointer = T.address_of(self.carry[role.result][layer % 2, 0])
+            else:
+                pointer = _start(self.buffers[param.name])
+            stmts.append(tirx.DeclBuffer(argument, data=pointer))
+        for result in self.loop.layer.fresh:
+            if result.name in self.carry:
+                pointer = T.address_of(self.carry[result.name][(layer + 1) % 2, 0])
+            else:
+                pointer = _start(self.buffers[result.name])
+            stmts.append(tirx.DeclBuffer(arguments[result.name], data=pointer))
+        return stmts
+
+
+def _buffer(entry: Param | Result) -> Any:
+    shape: Sequence[int] = [int(n) for n in entry.type.shape]
+    return tirx.decl_buffer(shape, str(entry.type.dtype), entry.name, layout=None)
+
+
+def _start(buffer: Any) -> Any:
+    return T.address_of(buffer[tuple(0 for _ in buffer.shape)])
+
+
+def _copy(into: tuple[Any, list[Any]], source: tuple[Any, list[Any]]) -> Any:
+    """Copy a row, given as a buffer and the indices before the last; the threads wait for it."""
+    column = tirx.Var("column", "int64")
+    (target, outer), (origin, before) = into, source
+    store = tirx.BufferStore(target, origin[(*before, column)], [*outer, column])
+    loop = tirx.For(
+        column, T.int64(0), T.int64(int(target.shape[-1])), tirx.ForKind.PARALLEL, store
+    )
+    return tirx.AttrStmt(T.int32(0), BARRIER, T.int32(1), loop)
+
+
+def _row(buffer: Any) -> tuple[Any, list[Any]]:
+    return buffer, [T.int64(0) for _ in buffer.shape[1:]]
