@@ -175,9 +175,9 @@ def _insns(code: list[Instruction]) -> float:
 def joined(names: list[str], rotated: bool = False) -> list[str]:
     """Name what stands between two barriers where kernels share loops.
 
-    `relay_passes.regions.loop_fusion` decides which ones do. A projection or a norm begins anew; the
-    others go on with the columns of the kernel before, and where the loop over layers is `rotated`,
-    the copy out of it does, too.
+    `relay_passes.regions.loop_fusion` decides which ones do. A projection or a norm begins anew;
+    the others go on with the columns of the kernel before, and where the loop over layers is
+    `rotated`, the copy out of it does, too.
     """
     groups: list[str] = []
     begins = {*PROJECTIONS, "head", "rms_norm"} | (set() if rotated else {COPY})
