@@ -1,8 +1,9 @@
 # Everything runs in .venv, which make creates; nothing here needs root (only `make phone` may ask for it).
 #
-#   make demo        prune, compile, measure: one table, 6 to 15 minutes on two cores
+#   make demo        text, a prune, a compilation, and one table: at most 3 minutes on two cores
+#   make demo-full   prune the bundled model eight ways: one table, 6 to 15 minutes on two cores
 #   make test        the quick tests        make test-slow   all tests
-#   make lint        ruff, mypy, layers     make bench       measure the demo's models again
+#   make lint        ruff, mypy, layers     make bench       measure the bundled models
 #   make phone       build the emulated phone that some tests need      make clean
 #   make bench-llama build llama.cpp into build/llama.cpp and measure it beside ours (LLAMA_CPP=FOLDER: elsewhere)
 
@@ -18,11 +19,14 @@ export LLAMA_CPP
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint bench bench-llama phone clean
+.PHONY: demo demo-full test test-slow lint bench bench-llama phone clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-demo
-	$(BIN)/python benchmarks/demo.py $(DEMO)
+	$(BIN)/python -m benchmarks demo $(DEMO)
+
+demo-full: $(VENV)/installed-demo
+	$(BIN)/python -m benchmarks demo-full $(DEMO)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(ARGS)
@@ -37,14 +41,13 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/installed-demo
-	@ls -d build/demo/*.c4n >/dev/null 2>&1 || { echo "make demo makes the models first" >&2; exit 2; }
-	$(BIN)/tvm-c4n bench build/demo/*.c4n --threads 1,2 $(ARGS)
+	$(BIN)/tvm-c4n bench mamba-19m mamba-19m-s30-int4 mamba-19m-n2-int4 mamba-19m-n3-int4 --threads 1,2 $(ARGS)
 
 bench-llama: $(VENV)/installed-demo
 	$(PIP) -e '.[prune,bench]'
 	@test -x $(LLAMA_CPP)/build/bin/llama-bench || \
 	  PYTHON=$(abspath $(BIN)/python) bash benchmarks/llama_cpp/install.sh $(LLAMA_CPP)
-	$(BIN)/python -m benchmarks.run decode $(ARGS)
+	$(BIN)/python -m benchmarks decode $(ARGS)
 
 phone: $(VENV)/installed-dev
 	PYTHON=$(BIN)/python bash tests/phone/setup.sh --install

@@ -1,19 +1,14 @@
-"""Perplexity against decode speed, beside llama.cpp's types of the same model.
+"""Perplexity against generation speed, beside llama.cpp's types of the same model.
 
-    python -m benchmarks.frontier make     # artifacts, GGUF files, perplexities
-    python -m benchmarks.frontier measure  # decode speed, all in turns; wants a quiet machine
-    python -m benchmarks.frontier report   # table and picture
-
-Needs the extras [prune] and [bench], and llama.cpp (`make bench-llama`). Perplexity is on the same
-windows of the embedded text for all. llama.cpp's is that of its quantised weights: they are read
-from the GGUF file, expanded, and scored by our float16 build, so that tokens, windows and protocol
-are the same; what llama.cpp loses by rounding activations is not counted against it.
+Perplexity is on the same windows of the bundled text for all. llama.cpp's is that of its quantised
+weights: they are read from the GGUF file, expanded, and scored by our float16 build, so that
+tokens, windows and protocol are the same; what llama.cpp loses by rounding activations is not
+counted against it. Needs the extras [prune] and [bench], and llama.cpp (`make bench-llama`).
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,13 +16,17 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.contenders import C4nModel, Contender, HealedModel, LlamaCpp, Test
+from benchmarks.interleaved import Line, Log, read_log
+from benchmarks.interleaved import measure as take_samples
 from benchmarks.machine import CACHE
-from benchmarks.models import REAL, compiler_digest
-from benchmarks.rounds import Log, read_log
-from benchmarks.rounds import measure as take_samples
-from benchmarks.rows import LlamaCpp, Ours, Row, Test
-from benchmarks.shapes import Format
+from benchmarks.models import REAL
+from benchmarks.options import Rounds, Save
+from benchmarks.random_models import Format
+from benchmarks.report import markdown
+from benchmarks.results import place, write_result
 from tvm_c4n.checkpoint import ArrayCheckpoint, export_dense, open_checkpoint
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.cli.console import ProgressBar
 from tvm_c4n.model.config import MambaConfig
 
@@ -37,70 +36,84 @@ HEALED = {
     "mamba-19m-n2-int4": "n=2",
     "mamba-19m-n3-int4": "n=3",
 }
-PEERS = ("Q8_0", "Q4_0", "Q3_K_M", "Q2_K", "F16")
-FORMS = ("float16-n0", "int4-n0")
-COLOURS = {"llama.cpp": "#b3541e", "one-shot": "#6aa99c", "healed": "#0a6e5c"}
+TYPES = ("Q8_0", "Q4_0", "Q3_K_M", "Q2_K", "F16")
+FORMATS = ("float16-n0", "int4-n0")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-Windows = Annotated[int, typer.Option(help="Windows of 1024 tokens, spread evenly.")]
-LogFile = Annotated[Path, typer.Option("--log", help="JSON lines; appended to.")]
+# Where a label stands: offset in points, and alignment. Ours stand to the right of their points and
+# llama.cpp's to the left, but for some that would lie on a neighbour.
+_BESIDE = {"right": ((9, 0), "left"), "left": ((-9, 0), "right"), "below": ((0, -13), "center")}
+_PLACES = {"Q8_0": "below", "float16 dense": "below", "int4 dense": "left"}
 
-
-class Healed(Ours):
-    """A healed model that comes with the package."""
-
-    def __init__(self, source: str):
-        super().__init__(REAL, Format("int4", 0))
-        self.source, self.name = source, f"C4n int4 {HEALED[source]}, healed"
-
-    def make(self) -> Path:
-        """Return the artifact; compiles it where it is missing or older than the compiler."""
-        from tvm_c4n.compile.artifact import compile_model
-
-        folder = HOME / f"{self.source}-{compiler_digest()}.art"
-        if not folder.is_dir():
-            compile_model(self.source, folder)
-        return folder
+Point = dict[str, Any]
 
 
-def rows() -> list[Row]:
+def frontier(
+    windows: Annotated[int, typer.Option(help="Windows of 1024 tokens, spread evenly.")] = 12,
+    threads: Annotated[int, typer.Option("--threads", "-t")] = 2,
+    rounds: Rounds = 6,
+    n_gen: int = 128,
+    save: Save = False,
+    picture: Annotated[Path | None, typer.Option(help="PNG to draw.")] = None,
+    show: Annotated[
+        Path | None, typer.Option(help="Measure nothing: print and draw this saved result.")
+    ] = None,
+) -> None:
+    """Measure perplexity and generation speed, ours beside llama.cpp's; print and draw them."""
+    if show is None:
+        found = perplexities(windows)
+        log = HOME / "decode.jsonl"
+        log.unlink(missing_ok=True)
+        with ProgressBar("measuring") as bar:
+            tests = [Test(0, n_gen)]
+            take_samples(points(), tests, [threads], rounds, Log(log), progress=bar)
+        show = place("frontier.json", save)
+        write_result(show, {"perplexity": found, "log": read_log([log])})
+    result = json.loads(show.read_text("utf-8"))
+    found = measured(result["perplexity"]["points"], result["log"])
+    print(table(found))
+    if picture is not None:
+        sample = next(line for line in result["log"] if line["type"] == "sample")
+        draw(found, result["run"], sample["threads"], picture)
+
+
+def points() -> list[Contender]:
     """Return all points of the frontier."""
-    ours: list[Row] = [Ours(REAL, Format.parse(form)) for form in FORMS]
-    healed: list[Row] = [Healed(name) for name in HEALED]
-    return [*ours, *healed, *(LlamaCpp(REAL, kind) for kind in PEERS)]
+    ours: list[Contender] = [C4nModel(REAL, Format.parse(text)) for text in FORMATS]
+    healed = [HealedModel(source, label) for source, label in HEALED.items()]
+    return [*ours, *healed, *(LlamaCpp(REAL, kind) for kind in TYPES)]
 
 
-@app.command()
-def make(windows: Windows = 24) -> None:
-    """Make the files, and measure perplexities."""
-    found: dict[str, Any] = {"windows": windows, "points": {}}
+def perplexities(windows: int) -> dict[str, Any]:
+    """Make the files and measure perplexities; what an interrupted call measured is kept."""
     file = HOME / "perplexity.json"
+    found: dict[str, Any] = {"windows": windows, "points": {}}
     if file.is_file() and (kept := json.loads(file.read_text()))["windows"] == windows:
-        found = kept  # a run that was interrupted goes on
-    with ProgressBar("frontier") as bar:
-        for done, row in enumerate(rows()):
-            bar(row.name, done, len(rows()))
-            model = row.make()
-            if row.name in found["points"]:
-                continue
-            if isinstance(row, LlamaCpp):
-                with TemporaryDirectory(prefix="frontier-") as folder:
-                    export_dense(expanded(model), Path(folder) / "model", dtype="float32")
-                    result = _perplexity(Path(folder) / "model", windows)
-            else:
-                result = _perplexity(model, windows)
-            found["points"][row.name] = {"ppl": result.value, "stderr": result.stderr}
-            HOME.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(found, indent=1) + "\n")
-            print(f"{row.name}: {result}", flush=True)
+        found = kept
+    contenders = points()
+    with ProgressBar("perplexity") as bar:
+        for done, one in enumerate(contenders):
+            bar(one.name, done, len(contenders))
+            model = one.make()
+            if one.name not in found["points"]:
+                found["points"][one.name] = _perplexity(one, model, windows)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(file, json.dumps(found, indent=1) + "\n")
+    return found
 
 
-def _perplexity(model: Path, windows: int) -> Any:
+def _perplexity(one: Contender, model: Path, windows: int) -> dict[str, float]:
     from tvm_c4n.assets import VALID_TEXT
-    from tvm_c4n.compile.cache import load
+    from tvm_c4n.compile.artifact import compile_model
     from tvm_c4n.evaluate import evaluate_text
+    from tvm_c4n.runtime.engine import Engine
 
-    return evaluate_text(load(model), VALID_TEXT, max_windows=windows).perplexity
+    with TemporaryDirectory(prefix="frontier-") as folder:
+        if isinstance(one, LlamaCpp):
+            export_dense(expanded(model), Path(folder) / "model", dtype="float32")
+            compile_model(Path(folder) / "model", Path(folder) / "artifact")
+            model = Path(folder) / "artifact"
+        found = evaluate_text(Engine.load(model), VALID_TEXT, max_windows=windows).perplexity
+    return {"ppl": found.value, "stderr": found.stderr}
 
 
 def expanded(file: Path) -> ArrayCheckpoint:
@@ -120,108 +133,72 @@ def expanded(file: Path) -> ArrayCheckpoint:
     return ArrayCheckpoint(dense.config, tensors, dense.extra_files())
 
 
-@app.command()
-def measure(
-    threads: Annotated[int, typer.Option(help="Of every row.")] = 2,
-    rounds: int = 5,
-    n_gen: int = 128,
-    log: LogFile = HOME / "decode.jsonl",
-) -> None:
-    """Measure decode speed, all rows in turns."""
-    with ProgressBar("measuring") as bar:
-        out = Log(log, f"benchmarks.frontier measure --threads {threads} --rounds {rounds}")
-        take_samples(rows(), [Test(0, n_gen)], [threads], rounds, out, progress=bar)
-
-
-@app.command()
-def report(
-    log: LogFile = HOME / "decode.jsonl",
-    picture: Annotated[Path | None, typer.Option(help="PNG to draw.")] = None,
-    save: Annotated[Path | None, typer.Option(help="JSON with perplexities and samples.")] = None,
-) -> None:
-    """Print the table; say which llama.cpp points a C4n point beats in both."""
-    perplexities = json.loads((HOME / "perplexity.json").read_text())
-    lines = read_log([log])
-    points = _points(perplexities["points"], lines)
-    print(table(points))
-    if save is not None:
-        save.write_text(json.dumps({"perplexity": perplexities, "log": lines}, indent=1) + "\n")
-    if picture is not None:
-        shutil.copyfile(_draw(points), picture)
-
-
-def _points(perplexities: dict[str, Any], lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    points = []
-    for name, found in perplexities.items():
-        samples = [ln for ln in lines if ln["type"] == "sample" and ln["row"] == name]
-        speeds = [line["tokens"] / line["secs"] for line in samples]
-        if speeds:
-            kind = "healed" if name.endswith("healed") else "one-shot"
-            kind = samples[0]["engine"] if samples[0]["engine"] == "llama.cpp" else kind
+def measured(perplexity: dict[str, Any], lines: list[Line]) -> list[Point]:
+    """Join perplexities and samples: name, ours, ppl, stderr, speeds (tokens/s) and mb."""
+    joined = []
+    for name, found in perplexity.items():
+        samples = [line for line in lines if line["type"] == "sample" and line["row"] == name]
+        if samples:
+            speeds = [line["tokens"] / line["secs"] for line in samples]
             size_mb = samples[0]["weight_bytes"] / 1e6
-            points.append(
-                {"name": name, "kind": kind, **found, "speeds": speeds, "size_mb": size_mb}
-            )
-    return points
+            ours = samples[0]["engine"] != "llama.cpp"
+            joined.append({"name": name, "ours": ours, **found, "speeds": speeds, "mb": size_mb})
+    return joined
 
 
-def table(points: list[dict[str, Any]]) -> str:
-    """Return the points as Markdown, and for each of llama.cpp's which of ours beat it in both."""
-    lines = [
-        "| model | MB | perplexity | tokens/s, median (least to most) | beaten in both by |",
-        "|---|---:|---:|---:|---|",
-    ]
-    for point in points:
+def table(found: list[Point]) -> str:
+    """Lay out the points, and for each of llama.cpp's which of ours beat it in both."""
+    rows = []
+    for point in found:
         speeds = point["speeds"]
         better = [
             other["name"]
-            for other in points
-            if point["kind"] == "llama.cpp" != other["kind"]
+            for other in found
+            if other["ours"] and not point["ours"]
             and other["ppl"] <= point["ppl"]
             and median(other["speeds"]) >= median(speeds)
-        ]
-        lines.append(
-            f"| {point['name']} | {point['size_mb']:.1f} | "
-            f"{point['ppl']:.2f} ± {point['stderr']:.2f} | "
-            f"{median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f}) | "
-            f"{', '.join(better)} |"
-        )
-    return "\n".join(lines)
+        ]  # fmt: skip
+        rate = f"{median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
+        ppl = f"{point['ppl']:.2f} ± {point['stderr']:.2f}"
+        rows.append([point["name"], f"{point['mb']:.1f}", ppl, rate, ", ".join(better)])
+    return markdown(["model", "MB", "perplexity", "t/s, median (min to max)", "beaten by"], rows)
 
 
-def _draw(points: list[dict[str, Any]]) -> Path:
+def draw(found: list[Point], run: dict[str, Any], threads: int, file: Path) -> None:
+    """Draw the points: tokens per second to the right, perplexity upwards, megabytes as area."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5))
+    figure = Figure(figsize=(7, 4))
     axes = figure.subplots()
-    for kind, colour in COLOURS.items():
-        own = [point for point in points if point["kind"] == kind]
-        label = kind if kind == "llama.cpp" else f"C4n, {kind}"
-        speeds = [median(point["speeds"]) for point in own]
-        axes.scatter(speeds, [point["ppl"] for point in own], color=colour, label=label)
+    for ours, colour, label in ((True, "#0a6e5c", "tvm_c4n"), (False, "#b3541e", "llama.cpp")):
+        own = [point for point in found if point["ours"] is ours]
+        speeds, ppls = [median(p["speeds"]) for p in own], [p["ppl"] for p in own]
+        areas = [6 * point["mb"] for point in own]
+        axes.scatter(speeds, ppls, s=areas, color=colour, alpha=0.85, label=label, linewidths=0)
         for speed, point in zip(speeds, own, strict=True):
-            short = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ").split(",")[0]
-            right = kind != "llama.cpp"  # theirs are the slower ones: names stay apart
+            name = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ")
+            (x, y), side = _BESIDE[_PLACES.get(name, "right" if ours else "left")]
             axes.annotate(
-                short,
+                f"{name.replace(' removed', '')}, {point['mb']:.0f} MB",
                 (speed, point["ppl"]),
-                xytext=(7 if right else -7, 0),
+                xytext=(x, y),
                 textcoords="offset points",
-                ha="left" if right else "right",
+                ha=side,
                 va="center",
+                fontsize=9,
+                color=colour,
             )
-    axes.set_xlabel("decode, tokens/s, log scale (more is better)")
+    axes.set_xlabel("generation, tokens/s (log scale; more is better)")
     axes.set_ylabel("perplexity (less is better)")
+    title = f"mamba-19m, {threads} threads of {run['machine']}; area: megabytes of weights"
+    axes.set_title(title, loc="left", fontsize=10)
     axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.15)
+    axes.margins(x=0.32, y=0.18)
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set_xticks([250, 500, 1000, 2000], minor=False)
+    axes.set_xticks([200, 500, 1000, 2000, 5000, 10000], minor=False)
     axes.minorticks_off()
-    axes.legend(frameon=False, loc="upper center")
-    file = HOME / "frontier.png"
-    figure.savefig(file, dpi=130, bbox_inches="tight")
-    return file
-
-
-if __name__ == "__main__":
-    app()
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left", markerscale=0.6)
+    figure.savefig(file, dpi=130, bbox_inches="tight", metadata={"Software": None})

@@ -1,10 +1,9 @@
 """Load time and peak memory of an artifact, each in a fresh process.
 
-    python -m benchmarks.load ARTIFACT [N_PROMPT]
-
-prints one JSON object. Times start when Python and TVM are imported. The peak is the process's
-largest resident size (VmHWM; mapped weights count) less that at the same moment, in bytes: after
-loading, after eight tokens, and after a prompt.
+Times start when Python and TVM are imported. The peak is the process's largest resident size
+(VmHWM; mapped weights count) less that at the same moment, in bytes: after loading, after eight
+tokens, and after a prompt. ``python -m benchmarks.load ARTIFACT N_PROMPT`` is the fresh process; it
+prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,13 +12,46 @@ import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders import C4nModel
+from benchmarks.interleaved import Line, Log, read_log
+from benchmarks.machine import CpuContention
+from benchmarks.options import Formats, OutFile, Rounds, Save, Sizes, words
+from benchmarks.random_models import Format
+from benchmarks.report import markdown
+from benchmarks.results import place
+
 _TOKENS = 8
+
+
+def load(
+    sizes: Sizes = "2.8b",
+    formats: Formats = "int4-n2",
+    n_prompt: int = 512,
+    rounds: Rounds = 3,
+    save: Save = False,
+    out: OutFile = None,
+) -> None:
+    """Measure load time and peak memory, each in a fresh process."""
+    file = out or place("load.jsonl", save)
+    rows = [C4nModel(size, Format.parse(f)) for size in words(sizes) for f in words(formats)]
+    artifacts = [row.make() for row in rows]
+    log = Log(file)
+    for _ in range(rounds):
+        for row, artifact in zip(rows, artifacts, strict=True):
+            with CpuContention() as others:
+                command = [sys.executable, "-m", "benchmarks.load", str(artifact), str(n_prompt)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+            found = json.loads(done.stdout)
+            log.note(type="load", size=row.size, row=row.name, others=others.cores, **found)
+    print(table(read_log([file])))
 
 
 def peak_bytes() -> int:
@@ -30,7 +62,7 @@ def peak_bytes() -> int:
     return int(found[1]) * 1024
 
 
-def load(artifact: Path, n_prompt: int) -> dict[str, Any]:
+def load_here(artifact: Path, n_prompt: int) -> dict[str, Any]:
     """Load and run an artifact in this process."""
     from tvm_c4n.runtime.engine import Engine
 
@@ -57,13 +89,27 @@ def load(artifact: Path, n_prompt: int) -> dict[str, Any]:
     }
 
 
-def measure(artifact: Path, n_prompt: int) -> dict[str, Any]:
-    """Run this module in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.load", str(artifact), str(n_prompt)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+def table(lines: list[Line]) -> str:
+    """Lay out load times and memory, medians of the rounds."""
+    groups: dict[tuple[str, str, int], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["type"] == "load":
+            groups[line["size"], line["row"], line["n_prompt"]].append(line)
+    head = ["model", "n", "MB", "load s", "first token s"]
+    head += ["peak MB: loaded", "8 tokens", "prompt"]
+    rows = []
+    for (size, row, n_prompt), found in groups.items():
+
+        def middle(key: str, found: list[Line] = found) -> float:
+            return float(median(line[key] for line in found))
+
+        sizes = ("weight_bytes", "loaded_bytes", "stepped_bytes", "prefilled_bytes")
+        weights, *peaks = (middle(key) / 1e6 for key in sizes)
+        times = [f"{middle(key):.3f}" for key in ("load_secs", "first_token_secs")]
+        what = [f"{size} {row}, prompt of {n_prompt}", str(len(found)), f"{weights:.1f}"]
+        rows.append([*what, *times, *(f"{peak:.0f}" for peak in peaks)])
+    return markdown(head, rows)
 
 
 if __name__ == "__main__":
-    print(json.dumps(load(Path(sys.argv[1]), int((sys.argv[2:] or ["0"])[0]))))
+    print(json.dumps(load_here(Path(sys.argv[1]), int(sys.argv[2]))))

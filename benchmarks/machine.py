@@ -1,4 +1,4 @@
-"""What must be known of the machine beside a speed: its bandwidth, and who else was busy."""
+"""What a speed needs for context: the memory bandwidth, and how busy other programs were."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from statistics import harmonic_mean
 from tvm_c4n.errors import C4nError
 
 HERE = Path(__file__).parent
+# Models, artifacts and programs that the benchmarks make.
 CACHE = HERE.parent / "build" / "bench"
-"""Folder of models, artifacts and programs that the benchmarks make."""
-
-_GIB = 1  # more than twice the last-level cache that a core of a shared machine can count on
+# More than twice the last-level cache that a core of a shared machine can count on.
+_GIB = 1
 _PASSES = 4
 
 
@@ -32,12 +32,12 @@ def own_secs() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-class Others:
-    """Counts the cores that others took while its block ran: `cores`, afterwards."""
+class CpuContention:
+    """Context manager: the cores that other processes took within its block, in `cores`."""
 
     cores = 0.0
 
-    def __enter__(self) -> Others:
+    def __enter__(self) -> CpuContention:
         self._began = time.monotonic(), busy_secs(), own_secs()
         return self
 
@@ -49,10 +49,10 @@ class Others:
 
 
 def wait_for_quiet(patience_secs: float) -> None:
-    """Wait until others take less than a tenth of a core, at most so long."""
+    """Wait until other processes take less than a tenth of a core, `patience_secs` at most."""
     end = time.monotonic() + patience_secs
     while time.monotonic() < end:
-        with Others() as others:
+        with CpuContention() as others:
             time.sleep(0.5)
         if others.cores < 0.1:
             return
@@ -86,9 +86,9 @@ def measure_bandwidth(threads: list[int]) -> dict[int, dict[str, float]]:
     Returns
     -------
     dict
-        By number of threads and way of reading (see bandwidth.c): GB/s over all passes. Not of the
-        best one: a model's speed is not that of its best step either, and on a shared machine the
-        two differ by a third.
+        GB/s over all passes, by number of threads and read method (see bandwidth.c). The mean and
+        not the best pass counts: a model's speed is not that of its best step either, and on a
+        shared machine the two differ by a third.
     """
     program = compile_c(HERE / "bandwidth.c", "-march=native", "-fopenmp")
     command = [str(program), str(_GIB), str(_PASSES), *map(str, threads)]

@@ -1,8 +1,8 @@
 """The models of the benchmarks: made once, kept in build/bench.
 
-A model is named by its size and its form: ``130m-int4-n2``, ``mamba-19m-int8-n1``. The published
-sizes have random weights (see shapes.py), mamba-19m has its real ones: embedded where there is a
-healed model of the form, else pruned as `tvm-c4n prune` does it.
+A model is named by its size and its format: ``130m-int4-n2``, ``mamba-19m-int8-n1``. The published
+sizes have random weights (see random_models.py), mamba-19m has its real ones: those of a bundled
+healed model where there is one of that format, else pruned as `tvm-c4n prune` does it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 
 from benchmarks.machine import CACHE
-from benchmarks.shapes import SIZES, Format, write_random
+from benchmarks.random_models import SIZES, Format, write_random
 from tvm_c4n.assets import MODELS
 from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.artifact import MANIFEST
@@ -20,7 +20,7 @@ REAL = "mamba-19m"
 KNOWN = [REAL, *SIZES]
 
 
-def model_folder(size: str, form: Format) -> str | Path:
+def model_folder(size: str, fmt: Format) -> str | Path:
     """Return the folder (or name) of a model; makes it where it is missing.
 
     Raises
@@ -30,34 +30,34 @@ def model_folder(size: str, form: Format) -> str | Path:
     """
     if size not in KNOWN:
         raise C4nError(f"size is {size!r}; known are {', '.join(KNOWN)}")
-    folder = CACHE / "models" / f"{size}-{form}"
+    folder = CACHE / "models" / f"{size}-{fmt}"
     if size != REAL:
-        return write_random(size, form, folder)
-    if form.dtype == "float16" and form.removed == 0:
+        return write_random(size, fmt, folder)
+    if fmt.dtype == "float16" and fmt.removed == 0:
         return REAL  # as it is embedded
-    healed = f"{REAL}-n{form.removed}-{form.dtype}"
+    healed = f"{REAL}-n{fmt.removed}-{fmt.dtype}"
     if healed in MODELS:
         return healed
     if not folder.is_dir():
         from tvm_c4n.pruning import Recipe
         from tvm_c4n.pruning.run import prune
 
-        prune(REAL, folder, Recipe(removed=form.removed, dtype=form.dtype), dense_export=False)
+        prune(REAL, folder, Recipe(removed=fmt.removed, dtype=fmt.dtype), dense_export=False)
     return folder
 
 
-def artifact(size: str, form: Format, target: str = "host") -> Path:
+def artifact(size: str, fmt: Format, target: str = "host") -> Path:
     """Return the compiled model; compiles it where it is missing or older than the compiler.
 
     A digest of the compiler's sources lies beside the folder: when a kernel changes, old artifacts
     are not measured as if they were new.
     """
-    folder = CACHE / target / f"{size}-{form}.art"
+    folder = CACHE / target / f"{size}-{fmt}.art"
     if (folder / MANIFEST).is_file() and _compiled_by(folder) == compiler_digest():
         return folder
     from tvm_c4n.compile.artifact import compile_model
 
-    compile_model(model_folder(size, form), folder, target, overwrite=True)
+    compile_model(model_folder(size, fmt), folder, target, overwrite=True)
     (folder.parent / f"{folder.name}.compiler").write_text(compiler_digest(), encoding="ascii")
     return folder
 

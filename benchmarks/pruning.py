@@ -1,153 +1,164 @@
-"""Pruning methods compared at the same calibration, and what each step of ours brings.
+"""Pruning methods compared with the same calibration, and what each step of ours adds.
 
-    python -m benchmarks.pruning                        # every method, n = 1, 2, 3
-    python -m benchmarks.pruning --removed 0,1,2,3 --methods obs --dtypes float16,int8,int4
-    python -m benchmarks.pruning --ablate               # method obs with one step less at a time
-    python -m benchmarks.pruning --sparsity 0.25,0.3,0.5    # n by weight: exact, greedy, uniform
-    python -m benchmarks.pruning --show ...             # prints what is there, measures nothing
+    python -m benchmarks pruning                        # every method, n = 1, 2, 3
+    python -m benchmarks pruning --removed 0,1,2,3 --methods obs --dtypes float16,int8,int4
+    python -m benchmarks pruning --ablate               # method obs without one step at a time
+    python -m benchmarks pruning --sparsity 0.25,0.3,0.5    # n by weight: exact, greedy, uniform
+    python -m benchmarks pruning --show ...             # prints what is there, measures nothing
 
 Each row prunes the model from the start and measures the perplexity of the pruned model, in torch,
-on windows of the embedded text that calibration never sees. Finished rows go to benchmarks/results/
-at once; a second call measures only what is missing there (`--again`: everything), so that it can
-be stopped at any time. `--jobs 8` measures eight rows at a time, on an eighth of the cores each.
-Needs torch, scipy, safetensors, tokenizers and pydantic; not TVM.
+on windows of the bundled text that calibration never sees. Finished rows are saved at once, and a
+second call measures only what is missing: it can be stopped at any time. Needs torch, not TVM.
 """
 
 from __future__ import annotations
 
-import argparse
+import fcntl
+import json
 import multiprocessing
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from math import exp, log
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from benchmarks.prune_rows import Row, keep, measure, remembered
+import typer
+
+from benchmarks.options import numbers, words
+from benchmarks.prune_case import Row, case_of, measure
+from benchmarks.results import newest, write_result
 from tvm_c4n.cli.console import print_table
-from tvm_c4n.errors import C4nError
 
 METHODS = ("magnitude", "wanda", "sparsegpt", "obs")
 ALLOCATIONS = ("exact", "greedy", "uniform")
 
 
-def main() -> int:
-    """Measure and print; returns the exit code."""
-    args = parse()
-    todo = cases(args)
-    try:
-        if not args.show:
-            run_missing(todo, args)
-    except KeyboardInterrupt:
-        return 130
-    except C4nError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    show(todo, args)
-    return 0
+def pruning(
+    ablate: Annotated[bool, typer.Option("--ablate", help="Leave out one step at a time.")] = False,
+    model: str = "mamba-19m",
+    removed: Annotated[str, typer.Option(help="0,1,2,3 [1,2,3; with --ablate: 2].")] = "",
+    sparsity: Annotated[str, typer.Option(help="Allocate n to remove these shares.")] = "",
+    methods: str = ",".join(METHODS),
+    dtypes: Annotated[str, typer.Option(help="float16,int8,int4.")] = "int8",
+    samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
+    tokens: Annotated[int, typer.Option(help="Tokens of each; 0: the recipe's.")] = 0,
+    windows: Annotated[int, typer.Option(help="Validation windows of 1024 tokens.")] = 32,
+    jobs: Annotated[int, typer.Option(help="Rows measured at the same time.")] = 1,
+    again: Annotated[bool, typer.Option("--again", help="Measure finished rows again.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print finished rows only.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File of the rows [the newest].")] = None,
+) -> None:
+    """Compare pruning methods, ablations or allocations by perplexity."""
+    from tvm_c4n.pruning.recipe import Recipe
 
-
-def parse() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--ablate", action="store_true", help="leave out one step at a time")
-    parser.add_argument("--model", default="mamba-19m")
-    parser.add_argument("--removed", default="", help="0,1,2,3; with --ablate: 2")
-    parser.add_argument("--sparsity", default="", help="allocate n to remove these shares")
-    parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--dtypes", default="int8", help="float16,int8,int4")
-    parser.add_argument("--samples", type=int, default=128, help="calibration windows")
-    parser.add_argument("--tokens", type=int, default=None, help="tokens of each [the recipe's]")
-    parser.add_argument(
-        "--windows", type=int, default=32, help="windows of 1024 tokens to judge by"
+    common = {"samples": samples, "sample_tokens": tokens or Recipe().sample_tokens}
+    todo = [{"model": model, "windows": windows, "method": "dense"}]
+    found = (
+        allocation_cases(sparsity, words(dtypes))
+        if sparsity
+        else method_cases(removed, words(methods), words(dtypes), ablate)
     )
-    parser.add_argument("--jobs", type=int, default=1, help="rows measured at the same time")
-    parser.add_argument("--again", action="store_true", help="measure finished rows again")
-    parser.add_argument("--show", action="store_true", help="print finished rows only")
-    return parser.parse_args()
+    todo += [{"model": model, "windows": windows, **common, **case} for case in found]
+    table = RowFile(out or newest("pruning.json"))
+    if not show:
+        run_missing([case for case in todo if again or table.find(case) is None], table, jobs)
+    print_rows(todo, table, f"{model}, {windows} windows of 1024; {samples} calibration windows")
 
 
-def cases(args: argparse.Namespace) -> list[Row]:
-    """List what to prune and judge, the dense model first."""
-    from tvm_c4n.pruning.recipe import ABLATIONS, Recipe
-
-    tokens = args.tokens or Recipe().sample_tokens
-    judged = {"model": args.model, "windows": args.windows}
-    common = judged | {"samples": args.samples, "sample_tokens": tokens}
-    dtypes = args.dtypes.split(",")
-    found: list[dict[str, Any]] = []
-    if args.sparsity:
-        for share in map(float, args.sparsity.split(",")):
-            found += [
-                {"sparsity": share, "allocation": how, "method": "obs", "dtype": d, "without": []}
-                for d in dtypes
-                for how in (ALLOCATIONS if share in (0.25, 0.5, 0.75) else ALLOCATIONS[:2])
-            ]
-    else:
-        variants: list[tuple[str, list[str]]] = [(m, []) for m in args.methods.split(",")]
-        if args.ablate:
-            variants = [
-                ("obs", []),
-                *(("obs", [step]) for step in ABLATIONS),
-                ("obs", list(ABLATIONS)),
-            ]
-        found = [
-            {"removed": n, "method": method, "dtype": d, "without": without}
-            for n in map(int, (args.removed or ("2" if args.ablate else "1,2,3")).split(","))
-            for d in dtypes
-            for method, without in variants
-        ]
-    return [judged | {"method": "dense"}, *(common | case for case in found)]
+def allocation_cases(sparsity: str, dtypes: list[str]) -> list[dict[str, Any]]:
+    """List allocations for some shares; a uniform one exists for quarters only."""
+    return [
+        {"sparsity": share, "allocation": how, "method": "obs", "dtype": dtype, "without": []}
+        for share in map(float, words(sparsity))
+        for dtype in dtypes
+        for how in (ALLOCATIONS if share in (0.25, 0.5, 0.75) else ALLOCATIONS[:2])
+    ]
 
 
-def run_missing(todo: list[Row], args: argparse.Namespace) -> None:
-    """Measure what is not kept yet."""
-    missing = [case for case in todo if args.again or remembered(case) is None]
-    if args.jobs == 1:
+def method_cases(
+    removed: str, methods: list[str], dtypes: list[str], ablate: bool
+) -> list[dict[str, Any]]:
+    """List methods, or method obs whole, without each of its steps, and without all of them."""
+    from tvm_c4n.pruning.recipe import ABLATIONS
+
+    variants: list[tuple[str, list[str]]] = [(method, []) for method in methods]
+    if ablate:
+        variants = [("obs", []), *(("obs", [step]) for step in ABLATIONS), ("obs", list(ABLATIONS))]
+    return [
+        {"removed": n, "method": method, "dtype": dtype, "without": without}
+        for n in numbers(removed or ("2" if ablate else "1,2,3"))
+        for dtype in dtypes
+        for method, without in variants
+    ]
+
+
+class RowFile:
+    """Rows of all cases in a JSON file; a row takes the place of the older one of its case."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def rows(self) -> list[Row]:
+        """Read the rows of earlier calls."""
+        if not self.file.is_file():
+            return []
+        rows: list[Row] = json.loads(self.file.read_text("utf-8"))["rows"]
+        return rows
+
+    def find(self, case: Row) -> Row | None:
+        """Return the row of a case if there is one."""
+        return next((row for row in self.rows() if case_of(row) == case), None)
+
+    def keep(self, row: Row) -> Row:
+        """Add a row; other processes wait meanwhile."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with Path(f"/tmp/{self.file.name}.{os.getuid()}.lock").open("w") as lock:  # noqa: S108
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            rows = [old for old in self.rows() if case_of(old) != case_of(row)]
+            rows = sorted([*rows, row], key=lambda r: json.dumps(case_of(r), sort_keys=True))
+            write_result(self.file, {"rows": rows})
+        return row
+
+
+def run_missing(missing: list[Row], table: RowFile, jobs: int) -> None:
+    """Measure and keep cases."""
+    if jobs == 1:
         for case in missing:
-            keep(measure(case))
+            table.keep(measure(case))
         return
-    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(args.jobs, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
         for future in as_completed([pool.submit(measure, case, threads) for case in missing]):
-            row = keep(future.result())
+            row = table.keep(future.result())
             print(f"{_pattern(row)} {_variant(row)}: {row['ppl']:.3f}", file=sys.stderr, flush=True)
 
 
-def show(todo: list[Row], args: argparse.Namespace) -> None:
+def print_rows(todo: list[Row], table: RowFile, title: str) -> None:
     """Print the table. ``log`` is the excess: log(perplexity / dense perplexity)."""
-    dense, *rows = [row for case in todo if (row := remembered(case))]
-    head = ["n dtype", "method", "ratio", "log", "of SparseGPT's", "in_proj", "out_proj"]
-    head += ["mask alone", "mask alone", "MB", "s"]
-    peers = {
-        (row["removed"], row["dtype"]): log(row["ppl"] / dense["ppl"])
+    found = [row for case in todo if (row := table.find(case))]
+    if not found or found[0]["method"] != "dense":
+        print("no finished row of the dense model", file=sys.stderr)
+        return
+    dense, *rows = found
+    excess = {id(row): log(row["ppl"] / dense["ppl"]) for row in rows}
+    sparsegpt = {
+        (row["removed"], row["dtype"]): excess[id(row)]
         for row in rows
         if row["method"] == "sparsegpt"
     }
+    head = ["n dtype", "method", "ratio", "log", "of SparseGPT's", "in_proj", "out_proj"]
+    head += ["mask alone", "mask alone", "MB", "s"]
     lines = []
     for row in rows:
-        excess = log(row["ppl"] / dense["ppl"])
-        peer = peers.get((row.get("removed"), row["dtype"]))
+        own, peer = excess[id(row)], sparsegpt.get((row.get("removed"), row["dtype"]))
         errors = [f"{row['output_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
         errors += [f"{row['masked_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
-        lines.append(
-            [
-                f"{_pattern(row)} {row['dtype']}",
-                _variant(row),
-                f"{exp(excess):.4f}",
-                f"{excess:.4f}",
-                f"{excess / peer:.3f}" if peer else "",
-                *errors,
-                f"{row['packed_bytes'] / 1e6:.2f}",
-                f"{row['run_secs']:.0f}",
-            ]
-        )
-    title = (
-        f"{args.model}: dense perplexity {dense['ppl']:.3f} on {args.windows} windows of 1024; "
-        f"{args.samples} calibration windows"
-    )
-    print_table(title, head, lines)
+        line = [f"{_pattern(row)} {row['dtype']}", _variant(row), f"{exp(own):.4f}", f"{own:.4f}"]
+        line += [f"{own / peer:.3f}" if peer else "", *errors]
+        lines.append([*line, f"{row['packed_bytes'] / 1e6:.2f}", f"{row['run_secs']:.0f}"])
+    print_table(f"{title}; dense perplexity {dense['ppl']:.3f}", head, lines)
 
 
 def _pattern(row: Row) -> str:
@@ -160,10 +171,4 @@ def _variant(row: Row) -> str:
     without = row.get("without", [])
     if len(without) > 1:
         return "none of the steps"
-    if without:
-        return f"without {without[0]}"
-    return str(row.get("allocation", row["method"]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return f"without {without[0]}" if without else str(row.get("allocation", row["method"]))

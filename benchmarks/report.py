@@ -1,4 +1,4 @@
-"""Tables from the raw samples: minimum, median, maximum, and what they say of the memory."""
+"""Tables from raw samples: median, spread, part of the memory limit, ratio to llama.cpp."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from benchmarks.shapes import SIZES
+from benchmarks.interleaved import Line
+from benchmarks.random_models import SIZES
 
-Line = dict[str, Any]
+# Ratios are given to these contenders of the same size, test and number of threads.
+BASELINES = ("llama.cpp Q4_0", "llama.cpp Q8_0", "llama.cpp F16")
 
 
 @dataclass
 class Cell:
-    """All samples of a row, a test and a number of threads."""
+    """All samples of a contender, a test and a number of threads.
+
+    Attributes
+    ----------
+    rates : list of float
+        Tokens per second of the undisturbed samples.
+    disturbed : int
+        How many samples were left out.
+    """
 
     engine: str
     size: str
@@ -23,7 +33,6 @@ class Cell:
     threads: int
     weight_bytes: int
     rates: list[float] = field(default_factory=list)
-    """Tokens per second of the undisturbed samples."""
     disturbed: int = 0
 
     @property
@@ -43,7 +52,7 @@ def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
     Returns
     -------
     list of Cell
-        By size, test, threads and row, as they came.
+        By size, test, threads and contender, as they came.
     """
     cells: dict[tuple[Any, ...], Cell] = {}
     for line in lines:
@@ -63,47 +72,73 @@ def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
 
 
 def bandwidth_of(lines: list[Line], max_others: float) -> dict[int, tuple[str, float]]:
-    """Return by number of threads the best way of reading and its median GB/s."""
-    ways: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Return by number of threads the fastest read method and its median GB/s."""
+    methods: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
         if line["type"] == "bandwidth" and line["others"] <= max_others:
-            for way, gbs in line["gbs"].items():
-                ways[line["threads"]][way].append(gbs)
+            for method, gbs in line["gbs"].items():
+                methods[line["threads"]][method].append(gbs)
     return {
-        count: max(((way, median(found)) for way, found in by_way.items()), key=lambda p: p[1])
-        for count, by_way in ways.items()
+        count: max(((name, median(found)) for name, found in named.items()), key=lambda p: p[1])
+        for count, named in methods.items()
     }
 
 
-def tables(lines: list[Line], max_others: float) -> str:
-    """Lay out a log as Markdown: a table for each size and test."""
+def tables(lines: list[Line], max_others: float, threads: list[int] | None = None) -> str:
+    """Lay out logs as Markdown: a table of generation and one of prompts.
+
+    Parameters
+    ----------
+    lines : list of dict
+    max_others : float
+        Cores that others may take beside a sample that counts.
+    threads : list of int, optional
+        Only these numbers of threads.
+    """
     bandwidth = bandwidth_of(lines, max_others)
+    cells = [c for c in cells_of(lines, max_others) if not threads or c.threads in threads]
     parts = [_machine(lines, bandwidth)]
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in cells_of(lines, max_others):
-        groups[cell.size, cell.test].append(cell)
-    for (size, test), cells in groups.items():
-        decode = test.startswith("tg")
-        head = ["row", "threads", "weights MB", "n", "min", "median t/s", "max"]
-        head += ["GB/s", "of limit"] if decode else []
-        rows = []
-        for c in sorted(cells, key=lambda c: (c.threads, -c.rate)):
-            count = str(len(c.rates)) + (f" (-{c.disturbed})" if c.disturbed else "")
-            row = [c.row, str(c.threads), f"{c.weight_bytes / 1e6:.1f}", count]
-            row += [_rate(value) for value in (min(c.rates), c.rate, max(c.rates))]
-            if decode:
-                limit = bandwidth[c.threads][1]
-                row += [f"{c.gbs:.1f}", f"{100 * c.gbs / limit:.0f} %"]
-            rows.append(row)
-        parts.append(f"**{size}, {test}**\n\n{markdown(head, rows)}")
+    for kind, title in (("tg", "Generation"), ("pp", "Prompt processing")):
+        if found := [cell for cell in cells if cell.test.startswith(kind)]:
+            parts.append(f"**{title}**\n\n{_table(found, bandwidth)}")
     return "\n\n".join(parts)
+
+
+def _table(cells: list[Cell], bandwidth: dict[int, tuple[str, float]]) -> str:
+    groups: dict[tuple[str, str, int], dict[str, Cell]] = defaultdict(dict)
+    for cell in cells:
+        groups[cell.size, cell.test, cell.threads][cell.row] = cell
+    decode = cells[0].test.startswith("tg")
+    against = [name for name in BASELINES if any(name in group for group in groups.values())]
+    head = ["model, test", "threads", "MB", "n", "t/s", "min to max"]
+    head += ["of limit"] if decode else []
+    head += [f"x {name.removeprefix('llama.cpp ')}" for name in against]
+    rows = []
+    for (size, test, count), group in groups.items():
+        for cell in sorted(group.values(), key=lambda c: -c.rate):
+            number = str(len(cell.rates)) + (f" (-{cell.disturbed})" if cell.disturbed else "")
+            row = [f"{size} {test}, {cell.row}", str(count), f"{cell.weight_bytes / 1e6:.1f}"]
+            row += [
+                number,
+                _rate(cell.rate),
+                f"{_rate(min(cell.rates))} to {_rate(max(cell.rates))}",
+            ]
+            if decode:
+                row.append(f"{100 * cell.gbs / bandwidth[count][1]:.0f} %")
+            for name in against:
+                peer = group.get(name)
+                row.append(
+                    f"{cell.rate / peer.rate:.1f}" if peer and cell.engine != "llama.cpp" else ""
+                )
+            rows.append(row)
+    return markdown(head, rows)
 
 
 def _machine(lines: list[Line], bandwidth: dict[int, tuple[str, float]]) -> str:
     run = next(line for line in reversed(lines) if line["type"] == "run")
     reads = ", ".join(
-        f"{gbs:.1f} GB/s with {count} thread{'s' * (count > 1)} ({way})"
-        for count, (way, gbs) in sorted(bandwidth.items())
+        f"{gbs:.1f} GB/s with {count} thread{'s' * (count > 1)} ({method})"
+        for count, (method, gbs) in sorted(bandwidth.items())
     )
     return f"{run['cpu']}, {run['cores']} cores, {run['time'][:10]}. Memory reads {reads}."
 
@@ -123,65 +158,5 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
         ]
         return f"| {' | '.join(cells)} |"
 
-    rules = [("-" * w if i == 0 else "-" * (w - 1) + ":") for i, w in enumerate(widths)]
-    return "\n".join([line(head), line(rules), *map(line, rows)])
-
-
-def load_table(lines: list[Line]) -> str:
-    """Lay out load times and peak memory: medians."""
-    groups: dict[tuple[str, str, int], list[Line]] = defaultdict(list)
-    for line in lines:
-        if line["type"] == "load":
-            groups[line["size"], line["row"], line["n_prompt"]].append(line)
-    head = ["row", "n", "weights MB", "load s", "first token s", "peak MB: loaded", "8 tokens"]
-    head += ["prompt", "over the weights"]
-    rows = []
-    for (size, row, n_prompt), found in groups.items():
-
-        def middle(name: str, found: list[Line] = found) -> float:
-            return median(line[name] for line in found)
-
-        peaks = [middle(f"{name}_bytes") for name in ("loaded", "stepped", "prefilled")]
-        rows.append(
-            [
-                f"{size} {row}, prompt of {n_prompt}",
-                str(len(found)),
-                f"{middle('weight_bytes') / 1e6:.1f}",
-                f"{middle('load_secs'):.3f}",
-                f"{middle('first_token_secs'):.3f}",
-                *(f"{peak / 1e6:.0f}" for peak in peaks),
-                f"{(peaks[-1] - middle('weight_bytes')) / 1e6:+.0f}",
-            ]
-        )
-    return markdown(head, rows)
-
-
-def kernel_table(lines: list[Line]) -> str:
-    """Lay out every kernel's microseconds and GB/s, the last profile of each model."""
-    bandwidth = bandwidth_of(lines, max_others=99)
-    profiles = {
-        (line["size"], line["form"], line["threads"]): line
-        for line in lines
-        if line["type"] == "kernels"
-    }
-    rows = []
-    for (size, form, threads), line in profiles.items():
-        for stage in line["stages"]:
-            speed = stage["size_bytes"] / 1e3 / stage["micros"] if stage["micros"] else 0.0
-            rows.append(
-                [
-                    f"{size} {form} {stage['name']}",
-                    str(threads),
-                    str(stage["calls"]),
-                    f"{stage['micros']:.1f}",
-                    f"{100 * stage['micros'] / line['step']:.1f} %",
-                    f"{speed:.1f}" if speed else "",
-                    f"{speed / bandwidth[threads][1]:.2f}" if speed else "",
-                ]
-            )
-        rest = line["step"] - sum(stage["micros"] for stage in line["stages"])
-        share = f"{100 * rest / line['step']:.1f} %"
-        rows.append([f"{size} {form} rest", str(threads), "", f"{rest:.1f}", share, "", ""])
-        rows.append([f"{size} {form} step", str(threads), "", f"{line['step']:.1f}", "", "", ""])
-    head = ["kernel", "threads", "calls", "us a step", "of step", "GB/s", "of bandwidth"]
-    return markdown(head, rows)
+    rules = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    return "\n".join([line(head), f"| {' | '.join(rules)} |", *(line(row) for row in rows)])

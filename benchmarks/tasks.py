@@ -1,19 +1,13 @@
-"""Tasks with known answers, of model folders.
-
-    python -m benchmarks.tasks mamba-19m out/s30 --tasks A.jsonl,B.jsonl --jobs 8
-    python -m benchmarks.tasks mamba-19m out/s30 --tasks A.jsonl,B.jsonl --backend torch
+"""Accuracy of model folders on tasks with known answers.
 
 Models are compiled for this machine; in torch, which needs no TVM, a task takes many times as long.
-
-Finished rows go to benchmarks/results/tasks.json at once; what is there is not measured again, a
-model being known by its name and the digest of its weights. Printed: accuracy and standard error of
-each task and of their average, and how the last models compare with the first. What a task is and
-how it is scored: `tvm_c4n.evaluate.tasks`.
+Finished rows are saved at once, and what is there is not measured again, a model being known by its
+name and the digest of its weights. What a task is and how it is scored:
+`tvm_c4n.evaluate.tasks`.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -21,49 +15,49 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
+
+from benchmarks.options import words
+from benchmarks.results import newest, write_result
 from tvm_c4n.assets import resolve, task_file
 from tvm_c4n.cli.console import print_table
-from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.tasks import TaskResult, average
 
-RESULTS = Path(__file__).parent / "results" / "tasks.json"
 Row = dict[str, Any]
 
 
-def main() -> int:
-    """Measure what is missing and print; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", nargs="+", help="model folders, the dense one first")
-    parser.add_argument("--tasks", default="blimp", help="task files, with commas between them")
-    parser.add_argument("--max-items", type=int, help="only so many of a task, spread evenly")
-    parser.add_argument("--backend", choices=["compiled", "torch"], default="compiled")
-    parser.add_argument("--jobs", type=int, default=1, help="tasks at a time, one thread each")
-    args = parser.parse_args()
-    try:
-        keys = [
-            {"model": Path(model).name, "digest": digest(model), "task": task_file(Path(t)).stem}
-            | {"max_items": args.max_items, "backend": args.backend}
-            for model in args.models
-            for t in args.tasks.split(",")
-        ]
-        work = [(model, Path(t)) for model in args.models for t in args.tasks.split(",")]
-        missing = [job for job in zip(keys, work, strict=True) if remembered(job[0]) is None]
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(args.jobs, mp_context=spawn) as pool:
-            for future in as_completed([pool.submit(measure, *job) for job in missing]):
-                keep(future.result())
-    except KeyboardInterrupt:
-        return 130
-    except C4nError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    show([row for key in keys if (row := remembered(key))])
-    return 0
+def tasks(
+    models: Annotated[list[str], typer.Argument(help="Model folders, the dense one first.")],
+    tasks: Annotated[str, typer.Option(help="Task files, with commas between them.")] = "blimp",
+    max_items: Annotated[int | None, typer.Option(help="Items of a task, spread evenly.")] = None,
+    backend: Literal["compiled", "torch"] = "compiled",
+    jobs: Annotated[int, typer.Option(help="Tasks at a time, one thread each.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="File of the rows [the newest].")] = None,
+) -> None:
+    """Measure accuracy on tasks, with standard errors."""
+    file = out or newest("tasks.json")
+    settings = {"max_items": max_items, "backend": backend}
+    work = {}
+    for model in models:
+        digest = digest_of(model)
+        for task in map(task_file, map(Path, words(tasks))):
+            key = {"model": Path(model).name, "digest": digest, "task": task.stem, **settings}
+            work[json.dumps(key)] = (model, task)
+    rows = _saved(file)
+    missing = [(json.loads(key), job) for key, job in work.items() if not _find(rows, key)]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+        for future in as_completed([pool.submit(measure, *job) for job in missing]):
+            row = future.result()
+            rows.append(row)
+            write_result(file, {"rows": rows})
+            print(f"{row['model']} {row['task']}: {row['accuracy']:.4f}", file=sys.stderr)
+    show([row for key in work if (row := _find(rows, key))])
 
 
-def digest(model: str) -> str:
+def digest_of(model: str) -> str:
     """Return a short digest of a folder's weight files."""
     found = hashlib.sha256()
     for file in sorted(resolve(model).glob("*.safetensors")):
@@ -81,34 +75,23 @@ def measure(key: Row, work: tuple[str, Path]) -> Row:
         import torch
 
         torch.set_num_threads(1)
-    items = read_items(task_file(task), key["max_items"])
+    items = read_items(task, key["max_items"])
     score, tokenizer = scorer(model, key["backend"], threads=1)
-    return key | asdict(run_task(key["task"], items, score, tokenizer, progress=_note(model)))
 
-
-def _note(model: str) -> Any:
-    def note(task: str, done: int, total: int) -> None:
+    def progress(name: str, done: int, total: int) -> None:
         if done % 200 == 0 or done == total:
-            print(f"{model} {task}: {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{model} {name}: {done}/{total}", file=sys.stderr, flush=True)
 
-    return note
+    return key | asdict(run_task(key["task"], items, score, tokenizer, progress=progress))
 
 
-def saved() -> list[Row]:
-    """Read the rows of earlier calls."""
-    rows: list[Row] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else []
+def _saved(file: Path) -> list[Row]:
+    rows: list[Row] = json.loads(file.read_text("utf-8"))["rows"] if file.is_file() else []
     return rows
 
 
-def remembered(key: Row) -> Row | None:
-    """Return the row of a model and task if there is one."""
-    return next((row for row in saved() if key.items() <= row.items()), None)
-
-
-def keep(row: Row) -> None:
-    """Add a row to the file."""
-    RESULTS.write_text(json.dumps([*saved(), row], indent=1) + "\n", encoding="utf-8")
-    print(f"{row['model']} {row['task']}: {row['accuracy']:.4f}", file=sys.stderr, flush=True)
+def _find(rows: list[Row], key: str) -> Row | None:
+    return next((row for row in rows if json.loads(key).items() <= row.items()), None)
 
 
 def show(rows: list[Row]) -> None:
@@ -129,7 +112,3 @@ def show(rows: list[Row]) -> None:
 
 def _result(row: Row) -> TaskResult:
     return TaskResult(**{name: row[name] for name in TaskResult.__dataclass_fields__})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

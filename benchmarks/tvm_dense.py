@@ -1,9 +1,9 @@
 """The same dense Mamba as TVM itself compiles it, without any of our operators or schedules.
 
 A decode step is written with Relax's own operators (`matmul`, `rms_norm`, `silu`, ...) in float32,
-with weights as parameters, and built in two ways: ``default`` is `relax.build` with TVM's pipeline
-for CPUs, untouched; ``dlight`` adds TVM's hand-written CPU rules (`dlight.cpu`: GEMV, Reduction).
-Relax has no selective scan, so a prompt is read by repeating the step.
+with weights as parameters, and built in two variants: ``default`` is `relax.build` with TVM's
+pipeline for CPUs, untouched; ``dlight`` adds TVM's hand-written CPU rules (`dlight.cpu`: GEMV,
+Reduction). Relax has no selective scan, so a prompt is read by repeating the step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
 from tvm_c4n.model.relax_mamba import state_shapes
 
-WAYS = ("default", "dlight")
+VARIANTS = ("default", "dlight")
 
 
 def weight_names(config: MambaConfig) -> list[str]:
@@ -130,11 +130,11 @@ def _layer(op: Any, state: Any, layer: int) -> Any:
     return op.squeeze(op.strided_slice(state, [0], [layer], [layer + 1]), [0])
 
 
-def build(mod: Any, way: str, out: Path) -> None:
-    """Compile a module in one of the `WAYS` to a library."""
+def build(mod: Any, variant: str, out: Path) -> None:
+    """Compile a module in one of the `VARIANTS` to a library."""
     target = resolve_target("host")
     with target:
-        if way == "dlight":
+        if variant == "dlight":
             t = relax.transform
             passes = [t.LegalizeOps(), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps()]
             passes += [t.FuseTIR()]
@@ -150,14 +150,14 @@ def build(mod: Any, way: str, out: Path) -> None:
 class TvmModel:
     """A step of TVM's own build, with the weights of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, way: str, folder: Path):
+    def __init__(self, checkpoint: Checkpoint, variant: str, folder: Path):
         self.config = MambaConfig.from_hf(checkpoint.config)
         arrays = {name: checkpoint.dense(name) for name in weight_names(self.config)}
         arrays = {name: _plain(name, array) for name, array in arrays.items()}
-        library = folder / f"step-{way}.so"
+        library = folder / f"step-{variant}.so"
         if not library.is_file():
             shapes = {name: array.shape for name, array in arrays.items()}
-            build(step_module(self.config, shapes), way, library)
+            build(step_module(self.config, shapes), variant, library)
         self.weight_bytes = sum(array.nbytes for array in arrays.values())
         self._vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
         self._weights = [tvm.runtime.tensor(array) for array in arrays.values()]

@@ -29,18 +29,3 @@ def test_make_targets_that_documents_name_exist():
         named = set(re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)", document.read_text(), re.M))
         for name in {first or second for first, second in named}:
             assert name in targets, f"{document.name} says make {name}"
-
-
-def test_the_readme_table_is_that_of_the_saved_demo():
-    import json
-
-    table = (ROOT / "README.md").read_text()
-    file = re.search(r"benchmarks/results/(demo-[a-z0-9-]+\.json)", table)
-    assert file, "the README names the file that its table comes from"
-    saved = json.loads((ROOT / "benchmarks" / "results" / file[1]).read_text())
-    for model in saved["models"]:
-        cells = [f"{model['packed_bytes'] / 1e6:.2f}", f"{model['ppl']:.2f}"]
-        cells += [f"{cell['avg_ts']:.0f}" for cell in model["bench"]]
-        row = next(line for line in table.splitlines() if line.startswith(f"| {model['name']}"))
-        found = [cell.strip().split(" ±")[0] for cell in row.strip("|").split("|")]
-        assert found[1:] == cells

@@ -1,6 +1,6 @@
 """Hot loops in a disassembly, and what llvm-mca says of them.
 
-llvm-mca models a core whose data is in its first cache. Two bounds stand beside its cycles: that of
+llvm-mca models a core whose data is in its L1 cache. Two bounds stand beside its cycles: that of
 the loop's own instructions (each unit busy all the time), and that of its dot products and its
 loads of weights and activations alone, which no other instruction order could beat.
 """
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from benchmarks.arm.counts import Instruction
 from tvm_c4n.errors import C4nError
 
+# Phone core: the model that llvm-mca is given. LLVM models the A78 as the older A57; the N1 is its
+# near kin.
 CORES = {
     "cortex-a510": "cortex-a510",
     "cortex-a78": "neoverse-n1",
     "cortex-a710": "cortex-a710",
     "cortex-x3": "cortex-x3",
 }
-"""Phone core: the model asked for. LLVM models the A78 as the older A57; the N1 is its near kin."""
 
 _TOOLS = [f"llvm-mca-{version}" for version in range(25, 18, -1)]
 _ITERATIONS = 200
@@ -33,7 +34,7 @@ _LOAD = re.compile(r"^ld\w+\b(?!.*\[sp)")
 
 @dataclass(frozen=True)
 class Cycles:
-    """Of one turn of a loop on one core."""
+    """Cycles of one turn of a loop on one core, and the two bounds."""
 
     cycles: float
     own_bound: float
@@ -42,11 +43,17 @@ class Cycles:
 
 @dataclass(frozen=True)
 class Loop:
-    """Instructions that ran equally often, the last of them a branch back to the first."""
+    """Instructions that ran equally often, the last of them a branch back to the first.
+
+    Attributes
+    ----------
+    body : list of str
+    turns : float
+        Per token.
+    """
 
     body: list[str]
     turns: float
-    """Per token."""
 
     @property
     def dots(self) -> int:
@@ -86,7 +93,7 @@ def hottest_loop(code: list[Instruction]) -> Loop | None:
 
 
 def cycles(loop: Loop, core: str) -> Cycles:
-    """Ask llvm-mca for a turn of a loop on one of the `CORES`."""
+    """Let llvm-mca simulate a turn of a loop on one of the `CORES`."""
     body = [_BRANCH_TARGET.sub("turn", text) for text in loop.body]
     core_of = CORES[core]
     whole = _run(body, core_of)

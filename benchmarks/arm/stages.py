@@ -14,10 +14,10 @@ from benchmarks.arm.counts import (
     instructions,
     qemu_version,
 )
-from benchmarks.llama_cpp import peer
+from benchmarks.llama_cpp import baseline
 from benchmarks.machine import CACHE
 from benchmarks.models import artifact, compiler_digest, model_folder
-from benchmarks.shapes import Format
+from benchmarks.random_models import Format
 from relay_passes.call_tir import callee_spec
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
@@ -31,30 +31,29 @@ from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.ops.spec import LinearSpec
 
 TARGET = "arm64-linux"
+# qemu's processor for a level of Arm CPU; ours is compiled for the first.
 CPU = {"dotprod": "cortex-a76", "i8mm": "max,sve=off"}
-"""qemu's processor for a level; ours is compiled for the first."""
 TOKENS = 2
 COPY = "copy"
+# No kernel takes this few instructions: they are a call of the barrier by itself.
 BARRIER = 16
-"""No kernel takes so few instructions: they are a call of the barrier by itself."""
 _LOADER = "ld-linux-aarch64.so.1"
 
 
 def measure(
     size: str,
-    forms: list[str],
-    peers: list[str],
+    formats: list[str],
+    baselines: list[str],
     levels: list[str],
     before: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Count rows of a size; see arm/table.py. Other rows of a result `before` are kept."""
-    rows = [count_ours(size, Format.parse(form)) for form in forms]
-    rows += [count_ggml(size, kind, level) for level in levels for kind in peers]
+    rows = [count_ours(size, Format.parse(text)) for text in formats]
+    rows += [count_ggml(size, kind, level) for level in levels for kind in baselines]
     counted = {(row["row"], row["level"]) for row in rows}
     old = before["rows"] if before and before["size"] == size else []
     rows += [row for row in old if (row["row"], row["level"]) not in counted]
     return {
-        "command": "python -m benchmarks.run arm",
         "size": size,
         "qemu": qemu_version(),
         "llvm": mca.version(),
@@ -74,9 +73,9 @@ def runner() -> Path:
     return folder
 
 
-def count_ours(size: str, form: Format) -> dict[str, Any]:
+def count_ours(size: str, fmt: Format) -> dict[str, Any]:
     """Count one of our models."""
-    art, folder = artifact(size, form, TARGET), runner()
+    art, folder = artifact(size, fmt, TARGET), runner()
     start = [str(folder / _LOADER), "--library-path", str(folder), str(folder / PROGRAM), str(art)]
 
     def command(steps: int) -> list[str]:
@@ -88,22 +87,22 @@ def count_ours(size: str, form: Format) -> dict[str, Any]:
     code = instructions(blocks, library)
     return {
         "engine": "tvm_c4n",
-        "row": f"C4n {form.dtype} n={form.removed}",
-        "form": str(form),
+        "row": f"C4n {fmt.dtype} n={fmt.removed}",
+        "form": str(fmt),
         "compiler": compiler_digest(),
         "level": "dotprod",
         "insns": _total(blocks),
-        "stages": _stages(code, stage_names(size, form)),
+        "stages": _stages(code, stage_names(size, fmt)),
         "elsewhere": _total([b for b in blocks if b.file != library]),
     }
 
 
 def count_ggml(size: str, kind: str, level: str) -> dict[str, Any]:
     """Count ggml's build of a level on a GGUF file."""
-    program = peer.prefix() / f"arm-{level}" / "decode"
+    program = baseline.prefix() / f"arm-{level}" / "decode"
     if not program.is_file():
         raise C4nError(f"{program} is missing: benchmarks/llama_cpp/install.sh --arm PREFIX")
-    file = peer.gguf_file(size, kind)
+    file = baseline.gguf_file(size, kind)
 
     def command(steps: int) -> list[str]:
         return [str(program), str(file), "1", str(steps), "1"]
@@ -121,12 +120,12 @@ def count_ggml(size: str, kind: str, level: str) -> dict[str, Any]:
     }
 
 
-def stage_names(size: str, form: Format) -> list[str]:
+def stage_names(size: str, fmt: Format) -> list[str]:
     """Name the kernels of a step in order, each once: a layer's, then the head's.
 
     Around the loop over layers a row is copied into it and out of it (`relay_passes.RollLayers`).
     """
-    checkpoint = open_checkpoint(model_folder(size, form))
+    checkpoint = open_checkpoint(model_folder(size, fmt))
     config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
     mod = build_mamba(config, checkpoint)
     select = selector(target, mod=mod)
@@ -201,7 +200,6 @@ def _describe(name: str, code: list[Instruction]) -> dict[str, Any]:
             "spills": loop.spills,
             "share": round(loop.turns * len(loop.body) / total, 3),
             "cores": {core: vars(mca.cycles(loop, core)) for core in mca.CORES},
-            "body": loop.body,
         }
     return entry
 

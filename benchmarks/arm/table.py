@@ -9,15 +9,13 @@ from benchmarks.report import markdown
 
 Row = dict[str, Any]
 
-BARS = {"C4n int4 n=2": 0.45, "C4n int4 n=3": 0.35}
-"""Instructions a token, as a part of ggml's Q4_0 with dot products, at most."""
+# Instructions are given as a part of those of this build of ggml.
 _AGAINST = ("llama.cpp Q4_0", "dotprod")
-_BAR_CORES = ("cortex-a78", "cortex-x3")
-_BAR_CYCLES = 1.15
+_BOUND_CORES = ("cortex-a78", "cortex-x3")
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Lay out a result of `python -m benchmarks.run arm` as Markdown."""
+    """Lay out a result of `python -m benchmarks arm` as Markdown."""
     rows = result["rows"]
     base = next((r["insns"] for r in rows if (r["row"], r["level"]) == _AGAINST), None)
     parts = [
@@ -33,21 +31,18 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def _totals(rows: list[Row], base: int | None) -> str:
-    head = ["row", "code for", "million insns", "of Q4_0 dotprod", "bar", "met"]
+    head = ["row", "code for", "million insns", "of Q4_0 dotprod"]
     lines = []
     for row in rows:
         part = row["insns"] / base if base else 0.0
-        bar = BARS.get(row["row"])
-        met = "" if bar is None or not base else "yes" if part <= bar else "no"
-        bar_text = "" if bar is None else f"{bar:.2f}"
         millions = f"{row['insns'] / 1e6:.2f}"
         part_text = f"{part:.3f}" if base else ""
-        lines.append([row["row"], row["level"], millions, part_text, bar_text, met])
+        lines.append([row["row"], row["level"], millions, part_text])
     return markdown(head, lines)
 
 
 def _stages(row: Row) -> str:
-    head = ["kernel", "calls", "insns a call", "M a token", "loop", "dots", "loads", "spills"]
+    head = ["kernel", "calls", "insns per call", "M per token", "loop", "dots", "loads", "spills"]
     head += [f"{core.removeprefix('cortex-')} cycles" for core in CORES]
     head += ["x3 own bound", "a78 / dots+loads", "x3 / dots+loads"]
     lines = []
@@ -62,7 +57,7 @@ def _stages(row: Row) -> str:
         line += [str(loop[key]) for key in ("insns", "dots", "loads", "spills")]
         line += [f"{loop['cores'][core]['cycles']:.1f}" for core in CORES]
         line.append(f"{loop['cores']['cortex-x3']['own_bound']:.1f}")
-        line += [_against_bound(loop["cores"][core]) for core in _BAR_CORES]
+        line += [_against_bound(loop["cores"][core]) for core in _BOUND_CORES]
         lines.append(line)
     return markdown(head, lines)
 
@@ -74,4 +69,4 @@ def _against_bound(found: dict[str, float]) -> str:
 
 def _functions(row: Row) -> str:
     lines = [[f"`{name}`", f"{count / 1e6:.2f}"] for name, count in row["functions"].items()]
-    return markdown(["function", "M a token"], lines[:8])
+    return markdown(["function", "M per token"], lines[:8])

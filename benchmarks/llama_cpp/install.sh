@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds llama.cpp from the sources that the llama-cpp-python package carries, to measure it as a peer.
+# Builds llama.cpp from the sources that the llama-cpp-python package carries, to measure it as a baseline.
 #
 #   install.sh PREFIX [VERSION]         llama-bench, llama-quantize, llama-perplexity, decode: PREFIX/build/bin
 #   install.sh --arm PREFIX [VERSION]   decode for two levels of Arm CPU, to run under qemu: PREFIX/arm-*/decode

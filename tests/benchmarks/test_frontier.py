@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("gguf", reason="pip install 'tvm-c4n[bench]'")
 
-from benchmarks.frontier import _points, expanded, table
+from benchmarks.frontier import draw, expanded, measured, table
 from tvm_c4n.checkpoint import open_checkpoint
 
 
@@ -30,11 +30,18 @@ def test_a_point_is_beaten_by_what_is_faster_and_no_worse():
         sample("llama.cpp Q2_K", "llama.cpp", 1.0),
     ]
     lines += [sample("llama.cpp Q4_0", "llama.cpp", 0.05)]
-    rows = table(_points(perplexities, lines)).splitlines()[2:]
+    rows = table(measured(perplexities, lines)).splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[-1] for row in cells] == ["", "", "C4n int4 n=2, healed", ""]
     assert cells[0][3] == "909 (200 to 1000)"
     assert cells[0][1] == "2.0"
+
+
+def test_the_picture_is_drawn_from_a_saved_result(tmp_path):
+    lines = [sample("C4n float16 dense", "tvm_c4n", 0.1), sample("llama.cpp F16", "llama.cpp", 1.0)]
+    found = measured({line["row"]: {"ppl": 20.0, "stderr": 0.1} for line in lines}, lines)
+    draw(found, {"machine": "epyc-zen5"}, 2, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_gguf_file_is_read_back_as_the_weights_that_went_in(tmp_path):

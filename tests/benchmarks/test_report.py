@@ -1,8 +1,7 @@
-"""Tables and bars from samples: medians, disturbed samples, fractions and ratios."""
+"""Tables from samples: medians, disturbed samples, fractions and ratios."""
 
 import pytest
 
-from benchmarks.bars import bars
 from benchmarks.report import bandwidth_of, cells_of, tables
 
 
@@ -50,27 +49,32 @@ def test_the_bandwidth_is_the_best_ways_median_of_quiet_rounds():
     assert bandwidth_of(LINES, max_others=0.2) == {2: ("huge", 20.0)}
 
 
-def test_a_table_says_how_near_the_limit_a_row_is():
-    text = tables(LINES, max_others=0.2)
-    row = next(line for line in text.splitlines() if line.startswith("| C4n int4 n=2"))
-    assert [cell.strip() for cell in row.split("|")[3:-1]] == [
-        *("100.0", "3 (-1)", "100", "160", "200", "16.0", "80 %")
-    ]
+def rows_of(text):
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
-def test_bars_are_met_or_missed():
-    text = bars(LINES, max_others=0.2)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert ["370m C4n int4 n=2, of limit", "2", "0.85", "0.80", "no", ""] in rows
-    assert ["370m C4n int4 n=2 / llama.cpp F16", "2", "7.0", "8.0", "yes", "10.0"] in rows
+def test_a_table_says_how_near_the_limit_a_row_is_and_how_many_times_as_fast():
+    head, _, ours, peer = rows_of(tables(LINES, max_others=0.2))
+    assert head[-2:] == ["of limit", "x F16"]
+    row = ["370m tg64, C4n int4 n=2", "2", "100.0", "3 (-1)", "160", "100 to 200", "80 %", "8.0"]
+    assert ours == row
+    assert peer[4:] == ["20.0", "20.0 to 20.0", "10 %", ""]
 
 
-def test_prefill_is_held_against_the_best_type():
+def test_only_the_chosen_numbers_of_threads_are_shown():
+    lines = [*LINES, {**BANDWIDTH[0], "threads": 1}, sample("C4n int4 n=2", 0.64, threads=1)]
+    assert [row[1] for row in rows_of(tables(lines, 0.2, [1]))[2:]] == ["1"]
+
+
+def test_prompts_are_a_table_of_their_own_without_a_limit():
     lines = [
         RUN,
         sample("C4n int4 n=2", 0.5, test="pp512"),
-        sample("llama.cpp F16", 1.0, engine="llama.cpp", test="pp512"),
         sample("llama.cpp Q8_0", 0.8, engine="llama.cpp", test="pp512"),
     ]
-    [row] = [line for line in bars([*lines, *BANDWIDTH], 0.2).splitlines() if "pp512" in line]
-    assert [cell.strip() for cell in row.split("|")[3:-1]] == ["4.0", "1.6", "no", ""]
+    text = tables([*lines, *BANDWIDTH], 0.2)
+    assert "**Prompt processing**" in text and "**Generation**" not in text
+    head, _, ours, _ = rows_of(text)
+    assert "of limit" not in head
+    assert ours[-1] == "1.6"

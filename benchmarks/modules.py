@@ -1,0 +1,170 @@
+"""Modules in which nothing of ours is needed, from every frontend: ours against TVM's own builds.
+
+`any-module` times them: ``tvm`` is `relax.build` as it is, ``fused`` is
+`relax.get_default_pipeline` of the target, which folds constants and fuses operators; the ratio is
+our median over the smaller of their medians. `layout` counts what only moves elements. TVM's side
+there is the best of its passes for this: RemoveRedundantReshape, OptimizeLayoutTransform, then the
+default pipeline of the CPU backend up to FuseTIR. ``kernels`` are calls of kernels that do nothing
+but move elements; ``copies`` are such loop nests, those inside fused kernels included. Reshapes
+that become views of the same bytes are in neither.
+
+Needs the extra [dev]: the modules are those of tests/zoo.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.options import Save
+from benchmarks.report import markdown
+from benchmarks.results import place, write_result
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.compile.build import build, phases_for, prepare
+from tvm_c4n.compile.kernel_selection import selector
+from tvm_c4n.compile.target import resolve_target
+
+VARIANTS = ("tvm", "fused", "ours")
+# Times that a module is loaded anew: the place of its weights in memory has an effect, too.
+LOADS = 5
+# Every load takes rounds for this long, and at least `ROUNDS`.
+BUDGET_SECS = 0.4
+ROUNDS = 6
+
+Names = Annotated[list[str] | None, typer.Argument(help="Modules [all].")]
+
+
+def any_module(names: Names = None, save: Save = False) -> None:
+    """Time modules in which nothing is sparse against TVM's own builds."""
+    from tests.zoo import ZOO
+
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names or ZOO:
+            case = ZOO[name](0, True)
+            found[name] = time_case(case.mod, case.inputs, Path(folder))
+            medians = {variant: median(samples) for variant, samples in found[name].items()}
+            print(name, {variant: f"{1e3 * secs:.3f} ms" for variant, secs in medians.items()})
+    summary = {
+        name: {variant: _summary(samples) for variant, samples in variants.items()}
+        for name, variants in found.items()
+    }
+    write_result(place("any-module.json", save), {"millis": summary})
+    print(times_table(summary))
+
+
+def build_variant(mod: IRModule, variant: str, target: Target) -> relax.VMExecutable:
+    """Compile a module in one of the `VARIANTS`."""
+    if variant == "ours":
+        return build(mod, target)
+    if variant == "tvm":
+        return relax.build(mod, target)
+    return relax.build(mod, target, relax_pipeline=relax.get_default_pipeline(target))
+
+
+def time_case(mod: IRModule, inputs: list[Any], folder: Path) -> dict[str, list[float]]:
+    """Compile a module in all variants and run them interleaved; returns seconds of each round."""
+    target = resolve_target("host")
+    for variant in VARIANTS:
+        build_variant(mod, variant, target).export_library(str(folder / f"{variant}.so"))
+    tensors = [tvm.runtime.tensor(array) for array in inputs]
+    rounds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    for _ in range(LOADS):
+        calls = {}
+        for variant in VARIANTS:
+            library = tvm.runtime.load_module(str(folder / f"{variant}.so"))
+            calls[variant] = relax.VirtualMachine(library, tvm.cpu())["main"]
+            calls[variant](*tensors)
+        end, number = time.perf_counter() + BUDGET_SECS, 0
+        while time.perf_counter() < end or number < ROUNDS:
+            first = number % len(VARIANTS)
+            for variant in (*VARIANTS[first:], *VARIANTS[:first]):  # each follows each other one
+                start = time.perf_counter()
+                calls[variant](*tensors)
+                rounds[variant].append(time.perf_counter() - start)
+            number += 1
+    return rounds
+
+
+def _summary(samples: list[float]) -> dict[str, float]:
+    millis = np.asarray(samples) * 1e3
+    quartiles = {f"p{p}": round(float(np.percentile(millis, p)), 4) for p in (0, 25, 50, 75, 100)}
+    return {"rounds": len(samples), **quartiles}
+
+
+def times_table(summary: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Lay out medians in milliseconds and the ratio to the better of TVM's."""
+    rows = []
+    for name, variants in summary.items():
+        medians = [variants[variant]["p50"] for variant in VARIANTS]
+        ratio = medians[2] / min(medians[:2])
+        rows.append([name, *(f"{value:.3f}" for value in medians), f"{ratio:.2f}"])
+    return markdown(["module", *(f"{v} ms" for v in VARIANTS), "ours / best"], rows)
+
+
+def layout(names: Names = None, removed: int = 0) -> None:
+    """Count kernels and copies that only move elements, after TVM's pipeline and after ours."""
+    from tests.zoo import ZOO
+
+    makers: dict[str, Callable[[], IRModule]] = {
+        name: (lambda maker=maker: maker(removed, False).mod) for name, maker in ZOO.items()
+    }
+    makers["mamba-19m from transformers"] = lambda: _exported_mamba(removed)
+    makers["mamba-19m of our own"] = _own_mamba
+    rows = []
+    for name in names or makers:
+        mod = makers[name]()
+        theirs, ours = _tvm_counts(mod), _our_counts(mod)
+        counts = [theirs["kernels"], theirs["copies"], ours["kernels"], ours["copies"]]
+        rows.append([name, *map(str, counts)])
+    print(markdown(["module", "TVM: kernels", "copies", "ours: kernels", "copies"], rows))
+
+
+def _tvm_counts(mod: IRModule) -> dict[str, int]:
+    from relay_passes.layout_report import count_layout
+
+    t, target = relax.transform, resolve_target("host")
+    before = [t.RemoveRedundantReshape(), t.OptimizeLayoutTransform()]
+    with tvm.transform.PassContext(opt_level=3), target:
+        passes = [*before, *relax.pipeline.legalize_passes(target)]
+        return count_layout(tvm.transform.Sequential(passes)(mod))
+
+
+def _our_counts(mod: IRModule) -> dict[str, int]:
+    from relay_passes.layout_report import count_layout
+
+    with tempfile.TemporaryDirectory() as folder:
+        select = selector(resolve_target("host"), mod=mod)
+        phases = phases_for(select, lift=False, debug_dump=Path(folder))
+        return count_layout(prepare(mod, select, phases))
+
+
+def _exported_mamba(removed: int) -> IRModule:
+    """Export transformers' MambaForCausalLM for 64 tokens, its scan an operator."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tests.zoo.case import prune_torch
+    from tvm_c4n.assets import resolve
+    from tvm_c4n.frontend.mamba import export_causal_lm
+
+    model = AutoModelForCausalLM.from_pretrained(resolve("mamba-19m"), dtype=torch.float32)
+    prune_torch(model, removed)
+    return export_causal_lm(model, 64)
+
+
+def _own_mamba() -> IRModule:
+    """Return our Relax Mamba of the bundled model: step, prefill and score."""
+    from tvm_c4n.checkpoint import open_checkpoint
+    from tvm_c4n.model import MambaConfig
+    from tvm_c4n.model.relax_mamba import build_mamba
+
+    checkpoint = open_checkpoint("mamba-19m")
+    return build_mamba(MambaConfig.from_hf(checkpoint.config), checkpoint)

@@ -1,0 +1,157 @@
+"""The published sizes of Mamba, and models of these sizes with random weights.
+
+Speed does not depend on the values of the weights, so no checkpoint is needed to measure it. A
+model is written as a C4n folder straight from a seed, one tensor at a time: the largest one needs
+no more memory than its embeddings.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.checkpoint import C4nWriter
+from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
+from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group, part_shapes
+
+# d_model and n_layer of state-spaces/mamba-*; the vocabulary is 50280.
+SIZES = {
+    "130m": (768, 24),
+    "370m": (1024, 48),
+    "790m": (1536, 48),
+    "1.4b": (2048, 48),
+    "2.8b": (2560, 64),
+}
+
+# Two codes a byte: every pair of two different positions in ascending order, twice.
+_PAIRS = [low | high << 2 for high in range(4) for low in range(high)]
+_PAIR_BYTES = np.array([a | b << 4 for a in _PAIRS for b in _PAIRS], np.uint8)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the projections of a model are stored, for example ``int4-n2``.
+
+    The projections that `prune` leaves dense stay dense (x_proj, dt_proj, the head). The head has
+    the same dtype as the rest, dt_proj at least int8.
+    """
+
+    dtype: DType
+    removed: int
+
+    @classmethod
+    def parse(cls, text: str) -> Format:
+        """Read ``int4-n2``."""
+        dtype, _, removed = text.partition("-n")
+        return cls(cast(DType, dtype), int(removed))
+
+    def __str__(self) -> str:
+        return f"{self.dtype}-n{self.removed}"
+
+    def of(self, projection: str) -> tuple[DType, int]:
+        """Return dtype and n of one projection, or of the ``"head"``."""
+        if projection == "dt_proj":
+            return ("int8" if self.dtype == "int4" else self.dtype), 0
+        return self.dtype, self.removed if projection in ("in_proj", "out_proj") else 0
+
+
+def config_of(size: str) -> dict[str, Any]:
+    """Return the config.json of a published size."""
+    d_model, n_layer = SIZES[size]
+    return {
+        "model_type": "mamba",
+        "hidden_size": d_model,
+        "intermediate_size": 2 * d_model,
+        "num_hidden_layers": n_layer,
+        "vocab_size": 50280,
+        "state_size": 16,
+        "conv_kernel": 4,
+        "time_step_rank": -(-d_model // 16),
+        "layer_norm_epsilon": 1e-5,
+        "use_conv_bias": True,
+        "use_bias": False,
+        "hidden_act": "silu",
+        "tie_word_embeddings": True,
+    }
+
+
+def write_random(size: str, form: Format, out: Path, seed: int = 0) -> Path:
+    """Write a model with random weights as a C4n folder, unless it is there already.
+
+    Parameters
+    ----------
+    size : str
+        One of `SIZES`.
+    form : Format
+    out : Path
+        Folder to write.
+    seed : int
+    """
+    if out.is_dir():
+        return out
+    config = config_of(size)
+    shapes = MambaConfig.from_hf(config).tensor_shapes()
+    with C4nWriter(out) as writer:
+        for name, shape in shapes.items():
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            projection = "head" if name == EMBEDDINGS else name.split(".")[-2]
+            if projection in (*PROJECTIONS, "head") and name.endswith(".weight"):
+                writer.add_weight(name, random_weight(rng, shape, *form.of(projection)))
+            else:
+                writer.add_dense(name, _random_dense(rng, name, shape))
+        writer.add_json("config.json", config)
+    return out
+
+
+def random_weight(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: DType, removed: int
+) -> C4nWeight:
+    """Return a random weight whose products have about the variance of their inputs."""
+    rows, cols = shape
+    group = default_scale_group(removed) if dtype in ("int8", "int4") else 0
+    parts = part_shapes(rows, cols, removed, dtype, group)
+    spread = 1 / np.sqrt(3 * cols * (4 - removed) / 4)
+    if dtype == "float16":
+        values: NDArray[Any] = rng.standard_normal(parts.values, np.float32) * spread
+        values = values.astype(np.float16)
+    elif dtype == "int8":
+        values = rng.integers(-127, 128, parts.values, np.int8)
+    else:
+        nibbles = rng.integers(1, 16, (2, *parts.values), np.uint8) ^ np.uint8(8)
+        values = nibbles[0] | nibbles[1] << np.uint8(4)
+    top = {"int8": 127, "int4": 7}.get(dtype, 1)
+    scales = parts.scales and np.full(parts.scales, spread * 1.7 / top, np.float16)
+    positions = parts.positions and _positions(rng, parts.positions, cols, removed)
+    return C4nWeight(rows, cols, removed, dtype, group, values, positions, scales)
+
+
+def _positions(
+    rng: np.random.Generator, shape: tuple[int, int], cols: int, removed: int
+) -> NDArray[np.uint8]:
+    if removed != 2:
+        return rng.integers(0, 256, shape, np.uint8)
+    if cols % 8:
+        raise ValueError("a random pattern needs a whole number of bytes a row")
+    return _PAIR_BYTES[rng.integers(0, len(_PAIR_BYTES), shape)]
+
+
+def _random_dense(
+    rng: np.random.Generator, name: str, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Return one of the small tensors, as Mamba is initialised."""
+    if name.endswith("A_log"):
+        steps = np.arange(1, shape[1] + 1, dtype=np.float32)
+        return np.broadcast_to(np.log(steps), shape).astype(np.float32)
+    if name.endswith("dt_proj.bias"):
+        step = np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), shape))
+        return (step + np.log(-np.expm1(-step))).astype(np.float32)
+    if name.endswith("conv1d.weight"):
+        return (rng.uniform(-0.5, 0.5, shape)).astype(np.float32)
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    return np.ones(shape, np.float32)

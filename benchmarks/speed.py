@@ -1,0 +1,108 @@
+"""Tokens per second of generation and of prompts, ours beside llama.cpp's and TVM's own build."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.contenders import Test, contenders
+from benchmarks.interleaved import Log, measure, read_log
+from benchmarks.options import (
+    BASELINES,
+    FORMATS,
+    Baselines,
+    Formats,
+    OutFile,
+    Patience,
+    Rounds,
+    Save,
+    Sizes,
+    Threads,
+    Tvm,
+    numbers,
+    words,
+)
+from benchmarks.report import tables
+from benchmarks.results import place
+from tvm_c4n.cli.console import ProgressBar
+
+# Samples beside which other processes took more cores than this are left out of tables.
+MAX_OTHERS = 0.2
+
+
+def decode(
+    sizes: Sizes = "130m",
+    formats: Formats = FORMATS,
+    baselines: Baselines = BASELINES,
+    tvm: Tvm = "",
+    threads: Threads = "1,2",
+    rounds: Rounds = 5,
+    n_gen: int = 64,
+    save: Save = False,
+    out: OutFile = None,
+    patience: Patience = 0,
+) -> None:
+    """Measure generation, all contenders interleaved."""
+    file = out or place("decode.jsonl", save)
+    lists = words(sizes), words(formats), words(baselines), words(tvm)
+    _measure(lists, [Test(0, n_gen)], numbers(threads), rounds, file, patience)
+
+
+def prefill(
+    sizes: Sizes = "130m",
+    formats: Formats = FORMATS,
+    baselines: Baselines = BASELINES,
+    tvm: Tvm = "",
+    threads: Threads = "2",
+    rounds: Rounds = 5,
+    n_prompt: Annotated[str, typer.Option(help="Tokens; several: 512,8192.")] = "512",
+    save: Save = False,
+    out: OutFile = None,
+    patience: Patience = 0,
+) -> None:
+    """Measure prompt processing, all contenders interleaved."""
+    file = out or place("prefill.jsonl", save)
+    lists = words(sizes), words(formats), words(baselines), words(tvm)
+    tests = [Test(count, 0) for count in numbers(n_prompt)]
+    _measure(lists, tests, numbers(threads), rounds, file, patience)
+
+
+def make(
+    sizes: Sizes = "130m",
+    formats: Formats = FORMATS,
+    baselines: Baselines = BASELINES,
+    tvm: Tvm = "",
+) -> None:
+    """Make the files that decode and prefill measure, so that no measurement has to."""
+    for one in contenders(words(sizes), words(formats), words(baselines), words(tvm)):
+        print(f"{one.size} {one.name}", file=sys.stderr, flush=True)
+        one.make()
+
+
+def report(
+    logs: Annotated[list[Path], typer.Argument(help="Logs of decode and prefill.")],
+    threads: Threads = "",
+    max_others: Annotated[
+        float, typer.Option(help="Leave out samples beside which others took more cores.")
+    ] = MAX_OTHERS,
+) -> None:
+    """Print the tables of logs as Markdown."""
+    print(tables(read_log(logs), max_others, numbers(threads)))
+
+
+def _measure(
+    lists: tuple[list[str], list[str], list[str], list[str]],
+    tests: list[Test],
+    threads: list[int],
+    rounds: int,
+    file: Path,
+    patience: float,
+) -> None:
+    with ProgressBar("measuring") as bar:
+        found = contenders(*lists)
+        log = Log(file)
+        measure(found, tests, threads, rounds, log, patience_secs=patience, progress=bar)
+    print(tables(read_log([file]), max_others=99))

@@ -1,0 +1,59 @@
+"""Rows of the pruning benchmark: kept once per case, and read back."""
+
+import json
+from multiprocessing import get_context
+
+import pytest
+
+from benchmarks.pruning import RowFile, allocation_cases, method_cases
+
+
+@pytest.fixture
+def table(tmp_path):
+    return RowFile(tmp_path / "rows.json")
+
+
+def row(removed, ppl, **more):
+    return {"model": "m", "method": "obs", "removed": removed, "without": [], "ppl": ppl} | more
+
+
+def test_a_row_takes_the_place_of_the_older_one_of_its_case(table):
+    table.keep(row(2, 30.0))
+    table.keep(row(1, 25.0))
+    table.keep(row(2, 29.0))
+    assert [r["ppl"] for r in json.loads(table.file.read_text())["rows"]] == [25.0, 29.0]
+    case = {k: v for k, v in row(2, 0).items() if k != "ppl"}
+    assert table.find(case)["ppl"] == 29.0
+    assert table.find(case | {"dtype": "int4"}) is None
+    assert table.find(case | {"without": ["rms"]}) is None
+
+
+def _keep(path, removed):
+    RowFile(path).keep(row(removed, float(removed)))
+
+
+def test_rows_of_processes_that_write_at_the_same_time_are_all_kept(table):
+    fork = get_context("fork")
+    workers = [fork.Process(target=_keep, args=(table.file, n)) for n in range(12)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(r["removed"] for r in table.rows()) == list(range(12))
+
+
+def test_each_step_is_left_out_once():
+    from tvm_c4n.pruning.recipe import ABLATIONS
+
+    whole, *less = method_cases("", ["magnitude"], ["int8"], ablate=True)
+    assert whole["without"] == []
+    assert [case["without"] for case in less] == [*([step] for step in ABLATIONS), list(ABLATIONS)]
+    assert {(case["removed"], case["method"]) for case in less} == {(2, "obs")}
+
+
+def test_a_share_that_is_no_quarter_has_no_uniform_allocation():
+    found = [(case["sparsity"], case["allocation"]) for case in allocation_cases("0.3,0.5", ["x"])]
+    assert found == [
+        *((0.3, "exact"), (0.3, "greedy")),
+        *((0.5, "exact"), (0.5, "greedy"), (0.5, "uniform")),
+    ]
