@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,36 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ["XDG_CACHE_HOME"] = before
 
 
+def _missing(remedy: str) -> None:
+    # A build that is meant to run these tests may not lose them without a word.
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(remedy)
+
+
+@pytest.fixture(scope="session")
+def lld() -> None:
+    """Skip where nothing links for every ELF target, among them Android's."""
+    from tvm_c4n.compile.link import find_lld
+
+    if find_lld() is None:
+        _missing("apt-get install lld, or pip install ziglang")
+
+
+@pytest.fixture(scope="session")
+def arm_linker() -> None:
+    """Skip where nothing links for arm64 Linux."""
+    from tvm_c4n.compile.link import find_lld
+
+    if not shutil.which("aarch64-linux-gnu-gcc") and find_lld() is None:
+        _missing("apt-get install lld or gcc-aarch64-linux-gnu, or pip install ziglang")
+
+
+@pytest.fixture(scope="session")
+def host_compiler() -> None:
+    """Skip where nothing compiles C++ for this machine."""
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        _missing("apt-get install g++")
+
+
 def _load_emulator() -> ModuleType:
     # By path: with --import-mode=importlib no test folder is on sys.path. Only when a test asks for
     # it: it imports tvm, and most tests do without.
@@ -67,8 +98,7 @@ def _start(**options: Any) -> Iterator[Any]:
         with emulator.emulated_phone(**options) as running:
             yield running
     except emulator.MissingTools as error:
-        # A build that is meant to run these tests may not lose them without a word.
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
+        _missing(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -102,4 +132,5 @@ def phone_folder() -> Path:
     try:
         return Path(emulator.build_phone())
     except emulator.MissingTools as error:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))
+        _missing(str(error))
+        raise

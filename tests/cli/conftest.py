@@ -61,7 +61,7 @@ def artifact(pruned, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def arm_artifact(pruned, tmp_path_factory):
+def arm_artifact(pruned, arm_linker, tmp_path_factory):
     """The pruned model, compiled for arm64 Linux."""
     from tvm_c4n.compile.artifact import compile_model
 
@@ -81,7 +81,7 @@ def arm_runner(phone_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def default_arm_artifact(tmp_path_factory):
+def default_arm_artifact(arm_linker, tmp_path_factory):
     """The default model in float32, compiled for arm64 Linux."""
     from tvm_c4n.compile.artifact import compile_model
 

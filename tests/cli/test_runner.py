@@ -19,13 +19,13 @@ PROMPT = [0, *np.random.default_rng(9).integers(1, 96, 300).tolist()]
 
 
 @pytest.fixture(scope="module")
-def host_runner(tmp_path_factory):
+def host_runner(host_compiler, tmp_path_factory):
     """The runner for this machine."""
     return build_runner(tmp_path_factory.mktemp("runner") / "host")
 
 
 @pytest.fixture(scope="module")
-def android_artifact(pruned, tmp_path_factory):
+def android_artifact(pruned, lld, tmp_path_factory):
     """The small model for Android."""
     from tvm_c4n.compile.artifact import compile_model
 

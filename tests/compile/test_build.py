@@ -11,7 +11,7 @@ from relay_passes.pipeline import c4n_pipeline
 from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.elf import read_elf
-from tvm_c4n.compile.link import find_lld, make_fcompile
+from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import NAMED, host_description, resolve_target
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_features
@@ -59,10 +59,8 @@ def _lines(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_libraries_for_phones_have_their_machine(name: str, tmp_path: Path) -> None:
+def test_libraries_for_phones_have_their_machine(name: str, lld: None, tmp_path: Path) -> None:
     triple = NAMED[name]["mtriple"]
-    if find_lld() is None:
-        pytest.skip("apt-get install lld, or pip install ziglang")
     library = tmp_path / "layer.so"
     executable = build(sparse_layer()[0], name)
     executable.export_library(str(library), fcompile=make_fcompile(triple))

@@ -115,7 +115,9 @@ def test_android_without_the_ndk(only_lld, objects, tmp_path):
 
 @pytest.mark.phone
 @pytest.mark.parametrize("triple", [LINUX, ANDROID])
-def test_the_phone_runs_it(phone, triple):
+def test_the_phone_runs_it(phone, triple, request):
+    if triple == ANDROID:
+        request.getfixturevalue("lld")  # the cross compiler of the phone links for Linux alone
     x = np.linspace(-3, 3, 64, dtype="float32")
     arrays = [x, np.zeros(64, "float32")]
     got = phone.run(exp_library(triple), {"main": arrays}, triple=triple)["main"][1]
