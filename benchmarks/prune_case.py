@@ -59,10 +59,11 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     recipe = Recipe(**{name: case[name] for name in names if name in case})
     if "sparsity" not in case:
         return recipe, {}
+    from tvm_c4n.pruning.allocation.allocate import allocate
     from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
-    from tvm_c4n.pruning.run import allocate_for
+    from tvm_c4n.pruning.session import Session
 
-    found = allocate_for(case["model"], recipe, Budget("sparsity", case["sparsity"]))
+    found = allocate(Session.open(case["model"], recipe), Budget("sparsity", case["sparsity"]))
     allocation = {"exact": found.chosen, "greedy": found.greedy, "uniform": found.uniform}[
         case["allocation"]
     ]

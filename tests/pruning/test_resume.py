@@ -46,7 +46,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small_model, words, tmp_path):
     assert report.projections == whole.projections
     steps = [what for what, _, _ in calls]
     assert "layer 0 was finished before" in steps and "layer 0 in_proj" not in steps
-    assert "layer 0 first look" not in steps and "layer 1 in_proj" in steps
+    assert "layer 0 analysis" not in steps and "layer 1 in_proj" in steps
     assert calls[-1][1] == calls[-1][2]
     assert not journal.exists()
 

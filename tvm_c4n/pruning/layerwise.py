@@ -1,152 +1,169 @@
-"""Prune a model layer by layer, each seeing what the pruned ones before it give."""
+"""Prune a model layer by layer, each layer seeing what the pruned ones before it give."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tvm_c4n.checkpoint import C4nWriter, Checkpoint
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
-from tvm_c4n.progress import Progress
-from tvm_c4n.pruning.calibration.analysis import ABLATIONS_OF_ANALYSIS, Analyser, Analysis
+from tvm_c4n.checkpoint import Checkpoint
+from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS
+from tvm_c4n.pruning.calibration.analysis import Analysis
 from tvm_c4n.pruning.calibration.corrected_target import Statistics, collect, corrected_target
 from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.calibration.torch_mamba import Layer
-from tvm_c4n.pruning.method.matrix import prune_matrix
+from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.method.permute import Permuted
-from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.report import ProjectionReport
-from tvm_c4n.pruning.resume import Journal
+from tvm_c4n.pruning.session import Session
+from tvm_c4n.pruning.steps import StepCounter
 from tvm_c4n.sparsity import C4nWeight, from_dense
 
 
+class Activations(NamedTuple):
+    """The residual streams between two layers, for each batch of calibration windows.
+
+    Attributes
+    ----------
+    students : list of (b, t, h) float32
+        Of the model as it is pruned so far.
+    teachers : list of (b, t, h) float32
+        Of the dense model; empty where targets are not corrected.
+    """
+
+    students: list[Tensor]
+    teachers: list[Tensor]
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """One layer as it is stored.
+
+    Attributes
+    ----------
+    index : int
+    weights : dict of tensor name to C4nWeight
+        Its projections.
+    reports : list of ProjectionReport
+    activations : Activations
+        Behind the layer. The tensors are those that the next layer goes on to change.
+    """
+
+    index: int
+    weights: dict[str, C4nWeight]
+    reports: list[ProjectionReport]
+    activations: Activations
+
+
 class LayerwisePruner:
-    """One pass of pruning over a model: carries what every step needs."""
+    """Prunes one model by one recipe; one layer's weights are in memory at a time.
+
+    Parameters
+    ----------
+    session : Session
+    recipe : Recipe
+        It fits the session's model; its calibration windows are the session's.
+    analysis : Analysis
+        Of the dense model; an empty one reorders nothing and weights all tokens alike.
+    note : StepCounter
+        Told of every projection.
+    """
 
     def __init__(
-        self,
-        checkpoint: Checkpoint,
-        config: MambaConfig,
-        recipe: Recipe,
-        plan: Mapping[str, Choice],
-        writer: C4nWriter,
-        progress: Progress | None,
+        self, session: Session, recipe: Recipe, analysis: Analysis, note: StepCounter
     ) -> None:
-        self.checkpoint, self.config, self.recipe = checkpoint, config, recipe
-        self.plan, self.writer, self._progress = plan, writer, progress
-        self.packed_bytes = 0
-        ours = recipe.method == "obs"
-        self._corrects = ours and "corrected_target" not in recipe.without
-        removes = any(choice.removed for choice in plan.values())
-        self._analyses = ours and removes and not set(ABLATIONS_OF_ANALYSIS) <= set(recipe.without)
-        self._weights: list[Tensor] | None = None
-        self._packed: dict[str, C4nWeight] = {}  # of the layer that is being pruned
-        self._done = 0
-        self._steps = (len(PROJECTIONS) + self._analyses) * config.n_layer + 2
+        self.config, self.recipe = session.config, recipe
+        self.plan = recipe.plan(session.config)
+        self._windows, self._note = session.windows, note
+        self._token_weights = analysis.token_weights
+        self._corrects = recipe.method == "obs" and "corrected_target" not in recipe.without
+        self._checkpoint: Checkpoint = Permuted(
+            session.checkpoint, session.config, analysis.hidden, analysis.inner
+        )
 
-    def note(self, what: str) -> None:
-        """Report one more step as done."""
-        self._done += 1
-        if self._progress is not None:
-            self._progress(what, self._done, self._steps)
+    def unpruned(self) -> dict[str, C4nWeight]:
+        """Return the embeddings, and the head where it is not tied to them: rounded only."""
+        names = [EMBEDDINGS] if self.config.tie_embeddings else [EMBEDDINGS, HEAD]
+        group = self.recipe.group_of(0)
+        return {
+            name: from_dense(
+                self._checkpoint.dense(name), 0, self.plan[name].dtype, scale_group=group
+            )
+            for name in names
+        }
 
-    def all(self, windows: Tensor, journal: Journal | None = None) -> list[ProjectionReport]:
-        """Prune the whole model with calibration windows (b, t); go on from a journal."""
-        found = self._analyse(windows, journal)
-        self.checkpoint = Permuted(self.checkpoint, self.config, found.hidden, found.inner)
-        self._weights = found.token_weights
-        students = self._streams(windows, self._round_only(EMBEDDINGS))
-        teachers = []
-        if self._corrects:
-            teachers = self._streams(windows, torch.from_numpy(self.checkpoint.dense(EMBEDDINGS)))
-        if not self.config.tie_embeddings:
-            self._round_only(HEAD)
-        self.note("embeddings")
-        rows = []
-        finished = journal.finished() if journal else 0
-        for index in range(self.config.n_layer):
-            if journal and index < finished:
-                rows += self._finished_layer(journal, index)
-                if index == finished - 1:
-                    journal.restore(students, teachers)
-                continue
-            new = self._layer(index, students, teachers)
-            rows += new
-            if journal:
-                journal.keep_layer(index, self._packed, new, students, teachers)
+    def small_tensors(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield names and values of all tensors that are stored as they are."""
         for name in self.config.tensor_shapes():
             if name not in self.plan:
-                self._copy(name)
-        return rows
+                yield name, as_stored(self._checkpoint.dense(name))
 
-    def _analyse(self, windows: Tensor, journal: Journal | None) -> Analysis:
-        """Analyse the dense model, or read what was found before."""
-        if not self._analyses:
-            return Analysis()
-        found = journal.analysis() if journal else None
-        if found is None:
-            analyser = Analyser(self.checkpoint, self.config, self.recipe, self.plan)
-            found = analyser.run(windows, self.note)
-            if journal:
-                journal.keep_analysis(found)
-        else:
-            self._done += self.config.n_layer
-        return found
+    def start(self) -> Activations:
+        """Return the activations in front of the first layer."""
+        dense = self._checkpoint.dense(EMBEDDINGS)
+        group = self.recipe.group_of(0)
+        rounded = from_dense(dense, 0, self.plan[EMBEDDINGS].dtype, scale_group=group).dense()
+        return Activations(self._embed(rounded), self._embed(dense) if self._corrects else [])
 
-    def _finished_layer(self, journal: Journal, index: int) -> list[ProjectionReport]:
-        """Take a layer from the journal."""
-        shapes = self.config.tensor_shapes()
-        weights, rows = journal.layer(index, self.plan, self.recipe, shapes)
-        for name, weight in weights.items():
-            self._add(name, weight)
-        self._done += len(weights) - 1
-        self.note(f"layer {index} was finished before")
-        return rows
+    def layers(
+        self, first: int = 0, activations: Activations | None = None
+    ) -> Iterator[PrunedLayer]:
+        """Prune one layer after the other.
 
-    def _add(self, name: str, weight: C4nWeight) -> None:
-        """Put a packed weight into the folder."""
-        self.writer.add_weight(name, weight)
-        self.packed_bytes += weight.size_bytes
+        Parameters
+        ----------
+        first : int
+            The first layer to prune.
+        activations : Activations, optional
+            In front of it; from `start` by default.
+        """
+        before = self.start() if activations is None else activations
+        students, teachers = ([Stream(hidden) for hidden in side] for side in before)
+        for index in range(first, self.config.n_layer):
+            weights, reports = self._layer(index, students, teachers)
+            behind = Activations([s.hidden for s in students], [t.hidden for t in teachers])
+            yield PrunedLayer(index, weights, reports, behind)
 
-    @staticmethod
-    def _streams(windows: Tensor, embeddings: Tensor) -> list[Stream]:
-        return [Stream(embeddings[batch]) for batch in batches(windows)]
+    def _embed(self, embeddings: NDArray[np.float32]) -> list[Tensor]:
+        table = torch.from_numpy(embeddings)
+        return [table[batch] for batch in batches(self._windows)]
 
     def _layer(
         self, index: int, students: list[Stream], teachers: list[Stream]
-    ) -> list[ProjectionReport]:
-        """Prune one layer and take the streams through it, the teachers' through the dense one."""
-        layer = Layer.load(self.checkpoint, self.config, index)
-        self._packed = {}
+    ) -> tuple[dict[str, C4nWeight], list[ProjectionReport]]:
+        """Prune a layer and take the streams through it, the teachers' through the dense one."""
+        layer = Layer.load(self._checkpoint, self.config, index)
         dense = replace(layer, projections=dict(layer.projections))
         for stream in students:
             stream.enter(layer)
         for stream in teachers:
             stream.enter(dense)
-        rows = []
+        weights, reports = {}, []
         for projection in PROJECTIONS:
-            statistics = collect(students, teachers, projection, self._weights)
-            rows.append(self._projection(layer, index, projection, statistics))
+            name = self.config.projection(index, projection)
+            statistics = collect(students, teachers, projection, self._token_weights)
+            pruned = self._prune(name, layer.projections[projection], statistics)
+            weights[name] = pruned.weight
+            reports.append(self._report(index, projection, pruned))
+            layer.projections[projection] = torch.from_numpy(pruned.weight.dense())
+            self._note(f"layer {index} {projection}")
             for stream in students:
                 stream.pass_through(layer, projection)
             for stream in teachers:
                 stream.pass_through(dense, projection)
-        return rows
+        return weights, reports
 
-    def _projection(
-        self, layer: Layer, index: int, projection: str, statistics: Statistics
-    ) -> ProjectionReport:
-        """Prune one projection, put it into the layer and into the folder."""
-        name = self.config.projection(index, projection)
+    def _prune(self, name: str, weight: Tensor, statistics: Statistics) -> PrunedMatrix:
+        """Prune one projection (rows, cols) towards its corrected target."""
         choice, recipe = self.plan[name], self.recipe
-        pruned = prune_matrix(
-            corrected_target(layer.projections[projection], statistics, recipe.dampening_frac),
+        return prune_matrix(
+            corrected_target(weight, statistics, recipe.dampening_frac),
             statistics.gram,
             choice,
             method=recipe.method,
@@ -154,10 +171,10 @@ class LayerwisePruner:
             scale_group=recipe.group_of(choice.removed),
             without=recipe.without,
         )
-        layer.projections[projection] = torch.from_numpy(pruned.weight.dense())
-        self._add(name, pruned.weight)
-        self._packed[name] = pruned.weight
-        self.note(f"layer {index} {projection}")
+
+    def _report(self, index: int, projection: str, pruned: PrunedMatrix) -> ProjectionReport:
+        name = self.config.projection(index, projection)
+        choice = self.plan[name]
         return ProjectionReport(
             name=name,
             layer=index,
@@ -168,23 +185,6 @@ class LayerwisePruner:
             output_error=pruned.output_error,
             size_bytes=pruned.weight.size_bytes,
         )
-
-    def _round_only(self, name: str) -> Tensor:
-        """Store a matrix without removing anything; returns it as it will be read."""
-        weight = from_dense(
-            self.checkpoint.dense(name),
-            0,
-            self.plan[name].dtype,
-            scale_group=self.recipe.group_of(0),
-        )
-        self._add(name, weight)
-        return torch.from_numpy(weight.dense())
-
-    def _copy(self, name: str) -> None:
-        """Store a small tensor as it is."""
-        array = as_stored(self.checkpoint.dense(name))
-        self.writer.add_dense(name, array)
-        self.packed_bytes += array.nbytes
 
 
 def as_stored(array: NDArray[np.float32]) -> NDArray[Any]:

@@ -1,64 +1,108 @@
-"""Finished layers of a run on disk, so that a run that was killed goes on after them.
+"""What a run keeps on disk, so that one that was killed resumes after its last whole layer.
 
-A journal is a folder with `run.json` (what the layers were pruned from and how), for a budget
-`sensitivities.json`, `analysis.safetensors` (the orders of channels and weights of tokens), for
-each finished layer its stored weights and report rows, and the activations after the last one.
-Every file is written beside its place and renamed, in this order, so that a kill at any moment
-leaves a journal that resumes after the last whole layer.
+A resume folder has `run.json` (what the layers were pruned from and how), results that were asked
+to be remembered (`NAME.json`, `NAME.safetensors`), for each finished layer its stored weights and
+report, and the activations behind the last one. Every file appears whole, in this order, so that a
+kill at any moment leaves a folder to resume from.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tvm_c4n import __version__
-from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.checkpoint.files import (
-    LEFTOVERS,
-    atomic_output,
-    os_errors,
-    write_atomically,
-)
+from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, os_errors, write_atomically
 from tvm_c4n.errors import C4nError, RecipeError
-from tvm_c4n.pruning.allocation.budget import Budget
-from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
-from tvm_c4n.pruning.calibration.analysis import Analysis
-from tvm_c4n.pruning.calibration.stream import Stream
-from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
 from tvm_c4n.pruning.report import ProjectionReport
+from tvm_c4n.pruning.session import Session
+from tvm_c4n.pruning.steps import StepCounter
 from tvm_c4n.sparsity import C4nWeight
 
 RUN = "run.json"
-SENSITIVITIES = "sensitivities.json"
-_PARTS = ("values", "positions", "scales")
+# Counts changes of the folder's files; a folder of another number is refused like another run's.
+FORMAT = 2
+_ARRAYS = ("values", "positions", "scales")
+_SCALARS = tuple(f.name for f in fields(C4nWeight) if f.name not in _ARRAYS)
 
 
-def fingerprint(
-    checkpoint: Checkpoint, recipe: Recipe, windows: Tensor, budget: Budget | None = None
-) -> dict[str, Any]:
-    """Describe what makes two runs give the same layers."""
-    files = sorted(checkpoint.path.glob("*.safetensors"))
-    return {
-        "version": __version__,
-        "recipe": recipe.model_dump(mode="json"),
-        "budget": budget and [budget.kind, budget.value, repr(budget.table)],
-        "config": checkpoint.config,
-        "files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
-        "windows": sha256(windows.numpy().tobytes()).hexdigest(),
-    }
+class Store(Protocol):
+    """Where a run keeps what takes long."""
+
+    def json(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return what ``compute`` gives, as JSON gives it back; read if it was kept before."""
+
+    def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return what ``compute`` gives, or what it gave before."""
+
+    def finished(self) -> int:
+        """Return how many layers are finished."""
+
+    def layer(self, index: int) -> PrunedLayer:
+        """Read a finished layer; only the last one has its activations."""
+
+    def keep(self, layer: PrunedLayer) -> None:
+        """Keep a finished layer."""
+
+    def remove(self) -> None:
+        """Forget everything: the run is done."""
 
 
-class Journal:
-    """The journal of one run.
+class NothingKept:
+    """The `Store` of a run that cannot be resumed."""
+
+    def json(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return what ``compute`` gives."""
+        return compute()
+
+    def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return what ``compute`` gives."""
+        return compute()
+
+    def finished(self) -> int:
+        """Return 0."""
+        return 0
+
+    def layer(self, index: int) -> PrunedLayer:
+        """Raise LookupError: there is none."""
+        raise LookupError(index)
+
+    def keep(self, layer: PrunedLayer) -> None:
+        """Forget the layer."""
+
+    def remove(self) -> None:
+        """Do nothing."""
+
+
+def resumed(pruner: LayerwisePruner, store: Store, note: StepCounter) -> Iterator[PrunedLayer]:
+    """Yield all layers of a pruner: the finished ones from a store, the others as they are pruned.
+
+    Each layer that is pruned is kept in the store before it is yielded.
+    """
+    finished = store.finished()
+    activations = None
+    for index in range(finished):
+        layer = store.layer(index)
+        activations = layer.activations
+        note(f"layer {index} was finished before", len(layer.weights))
+        yield layer
+    for layer in pruner.layers(finished, activations):
+        store.keep(layer)
+        yield layer
+
+
+class ResumeFolder:
+    """A `Store` in a folder.
 
     Parameters
     ----------
@@ -88,99 +132,68 @@ class Journal:
                     "give another folder, or remove this one"
                 )
 
-    def sensitivities(self) -> dict[str, Sensitivity] | None:
-        """Read the sensitivities that a budget is met by; None if they were not measured."""
-        path = self.folder / SENSITIVITIES
+    def json(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Read ``NAME.json``, or compute and write it."""
+        path = self.folder / f"{name}.json"
         if not path.exists():
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Sensitivity(tuple(n), rounding) for name, (n, rounding) in found.items()}
+            write_atomically(path, json.dumps(compute()))
+        return json.loads(path.read_text(encoding="utf-8"))
 
-    def keep_sensitivities(self, found: Mapping[str, Sensitivity]) -> None:
-        """Write the sensitivities."""
-        text = json.dumps({name: [s.removal, s.rounding] for name, s in found.items()})
-        write_atomically(self.folder / SENSITIVITIES, text)
+    def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Read ``NAME.safetensors``, or compute and write it."""
+        if not self._path(name).exists():
+            computed = compute()
+            self._save(name, computed)
+            return computed
+        return self._load(name)
 
-    def analysis(self) -> Analysis | None:
-        """Read what the analysis found; None if it was not finished."""
-        stored = self._load("analysis")
-        if stored is None:
-            return None
-        inner = {int(k[6:]): v for k, v in stored.items() if k.startswith("inner.")}
-        weights = [stored[f"weights.{i}"] for i in range(len(stored)) if f"weights.{i}" in stored]
-        return Analysis(stored.get("hidden"), inner, weights or None)
-
-    def keep_analysis(self, found: Analysis) -> None:
-        """Write what the analysis found."""
-        tensors = {f"inner.{layer}": order for layer, order in found.inner.items()}
-        tensors |= {f"weights.{i}": w for i, w in enumerate(found.token_weights or [])}
-        if found.hidden is not None:
-            tensors["hidden"] = found.hidden
-        self._save("analysis", tensors)
-
-    def keep_layer(
-        self,
-        index: int,
-        weights: Mapping[str, C4nWeight],
-        rows: Sequence[ProjectionReport],
-        students: Sequence[Stream],
-        teachers: Sequence[Stream],
-    ) -> None:
-        """Write a finished layer and the activations behind it."""
-        tensors = {
-            f"{name}.{part}": torch.from_numpy(getattr(weight, part))
-            for name, weight in weights.items()
-            for part in _PARTS
-            if getattr(weight, part) is not None
+    def keep(self, layer: PrunedLayer) -> None:
+        """Write a layer, then the activations behind it in place of those before it."""
+        tensors: dict[str, Tensor] = {}
+        about = {}
+        for name, weight in layer.weights.items():
+            about[name] = {field: getattr(weight, field) for field in _SCALARS}
+            arrays = ((part, getattr(weight, part)) for part in _ARRAYS)
+            tensors |= {f"{name}.{p}": torch.from_numpy(a) for p, a in arrays if a is not None}
+        metadata = {
+            "weights": json.dumps(about),
+            "reports": json.dumps([report.model_dump() for report in layer.reports]),
         }
-        about = json.dumps([row.model_dump() for row in rows])
-        self._save(f"layer-{index:04d}", tensors, {"rows": about})
-        hidden = {f"student.{i}": stream.hidden for i, stream in enumerate(students)}
-        hidden |= {f"teacher.{i}": stream.hidden for i, stream in enumerate(teachers)}
-        self._save(f"activations-{index:04d}", hidden)
-        (self.folder / f"activations-{index - 1:04d}.safetensors").unlink(missing_ok=True)
+        self._save(f"layer-{layer.index:04d}", tensors, metadata)
+        sides = layer.activations._asdict().items()
+        hidden = {f"{side}.{i:06d}": v for side, values in sides for i, v in enumerate(values)}
+        self._save(f"activations-{layer.index:04d}", hidden)
+        self._path(f"activations-{layer.index - 1:04d}").unlink(missing_ok=True)
 
     def finished(self) -> int:
         """Return how many layers are finished."""
         behind = sorted(self.folder.glob("activations-*.safetensors"))
         return int(behind[-1].stem[-4:]) + 1 if behind else 0
 
-    def restore(self, students: Sequence[Stream], teachers: Sequence[Stream]) -> None:
-        """Put streams behind the last finished layer."""
-        stored = self._load(f"activations-{self.finished() - 1:04d}") or {}
-        for kind, streams in (("student", students), ("teacher", teachers)):
-            for i, stream in enumerate(streams):
-                stream.hidden = stored[f"{kind}.{i}"]
-
-    def layer(
-        self,
-        index: int,
-        plan: Mapping[str, Choice],
-        recipe: Recipe,
-        shapes: Mapping[str, tuple[int, ...]],
-    ) -> tuple[dict[str, C4nWeight], list[ProjectionReport]]:
-        """Read a finished layer: its packed weights by name, and its report rows."""
-        stored = self._load(f"layer-{index:04d}") or {}
-        about = json.loads(self._metadata(f"layer-{index:04d}")["rows"])
-        rows = [ProjectionReport.model_validate(row) for row in about]
+    def layer(self, index: int) -> PrunedLayer:
+        """Read a finished layer."""
+        name = f"layer-{index:04d}"
+        stored, metadata = self._load(name), self._metadata(name)
+        reports = [ProjectionReport.model_validate(r) for r in json.loads(metadata["reports"])]
         weights = {}
-        for row in rows:
-            choice = plan[row.name]
-            parts = {
-                p: v.numpy() for p in _PARTS if (v := stored.get(f"{row.name}.{p}")) is not None
-            }
-            group = recipe.group_of(choice.removed) if choice.dtype.startswith("int") else 0
-            height, width = shapes[row.name]
-            weights[row.name] = C4nWeight(
-                height, width, choice.removed, choice.dtype, group, **parts
+        for key, scalars in json.loads(metadata["weights"]).items():
+            found = ((part, stored.get(f"{key}.{part}")) for part in _ARRAYS)
+            arrays = {part: value.numpy() for part, value in found if value is not None}
+            weights[key] = C4nWeight(**scalars, **arrays)
+        activations = Activations([], [])
+        if index == self.finished() - 1:
+            hidden = self._load(f"activations-{index:04d}")
+            sides = (
+                [hidden[k] for k in sorted(hidden) if k.startswith(s)] for s in activations._fields
             )
-        return weights, rows
+            activations = Activations(*sides)
+        return PrunedLayer(index, weights, reports, activations)
 
     def remove(self) -> None:
-        """Remove the journal: the run is done."""
-        files = (self.folder / SENSITIVITIES, self.folder / RUN, *self.folder.glob(LEFTOVERS))
-        for file in (*self.folder.glob("*.safetensors"), *files):
-            file.unlink(missing_ok=True)
+        """Remove the folder and what it holds of this run: the run is done."""
+        for pattern in ("*.safetensors", "*.json", LEFTOVERS):
+            for file in self.folder.glob(pattern):
+                file.unlink(missing_ok=True)
         if next(self.folder.iterdir(), None) is None:
             self.folder.rmdir()
 
@@ -194,18 +207,35 @@ class Journal:
         with atomic_output(self._path(name)) as temporary:
             save_file(whole, temporary, metadata=metadata)
 
-    def _load(self, name: str) -> dict[str, Tensor] | None:
+    def _load(self, name: str) -> dict[str, Tensor]:
         path = self._path(name)
-        if not path.exists():
-            return None
         try:
             found: dict[str, Tensor] = load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, FileNotFoundError) as error:
             raise C4nError(f"{path}: damaged ({error}); remove the folder") from None
         return found
 
     def _metadata(self, name: str) -> dict[str, str]:
-        from safetensors import safe_open
-
         with safe_open(self._path(name), framework="pt") as file:
             return dict(file.metadata() or {})
+
+
+def fingerprint(session: Session, budget: Any = None) -> dict[str, Any]:
+    """Describe what makes two runs give the same layers.
+
+    Parameters
+    ----------
+    session : Session
+    budget : Budget, optional
+        Anything whose ``repr`` says all that counts.
+    """
+    files = sorted(session.checkpoint.path.glob("*.safetensors"))
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "recipe": session.recipe.model_dump(mode="json"),
+        "budget": None if budget is None else repr(budget),
+        "config": session.checkpoint.config,
+        "files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
+        "windows": sha256(session.windows.numpy().tobytes()).hexdigest(),
+    }

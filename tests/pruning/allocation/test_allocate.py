@@ -107,7 +107,7 @@ def test_sensitivities_grow_with_n_and_with_fewer_bits(small_model, words):
     windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))
     seen = []
     found = measure(checkpoint, config, RECIPE, windows, seen.append)
-    assert seen == [0, 1]
+    assert seen == ["layer 0 sensitivity", "layer 1 sensitivity"]
     assert next(iter(found)) == "backbone.embeddings.weight"
     assert len(found) == 1 + 4 * config.n_layer
     for sensitivity in found.values():

@@ -1,172 +1,102 @@
-"""From a budget to a recipe: allocate by sensitivities, check what must be measured."""
+"""Allocate: the recipe that meets a budget with the least loss, from the model itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import exp, log
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import torch
 from torch import Tensor
 
-from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.errors import RecipeError
+from tvm_c4n.checkpoint import C4nWriter, Checkpoint
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.pruning.allocation.budget import UNITS, Budget, recipe_of
-from tvm_c4n.pruning.allocation.pareto import Allocation, Front, greedy, pareto_front, uniform
-from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
+from tvm_c4n.pruning.allocation.budget import Budget
+from tvm_c4n.pruning.allocation.selection import TRIALS, AllocationResult, select
+from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
 from tvm_c4n.pruning.calibration.torch_mamba import logits
+from tvm_c4n.pruning.driver import prune_into, pruning_steps
+from tvm_c4n.pruning.layerwise import as_stored
 from tvm_c4n.pruning.recipe import Recipe
+from tvm_c4n.pruning.resume import NothingKept, Store
+from tvm_c4n.pruning.session import Session
+from tvm_c4n.pruning.steps import StepCounter
 
-# Models that are pruned to meet a perplexity ratio. Each trial corrects the prediction by what the
-# one before it measured; the last one that meets the ratio is taken.
-TRIALS = 4
-# Points of the front that the table shows.
-FRONT_POINTS = 12
-
-# Prunes by a recipe and returns log(perplexity / dense perplexity) on text not calibrated with.
-Evaluate = Callable[[Recipe], float]
+# Windows that a perplexity ratio is measured on: of the calibration text, but not calibrated with.
+VALIDATION_WINDOWS = 16
 
 
-@dataclass(frozen=True)
-class AllocationResult:
-    """What was chosen for a budget, and what else could have been.
-
-    Attributes
-    ----------
-    budget : Budget
-    recipe : Recipe
-        That stores every weight as chosen.
-    chosen : Allocation
-    front : Front
-    fixed : float
-        Cost of what no choice changes; to be added to all others.
-    greedy, uniform : Allocation or None
-        The baselines at the cost of the chosen one; None if they do not get there.
-    measured_ratio : float or None
-        For a "ppl_ratio" budget: the ratio of perplexities on calibration text not calibrated with.
-    """
-
-    budget: Budget
-    recipe: Recipe
-    chosen: Allocation
-    front: Front
-    fixed: float
-    greedy: Allocation | None
-    uniform: Allocation | None
-    measured_ratio: float | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Describe the allocation, for ``allocation.json``."""
-        return {
-            # The file keeps the word of its first version.
-            "target": {"kind": self.budget.kind, "value": self.budget.value},
-            "unit": UNITS[self.budget.kind],
-            "fixed_cost": self.fixed,
-            "chosen": self._point(self.chosen),
-            "greedy": self.greedy and self._point(self.greedy),
-            "uniform": self.uniform and self._point(self.uniform),
-            "measured_ratio": self.measured_ratio,
-            "gap": self.front.gap,
-            "front": [self._point(allocation) for allocation in self.points()],
-            "choices": {
-                name: {"removed": choice.removed, "dtype": choice.dtype}
-                for name, choice in self.chosen.choices.items()
-            },
-        }
-
-    def points(self, count: int = FRONT_POINTS) -> list[Allocation]:
-        """Return some points of the front, evenly by cost."""
-        first, last = float(self.front.cost[0]), float(self.front.cost[-1])
-        limits = (first + (last - first) * i / (count - 1) for i in range(count))
-        found = (self.front.within_cost(limit) for limit in limits)
-        return [allocation for allocation in found if allocation is not None]
-
-    def _point(self, allocation: Allocation) -> dict[str, float]:
-        return {"cost": allocation.cost + self.fixed, "predicted_loss": allocation.loss}
+def allocation_steps(config: MambaConfig, budget: Budget) -> int:
+    """Return how many steps `allocate` notes: the layers, and whole prunings for a ratio."""
+    trials = TRIALS if budget.kind == "ppl_ratio" else 0
+    return config.n_layer + trials * pruning_steps(config)
 
 
 def allocate(
-    config: MambaConfig,
-    recipe: Recipe,
+    session: Session,
     budget: Budget,
-    sensitivities: Mapping[str, Sensitivity],
     *,
-    small_bytes: int,
-    evaluate: Evaluate,
+    store: Store | None = None,
+    note: StepCounter | None = None,
 ) -> AllocationResult:
-    """Choose n and dtype of every weight so that the budget is met with the least loss.
+    """Make the recipe for a budget, and say what else could have been.
+
+    A perplexity ratio is measured, by pruning, on calibration text that is not calibrated with;
+    all other budgets are met without pruning the model.
 
     Parameters
     ----------
-    config, recipe
-        The dense model's; the recipe's ``removed`` and ``dtypes`` are chosen anew.
+    session : Session
     budget : Budget
-    sensitivities : mapping of tensor name to Sensitivity
-        From `sensitivity.measure`.
-    small_bytes : int
-        Bytes of the tensors that are stored dense in any case.
-    evaluate : callable
-        See `Evaluate`; called for "ppl_ratio" only.
+    store : Store, optional
+        Keeps the sensitivities.
+    note : StepCounter, optional
 
     Raises
     ------
     RecipeError
         The budget cannot be met; the message says what can.
     """
-    recipe = recipe.model_copy(update={"removed": 0, "dtypes": {}})
-    items = budget.options(config, recipe, sensitivities)
-    front = pareto_front(items)
-    fixed = budget.fixed_cost(config, small_bytes)
-    ratio = None
-    if budget.kind == "ppl_ratio":
-        chosen, ratio = _by_ratio(budget.value, front, recipe, evaluate)
-    else:
-        found = front.within_cost(budget.limit(config) - fixed)
-        if found is None:
-            raise RecipeError(_out_of_reach(budget, float(front.cost[0]) + fixed))
-        chosen = found
-    return AllocationResult(
-        budget=budget,
-        recipe=recipe_of(recipe, chosen.choices),
-        chosen=chosen,
-        front=front,
-        fixed=fixed,
-        greedy=greedy(items, chosen.cost),
-        uniform=uniform(items, chosen.cost),
-        measured_ratio=ratio,
-    )
-
-
-def _by_ratio(
-    ratio: float, front: Front, recipe: Recipe, evaluate: Evaluate
-) -> tuple[Allocation, float]:
-    """Find a cheap allocation whose measured ratio meets the budget."""
-    wanted = log(ratio)
-    predicted = wanted
-    best: tuple[Allocation, float] | None = None
-    for _ in range(TRIALS):
-        allocation = front.within_loss(predicted)
-        found = evaluate(recipe_of(recipe, allocation.choices))
-        if found <= wanted and (best is None or allocation.cost < best[0].cost):
-            best = allocation, exp(found)
-        # Aim a little inside: a ratio that is missed by a hair is missed.
-        predicted *= 0.98 * wanted / max(found, wanted / 8)
-    if best is None:
-        raise RecipeError(
-            f"ppl-ratio {ratio:g}: not met in {TRIALS} trials; the last one had {exp(found):.3f}; "
-            "set a larger ratio"
+    note = StepCounter(allocation_steps(session.config, budget)) if note is None else note
+    store = NothingKept() if store is None else store
+    checkpoint, config, recipe = session.checkpoint, session.config, session.recipe
+    before = note.done
+    with torch.no_grad():
+        dense = recipe.model_copy(update={"removed": 0})
+        measured = store.json(
+            "sensitivities",
+            lambda: {
+                name: sensitivity.as_json()
+                for name, sensitivity in measure(
+                    checkpoint, config, dense, session.windows, note
+                ).items()
+            },
         )
-    return best
+        note.skip(before + config.n_layer - note.done)
+        stored = recipe.plan(config)
+        small = (name for name in config.tensor_shapes() if name not in stored)
+        return select(
+            config,
+            recipe,
+            budget,
+            {name: Sensitivity.from_json(found) for name, found in measured.items()},
+            small_bytes=sum(as_stored(checkpoint.dense(name)).nbytes for name in small),
+            evaluate=_Evaluation(session, budget, note),
+        )
 
 
-def _out_of_reach(budget: Budget, least: float) -> str:
-    """Say what can be reached, in the unit that the budget has on the command line."""
-    if budget.kind == "size":
-        return f"size {budget.value / 1e6:g}MB: the smallest is {least / 1e6:.2f}MB"
-    if budget.kind == "latency":
-        return f"latency {budget.value * 1e3:g}ms: the fastest is {least * 1e3:.3f}ms"
-    return f"sparsity {budget.value:g}: out of reach; x_proj and dt_proj limit it"
+class _Evaluation:
+    """Prunes by a recipe and measures log(perplexity / dense perplexity)."""
+
+    def __init__(self, session: Session, budget: Budget, note: StepCounter) -> None:
+        self._session, self._note = session, note
+        if budget.kind == "ppl_ratio":
+            self._windows = session.validation_windows(VALIDATION_WINDOWS)
+            self._dense_loss = mean_loss(session.checkpoint, self._windows)
+
+    def __call__(self, recipe: Recipe) -> float:
+        with TemporaryDirectory() as folder, C4nWriter(Path(folder) / "trial") as writer:
+            prune_into(writer, self._session, recipe, NothingKept(), self._note)
+            return mean_loss(writer.seal(), self._windows) - self._dense_loss
 
 
 def mean_loss(checkpoint: Checkpoint, windows: Tensor) -> float:

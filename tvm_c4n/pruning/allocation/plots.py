@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvm_c4n.model.config import PROJECTIONS, MambaConfig
-from tvm_c4n.pruning.allocation.allocate import AllocationResult
 from tvm_c4n.pruning.allocation.pareto import Allocation
+from tvm_c4n.pruning.allocation.selection import AllocationResult
 from tvm_c4n.sparsity import GROUP
 
 if TYPE_CHECKING:

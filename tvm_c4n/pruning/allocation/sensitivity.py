@@ -14,8 +14,9 @@ read twice. The embeddings and the head are rounded together, and their divergen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,6 +58,16 @@ class Sensitivity:
         kept = 1 - choice.removed / GROUP
         return self.removal[choice.removed] + kept * self.rounding.get(choice.dtype, 0.0)
 
+    def as_json(self) -> list[Any]:
+        """Return what `from_json` reads."""
+        return [self.removal, self.rounding]
+
+    @classmethod
+    def from_json(cls, found: Sequence[Any]) -> Sensitivity:
+        """Undo `as_json`."""
+        removal, rounding = found
+        return cls(tuple(removal), rounding)
+
 
 @dataclass(frozen=True)
 class _Trial:
@@ -79,7 +90,7 @@ def measure(
     config: MambaConfig,
     recipe: Recipe,
     windows: Tensor,
-    note: Callable[[int], None],
+    note: Callable[[str], None],
 ) -> dict[str, Sensitivity]:
     """Measure the sensitivity of every projection and of the embeddings.
 
@@ -92,7 +103,7 @@ def measure(
     windows : (b, t) int64
         Calibration windows; the first `SENSITIVITY_WINDOWS` are used.
     note : callable
-        Called with the index of each layer when it is done.
+        Told of each layer when it is done.
 
     Returns
     -------
@@ -114,7 +125,7 @@ def measure(
         for projection in PROJECTIONS:
             trials[config.projection(index, projection)] = _try(layer, projection, dense, recipe)
             dense.pass_through(layer, projection)
-        note(index)
+        note(f"layer {index} sensitivity")
 
     norm = torch.from_numpy(checkpoint.dense(FINAL_NORM))
     head = embeddings if config.tie_embeddings else torch.from_numpy(checkpoint.dense(HEAD))

@@ -41,6 +41,25 @@ class Analysis(NamedTuple):
     inner: Mapping[int, Tensor] = {}
     token_weights: list[Tensor] | None = None
 
+    def as_tensors(self) -> dict[str, Tensor]:
+        """Return the analysis as named tensors."""
+        found = {f"inner.{layer}": order for layer, order in self.inner.items()}
+        found |= {f"weights.{i}": w for i, w in enumerate(self.token_weights or [])}
+        return found if self.hidden is None else {**found, "hidden": self.hidden}
+
+    @classmethod
+    def from_tensors(cls, found: Mapping[str, Tensor]) -> Analysis:
+        """Undo `as_tensors`."""
+        inner = {int(k.removeprefix("inner.")): v for k, v in found.items() if "inner." in k}
+        weights = [found[f"weights.{i}"] for i in range(len(found)) if f"weights.{i}" in found]
+        return cls(found.get("hidden"), inner, weights or None)
+
+
+def needs_analysis(recipe: Recipe, plan: Mapping[str, Choice]) -> bool:
+    """Say whether a recipe's method uses the analysis; nothing does where nothing is removed."""
+    uses = recipe.method == "obs" and not set(ABLATIONS_OF_ANALYSIS) <= set(recipe.without)
+    return uses and any(choice.removed for choice in plan.values())
+
 
 @dataclass
 class Analyser:

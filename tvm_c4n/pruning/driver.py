@@ -1,0 +1,81 @@
+"""Prune a session's model into a C4n folder that is being written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tvm_c4n.checkpoint import C4nWriter
+from tvm_c4n.model.config import PROJECTIONS, MambaConfig
+from tvm_c4n.pruning.calibration.analysis import Analyser, Analysis, needs_analysis
+from tvm_c4n.pruning.layerwise import LayerwisePruner
+from tvm_c4n.pruning.recipe import Recipe
+from tvm_c4n.pruning.report import ProjectionReport
+from tvm_c4n.pruning.resume import Store, resumed
+from tvm_c4n.pruning.session import Session
+from tvm_c4n.pruning.steps import StepCounter
+
+
+class PrunedModel(NamedTuple):
+    """What was written.
+
+    Attributes
+    ----------
+    reports : list of ProjectionReport
+    packed_bytes : int
+        All tensors as they lie in memory, stored.
+    """
+
+    reports: list[ProjectionReport]
+    packed_bytes: int
+
+
+def pruning_steps(config: MambaConfig) -> int:
+    """Return how many steps `prune_into` notes: embeddings, and per layer analysis and pruning."""
+    return 1 + config.n_layer * (1 + len(PROJECTIONS))
+
+
+def prune_into(
+    writer: C4nWriter, session: Session, recipe: Recipe, store: Store, note: StepCounter
+) -> PrunedModel:
+    """Prune a model by a recipe and add all its tensors to a folder.
+
+    Parameters
+    ----------
+    writer : C4nWriter
+    session : Session
+    recipe : Recipe
+        Its calibration windows are the session's.
+    store : Store
+        Keeps the analysis and finished layers.
+    note : StepCounter
+    """
+    pruner = LayerwisePruner(session, recipe, _analysis(session, recipe, store, note), note)
+    packed_bytes = 0
+    for name, weight in pruner.unpruned().items():
+        writer.add_weight(name, weight)
+        packed_bytes += weight.size_bytes
+    note("embeddings")
+    reports: list[ProjectionReport] = []
+    for layer in resumed(pruner, store, note):
+        for name, weight in layer.weights.items():
+            writer.add_weight(name, weight)
+            packed_bytes += weight.size_bytes
+        reports += layer.reports
+    for name, array in pruner.small_tensors():
+        writer.add_dense(name, array)
+        packed_bytes += array.nbytes
+    writer.copy_extra(session.checkpoint)
+    return PrunedModel(reports, packed_bytes)
+
+
+def _analysis(session: Session, recipe: Recipe, store: Store, note: StepCounter) -> Analysis:
+    """Analyse the dense model where the recipe needs it, or read what was found before."""
+    plan = recipe.plan(session.config)
+    before = note.done
+    analysis = Analysis()
+    if needs_analysis(recipe, plan):
+        analyser = Analyser(session.checkpoint, session.config, recipe, plan)
+        found = store.tensors("analysis", lambda: analyser.run(session.windows, note).as_tensors())
+        analysis = Analysis.from_tensors(found)
+    note.skip(before + session.config.n_layer - note.done)
+    return analysis

@@ -1,0 +1,89 @@
+"""The model that is being pruned: opened, checked, planned and tokenised once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tvm_c4n.assets import CALIBRATION
+from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.pruning.calibration.windows import draw_windows
+from tvm_c4n.pruning.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model, a recipe that fits it, and the text that it is calibrated with.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        The dense model.
+    config : MambaConfig
+    recipe : Recipe
+    calibration : Path
+        The file that the windows come from.
+    tokenizer : tokenizers.Tokenizer
+    windows : (samples, sample_tokens) int64
+        Calibration windows.
+    """
+
+    checkpoint: Checkpoint
+    config: MambaConfig
+    recipe: Recipe
+    calibration: Path
+    tokenizer: Tokenizer
+    windows: Tensor
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path,
+        recipe: Recipe | None = None,
+        calibration: str | Path | None = None,
+    ) -> Session:
+        """Open a model folder for pruning.
+
+        Parameters
+        ----------
+        model : str or Path
+            A Hugging Face folder, a C4n folder, or the name of an embedded model.
+        recipe : Recipe, optional
+        calibration : path, optional
+            Text to calibrate with (.jsonl or plain); the package's own by default.
+
+        Raises
+        ------
+        RecipeError
+            The recipe does not fit the model, or the text is missing or too short.
+        CheckpointError
+            The model is damaged or not supported.
+        """
+        recipe = Recipe() if recipe is None else recipe
+        checkpoint = open_checkpoint(model)
+        config = MambaConfig.from_hf(checkpoint.config)
+        config.check(checkpoint)
+        recipe.plan(config)  # refuses what does not fit before the text is read
+        text = CALIBRATION if calibration is None else Path(calibration)
+        tokenizer = load_tokenizer(checkpoint.path)
+        windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
+        return cls(checkpoint, config, recipe, text, tokenizer, windows)
+
+    def validation_windows(self, count: int) -> Tensor:
+        """Draw further windows of the same text: (count, sample_tokens) int64.
+
+        Raises
+        ------
+        RecipeError
+            The text is too short for them.
+        """
+        samples = self.recipe.samples
+        more = self.recipe.model_copy(update={"samples": samples + count})
+        drawn = draw_windows(self.tokenizer, more, self.calibration)
+        return torch.from_numpy(drawn)[samples:]
