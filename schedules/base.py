@@ -51,7 +51,7 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
 
 PREFETCHES = frozenset(("avx2", "avx512"))
 """Where one token's scan and convolution prefetch: their states and weights are many rows, more
-than the CPU's own prefetchers follow. docs/design.md has what it gains; not measured on ARM."""
+than the CPU's own prefetchers follow. docs/decisions/scan-interleaving.md has the gain."""
 
 
 def interleave_candidates(channels: int, lanes: int, most: int, blocks: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ TILES = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
 AHEAD = {"avx512": 4096, "avx2": 4096, "neon": 0, "portable": 0}
 """Bytes of prefetching, into the second cache. On ARM it was never measured, and stays off."""
 AHEAD_BY_DTYPE = {("avx512", "int4"): 6144, ("avx512", "int8"): 12288}
-"""Where a dtype wants another distance: docs/design.md has what was measured."""
+"""Where a dtype wants another distance: docs/decisions/prefetching.md has the figures."""
 SHORT = 16
 """A stream shorter than so many distances keeps that of `AHEAD`: each thread has a piece of it, and
 what lies behind its end is another's."""

@@ -221,7 +221,7 @@ class LinearBody:
             if whole:
                 self._clear()
             # A loop, though its extent is known: spelled out, a load's next turn lay so far ahead
-            # that a Zen 5 no longer fetched it by itself (docs/design.md).
+            # that a Zen 5 no longer fetched it by itself (docs/decisions/repacked-format.md).
             with loop(self.layout.units) as unit:
                 self._unit(record, unit)
             if whole:

@@ -37,7 +37,8 @@ from tvm_c4n.ops.tir import (
 
 SIDE_BY_SIDE = 4
 """Vectors of channels: each waits for its own last state, and the others fill the time. More were
-not faster on AVX2 and AVX-512, where it was measured (docs/design.md)."""
+not faster on AVX2 and AVX-512, where it was measured
+(docs/decisions/scan-interleaving.md)."""
 BLOCKS = 8
 """So many at least are left for cores to share."""
 

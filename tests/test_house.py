@@ -15,17 +15,9 @@ def test_the_version_is_the_same_everywhere():
     assert f"## {tvm_c4n.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_links_in_documents_lead_somewhere():
-    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
-            assert link.startswith("https://") or (document.parent / link).exists(), (
-                f"{document.name} links to {link}"
-            )
-
-
 def test_make_targets_that_documents_name_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    for document in [*ROOT.glob("*.md"), ROOT / ".ci" / "run"]:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / ".ci" / "run"]:
         named = set(re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)", document.read_text(), re.M))
         for name in {first or second for first, second in named}:
             assert name in targets, f"{document.name} says make {name}"

@@ -45,7 +45,7 @@ def build(
         Its weights are constants, or given as `params`.
     target : str or tvm.target.Target
         ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, a target of TVM, or ``"adreno"``, which
-        is experimental (docs/opencl.md).
+        is experimental (docs/guides/opencl.md).
     params : mapping, optional
         Values of parameters by name (tensors of TVM or numpy), bound in every function that has
         them, as `relax.build` does.

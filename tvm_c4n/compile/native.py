@@ -2,7 +2,8 @@
 
 The sources are in ``tvm_c4n/runtime/native``; a C++17 compiler for the target is needed, and TVM's
 runtime libraries for it: this machine's wheel has those of this machine, `fetch_runtime` gets
-those of arm64 Linux. For Android they are built from TVM's sources with the NDK (docs/phone.md).
+those of arm64 Linux. For Android they are built from TVM's sources with the NDK
+(docs/guides/phone.md).
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _libraries(target: str, triple: str, folder: Path | None) -> list[Path]:
         remedy = (
             "tvm-c4n runner --fetch gets them"
             if target == "arm64-linux"
-            else "build them from TVM's sources with the NDK, see docs/phone.md"
+            else "build them from TVM's sources with the NDK, see docs/guides/phone.md"
         )
         raise TargetError(
             f"a runner for {target} needs TVM's runtime libraries for it: give their folder with "

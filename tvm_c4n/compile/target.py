@@ -18,7 +18,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "arm64-android": _ANDROID,
 }
 ADRENO = {"kind": "opencl", "device": "adreno", "host": _ANDROID}
-"""Experimental: docs/opencl.md says what was run of it."""
+"""Experimental: docs/guides/opencl.md says what was run of it."""
 
 # Levels of the x86-64 psABI with what they need, best first.
 _X86_LEVELS = (
