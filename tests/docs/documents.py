@@ -13,9 +13,12 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 def documents() -> list[Path]:
-    """Return every document of the repository, those of bundled models and tools included."""
+    """Return every document of the repository, those of bundled models and tools included.
+
+    Those of result folders are made by `python -m benchmarks results`, and tested there.
+    """
     found = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
-    for folder in (*PACKAGES, "benchmarks", "tools"):
+    for folder in (*PACKAGES, "tools"):
         found += (ROOT / folder).rglob("*.md")
     return sorted(found)
 
