@@ -7,7 +7,7 @@ questions: does the layout of its input matter, and is the layout of its output 
 class       what it is                                                    examples
 ==========  ============================================================  =======================
 LAYOUT      every element of the result is an element of an input         transpose, slice, concat
-VIEW        a move that leaves the elements in their order in memory      reshape, squeeze
+VIEW        a layout op that keeps the order of elements in memory       reshape, squeeze
 FREE        loop nests that can read and write by any index               add, matmul, layer_norm
 FIXED       code that wants its operands as they are                      C4n kernels, libraries
 ==========  ============================================================  =======================
@@ -73,7 +73,7 @@ def _collect(stmt: Any, found: list[SBlock]) -> bool:
 def is_copy(block: SBlock) -> bool:
     """Return whether a block only copies elements: its value is a load, or a choice of loads.
 
-    The indices, not the data, say which: `where` is no move.
+    The indices, not the data, say which: `where` is no copy.
     """
     return block.init is None and _is_choice_of_loads(block.body.value)
 

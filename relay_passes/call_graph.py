@@ -10,15 +10,28 @@ from relay_passes.call_tir import CALL_TIR
 from tvm_c4n._tvm import GlobalVar, IRModule, relax
 
 
-@dataclass
-class Step:
-    """A `call_tir` with plain arguments."""
+@dataclass(eq=False)
+class CallNode:
+    """A `call_tir` with plain arguments.
+
+    Attributes
+    ----------
+    var : relax.Var
+        What the call is bound to.
+    gvar : GlobalVar
+        The kernel.
+    inputs : list
+        Relax expressions.
+    out : Type
+        Of the result: a tensor, or a tuple of tensors.
+    kind : Kind
+        The class of the kernel.
+    """
 
     var: relax.Var
     gvar: GlobalVar
     inputs: list[Any]
     out: Any
-    """Type of the result: a tensor, or a tuple of tensors."""
     kind: Kind
 
     @property
@@ -26,13 +39,38 @@ class Step:
         """Whether the result is visible outside of the block."""
         return not isinstance(self.var, relax.DataflowVar)
 
+    def become(self, other: CallNode) -> None:
+        """Call another kernel on other inputs; the result stays the same variable."""
+        self.gvar, self.inputs, self.kind = other.gvar, other.inputs, other.kind
 
-@dataclass
-class Other:
+
+@dataclass(eq=False)
+class OpaqueNode:
     """Any other binding: it stays as it is, and keeps what it reads."""
 
     binding: Any
     reads: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Reach:
+    """Who reads a result, itself or through views.
+
+    Attributes
+    ----------
+    consumers : list of (CallNode, list of CallNode)
+        Each with the views in between, in order.
+    opaque : bool
+        Whether something else does: another binding, or what comes after the block.
+    """
+
+    consumers: list[tuple[CallNode, list[CallNode]]] = field(default_factory=list)
+    opaque: bool = False
+
+    @property
+    def views(self) -> list[CallNode]:
+        """All views in between."""
+        return [view for _, views in self.consumers for view in views]
 
 
 class CallGraph:
@@ -47,54 +85,84 @@ class CallGraph:
     """
 
     def __init__(self, mod: IRModule, block: relax.DataflowBlock, kinds: dict[GlobalVar, Kind]):
-        self.items: list[Step | Other] = []
-        self.steps: dict[Any, Step] = {}
+        self.nodes: list[CallNode | OpaqueNode] = []
+        self._calls: dict[Any, CallNode] = {}
         for binding in block.bindings:
-            step = _step(mod, binding, kinds)
-            if step is None:
-                self.items.append(Other(binding, list(relax.analysis.free_vars(binding.value))))
+            call = _call(mod, binding, kinds)
+            if call is None:
+                reads = list(relax.analysis.free_vars(binding.value))
+                self.nodes.append(OpaqueNode(binding, reads))
             else:
-                self.steps[step.var] = step
-                self.items.append(step)
+                self._calls[call.var] = call
+                self.nodes.append(call)
 
-    def readers(self, var: Any) -> list[Step | Other]:
-        """Return the bindings that read a variable, in order."""
-        found: list[Step | Other] = []
-        for item in self.items:
-            values = item.inputs if isinstance(item, Step) else item.reads
-            if any(var.same_as(value) for value in values):
-                found.append(item)
+    def producer(self, value: Any) -> CallNode | None:
+        """Return the call that makes a value, None for arguments, constants, other bindings."""
+        return self._calls.get(value) if isinstance(value, relax.Var) else None
+
+    def consumers(self, node: CallNode) -> list[CallNode | OpaqueNode]:
+        """Return the nodes that read a call's result, in order."""
+        found: list[CallNode | OpaqueNode] = []
+        for other in self.nodes:
+            values = other.inputs if isinstance(other, CallNode) else other.reads
+            if any(node.var.same_as(value) for value in values):
+                found.append(other)
         return found
 
-    def of_kind(self, kind: Kind) -> list[Step]:
+    def consumers_through_views(self, node: CallNode) -> Reach:
+        """Return who reads a call's result, itself or through views."""
+        reach, pending = Reach(), [node]
+        views: list[CallNode] = []
+        while pending:
+            source = pending.pop(0)
+            reach.opaque |= source.escapes
+            for consumer in self.consumers(source):
+                if isinstance(consumer, OpaqueNode):
+                    reach.opaque = True
+                elif consumer.kind == Kind.VIEW:
+                    if consumer not in views:
+                        views.append(consumer)
+                        pending.append(consumer)
+                elif consumer not in (other for other, _ in reach.consumers):
+                    reach.consumers.append((consumer, []))
+        in_order = [node for node in self.nodes if node in views]
+        for consumer, between in reach.consumers:
+            between += [n for n in in_order if isinstance(n, CallNode) and self._leads(n, consumer)]
+        return reach
+
+    def _leads(self, view: CallNode, consumer: CallNode) -> bool:
+        """Return whether a call reads a view, itself or through other views."""
+        producers = (self.producer(value) for value in consumer.inputs)
+        return any(
+            p is view or (p is not None and p.kind == Kind.VIEW and self._leads(view, p))
+            for p in producers
+        )
+
+    def of_kind(self, kind: Kind) -> list[CallNode]:
         """Return the calls of kernels of a class, in order."""
-        return [i for i in self.items if isinstance(i, Step) and i.kind == kind]
+        return [n for n in self.nodes if isinstance(n, CallNode) and n.kind == kind]
 
-    def drop(self, step: Step) -> None:
-        """Remove a call that nothing reads any more."""
-        self.items = [item for item in self.items if item is not step]
-        del self.steps[step.var]
-
-    def drop_unread(self, steps: list[Step]) -> None:
-        """Remove those of `steps`, last first, that nothing reads any more."""
-        for step in reversed(steps):
-            if not step.escapes and not self.readers(step.var):
-                self.drop(step)
+    def drop_unread(self, calls: list[CallNode]) -> None:
+        """Remove those of some calls, last first, that nothing reads any more."""
+        for call in reversed(calls):
+            if call.var in self._calls and not call.escapes and not self.consumers(call):
+                self.nodes = [node for node in self.nodes if node is not call]
+                del self._calls[call.var]
 
     def block(self, bb: relax.BlockBuilder) -> relax.DataflowBlock:
         """Return the bindings as a block again."""
         bindings = []
-        for item in self.items:
-            if isinstance(item, Other):
-                bindings.append(item.binding)
+        for node in self.nodes:
+            if isinstance(node, OpaqueNode):
+                bindings.append(node.binding)
                 continue
-            out = list(item.out.fields) if isinstance(item.out, relax.TupleType) else item.out
-            call = bb.normalize(relax.call_tir(item.gvar, item.inputs, out))
-            bindings.append(relax.VarBinding(item.var, call))
+            out = list(node.out.fields) if isinstance(node.out, relax.TupleType) else node.out
+            call = bb.normalize(relax.call_tir(node.gvar, node.inputs, out))
+            bindings.append(relax.VarBinding(node.var, call))
         return relax.DataflowBlock(bindings)
 
 
-def _step(mod: IRModule, binding: Any, kinds: dict[GlobalVar, Kind]) -> Step | None:
+def _call(mod: IRModule, binding: Any, kinds: dict[GlobalVar, Kind]) -> CallNode | None:
     call = binding.value
     if not isinstance(call, relax.Call) or getattr(call.op, "name", None) != CALL_TIR[0]:
         return None
@@ -105,4 +173,4 @@ def _step(mod: IRModule, binding: Any, kinds: dict[GlobalVar, Kind]) -> Step | N
         kinds[gvar] = kind_of(mod[gvar])
     if not isinstance(binding, relax.VarBinding):
         return None
-    return Step(binding.var, gvar, list(call.args[1].fields), call.ty_args[0], kinds[gvar])
+    return CallNode(binding.var, gvar, list(call.args[1].fields), call.ty_args[0], kinds[gvar])

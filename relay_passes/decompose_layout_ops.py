@@ -1,9 +1,9 @@
-"""DecomposeLayoutOps: operators that move elements, but do not look like it, become ones that do.
+"""DecomposeLayoutOps: layout ops that TVM would compute by lookup become slices and copies.
 
 - ``split`` becomes a slice for each piece: one kernel with several results cannot be taken over by
   the readers of each.
 - ``take`` along an axis at places that are constant and evenly spaced, wrapping round at most once
-  (`torch.roll` and ``x[:, i]`` are exported so), becomes a move with an index ``start + step * i``,
+  (`torch.roll` and ``x[:, i]`` are exported so), becomes a copy with an index ``start + step * i``,
   less the axis' length where it is too large; a place read from a tensor would stay a lookup.
 - ``reshape`` of a symbolic shape divides by static lengths only (`relay_passes.reshapes`).
 
@@ -52,7 +52,7 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
         call = self.visit_expr_post_order(call)
         how = {
             "relax.split": _slices,
-            "relax.take": self._move,
+            "relax.take": self._evenly_spaced,
             "relax.reshape": self._reshape,
         }.get(name_of(call) or "")
         new = None if how is None else how(call)
@@ -69,7 +69,7 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
             direct_reshape, call.args[0], new, primfunc_name_hint="reshape"
         )
 
-    def _move(self, call: relax.Call) -> relax.Expr | None:
+    def _evenly_spaced(self, call: relax.Call) -> relax.Expr | None:
         x, places, axis = call.args[0], self._constant(call.args[1]), call.attrs.axis
         if axis is None or places is None or places.ndim > 1 or places.size == 0:
             return None

@@ -1,22 +1,27 @@
 """EliminateLayout: transposes, slices, concatenations and copies become index maths.
 
-Kernels are of four classes (`relay_passes.analysis`); what happens to a layout op depends on the
-pair that it forms with its neighbour:
+Kernels are of four classes (`relay_passes.analysis`); what happens to a layout op depends on its
+producer and its consumers (`relay_passes.layout_rules.RULES`):
 
-==================  ==============================================================================
-pair                rule
-==================  ==============================================================================
-constant -> LAYOUT  FoldConstant has permuted the constant already, at build time
-LAYOUT -> LAYOUT    one move: the indices are composed
-LAYOUT -> VIEW      one move; a view alone costs nothing and stays
-LAYOUT -> FREE      the kernel reads by index, if no reduction has to divide for it (`InlineCopies`)
-FREE -> LAYOUT      the kernel writes by index, if nothing else reads its result
-LAYOUT -> FIXED     stays, unless the kernel before it is FREE; so does what the function returns
-==================  ==============================================================================
+====================  =============  ======================================
+producer -> consumer  action         because
+====================  =============  ======================================
+LAYOUT -> LAYOUT      into consumer  one layout op: indices are composed
+LAYOUT -> VIEW        look through   a view's consumers are the layout op's
+LAYOUT -> FREE        into consumer  reads by index, if that is not slower
+LAYOUT -> FIXED       keep           reads its operands in one order only
+VIEW -> LAYOUT        look through   a view's producer is the layout op's
+FREE -> LAYOUT        into producer  writes by index, if it can
+FIXED -> LAYOUT       keep           writes its result in one order only
+====================  =============  ======================================
 
-A move disappears when every reader takes it over. Preconditions: put after FuseTIR and before any
-schedule; only dataflow blocks are rewritten. `DecomposeLayoutOps`, put before, turns splits and
-lookups at constant places into layout ops.
+A layout op disappears when every consumer takes it over, else when its producer does, whose result
+nothing else may read then. What the function returns stays, and what joins several tensors has no
+one producer. A constant is no producer: FoldConstant has permuted it already, at build time.
+
+Preconditions: put after FuseTIR and before any schedule; only dataflow blocks are rewritten.
+`DecomposeLayoutOps`, put before, turns splits and lookups at constant places into layout ops.
+docs/decisions/layout-elimination.md has what was measured.
 """
 
 from __future__ import annotations
@@ -25,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from relay_passes.analysis import Kind
-from relay_passes.call_graph import CallGraph, Other, Step
+from relay_passes.call_graph import CallGraph, CallNode, OpaqueNode
 from relay_passes.call_tir import is_foreign, tidy
 from relay_passes.fuse_calls import CallFuser
 from relay_passes.inline_copies import count_copies, inline_all_copies
 from relay_passes.layout_report import LayoutReport
+from relay_passes.layout_rules import RULES, Action, Fused, Kept, Outcome
 from tvm_c4n._tvm import GlobalVar, IRModule, relax, tvm
 
 
@@ -73,98 +79,88 @@ class _Eliminator:
         self.kinds: dict[GlobalVar, Kind] = {}
 
     def block(self, block: relax.BindingBlock) -> relax.BindingBlock:
-        """Rewrite a block; the same block comes back where nothing moves."""
+        """Rewrite a block; the same block comes back where no layout op goes."""
         if not isinstance(block, relax.DataflowBlock):
             return block
         self.graph = CallGraph(self.bb.get(), block, self.kinds)
         changed = False
-        for move in self.graph.of_kind(Kind.LAYOUT):
-            if move.kind == Kind.LAYOUT:  # composed with a move before it, it may be none any more
-                changed |= self._into_readers(move)
-        for move in self.graph.of_kind(Kind.LAYOUT):
-            why = self._into_maker(move)
-            changed |= why is None
-            if why is not None:
-                self.report.stays(move, self.bb.get()[move.gvar], why)
+        for call in self.graph.of_kind(Kind.LAYOUT):
+            if call.kind == Kind.LAYOUT:  # composed with one before it, it may be a view by now
+                changed |= isinstance(self._into_consumers(call), Fused)
+        for call in self.graph.of_kind(Kind.LAYOUT):
+            outcome = self._into_producer(call)
+            changed |= isinstance(outcome, Fused)
+            if isinstance(outcome, Kept):
+                self.report.stays(call, self.bb.get()[call.gvar], outcome.reason)
         return self.graph.block(self.bb) if changed else block
 
-    def _into_readers(self, move: Step) -> bool:
-        """Let every reader read by index; all or nothing."""
-        paths = self._paths(move)
-        if paths is None:
-            return False
+    def _into_consumers(self, call: CallNode) -> Outcome:
+        """Let every consumer read by index; all or nothing."""
+        # Step 1: every consumer must be one that reads by index.
+        reach = self.graph.consumers_through_views(call)
+        if reach.opaque:
+            return Kept("is a result of the function, or another compiler reads it")
+        for consumer, _ in reach.consumers:
+            rule = RULES[Kind.LAYOUT, consumer.kind]
+            if rule.action != Action.INTO_CONSUMER:
+                return Kept(f"{consumer.gvar.name_hint} {rule.why}")
+
+        # Step 2: fuse it into each, without changing the graph yet.
         fused = []
-        for reader, views in paths:
-            copies = count_copies(self.bb.get()[reader.gvar])
-            new = self.fuser.fuse([move, *views, reader], copies)
+        for consumer, views in reach.consumers:
+            copies = count_copies(self.bb.get()[consumer.gvar])
+            new = self.fuser.fuse([call, *views, consumer], copies)
             if new is None:
-                return False
-            fused.append((reader, new))
-        self.report.gone(move, [reader for reader, _ in paths])
-        for reader, new in fused:
-            reader.gvar, reader.inputs, reader.kind = new.gvar, new.inputs, new.kind
-        self.graph.drop_unread([move, *(view for _, views in paths for view in views)])
-        return True
+                return Kept(f"{consumer.gvar.name_hint} cannot read by index")
+            fused.append((consumer, new))
 
-    def _joins(self, move: Step) -> str:
-        """Say why a move of several tensors (or of none) stays."""
-        others = [r for r in self.graph.readers(move.var) if isinstance(r, Other)]
-        what = "is a result of the function and " if move.escapes or others else ""
-        return f"{what}joins several tensors"
+        # Step 3: rewire.
+        outcome = Fused(tuple(consumer.gvar for consumer, _ in fused))
+        self.report.gone(call, outcome)
+        for consumer, new in fused:
+            consumer.become(new)
+        self.graph.drop_unread([call, *reach.views])
+        return outcome
 
-    def _paths(self, move: Step) -> list[tuple[Step, list[Step]]] | None:
-        """Return who reads a move, itself or through views; None where one of them cannot."""
-        found: list[tuple[Step, list[Step]]] = []
-        views: list[Step] = []
-        for source in (queue := [move]):
-            if source.escapes:
-                return None
-            for reader in self.graph.readers(source.var):
-                if isinstance(reader, Other) or reader.kind == Kind.FIXED:
-                    return None
-                if reader.kind == Kind.VIEW:
-                    if reader not in views:
-                        views.append(reader)
-                        queue.append(reader)
-                elif all(reader is not other for other, _ in found):
-                    found.append((reader, []))
-        order = [v for v in self.graph.items if any(v is view for view in views)]
-        for reader, between in found:
-            between += [v for v in order if isinstance(v, Step) and self._leads(v, reader)]
-        return found
-
-    def _leads(self, view: Step, reader: Step) -> bool:
-        """Return whether a reader reads a view, itself or through other views."""
-        for value in reader.inputs:
-            step = self.graph.steps.get(value) if isinstance(value, relax.Var) else None
-            if step is view or (
-                step is not None and step.kind == Kind.VIEW and self._leads(view, step)
-            ):
-                return True
-        return False
-
-    def _into_maker(self, move: Step) -> str | None:
-        """Let the kernel before a move write by index; says why where it cannot."""
-        chain = [move]
+    def _into_producer(self, call: CallNode) -> Outcome:
+        """Let the kernel before a layout op write by index."""
+        # Step 1: the chain from the producer to the layout op, each link the only reader of the
+        # one before.
+        chain = [call]
         while True:
             variables = [v for v in chain[0].inputs if isinstance(v, relax.Var)]
             if len(variables) != 1:
-                return self._joins(move)
-            maker = self.graph.steps.get(variables[0])
-            if maker is None:
-                return "copies an argument of the function, or another compiler's result"
-            if maker.escapes or len(self.graph.readers(maker.var)) != 1:
-                return "its source is read elsewhere too"
-            chain.insert(0, maker)
-            if maker.kind not in (Kind.VIEW, Kind.LAYOUT):
+                return Kept(self._joins(call))
+            producer = self.graph.producer(variables[0])
+            if producer is None:
+                return Kept("copies an argument of the function, or another compiler's result")
+            if producer.escapes or len(self.graph.consumers(producer)) != 1:
+                return Kept("its source is read elsewhere too")
+            chain.insert(0, producer)
+            rule = RULES[producer.kind, Kind.LAYOUT]
+            if rule.action in (Action.INTO_PRODUCER, Action.KEEP):
                 break
-        if maker.kind == Kind.FIXED or isinstance(maker.out, relax.TupleType):
-            return f"{maker.gvar.name_hint} writes its result in one order only"
-        new = self.fuser.fuse(chain, count_copies(self.bb.get()[maker.gvar]))
-        new = new or self.fuser.rewrite_maker(chain)
+
+        # Step 2: fuse the chain; the producer's own result can also be stored in another order.
+        name = producer.gvar.name_hint
+        if rule.action == Action.KEEP:
+            return Kept(f"{name} {rule.why}")
+        if isinstance(producer.out, relax.TupleType):
+            return Kept(f"{name} {RULES[Kind.FIXED, Kind.LAYOUT].why}")
+        copies = count_copies(self.bb.get()[producer.gvar])
+        new = self.fuser.fuse(chain, copies) or self.fuser.rewrite_producer(chain)
         if new is None:
-            return f"{maker.gvar.name_hint} cannot write by index"
-        self.report.gone(move, [maker])
-        move.gvar, move.inputs, move.kind = new.gvar, new.inputs, new.kind
+            return Kept(f"{name} cannot write by index")
+
+        # Step 3: rewire.
+        outcome = Fused((producer.gvar,))
+        self.report.gone(call, outcome)
+        call.become(new)
         self.graph.drop_unread(chain[:-1])
-        return None
+        return outcome
+
+    def _joins(self, call: CallNode) -> str:
+        """Say why a layout op of several tensors (or of none) stays."""
+        others = [c for c in self.graph.consumers(call) if isinstance(c, OpaqueNode)]
+        what = "is a result of the function and " if call.escapes or others else ""
+        return f"{what}joins several tensors"

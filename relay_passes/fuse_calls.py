@@ -1,4 +1,4 @@
-"""Makes one kernel of a kernel and the moves round it; `EliminateLayout` decides which ones."""
+"""One kernel for a kernel and the layout ops next to it; `EliminateLayout` decides which ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay_passes.analysis import Kind, kind_of
-from relay_passes.call_graph import Step
+from relay_passes.call_graph import CallNode
 from relay_passes.fuse_into_producer import fuse_into_producer
 from relay_passes.inline_copies import count_copies, inline_copies
 from tvm_c4n._tvm import GlobalVar, IRModule, PrimFunc, relax
@@ -25,80 +25,81 @@ class CallFuser:
         self.bb = bb
         self.made: dict[Any, GlobalVar | None] = {}
 
-    def fuse(self, steps: Sequence[Step], limit: int) -> Step | None:
+    def fuse(self, calls: Sequence[CallNode], limit: int) -> CallNode | None:
         """Fuse calls of which only the last one's result is used afterwards.
 
         Parameters
         ----------
-        steps : sequence of Step
+        calls : sequence of CallNode
             In order; the last one makes the result.
         limit : int
             Copies that the kernel may hold.
 
         Returns
         -------
-        Step or None
+        CallNode or None
             The call of the kernel; None where more copies would stay.
         """
-        made_here = [step.var for step in steps]
+        made_here = [call.var for call in calls]
         inputs: list[Any] = []
-        for step in steps:
-            for value in step.inputs:
+        for call in calls:
+            for value in call.inputs:
                 if not _among(value, made_here) and not _among(value, inputs):
                     inputs.append(value)
-        key = (limit, *(self._signature(step, made_here, inputs) for step in steps))
+        key = (limit, *(self._signature(call, made_here, inputs) for call in calls))
         if key not in self.made:
-            func, name = self._build(steps, inputs), steps[-1].gvar.name_hint
+            func, name = self._build(calls, inputs), calls[-1].gvar.name_hint
             fits = count_copies(func) <= limit
             self.made[key] = self.bb.add_func(func, name) if fits else None
         gvar = self.made[key]
         if gvar is None:
             return None
-        last = steps[-1]
-        return Step(last.var, gvar, inputs, last.out, kind_of(self.bb.get()[gvar]))
+        last = calls[-1]
+        return CallNode(last.var, gvar, inputs, last.out, kind_of(self.bb.get()[gvar]))
 
-    def rewrite_maker(self, chain: Sequence[Step]) -> Step | None:
-        """Let the first call of a chain write what the moves after it would have made.
+    def rewrite_producer(self, chain: Sequence[CallNode]) -> CallNode | None:
+        """Let the first call of a chain write what the layout ops after it would have made.
 
         Parameters
         ----------
-        chain : sequence of Step
-            A call of a FREE kernel, then views and moves, each the only reader of the one before.
+        chain : sequence of CallNode
+            A call of a FREE kernel, then views and layout ops; each is the only reader of the one
+            before.
         """
-        maker, *moves = chain
-        joined = moves[-1] if len(moves) == 1 else self.fuse(moves, 1)
-        if joined is None:
+        producer, *rest = chain
+        layout_op = rest[-1] if len(rest) == 1 else self.fuse(rest, 1)
+        if layout_op is None:
             return None
         mod = self.bb.get()
-        func = fuse_into_producer(mod[maker.gvar], mod[joined.gvar])
+        func = fuse_into_producer(mod[producer.gvar], mod[layout_op.gvar])
         if func is None:
             return None
-        gvar = self.bb.add_func(func, maker.gvar.name_hint)
-        return Step(joined.var, gvar, maker.inputs, joined.out, Kind.FREE)
+        gvar = self.bb.add_func(func, producer.gvar.name_hint)
+        return CallNode(layout_op.var, gvar, producer.inputs, layout_op.out, Kind.FREE)
 
-    def _signature(self, step: Step, made: list[Any], inputs: list[Any]) -> Any:
+    def _signature(self, call: CallNode, made: list[Any], inputs: list[Any]) -> Any:
         places = tuple(
             ("made", _place(v, made)) if _among(v, made) else ("in", _place(v, inputs))
-            for v in step.inputs
+            for v in call.inputs
         )
-        types = tuple(str(v.ty) for v in step.inputs)
-        return step.gvar.name_hint, places, types, str(step.out)
+        types = tuple(str(v.ty) for v in call.inputs)
+        return call.gvar.name_hint, places, types, str(call.out)
 
-    def _build(self, steps: Sequence[Step], inputs: list[Any]) -> PrimFunc:
+    def _build(self, calls: Sequence[CallNode], inputs: list[Any]) -> PrimFunc:
         mod = self.bb.get()
-        used = {step.gvar: mod[step.gvar] for step in steps}
+        used = {call.gvar: mod[call.gvar] for call in calls}
         bb = relax.BlockBuilder(IRModule(used))
         params = [relax.Var(f"p{i}", value.ty) for i, value in enumerate(inputs)]
         with bb.function("group", params, attrs={"Primitive": True}, private=True):
             with bb.dataflow():
                 known: list[tuple[Any, Any]] = list(zip(inputs, params, strict=True))
-                for step in steps:
+                for call in calls:
                     arguments = [
-                        next(new for old, new in known if old.same_as(v)) for v in step.inputs
+                        next(new for old, new in known if old.same_as(v)) for v in call.inputs
                     ]
-                    call = relax.call_tir(step.gvar, arguments, _types(step.out))
-                    last = step is steps[-1]
-                    known.append((step.var, bb.emit_output(call) if last else bb.emit(call)))
+                    value = relax.call_tir(call.gvar, arguments, _types(call.out))
+                    last = call is calls[-1]
+                    known.append((call.var, bb.emit_output(value) if last else bb.emit(value)))
             bb.emit_func_output(known[-1][1])
         outer = [relax.Var(f"x{i}", value.ty) for i, value in enumerate(inputs)]
         with bb.function("main", outer):

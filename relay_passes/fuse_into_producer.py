@@ -1,4 +1,4 @@
-"""Lets a kernel write its result in the order in which a move would have copied it.
+"""Lets a kernel write its result in the order in which a layout op would have copied it.
 
 For kernels that end in a reduction: their last block cannot be computed inside the copy, but the
 place where each element is stored can be any one-to-one function of its index.
@@ -13,30 +13,30 @@ from relay_passes.inline_copies import inline_copies
 from tvm_c4n._tvm import PrimFunc, TensorLoad, s_tir, tirx, tvm
 
 
-def fuse_into_producer(maker: PrimFunc, move: PrimFunc) -> PrimFunc | None:
-    """Return the maker with the result of the move, None where that cannot be done.
+def fuse_into_producer(producer: PrimFunc, layout_op: PrimFunc) -> PrimFunc | None:
+    """Return the producer with the result of the layout op, None where that cannot be done.
 
     Parameters
     ----------
-    maker : PrimFunc
+    producer : PrimFunc
         Of class FREE, with one result.
-    move : PrimFunc
+    layout_op : PrimFunc
         Of class LAYOUT, with one argument and static shapes; one to one.
     """
-    move = inline_copies(move) or move
-    blocks = leaf_blocks(move)
-    if len(blocks) != 1 or not is_copy(blocks[0]) or len(move.params) != 2:
+    layout_op = inline_copies(layout_op) or layout_op
+    blocks = leaf_blocks(layout_op)
+    if len(blocks) != 1 or not is_copy(blocks[0]) or len(layout_op.params) != 2:
         return None
     index_map = _index_map(blocks[0])
     if index_map is None:
         return None
-    schedule = s_tir.Schedule(maker)
-    last = schedule.get_sblock(leaf_blocks(maker)[-1].name_hint)
+    schedule = s_tir.Schedule(producer)
+    last = schedule.get_sblock(leaf_blocks(producer)[-1].name_hint)
     try:
         schedule.transform_layout(last, ("write", 0), index_map)
     except (s_tir.ScheduleError, tvm.error.InternalError):
         return None
-    return s_tir.transform.StmtSimplify()(schedule.mod)["main"].with_attrs(maker.attrs or {})
+    return s_tir.transform.StmtSimplify()(schedule.mod)["main"].with_attrs(producer.attrs or {})
 
 
 def _index_map(block: Any) -> Any:

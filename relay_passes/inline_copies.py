@@ -91,14 +91,14 @@ def _only_source(blocks: list[SBlock], last: str) -> str | None:
 
     It must compute each element on its own, and nothing else may read its result.
     """
-    move = blocks[-1]
-    if move.name_hint != last or not is_copy(move) or len(blocks) < 2:
+    copy = blocks[-1]
+    if copy.name_hint != last or not is_copy(copy) or len(blocks) < 2:
         return None
-    sources = [e.source for e in walk(move.body.value) if isinstance(e, TensorLoad)]
+    sources = [e.source for e in walk(copy.body.value) if isinstance(e, TensorLoad)]
     source = sources[0]
     if not all(s.same_as(source) for s in sources):
         return None
-    if _elements(move.body.buffer) > _elements(source):
+    if _elements(copy.body.buffer) > _elements(source):
         return None  # elements that are copied twice would be computed twice
     made = [b for b in blocks[:-1] if b.body.buffer.same_as(source)]
     if len(made) != 1 or made[0].init is not None:

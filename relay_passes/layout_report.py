@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from relay_passes.analysis import Kind, is_copy, kind_of, leaf_blocks
-from relay_passes.call_graph import Step
+from relay_passes.call_graph import CallNode
 from relay_passes.call_tir import CALL_TIR
 from relay_passes.inline_copies import count_copies
+from relay_passes.layout_rules import Fused
 from tvm_c4n._tvm import IRModule, PrimFunc, relax, tirx, tvm
 
 
@@ -58,24 +59,24 @@ class LayoutReport:
         self.went: list[dict[str, Any]] = []
         self.stayed: list[dict[str, Any]] = []
 
-    def gone(self, move: Step, into: list[Step]) -> None:
-        """Note a move that other kernels took over."""
-        names = sorted({step.gvar.name_hint for step in into})
-        self.went.append({**self._about(move), "became index maths in": names})
+    def gone(self, call: CallNode, outcome: Fused) -> None:
+        """Note a layout op that other kernels took over."""
+        names = sorted({gvar.name_hint for gvar in outcome.into})
+        self.went.append({**self._about(call), "became index maths in": names})
 
-    def stays(self, move: Step, func: PrimFunc, why: str) -> None:
-        """Note a move that stays."""
+    def stays(self, call: CallNode, func: PrimFunc, why: str) -> None:
+        """Note a layout op that stays."""
         blocks = [block.name_hint for block in leaf_blocks(func) if is_copy(block)]
-        size = _size_bytes(move.out)
-        self.stayed.append({**self._about(move), "blocks": blocks, "bytes": size, "why": why})
+        size = _size_bytes(call.out)
+        self.stayed.append({**self._about(call), "blocks": blocks, "bytes": size, "why": why})
 
-    def _about(self, move: Step) -> dict[str, Any]:
+    def _about(self, call: CallNode) -> dict[str, Any]:
         return {
             "function": self.function,
-            "tensor": move.var.name,
-            "kernel": move.gvar.name_hint,
-            "shape": [str(n) for n in move.out.shape]
-            if isinstance(move.out, relax.TensorType)
+            "tensor": call.var.name,
+            "kernel": call.gvar.name_hint,
+            "shape": [str(n) for n in call.out.shape]
+            if isinstance(call.out, relax.TensorType)
             else [],
         }
 

@@ -201,6 +201,19 @@ def test_a_reduction_reads_in_the_order_of_memory(tmp_path: Path) -> None:
     np.testing.assert_allclose(run(after, x), np.exp(x).T @ np.ones((6, 3)), rtol=1e-5)
 
 
+def test_two_kernels_take_a_transpose_over_through_one_view() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        view = emit(OP.reshape(emit(OP.permute_dims(x)), (8, 5, 1)))
+        return OP.add(emit(OP.exp(view)), emit(OP.sigmoid(view)))
+
+    mod = module((5, 8), body)
+    after = EliminateLayout()(T.LegalizeOps()(mod))  # not fused: four kernels
+    assert count_layout(after) == {"kernels": 0, "copies": 0, "views": 0}
+    x = RNG.normal(size=(5, 8)).astype(np.float32)
+    expected = (np.exp(x) + 1 / (1 + np.exp(-x))).T[:, :, None]
+    np.testing.assert_allclose(run(after, x), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("heads", "copies"), [(2, 0), (16, 1)])
 def test_a_reduction_takes_no_longer_steps(heads: int, copies: int) -> None:
     """The values of attention: a copy puts them side by side, in `x` they are a row apart."""
