@@ -214,35 +214,29 @@ def _keep(state: Steady, window: Window, context: Context) -> State:
     """Rows 1 to 3 of the table: probe another count if there is a reason to, else keep it."""
     place, history, policy = state.place, state.history, context.policy
     threads, clock = context.counts[place], state.began + window.passed_secs
-    overloaded = _overloaded(state, window, threads, policy)
     secs, usual = window.walls[-1], history.usual.get(place)
+    lacking = 1 - window.cpus[-1] / (threads * secs)
+    overloaded: tuple[float, ...] = ()
+    if lacking >= policy.lacking_ratio and (usual is None or secs >= policy.overload_ratio * usual):
+        overloaded = (*state.overloaded, lacking * threads * secs)
     # The first step with a count has no usual time that would tell a hiccup: one is enough.
     enough = len(overloaded) >= (1 if usual is None else 2)
     if enough and threads > 1 and sum(overloaded) > policy.window_secs:
         known = _with_usual(history, place, secs) if usual is None else history
         return Probing(place + 1, clock, known, place, secs)
     if window.passed_secs < policy.window_secs or len(window.walls) < policy.window_steps:
-        return replace(state, overloaded=overloaded)
+        return Steady(place, state.began, history, overloaded)
     taken = median(window.walls)
-    history = _with_usual(history, place, taken if usual is None else min(taken, usual))
-    pairs = zip(window.walls, window.cpus, strict=True)
-    lacking = median(_lacking(wall, cpu, threads) for wall, cpu in pairs)
+    if usual is None or taken < usual:
+        history = _with_usual(history, place, taken)
+    ratios = [cpu / wall for wall, cpu in zip(window.walls, window.cpus, strict=True)]
+    lacking = 1 - median(ratios) / threads
     if lacking > policy.lacking_ratio and threads > 1 and clock >= history.fewer.until:
         return Probing(place + 1, clock, history, place, taken)
     may_grow = place > 0 and clock >= history.more.until
     if may_grow and context.available(context.counts[place - 1]):
         return Probing(place - 1, clock, history, place, taken)
     return Steady(place, clock, history, overloaded)
-
-
-def _overloaded(state: Steady, window: Window, threads: int, policy: Policy) -> tuple[float, ...]:
-    """Return `Steady.overloaded` with the last step of the window."""
-    secs, usual = window.walls[-1], state.history.usual.get(state.place)
-    lacking = _lacking(secs, window.cpus[-1], threads)
-    slow = usual is None or secs >= policy.overload_ratio * usual
-    if lacking < policy.lacking_ratio or not slow:
-        return ()
-    return (*state.overloaded, lacking * threads * secs)
 
 
 def _end_probe(state: Probing, window: Window, policy: Policy) -> State:
@@ -264,11 +258,6 @@ def _end_probe(state: Probing, window: Window, policy: Policy) -> State:
     else:
         fewer = replace(fewer, until=clock)
     return Steady(place, clock, History(state.history.usual, fewer, more))
-
-
-def _lacking(secs: float, cpu_secs: float, threads: int) -> float:
-    """Return the share of the threads' time in which they had no core."""
-    return 1 - cpu_secs / (threads * secs)
 
 
 def _with_usual(history: History, place: int, secs: float) -> History:
