@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -87,8 +88,15 @@ class Engine:
         artifact.verify(code_only=True)
         return cls(artifact, threads=threads)
 
-    def set_threads(self, threads: int) -> None:
-        """Use this many threads from now on; a step takes fewer while others need the cores.
+    def set_threads(self, threads: int, *, adapt: bool = True) -> None:
+        """Use this many threads from now on.
+
+        Parameters
+        ----------
+        threads : int
+        adapt : bool
+            A step takes fewer while other programs need the cores; see `thread_policy`. False: it
+            never does, for measurements.
 
         Raises
         ------
@@ -99,8 +107,8 @@ class Engine:
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
         self._threads, self._controller = threads, ThreadController(threads)
-        # Until then steps take so many threads, unwatched.
-        self._watch_at, self._step_threads = 0.0, threads
+        # Until then steps take this many threads, unwatched.
+        self._watch_at, self._step_threads = 0.0 if adapt else math.inf, threads
         _use(threads)
 
     def reset(self) -> None:
