@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -43,12 +44,15 @@ class Contender(Protocol):
         For example ``130m``.
     weight_bytes : int
         Bytes of all weights, which a decode step reads; known once it is open.
+    most_threads : int
+        It is not measured with more.
     """
 
     name: str
     engine: str
     size: str
     weight_bytes: int
+    most_threads: int
 
     def make(self) -> Any:
         """Make the files that are missing."""
@@ -59,14 +63,12 @@ class Contender(Protocol):
     def measure(self, test: Test, threads: int) -> float:
         """Run a test once; returns seconds."""
 
-    def runs(self, threads: int) -> bool:
-        """Return whether it can be measured with so many threads."""
-
 
 class C4nModel:
     """A compiled model of ours in this process."""
 
     engine = "tvm_c4n"
+    most_threads = os.cpu_count() or 1
 
     def __init__(self, size: str, fmt: Format):
         self.size, self.fmt = size, fmt
@@ -86,9 +88,6 @@ class C4nModel:
         """Run a test after a short warm-up, like that of llama-bench in `baseline.run`."""
         Cell(self._engine, threads, min(test.n_prompt, 16), min(test.n_gen, 2)).measure()
         return Cell(self._engine, threads, test.n_prompt, test.n_gen).measure() / 1e9
-
-    def runs(self, threads: int) -> bool:
-        return True
 
 
 class HealedModel(C4nModel):
@@ -112,6 +111,7 @@ class LlamaCpp:
     """A GGUF file in a llama-bench process of its own."""
 
     engine = "llama.cpp"
+    most_threads = os.cpu_count() or 1
 
     def __init__(self, size: str, kind: str):
         self.size, self.kind, self.name = size, kind, f"llama.cpp {kind}"
@@ -128,9 +128,6 @@ class LlamaCpp:
     def measure(self, test: Test, threads: int) -> float:
         return baseline.run(self._file, threads, test.n_prompt, test.n_gen).secs
 
-    def runs(self, threads: int) -> bool:
-        return True
-
 
 class TvmBuild:
     """TVM's own build of the dense model in this process; see tvm_dense.py.
@@ -139,6 +136,7 @@ class TvmBuild:
     """
 
     engine = "TVM"
+    most_threads = 1  # more change nothing
     most_tokens = 4
 
     def __init__(self, size: str, variant: str):
@@ -166,10 +164,6 @@ class TvmBuild:
         for token in ids:
             self._model.step(int(token))
         return (perf_counter() - began) * test.tokens / count
-
-    def runs(self, threads: int) -> bool:
-        """With one thread only, for more change nothing."""
-        return threads == 1
 
 
 def contenders(

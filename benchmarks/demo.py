@@ -14,14 +14,15 @@ import typer
 from benchmarks.demo_table import (
     DENSE,
     PROMPT,
+    Bundled,
+    Pruned,
     Row,
     Stage,
     as_json,
     as_markdown,
-    bundled,
+    make,
     measure,
     print_result,
-    pruned,
     usable_threads,
 )
 from benchmarks.options import Save
@@ -29,8 +30,6 @@ from benchmarks.results import place, write_result
 from tvm_c4n.runtime.describe import cpu_name
 
 HEALED = {"30 % int4, healed": "s30", "n=2 int4, healed": "n2", "n=3 int4, healed": "n3"}
-# Quantising alone needs few calibration windows: they only steer the rounding.
-DENSE_SAMPLES = 2
 
 Folder = Annotated[Path, typer.Option("--out", help="Folder of the models that are pruned.")]
 Windows = Annotated[int, typer.Option(help="Windows of 1024 tokens for the perplexity.")]
@@ -52,26 +51,30 @@ def demo(
     if show is not None:
         print(as_markdown(json.loads(show.read_text("utf-8"))))
         return
+    from tvm_c4n import Recipe
+
     began = perf_counter()
     write_text("mamba-19m-n2-int4")
+    nearest = Recipe(removed=0, dtype="int4", method="magnitude", samples=1)
+    one_shot = Recipe(removed=2, dtype="int4", samples=samples)
     rows = [
-        Row("float16, dense", bundled(DENSE)),
-        Row("int4, dense", pruned(out / "int4-dense", 0, "int4", DENSE_SAMPLES)),
-        *(Row(name, bundled(f"{DENSE}-{kind}-int4")) for name, kind in HEALED.items()),
-        Row("n=2 int4, one-shot", pruned(out / "n2-int4", 2, "int4", samples)),
+        Row("float16, dense", Bundled(DENSE)),
+        Row("int4, dense", Pruned(out / "int4-dense", nearest)),
+        *(Row(name, Bundled(f"{DENSE}-{kind}-int4")) for name, kind in HEALED.items()),
+        Row("n=2 int4, one-shot", Pruned(out / "n2-int4", one_shot)),
     ]
+    make(rows)
     measure(rows, windows, [min(2, os.cpu_count() or 1)], reps)
-    settings = {"samples": samples, "dense_samples": DENSE_SAMPLES, "windows": windows}
-    result = as_json(rows, {**settings, "reps": reps}, perf_counter() - began)
+    settings = {"samples": samples, "windows": windows, "reps": reps}
+    result = as_json(rows, settings, perf_counter() - began)
     write_result(place("demo.json", save), result)
     print()
     print_result(result, _caption(result))
     print(
         "\nn of every 4 weights of in_proj and out_proj are removed; 30 %: n chosen by weight.\n"
-        "Healed models come with the package, trained on a GPU with fixed masks. One-shot: pruned\n"
-        f"just now from {samples} calibration windows. int4, dense: quantised just now from\n"
-        f"{DENSE_SAMPLES} windows. Perplexity on {windows} windows of 1024 tokens.\n"
-        f"{result['secs']:.0f} s. The pruned models are in {out}."
+        "int4, dense: rounded to nearest just now. healed: bundled models, trained on a GPU with\n"
+        f"their masks fixed. one-shot: pruned just now with {samples} calibration windows.\n"
+        f"Perplexity on {windows} windows of 1024 tokens. All took {result['secs']:.0f} s."
     )
 
 
@@ -83,10 +86,14 @@ def demo_full(
     save: Save = False,
 ) -> None:
     """Prune the bundled model eight ways, n = 0 to 3 in int8 and int4, and print one table."""
+    from tvm_c4n import Recipe
+
     began = perf_counter()
-    rows = [Row("float16", bundled(DENSE))]
+    rows = [Row("float16", Bundled(DENSE))]
     for n, dtype in ((n, dtype) for n in (0, 1, 2, 3) for dtype in ("int8", "int4")):
-        rows.append(Row(f"n={n} {dtype}", pruned(out / f"n{n}-{dtype}", n, dtype, samples)))
+        recipe = Recipe(removed=n, dtype=dtype, samples=samples)
+        rows.append(Row(f"n={n} {dtype}", Pruned(out / f"n{n}-{dtype}", recipe)))
+    make(rows)
     measure(rows, windows, usable_threads(), reps)
     settings = {"samples": samples, "windows": windows, "reps": reps}
     result = as_json(rows, settings, perf_counter() - began)
@@ -100,8 +107,8 @@ def write_text(name: str) -> None:
     """Print text from a bundled model while it is generated."""
     from tvm_c4n.runtime.generate import generate
 
-    with Stage(f"compiling {name}") as bar:
-        engine = bundled(name)(bar)
+    with Stage(f"compiling {name}"):
+        engine = Bundled(name).load()
     print(PROMPT, end="", flush=True)
     for piece in generate(engine, PROMPT, 60, temperature=0.8, seed=1):
         print(piece, end="", flush=True)

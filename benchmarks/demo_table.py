@@ -1,11 +1,12 @@
-"""The table of a demo: models made, judged by perplexity, and measured interleaved."""
+"""The table of a demo: models made, and their perplexity and speed, measured interleaved."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,48 @@ from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.progress import Progress
 
 if TYPE_CHECKING:
+    from tvm_c4n.pruning import Recipe
     from tvm_c4n.runtime.bench import Cell
     from tvm_c4n.runtime.engine import Engine
 
 DENSE = "mamba-19m"
 PROMPT = "The old bridge over the river was"
-Maker = Callable[[Progress], "Engine"]
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A model that comes with the package: compiled when first used, and kept in the cache."""
+
+    name: str
+
+    def load(self) -> Engine:
+        from tvm_c4n.compile.cache import load
+
+        return load(self.name)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A model that is pruned from the dense one into `folder`, and compiled beside it."""
+
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def artifact(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.art")
+
+    def make(self, progress: Progress) -> None:
+        import tvm_c4n
+
+        options = {"progress": progress, "overwrite": True}
+        tvm_c4n.prune(DENSE, self.folder, self.recipe, dense_export=False, **options)
+        tvm_c4n.compile_model(self.folder, self.artifact, **options)
+
+    def load(self) -> Engine:
+        import tvm_c4n
+
+        return tvm_c4n.load(self.artifact)
 
 
 @dataclass
@@ -30,8 +67,7 @@ class Row:
     Attributes
     ----------
     name : str
-    make : callable
-        Returns the loaded model; makes it first.
+    source : Bundled or Pruned
     ppl, stderr : float
         Perplexity and its standard error.
     cells : list of Cell
@@ -39,7 +75,7 @@ class Row:
     """
 
     name: str
-    make: Maker
+    source: Bundled | Pruned
     ppl: float = 0.0
     stderr: float = 0.0
     cells: list[Cell] = field(default_factory=list)
@@ -63,46 +99,48 @@ class Stage(ProgressBar):
             print(f"{self._title}: {perf_counter() - self._began:.1f} s", file=sys.stderr)
 
 
-def bundled(name: str) -> Maker:
-    """Return a maker of a bundled model: compiled when first used, and kept in the cache."""
+def make(rows: list[Row]) -> None:
+    """Make all models: one process compiles the bundled ones, this one prunes meanwhile.
 
-    def make(progress: Progress) -> Engine:
-        from tvm_c4n.compile.cache import load
+    A compilation keeps one core busy, so that torch gets the others.
+    """
+    import torch
 
-        return load(name, progress=progress)
+    bundled = [row.source.name for row in rows if isinstance(row.source, Bundled)]
+    threads = torch.get_num_threads()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        compiling = pool.submit(compile_bundled, bundled)
+        torch.set_num_threads(max(1, threads - 1))
+        for row in rows:
+            if isinstance(row.source, Pruned):
+                with Stage(f"pruning and compiling {row.name}") as bar:
+                    row.source.make(bar)
+        torch.set_num_threads(threads)
+        with Stage(f"compiling {len(bundled)} bundled models, begun meanwhile"):
+            compiling.result()
 
-    return make
 
+def compile_bundled(names: list[str]) -> None:
+    """Compile bundled models, where the cache has none."""
+    from tvm_c4n.compile.cache import cached_artifact
 
-def pruned(out: Path, removed: int, dtype: str, samples: int) -> Maker:
-    """Return a maker of a model that is pruned from the dense one, into ``out`` and ``out.art``."""
-
-    def make(progress: Progress) -> Engine:
-        import tvm_c4n
-
-        recipe = tvm_c4n.Recipe(removed=removed, dtype=dtype, samples=samples)
-        tvm_c4n.prune(DENSE, out, recipe, progress=progress, overwrite=True, dense_export=False)
-        artifact = out.with_name(f"{out.name}.art")
-        tvm_c4n.compile_model(out, artifact, progress=progress, overwrite=True)
-        return tvm_c4n.load(artifact)
-
-    return make
+    for name in names:
+        cached_artifact(name)
 
 
 def measure(rows: list[Row], windows: int, threads: list[int], reps: int) -> None:
-    """Make all models, measure their perplexity, then their speed, interleaved."""
+    """Measure the perplexity of all models, then their speed, interleaved."""
     from tvm_c4n.assets import VALID_TEXT
     from tvm_c4n.evaluate import evaluate_text
     from tvm_c4n.runtime import bench
 
-    engines = []
-    for number, row in enumerate(rows, 1):
-        with Stage(f"[{number}/{len(rows) + 1}] {row.name}") as bar:
-            engine = row.make(bar)
-            found = evaluate_text(engine, VALID_TEXT, max_windows=windows, progress=bar)
-            row.ppl, row.stderr = found.perplexity.value, found.perplexity.stderr
-            engines.append(engine)
-    with Stage(f"[{len(rows) + 1}/{len(rows) + 1}] tokens per second, interleaved") as bar:
+    engines = [row.source.load() for row in rows]
+    with Stage("perplexity") as bar:
+        for number, (row, engine) in enumerate(zip(rows, engines, strict=True)):
+            bar(row.name, number, len(rows))
+            found = evaluate_text(engine, VALID_TEXT, max_windows=windows).perplexity
+            row.ppl, row.stderr = found.value, found.stderr
+    with Stage("tokens per second, interleaved") as bar:
         cells = bench.measure(engines, threads=threads, reps=reps, progress=bar)
     for row, engine in zip(rows, engines, strict=True):
         row.cells = [cell for cell in cells if cell.model is engine]

@@ -60,7 +60,7 @@ def measure(
         for count in threads
         for test in tests
         for one in contenders
-        if one.runs(count)
+        if count <= one.most_threads
     ]
     for number in range(rounds):
         note_bandwidth(list(threads), log)

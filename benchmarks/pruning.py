@@ -1,11 +1,5 @@
 """Pruning methods compared with the same calibration, and what each step of ours adds.
 
-    python -m benchmarks pruning                        # every method, n = 1, 2, 3
-    python -m benchmarks pruning --removed 0,1,2,3 --methods obs --dtypes float16,int8,int4
-    python -m benchmarks pruning --ablate               # method obs without one step at a time
-    python -m benchmarks pruning --sparsity 0.25,0.3,0.5    # n by weight: exact, greedy, uniform
-    python -m benchmarks pruning --show ...             # prints what is there, measures nothing
-
 Each row prunes the model from the start and measures the perplexity of the pruned model, in torch,
 on windows of the bundled text that calibration never sees. Finished rows are saved at once, and a
 second call measures only what is missing: it can be stopped at any time. Needs torch, not TVM.

@@ -8,23 +8,10 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import options
 from benchmarks.contenders import Test, contenders
 from benchmarks.interleaved import Log, measure, read_log
-from benchmarks.options import (
-    BASELINES,
-    FORMATS,
-    Baselines,
-    Formats,
-    OutFile,
-    Patience,
-    Rounds,
-    Save,
-    Sizes,
-    Threads,
-    Tvm,
-    numbers,
-    words,
-)
+from benchmarks.options import numbers, words
 from benchmarks.report import tables
 from benchmarks.results import place
 from tvm_c4n.cli.console import ProgressBar
@@ -34,16 +21,16 @@ MAX_OTHERS = 0.2
 
 
 def decode(
-    sizes: Sizes = "130m",
-    formats: Formats = FORMATS,
-    baselines: Baselines = BASELINES,
-    tvm: Tvm = "",
-    threads: Threads = "1,2",
-    rounds: Rounds = 5,
+    sizes: options.Sizes = "130m",
+    formats: options.Formats = options.FORMATS,
+    baselines: options.Baselines = options.BASELINES,
+    tvm: options.Tvm = "",
+    threads: options.Threads = "1,2",
+    rounds: options.Rounds = 5,
     n_gen: int = 64,
-    save: Save = False,
-    out: OutFile = None,
-    patience: Patience = 0,
+    save: options.Save = False,
+    out: options.OutFile = None,
+    patience: options.Patience = 0,
 ) -> None:
     """Measure generation, all contenders interleaved."""
     file = out or place("decode.jsonl", save)
@@ -52,16 +39,16 @@ def decode(
 
 
 def prefill(
-    sizes: Sizes = "130m",
-    formats: Formats = FORMATS,
-    baselines: Baselines = BASELINES,
-    tvm: Tvm = "",
-    threads: Threads = "2",
-    rounds: Rounds = 5,
+    sizes: options.Sizes = "130m",
+    formats: options.Formats = options.FORMATS,
+    baselines: options.Baselines = options.BASELINES,
+    tvm: options.Tvm = "",
+    threads: options.Threads = "2",
+    rounds: options.Rounds = 5,
     n_prompt: Annotated[str, typer.Option(help="Tokens; several: 512,8192.")] = "512",
-    save: Save = False,
-    out: OutFile = None,
-    patience: Patience = 0,
+    save: options.Save = False,
+    out: options.OutFile = None,
+    patience: options.Patience = 0,
 ) -> None:
     """Measure prompt processing, all contenders interleaved."""
     file = out or place("prefill.jsonl", save)
@@ -71,10 +58,10 @@ def prefill(
 
 
 def make(
-    sizes: Sizes = "130m",
-    formats: Formats = FORMATS,
-    baselines: Baselines = BASELINES,
-    tvm: Tvm = "",
+    sizes: options.Sizes = "130m",
+    formats: options.Formats = options.FORMATS,
+    baselines: options.Baselines = options.BASELINES,
+    tvm: options.Tvm = "",
 ) -> None:
     """Make the files that decode and prefill measure, so that no measurement has to."""
     for one in contenders(words(sizes), words(formats), words(baselines), words(tvm)):
@@ -84,7 +71,7 @@ def make(
 
 def report(
     logs: Annotated[list[Path], typer.Argument(help="Logs of decode and prefill.")],
-    threads: Threads = "",
+    threads: options.Threads = "",
     max_others: Annotated[
         float, typer.Option(help="Leave out samples beside which others took more cores.")
     ] = MAX_OTHERS,

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.machine import CACHE
 from benchmarks.models import model_folder
@@ -60,23 +60,11 @@ def gguf_file(size: str, kind: str) -> Path:
     return out
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one llama-bench process found.
-
-    Attributes
-    ----------
-    secs : float
-        Duration of the test.
-    weight_bytes : int
-        Size of the model's tensors.
-    peak_bytes : int
-        Largest resident size of the process.
-    """
+class Run(NamedTuple):
+    """What one llama-bench process found: seconds of the test, bytes of the model's tensors."""
 
     secs: float
     weight_bytes: int
-    peak_bytes: int
 
 
 def run(file: Path, threads: int, n_prompt: int, n_gen: int) -> Run:
@@ -97,15 +85,10 @@ def run(file: Path, threads: int, n_prompt: int, n_gen: int) -> Run:
     tests = ["-p", f"16,{n_prompt}", "-n", "0"] if n_prompt else ["-p", "0", "-n", f"2,{n_gen}"]
     command = [str(program("llama-bench")), "-m", str(file), "-t", str(threads), *tests]
     command += ["-r", "1", "--no-warmup", "-o", "json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None and child.stderr is not None  # noqa: S101
-        out = child.stdout.read()
-        said = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise C4nError(f"llama-bench {file.name}: exit {child.returncode}: {said.strip()[-200:]}")
-    row = next(r for r in json.loads(out) if (r["n_prompt"], r["n_gen"]) == (n_prompt, n_gen))
-    return Run(row["avg_ns"] / 1e9, row["model_size"], usage.ru_maxrss * 1024)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip()[-200:]
+        raise C4nError(f"llama-bench {file.name}: exit {done.returncode}: {said}")
+    rows = json.loads(done.stdout)
+    row = next(r for r in rows if (r["n_prompt"], r["n_gen"]) == (n_prompt, n_gen))
+    return Run(row["avg_ns"] / 1e9, row["model_size"])
