@@ -10,6 +10,7 @@ import pytest
 
 from tests.docs.documents import (
     DOCS,
+    FENCE,
     PACKAGES,
     ROOT,
     anchors,
@@ -37,6 +38,12 @@ def test_lines_are_short(document: Path) -> None:
         if len(line) > MOST_CHARACTERS and not line.lstrip().startswith("|")
     ]
     assert not long
+
+
+def test_code_spans_end_on_their_line(document: Path) -> None:
+    # The tests below read spans line by line.
+    text = FENCE.sub("", document.read_text())
+    assert not [line for line in text.splitlines() if line.count("`") % 2]
 
 
 def test_links_lead_somewhere(document: Path) -> None:
