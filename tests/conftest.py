@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,38 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.models import write_words
 
     return write_words(tmp_path_factory.mktemp("text") / "words.jsonl")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call of the command line left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Result]]:
+    """``call("prune", model, ...) -> Result``: the command line, in this process."""
+    from tvm_c4n.cli.app import main  # most tests do without
+
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*args: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["tvm-c4n", *map(str, args)])
+        code = 0
+        try:
+            main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

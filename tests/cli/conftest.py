@@ -1,41 +1,8 @@
-"""The small model, pruned and compiled once, and a way to call the command line."""
-
-import signal
-import sys
-from dataclasses import dataclass
+"""The small model, pruned and compiled once."""
 
 import pytest
 
-from tvm_c4n.cli.app import main
 from tvm_c4n.model.config import MambaConfig
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a call left."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """``call("prune", model, ...) -> Result``: the command line, in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["tvm-c4n", *map(str, args)])
-        code = 0
-        try:
-            main()
-        except SystemExit as left:
-            code = left.code or 0
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session")

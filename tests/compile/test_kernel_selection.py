@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def _records(folder: Path, target: Target, decisions: dict[str, int]) -> Path:
     best = Best(spec=key_of(CONV), decisions=decisions, seconds=1.0, default_seconds=1.0)
     write_best(folder, [best] if decisions else [])
     return folder
+
+
+@pytest.mark.parametrize("decisions", [{"vectors": 3}, {}, {"vectors": 1, "colour": 1}])
+def test_decisions_of_another_version_are_left_alone(decisions: dict[str, int]) -> None:
+    select = replace(selector(resolve_target("arm64-linux")), tuned=lambda _: decisions)
+    answer = select(CONV)
+    assert answer is not None
+    assert answer[0] == "conv1d"
 
 
 def test_records_of_another_machine_are_refused(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from schedules import fits, space_of
 from tvm_c4n.compile.records import CONFIRMATIONS, SHIPPED, open_records
+from tvm_c4n.ops.isa import isa_named
 from tvm_c4n.ops.spec import SPECS
-from tvm_c4n.tuning.duels import Duels, winner
-from tvm_c4n.tuning.space import isa_named
+from tvm_c4n.tuning.comparison import Comparisons, best_accepted
 
 FOLDERS = sorted(path.name for path in SHIPPED.glob("*/"))
 
@@ -36,17 +36,17 @@ def test_each_decision_is_one_that_the_rule_has(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_what_is_not_the_default_has_won_against_it(name: str) -> None:
+def test_what_is_not_the_default_was_accepted_instead_of_it(name: str) -> None:
     records = open_records(Path(SHIPPED, name))
     isa = isa_named(records.manifest.target.isa)
-    duels = Duels(records.path)
+    comparisons = Comparisons(records.path)
     assert (records.path / CONFIRMATIONS).is_file()
     for best in records.best:
         spec = spec_named(best.spec)
         default = {name: choices[0] for name, choices in space_of(spec, isa).items()}
         if best.decisions == default:
             continue
-        won = winner(duels.of(spec, tuple(sorted(default.items()))))
-        assert won is not None
-        assert won.decisions == best.decisions
+        accepted = best_accepted(comparisons.against(spec, tuple(sorted(default.items()))))
+        assert accepted is not None
+        assert accepted.candidate == best.decisions
         assert best.seconds < best.default_seconds

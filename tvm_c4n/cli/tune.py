@@ -12,12 +12,11 @@ from tvm_c4n.errors import TuneError
 
 if TYPE_CHECKING:
     from tvm_c4n.compile.records import Best
-    from tvm_c4n.tuning.run import State
 
 
 def tune(
     model: Annotated[str, typer.Argument(help="C4n or Hugging Face folder, or mamba-19m.")],
-    records: Annotated[Path, typer.Option(help="Folder of records; goes on from what it has.")],
+    records: Annotated[Path, typer.Option(help="Folder of records; resumes from what it has.")],
     target: Annotated[str, typer.Option(help="host, arm64-android or arm64-linux.")] = "host",
     local: Annotated[bool, typer.Option("--local", help="Measure on this machine.")] = False,
     tracker: Annotated[
@@ -25,14 +24,17 @@ def tune(
     ] = "",
     key: Annotated[str, typer.Option(help="Name of the devices at the tracker.")] = "phone",
     trials: Annotated[int, typer.Option(help="Candidates to measure in this run.")] = 512,
-    threads: Annotated[int, typer.Option("--threads", "-t", help="Of the device's pool.")] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", "-t", help="Threads of the device's pool.")
+    ] = 1,
     batch: Annotated[int, typer.Option(help="Candidates measured together.")] = 8,
-    phones: Annotated[int, typer.Option(help="Devices that share a batch.")] = 1,
+    devices: Annotated[int, typer.Option("--devices", help="Devices that share a batch.")] = 1,
+    phones: Annotated[int, typer.Option("--phones", hidden=True)] = 1,  # the former spelling
     timeout: Annotated[float, typer.Option(help="Seconds for a candidate.")] = 60,
-    samples: Annotated[int, typer.Option(help="Times that a candidate is timed.")] = 5,
+    samples: Annotated[int, typer.Option(help="Samples of each candidate.")] = 5,
     confirm: Annotated[
         bool,
-        typer.Option(help="At the end, measure what is to replace a default against it, in turns."),
+        typer.Option(help="At the end, compare what is to replace a default with it, in pairs."),
     ] = True,
     emulated: Annotated[
         bool, typer.Option("--emulated", help="Mark the records as an emulator's.")
@@ -42,86 +44,79 @@ def tune(
         typer.Option("--latency-table", help="Measure RECORDS/latency.json for `prune` instead."),
     ] = False,
 ) -> None:
-    """Tune a model's kernels on a device; Ctrl-C loses the batch in flight at most."""
+    """Tune a model's kernels on a device; Ctrl-C loses at most the batch in flight."""
     if local == bool(tracker):
         raise TuneError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
     if local and target != "host":
         raise TuneError(f"--local measures on this machine, not on {target}: use --tracker")
+    devices = max(devices, phones)
     with ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
         from tvm_c4n.runtime.device.rpc import parse_address
-        from tvm_c4n.tuning.anchor import step_here, step_over_rpc
-        from tvm_c4n.tuning.device import kill_workers, local_runner, rpc_runner
-        from tvm_c4n.tuning.measure import COLD_BYTES
+        from tvm_c4n.tuning.harness import COLD_BYTES
+        from tvm_c4n.tuning.runners import kill_workers, local_runner, rpc_runner
 
-        runner: Any
-        if local:
+        address = parse_address(f"rpc://{tracker}/{key}") if tracker else None
+        if address is None:
             runner = local_runner(threads, timeout_secs=timeout, samples=samples)
-            step = step_here(threads, samples)
         else:
-            address = parse_address(f"rpc://{tracker}/{key}")
-            step = step_over_rpc(address, threads, timeout, samples)
             runner = rpc_runner(
                 address,
                 threads,
                 wait_secs=timeout,
                 session_secs=timeout,
                 samples=samples,
-                phones=phones,
+                devices=devices,
             )
+        # An emulator's caches are nobody's.
+        cold_bytes = 0 if emulated else COLD_BYTES
+        # A candidate may use up two time-outs: waiting for the device, and measuring.
+        batch_secs = 60 + 2 * timeout * batch / max(1, devices)
+        options: dict[str, Any] = {"threads": threads, "emulated": emulated, "progress": bar}
         try:
             if latency_table:
-                from tvm_c4n.compile.records import MANIFEST
-                from tvm_c4n.tuning.latency import write_table
+                from tvm_c4n.compile.target import resolve_target
+                from tvm_c4n.tuning.latency import local_step_timer, rpc_step_timer
+                from tvm_c4n.tuning.measurer import Measurer
 
-                written = write_table(
-                    model,
-                    target,
-                    records,
-                    runner=runner,
-                    step=step,
-                    threads=threads,
-                    emulated=emulated,
-                    records=records if (records / MANIFEST).is_file() else None,
-                    progress=bar,
+                options["measurer"] = Measurer(
+                    resolve_target(target), runner, cold_bytes, batch_secs
                 )
-                cpu = written.target["cpu"]
-                typer.echo(f"{records / 'latency.json'}: {len(written.entries)} entries for {cpu}")
+                options["time_step"] = (
+                    local_step_timer(threads, samples)
+                    if address is None
+                    else rpc_step_timer(address, threads, timeout, samples)
+                )
+                _write_latency_table(model, target, records, options)
                 return
-            best = _tune(
+            from tvm_c4n.tuning.run import tune as tune_model
+
+            best = tune_model(
                 model,
                 target,
-                bar,
                 runner=runner,
                 records=records,
                 trials=trials,
-                threads=threads,
                 batch=batch,
-                emulated=emulated,
                 confirm=confirm,
-                # Two time-outs a candidate: waiting for the device, and measuring.
-                batch_secs=60 + 2 * timeout * batch / max(1, phones),
-                # An emulator's caches are nobody's.
-                cold_bytes=0 if emulated else COLD_BYTES,
+                cold_bytes=cold_bytes,
+                batch_secs=batch_secs,
+                **options,
             )
         finally:
             kill_workers(runner)
     _show(best, f"{records}: the best of each kernel, microseconds")
 
 
-def _tune(model: str, target: str, bar: ProgressBar, **options: Any) -> list[Best]:
-    from tvm_c4n.tuning.run import tune as tune_model
+def _write_latency_table(model: str, target: str, folder: Path, options: dict[str, Any]) -> None:
+    """Measure the table of a model's sizes, with the kernels that the folder's records give."""
+    from tvm_c4n.compile.records import MANIFEST
+    from tvm_c4n.tuning.latency import write_table
 
-    def progress(state: State) -> None:
-        if state.confirming:
-            bar(f"{state.confirming}: the best against the default", state.trials, state.total)
-            return
-        name, (seconds, default) = next(reversed(state.best.items()))
-        against = f", default {default * 1e6:.1f}" if default else ""
-        failed = f"; {state.failed} failed: {state.error}" if state.failed else ""
-        bar(f"{name}: {seconds * 1e6:.1f} us{against}{failed}", state.trials, state.total)
-
-    return tune_model(model, target, progress=progress, **options)
+    records = folder if (folder / MANIFEST).is_file() else None
+    written = write_table(model, target, folder, records=records, **options)
+    cpu = written.target["cpu"]
+    typer.echo(f"{folder / 'latency.json'}: {len(written.entries)} entries for {cpu}")
 
 
 def records_(
@@ -131,7 +126,7 @@ def records_(
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(help="Write manifest, best decisions and what confirmed them to this folder."),
+        typer.Option(help="Write manifest, best decisions and their comparisons to this folder."),
     ] = None,
 ) -> None:
     """List folders of records, merge them, or export the best decisions."""

@@ -1,8 +1,9 @@
 """Records of tuning: one folder for each machine, and the best decisions that it holds.
 
 ``manifest.json`` says for which machine the records count, ``best.json`` has the decisions that
-compiling takes, ``confirmations.json`` why (`tvm_c4n.tuning.duels`). The other files of the folder
-are MetaSchedule's database.
+compiling takes, ``confirmations.json`` the comparisons behind them (`tvm_c4n.tuning.comparison`).
+The other files of the folder are MetaSchedule's database. docs/reference/format-records.md
+specifies them.
 """
 
 from __future__ import annotations

@@ -51,3 +51,8 @@ def isa_of(target: Target) -> Isa:
         return PORTABLE
     features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
     return next(isa for isa in FAMILIES if features.issuperset(isa.needs))
+
+
+def isa_named(name: str) -> Isa:
+    """Return the instruction set family of a CPU by its name."""
+    return next(isa for isa in FAMILIES if isa.name == name)

@@ -1,4 +1,4 @@
-"""The records of a folder as MetaSchedule's JSON database."""
+"""The measurements of a folder of records, as MetaSchedule's JSON database."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 from schedules import fits, space_of
 from tvm_c4n._tvm import tvm
 from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.compile.records import Best, key_of, open_records, write_best, write_manifest
-from tvm_c4n.ops.isa import Isa
+from tvm_c4n.ops.isa import Isa, isa_named
 from tvm_c4n.ops.spec import OpSpec
-from tvm_c4n.tuning.duels import Decided, Duels, winner
-from tvm_c4n.tuning.metaschedule import ms
-from tvm_c4n.tuning.space import decisions_of, isa_named, spec_of_workload
+from tvm_c4n.tuning.comparison import Comparisons, best_accepted
+from tvm_c4n.tuning.metaschedule import decisions_of, ms, spec_of_workload
+from tvm_c4n.tuning.tasks import DecisionKey, decision_key, default_of
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
-FAILED = 1e10
-"""MetaSchedule's seconds for a candidate that did not run."""
+# MetaSchedule's seconds for a candidate that did not run.
+FAILED_SECS = 1e10
 
-Measured = dict[OpSpec, dict[Decided, float]]
-"""Seconds (median) by operator and decisions."""
+# Median seconds by operator and decisions.
+Measurements: TypeAlias = dict[OpSpec, dict[DecisionKey, float]]
 
 
 def open_database(folder: Path) -> Any:
-    """Open or make the database of a folder; an unfinished last line of a killed run is dropped."""
+    """Open or make the database of a folder; the unfinished last line of a killed run is dropped.
+
+    Returns
+    -------
+    tvm.s_tir.meta_schedule.database.JSONDatabase
+    """
     for name in (WORKLOADS, RECORDS):
         _repair(folder / name)
     return ms.database.JSONDatabase(
@@ -36,7 +41,7 @@ def open_database(folder: Path) -> Any:
 
 
 def _repair(file: Path) -> None:
-    """Cut a file behind its last whole line: MetaSchedule refuses the rest with it."""
+    """Cut a file behind its last whole line: MetaSchedule refuses the whole file with the rest."""
     if not file.is_file():
         return
     data = file.read_bytes()
@@ -58,7 +63,7 @@ def valid_records(database: Any) -> Iterator[tuple[OpSpec, dict[str, int], float
     """Yield operator, decisions and median seconds of the candidates that ran."""
     for record in database.get_all_tuning_records():
         seconds = [float(s) for s in record.run_secs or []]
-        if not seconds or max(seconds) >= FAILED:
+        if not seconds or max(seconds) >= FAILED_SECS:
             continue
         schedule = tvm.s_tir.Schedule(record.workload.mod)
         record.trace.apply_to_schedule(schedule, remove_postproc=False)
@@ -66,34 +71,34 @@ def valid_records(database: Any) -> Iterator[tuple[OpSpec, dict[str, int], float
         yield spec, decisions_of(schedule), median(seconds)
 
 
-def measured(database: Any) -> Measured:
+def load_measurements(database: Any) -> Measurements:
     """Return the fastest measurement of each candidate."""
-    found: Measured = {}
+    found: Measurements = {}
     for spec, decisions, seconds in valid_records(database):
         of_spec = found.setdefault(spec, {})
-        key = tuple(sorted(decisions.items()))
+        key = decision_key(decisions)
         of_spec[key] = min(seconds, of_spec.get(key, seconds))
     return found
 
 
-def best_of(found: Measured, isa: Isa, duels: Duels) -> list[Best]:
-    """Return the decisions to compile with: the default unless a candidate won its duel."""
+def best_decisions(found: Measurements, isa: Isa, comparisons: Comparisons) -> list[Best]:
+    """Return the decisions to compile with: the default unless a candidate was accepted."""
     best = []
     for spec, times in found.items():
         space = space_of(spec, isa)
-        default = tuple(sorted((name, choices[0]) for name, choices in space.items()))
+        default = default_of(space)
         if default not in times:
             continue
-        fought = duels.of(spec, default)
-        won = winner({key: duel for key, duel in fought.items() if fits(dict(key), space)})
-        default_secs, seconds = won.seconds() if won else (times[default], times[default])
-        decisions = won.decisions if won else dict(default)
+        compared = comparisons.against(spec, default)
+        accepted = best_accepted({k: c for k, c in compared.items() if fits(dict(k), space)})
+        secs = accepted.medians() if accepted else (times[default], times[default])
+        decisions = accepted.candidate if accepted else dict(default)
         best.append(
             Best(
                 spec=key_of(spec),
                 decisions={name: decisions[name] for name in space},
-                seconds=seconds,
-                default_seconds=default_secs,
+                seconds=secs[1],
+                default_seconds=secs[0],
             )
         )
     return best
@@ -110,13 +115,13 @@ def merge_folders(into: Path, others: list[Path]) -> int:
     for other in others:
         write_manifest(into, open_records(other).manifest)
     database = open_database(into)
-    known = {_line(record) for record in database.get_all_tuning_records()}
+    known = {_identity(record) for record in database.get_all_tuning_records()}
     added = 0
     for other in others:
         for record in open_database(other).get_all_tuning_records():
-            if (line := _line(record)) in known:
+            if (identity := _identity(record)) in known:
                 continue
-            known.add(line)
+            known.add(identity)
             workload = database.commit_workload(record.workload.mod)
             database.commit_tuning_record(
                 ms.database.TuningRecord(
@@ -124,16 +129,16 @@ def merge_folders(into: Path, others: list[Path]) -> int:
                 )
             )
             added += 1
-    duels = Duels(into)
+    comparisons = Comparisons(into)
     for other in others:
-        duels.merge(Duels(other))
-    duels.write()
+        comparisons.merge(Comparisons(other))
+    comparisons.write()
     isa = isa_named(open_records(into).manifest.target.isa)
-    write_best(into, best_of(measured(database), isa, duels))
+    write_best(into, best_decisions(load_measurements(database), isa, comparisons))
     return added
 
 
-def _line(record: Any) -> str:
-    """Return what makes a record: its workload, trace and times."""
+def _identity(record: Any) -> str:
+    """Return what tells a record from others: its workload, trace and times."""
     content = json.dumps(record.as_json(), default=str, sort_keys=True)
     return f"{key_of(spec_of_workload(record.workload.mod))} {content}"

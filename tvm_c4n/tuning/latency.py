@@ -1,16 +1,28 @@
-"""The latency table: what each dense layer costs on a device (docs/reference/format-latency.md)."""
+"""The latency table: what each dense layer of a model costs on a device.
+
+A table of single kernels leaves something out. Kernels that share a region wait for each other less
+often than by themselves, and a step has calls, norms, scans and an embedding besides. This fixed
+overhead depends on a model's sizes, hardly on its patterns, so one *reference model* of the same
+sizes shows it: it is what that model's step takes beyond its dense layers.
+
+docs/reference/format-latency.md specifies the file.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
-from tvm_c4n.checkpoint import open_checkpoint
+import numpy as np
+
+from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
+from tvm_c4n.checkpoint.c4n_writer import C4nWriter
 from tvm_c4n.checkpoint.files import write_atomically
+from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
@@ -21,20 +33,32 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.latency import FILE, LatencyEntry, LatencyTable, Rest, Seconds
-from tvm_c4n.pruning.recipe import Choice
-from tvm_c4n.sparsity import GROUP, default_scale_group
-from tvm_c4n.tuning.anchor import StepTimer, measure_anchor
-from tvm_c4n.tuning.measure import COLD_BYTES
-from tvm_c4n.tuning.meter import Meter, last_line
+from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.runtime.artifact import Artifact, open_artifact
+from tvm_c4n.runtime.bench import Cell
+from tvm_c4n.runtime.device.remote import RemoteEngine
+from tvm_c4n.runtime.device.rpc import RpcAddress, open_session
+from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.sparsity import GROUP, default_scale_group, from_dense, mask_from_scores
+from tvm_c4n.tuning.measurer import Measurer, error_line
 from tvm_c4n.tuning.tasks import operators_of
 
 DTYPES: tuple[Literal["int4", "int8", "float16"], ...] = ("int4", "int8", "float16")
+# All kernels are timed once per round: a device that is disturbed for a second costs no row its
+# median.
 ROUNDS = 3
-"""Of all kernels in turns: a device that is disturbed for a second costs no row its median."""
-LEAST_REST = 0.01
-"""Part of the anchor's step that is outside its dense layers, whatever was measured."""
-_PATIENCE_SECS = 600
-Shape = tuple[int, int]
+# The dense layers of the reference model are cheap, so that an error in their rows weighs little in
+# the difference.
+REFERENCE_RECIPE = Recipe(removed=3, dtype="int4")
+# The fixed overhead is at least this part of the reference model's step, whatever was measured.
+MIN_OVERHEAD_SHARE = 0.01
+# Decode steps of one sample on this machine, and samples of the step for each sample of a kernel.
+STEPS_PER_SAMPLE, STEP_SAMPLES = 64, 4
+_SESSION_SECS = 600
+
+Shape: TypeAlias = tuple[int, int]
+# Returns the seconds of an artifact's decode step on a device, one number for each sample.
+StepTimer: TypeAlias = Callable[[Artifact], list[float]]
 
 
 def write_table(
@@ -42,8 +66,8 @@ def write_table(
     target: str,
     out: Path,
     *,
-    runner: Any,
-    step: StepTimer,
+    measurer: Measurer,
+    time_step: StepTimer,
     threads: int,
     emulated: bool = False,
     records: Path | None = None,
@@ -56,14 +80,15 @@ def write_table(
     model : str or Path
         A folder that `compile_model` takes; its sizes count, not its patterns.
     target : str
+        As `compile_model` takes it; also that of `measurer`.
     out : Path
-        Folder that gets ``latency.json`` when all is measured.
-    runner : tvm.s_tir.meta_schedule.runner.Runner
-        For example of `tvm_c4n.tuning.device`.
-    step : callable
-        Times whole steps on the same device, see `tvm_c4n.tuning.anchor`.
+        Folder that gets ``latency.json`` when everything has been measured.
+    measurer : Measurer
+        Times single kernels on the device.
+    time_step : callable
+        Times whole steps on the same device: `local_step_timer` or `rpc_step_timer`.
     threads : int
-        Of the device's pool, for the table: `runner` and `step` set them.
+        Threads of the device's pool, for the table: `measurer` and `time_step` set them.
     emulated : bool
         The device is an emulator.
     records : Path, optional
@@ -79,19 +104,21 @@ def write_table(
     tell = progress or (lambda *_: None)
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)
-    layers = _layers(model, target)
-    meter = Meter(resolve_target(target), runner, 0 if emulated else COLD_BYTES, _PATIENCE_SECS)
-    seconds = _measure(layers.values(), meter, records, 1 if emulated else ROUNDS, tell)
-    layer = {key: _sum(seconds[spec] for spec in specs) for key, specs in layers.items()}
-    tell("a whole step", len(seconds), len(seconds) + 1)
-    plan, samples = measure_anchor(checkpoint, target, step, records)
+    # 1. Each kernel by itself, then the kernels of each layer together.
+    kernels = _kernels_of_layers(model, target)
+    times = _time_kernels(kernels.values(), measurer, records, 1 if emulated else ROUNDS, tell)
+    layers = {layer: _sum(times[spec] for spec in specs) for layer, specs in kernels.items()}
+    # 2. What the reference model's step takes beyond its layers.
+    tell("a whole step", len(times), len(times) + 1)
+    plan, samples = time_reference_model(checkpoint, target, time_step, records)
     shapes = config.tensor_shapes()
-    inside = [
-        layer[(shapes[name][0], shapes[name][1]), choice].median
+    inside = sum(
+        layers[(shapes[name][0], shapes[name][1]), choice].median
         for name, choice in plan.items()
         if name != EMBEDDINGS or config.tie_embeddings
-    ]
-    rest = [max(LEAST_REST * sample, sample - sum(inside)) for sample in samples]
+    )
+    overhead = [max(MIN_OVERHEAD_SHARE * sample, sample - inside) for sample in samples]
+    # 3. The file.
     table = LatencyTable(
         format=1,
         target=machine_of(resolve_target(target)).model_dump(),
@@ -105,11 +132,11 @@ def write_table(
                 threads=threads,
                 seconds=found,
             )
-            for ((rows, cols), choice), found in layer.items()
+            for ((rows, cols), choice), found in layers.items()
         ),
         rest=(
             Rest.model_validate(
-                {**Rest.sizes_of(config), "threads": threads, "seconds": _seconds(rest)}
+                {**Rest.sizes_of(config), "threads": threads, "seconds": _seconds(overhead)}
             ),
         ),
     )
@@ -118,8 +145,8 @@ def write_table(
     return table
 
 
-def _layers(model: str | Path, target: str) -> dict[tuple[Shape, Choice], list[OpSpec]]:
-    """Return by shape and choice the kernels of a layer."""
+def _kernels_of_layers(model: str | Path, target: str) -> dict[tuple[Shape, Choice], list[OpSpec]]:
+    """Return by shape and choice the kernels that a layer consists of."""
     resolved = resolve_target(target)
     lanes = isa_of(resolved).lanes
     calls = operators_of(model, resolved, only="step")
@@ -141,16 +168,16 @@ def _layers(model: str | Path, target: str) -> dict[tuple[Shape, Choice], list[O
     return found
 
 
-def _measure(
+def _time_kernels(
     layers: Iterable[list[OpSpec]],
-    meter: Meter,
+    measurer: Measurer,
     records: Path | None,
     rounds: int,
     tell: Progress,
 ) -> dict[OpSpec, Seconds]:
-    """Build all kernels, then measure them in turns."""
+    """Build all kernels, then time them interleaved."""
     wanted = list(dict.fromkeys(spec for specs in layers for spec in specs))
-    select = selector(meter.target, records)
+    select = selector(measurer.target, records)
     total = len(wanted) * (1 + rounds)
     with tempfile.TemporaryDirectory(prefix="tvm-c4n-latency.") as folder:
         built = {}
@@ -159,14 +186,14 @@ def _measure(
             answer = select(spec)
             if answer is None:
                 raise TuneError(f"no rule for {spec}: compile for a target with a rule")
-            built[spec] = meter.build(answer[1], Path(folder, f"{done}.so"))
+            built[spec] = measurer.build(answer[1], Path(folder, f"{done}.so"))
         samples: dict[OpSpec, list[float]] = {spec: [] for spec in wanted}
         for turn in range(rounds):
             for done, (spec, one) in enumerate(built.items()):
                 tell(f"measuring {spec.kind}", len(wanted) * (1 + turn) + done, total)
-                result = meter.again(one)
+                result = measurer.time_again(one)
                 if not result.run_secs:
-                    raise TuneError(f"{spec.kind} did not run on the device: {last_line(result)}")
+                    raise TuneError(f"{spec.kind} did not run on the device: {error_line(result)}")
                 samples[spec] += [float(secs) for secs in result.run_secs]
     return {spec: _seconds(found) for spec, found in samples.items()}
 
@@ -178,3 +205,67 @@ def _seconds(samples: list[float]) -> Seconds:
 def _sum(parts: Iterable[Seconds]) -> Seconds:
     found = list(parts)
     return Seconds(**{name: sum(getattr(p, name) for p in found) for name in Seconds.model_fields})
+
+
+def local_step_timer(threads: int, samples: int) -> StepTimer:
+    """Return what times an artifact's steps on this machine."""
+
+    def time_step(artifact: Artifact) -> list[float]:
+        engine = Engine.load(artifact.path, threads=threads)
+        cell = Cell(engine, threads, 0, STEPS_PER_SAMPLE)
+        cell.warm_up()
+        return [cell.measure() / STEPS_PER_SAMPLE * 1e-9 for _ in range(samples * STEP_SAMPLES)]
+
+    return time_step
+
+
+def rpc_step_timer(address: RpcAddress, threads: int, wait_secs: float, samples: int) -> StepTimer:
+    """Return what times an artifact's steps on a device, by the device's own clock."""
+
+    def time_step(artifact: Artifact) -> list[float]:
+        session = open_session(address, wait_secs=wait_secs, session_secs=_SESSION_SECS)
+        with session as remote:
+            engine = RemoteEngine(artifact, remote, threads=threads)
+            return [ns * 1e-9 for ns in engine.time_test(0, 1, samples)]
+
+    return time_step
+
+
+def time_reference_model(
+    checkpoint: Checkpoint, target: str, time_step: StepTimer, records: Path | None
+) -> tuple[Mapping[str, Choice], list[float]]:
+    """Compile the reference model of a checkpoint's sizes and time its step.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Its weights are pruned by magnitude: nobody will read the text.
+    target, records
+        As for `compile_model`.
+    time_step : callable
+
+    Returns
+    -------
+    tuple
+        How each weight of the reference model is stored, and the seconds of each sample.
+    """
+    plan = REFERENCE_RECIPE.plan(MambaConfig.from_hf(checkpoint.config))
+    with tempfile.TemporaryDirectory(prefix="tvm-c4n-reference.") as folder:
+        model, out = Path(folder, "model"), Path(folder, "artifact")
+        _write_reference_model(checkpoint, plan, model)
+        compile_model(model, out, target, records=records)
+        return plan, time_step(open_artifact(out))
+
+
+def _write_reference_model(checkpoint: Checkpoint, plan: Mapping[str, Choice], out: Path) -> None:
+    with C4nWriter(out) as writer:
+        for name in checkpoint.names():
+            dense, choice = checkpoint.dense(name), plan.get(name)
+            if choice is None:
+                writer.add_dense(name, dense)
+                continue
+            mask = mask_from_scores(np.abs(dense), choice.removed) if choice.removed else None
+            group = REFERENCE_RECIPE.group_of(choice.removed)
+            weight = from_dense(dense, choice.removed, choice.dtype, mask=mask, scale_group=group)
+            writer.add_weight(name, weight)
+        writer.add_json("config.json", dict(checkpoint.config))

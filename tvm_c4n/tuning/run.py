@@ -1,10 +1,10 @@
-"""`tune`: measure candidates of a model's operators on a device, and keep the best decisions."""
+"""`tune`: time candidates of a model's operators on a device, and keep the best decisions."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,46 +22,19 @@ from tvm_c4n.compile.records import (
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
-from tvm_c4n.tuning.confirm import fight
-from tvm_c4n.tuning.database import best_of, measured, open_database
-from tvm_c4n.tuning.duels import Duels, next_duel
-from tvm_c4n.tuning.measure import COLD_BYTES
-from tvm_c4n.tuning.metaschedule import ms
-from tvm_c4n.tuning.meter import Meter, last_line
-from tvm_c4n.tuning.search import Candidate, Search, frozen
-from tvm_c4n.tuning.space import DecisionFeatures
-from tvm_c4n.tuning.tasks import Task, tasks_of
+from tvm_c4n.progress import Progress
+from tvm_c4n.tuning.comparison import Comparisons, measure_pairs, next_candidate
+from tvm_c4n.tuning.database import best_decisions, load_measurements, open_database
+from tvm_c4n.tuning.harness import COLD_BYTES
+from tvm_c4n.tuning.measurer import Measurer, error_line
+from tvm_c4n.tuning.metaschedule import DecisionFeatures, ms
+from tvm_c4n.tuning.search import Candidate, Search
+from tvm_c4n.tuning.tasks import DecisionKey, Task, decision_key, tasks_of
 
-_GIVE_UP_AFTER = 3
-"""Batches of which no candidate ran."""
-
-Progress = Callable[["State"], None]
-
-
-@dataclass
-class State:
-    """How far a tuning is.
-
-    Attributes
-    ----------
-    trials, total : int
-        Candidates measured in this run, and to be measured; one that did not run is tried twice.
-    failed : int
-        Of them those that did not run.
-    best : dict
-        By task: seconds of the best candidate, and of the default (None: not measured yet).
-    error : str
-        Of the last candidate that failed.
-    confirming : str
-        The task whose best candidate is measured against the default, when all trials are done.
-    """
-
-    trials: int = 0
-    total: int = 0
-    failed: int = 0
-    best: dict[str, tuple[float, float | None]] = field(default_factory=dict)
-    error: str = ""
-    confirming: str = ""
+# Tuning gives up after so many batches of which no candidate ran.
+MAX_DEAD_BATCHES = 3
+# The part of a batch that is chosen at random, not by the cost model.
+RANDOM_SHARE = 0.25
 
 
 def tune(
@@ -80,11 +53,11 @@ def tune(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Best]:
-    """Tune a model's operators; goes on from the records that are there.
+    """Tune a model's operators; resumes from the records that are there.
 
     The first candidate of a task is its default. The others are chosen by MetaSchedule's xgboost
-    model among those that were not measured, a quarter of them at random. At the end the fastest
-    one of each task is measured against the default in turns (`tvm_c4n.tuning.duels`), and only
+    model among those that were not timed yet, a quarter of them at random. At the end the fastest
+    one of each task is compared with the default in pairs (`tvm_c4n.tuning.comparison`), and only
     then becomes a decision.
 
     Parameters
@@ -93,27 +66,29 @@ def tune(
         A Relax module, or a folder that `compile_model` takes.
     target : str or tvm.target.Target
     runner : tvm.s_tir.meta_schedule.runner.Runner
-        For example of `tvm_c4n.tuning.device`; any runner of MetaSchedule.
+        For example one of `tvm_c4n.tuning.runners`; any runner of MetaSchedule.
     records : Path
         Folder that gets the records after each batch.
     trials : int
-        Candidates to measure in this run at most.
+        The most candidates to time in this run. One that did not run is tried twice.
     threads : int
-        Of the device's pool, for the manifest: the runner sets them.
+        Threads of the device's pool, for the manifest: the runner sets them.
     batch : int
-        Candidates built and measured together: what a killed run loses at most.
+        Candidates built and timed together: the most that a killed run loses.
     emulated : bool
         The device is an emulator; its records are never chosen by themselves.
     confirm : bool
-        Else a later run has to: until then the defaults are the decisions.
+        Compare with the default at the end. Otherwise the defaults stay the decisions until a later
+        run compares.
     cold_bytes : int
-        Weights that a one-token kernel goes round while it is measured.
+        Bytes of weights that a one-token kernel cycles through while it is timed.
     batch_secs : float
         A batch that takes longer counts as failed: the device is gone.
     seed : int
-        Of the random candidates.
+        Seed of the random candidates.
     progress : callable, optional
-        Called with the `State` after each batch, and after each pair of the end.
+        Called as ``progress(what, done, total)`` after each batch, with candidates as the unit, and
+        after each pair of a comparison.
 
     Returns
     -------
@@ -135,117 +110,186 @@ def tune(
     tasks = tasks_of(model, resolved)
     if not tasks:
         raise TuneError("nothing to tune: no operator of this model leaves a decision open")
-    meter = Meter(resolved, runner, cold_bytes, batch_secs)
-    tuner = _Tuner(meter, records, tasks, seed)
-    tell = progress or (lambda _: None)
-    state = tuner.run(trials, batch, tell)
-    return tuner.confirm(state, tell) if confirm else tuner.write_best()
+    measurer = Measurer(resolved, runner, cold_bytes, batch_secs)
+    tuner = Tuner(measurer, records, tasks, seed=seed, progress=progress)
+    tuner.search(trials, batch)
+    return tuner.confirm() if confirm else tuner.write_best()
 
 
-class _Tuner:
-    """The loop of `tune`."""
+@dataclass
+class _State:
+    """How far a run is, for its progress.
 
-    def __init__(self, meter: Meter, records: Path, tasks: list[Task], seed: int) -> None:
-        self.meter, self.records, self.isa = meter, records, isa_of(meter.target)
-        self.database, self.duels = open_database(records), Duels(records)
-        self.random = random.Random(seed)  # noqa: S311 - chooses candidates, no secrets
-        self.model = ms.cost_model.XGBModel(
+    Attributes
+    ----------
+    trials, total : int
+        Candidates timed in this run, and to be timed.
+    failed : int
+        How many of `trials` did not run.
+    error : str
+        Why the last one of them did not.
+    """
+
+    trials: int = 0
+    total: int = 0
+    failed: int = 0
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"; {self.failed} failed: {self.error}" if self.failed else ""
+
+
+class Tuner:
+    """Tunes tasks on a device: searches for fast candidates, then compares them with the default.
+
+    Parameters
+    ----------
+    measurer : Measurer
+    records : Path
+        Folder of records, its manifest written.
+    tasks : list of Task
+    seed : int
+        Seed of the random candidates.
+    progress : callable, optional
+        See `tune`.
+    """
+
+    def __init__(
+        self,
+        measurer: Measurer,
+        records: Path,
+        tasks: list[Task],
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self._measurer, self._records = measurer, records
+        self._isa = isa_of(measurer.target)
+        self._database, self._comparisons = open_database(records), Comparisons(records)
+        self._random = random.Random(seed)  # noqa: S311 - chooses candidates, no secrets
+        self._model = ms.cost_model.XGBModel(
             extractor=DecisionFeatures(), num_warmup_samples=16, num_tuning_cores=1
         )
-        self.known = measured(self.database)
-        self.searches = [
-            Search.of(task, meter.target, self.database, self.known.get(task.spec, {}))
+        self._known = load_measurements(self._database)
+        self._searches = [
+            Search.of(task, measurer.target, self._database, self._known.get(task.spec, {}))
             for task in tasks
         ]
+        self._state = _State()
+        self._tell = progress or (lambda *_: None)
 
-    def run(self, trials: int, batch: int, progress: Progress) -> State:
-        """Measure until trials or candidates are used up."""
-        state, dead = State(total=min(trials, self._left())), 0
+    def search(self, trials: int, batch: int) -> None:
+        """Time candidates until `trials` or the candidates are used up.
+
+        Raises
+        ------
+        TuneError
+            `MAX_DEAD_BATCHES` of which no candidate ran.
+        """
+        state, dead = self._state, 0
+        state.total = min(trials, self._left())
         self.write_best()
-        self._note(state)
         while state.trials < state.total:
-            search = max(self.searches, key=Search.gain)
+            # 1. A batch of the task that promises most.
+            search = max(self._searches, key=Search.priority)
             chosen = self._choose(search, min(batch, state.total - state.trials))
-            results = self.meter.measure(search.task.spec, [decided for decided, _ in chosen])
-            good = self._commit(search, chosen, results)
-            errors = [last_line(r) for r in results if r.error_msg]
+            results = self._measurer.measure(search.task.spec, [decided for decided, _ in chosen])
+            # 2. What it says, on disk and to the cost model.
+            ran = self._commit(search, chosen, results)
+            errors = [error_line(r) for r in results if r.error_msg]
             state.trials += len(chosen)
-            state.failed += len(chosen) - good
+            state.failed += len(chosen) - ran
             state.total = min(trials, state.trials + self._left())
             state.error = errors[-1] if errors else state.error
-            self._note(state)
             self.write_best()
-            progress(state)
-            dead = 0 if good else dead + 1
-            if dead == _GIVE_UP_AFTER:
+            self._tell(f"{search.task}: {_fastest(search)}{state}", state.trials, state.total)
+            # 3. A device that runs nothing is gone.
+            dead = 0 if ran else dead + 1
+            if dead == MAX_DEAD_BATCHES:
                 raise TuneError(
                     f"no candidate of {dead} batches ran ({state.error}): look after the device, "
-                    f"then run again; the records in {self.records} are kept"
+                    f"then run again; the records in {self._records} are kept"
                 )
-        return state
 
-    def confirm(self, state: State, progress: Progress) -> list[Best]:
-        """Measure the fastest candidate of each task against the default, leg by leg in turns."""
-        going = True
-        while going:
-            going = False
-            for search in self.searches:
-                spec, default = search.task.spec, search.default()
-                candidate = next_duel(search.times, default, self.duels.of(spec, default))
-                if candidate is None:
-                    continue
-                state.confirming, going = str(search.task), True
-                fight(self.meter, self.duels, spec, candidate, default, lambda: progress(state))
+    def confirm(self) -> list[Best]:
+        """Compare the fastest candidate of each task with the default, session by session.
+
+        The second sessions come after the first ones of all tasks.
+
+        Raises
+        ------
+        TuneError
+            A default does not run any more.
+        """
+        while waiting := [(s, c) for s in self._searches if (c := self._next(s)) is not None]:
+            for search, candidate in waiting:
+                task, state = search.task, self._state
+                what = f"{task}: the best against the default"
+                measure_pairs(
+                    self._measurer,
+                    self._comparisons,
+                    task.spec,
+                    candidate,
+                    task.default,
+                    partial(self._tell, what, state.trials, state.total),
+                )
                 self.write_best()
         return self.write_best()
 
+    def _next(self, search: Search) -> DecisionKey | None:
+        default = search.task.default
+        compared = self._comparisons.against(search.task.spec, default)
+        return next_candidate(search.times, default, compared)
+
     def write_best(self) -> list[Best]:
         """Write what compiling takes: a run that is killed leaves it behind too."""
-        found = {**self.known, **{s.task.spec: s.times for s in self.searches if s.times}}
-        best = best_of(found, self.isa, self.duels)
-        write_best(self.records, best)
+        found = {**self._known, **{s.task.spec: s.times for s in self._searches if s.times}}
+        best = best_decisions(found, self._isa, self._comparisons)
+        write_best(self._records, best)
         return best
 
     def _left(self) -> int:
-        return sum(len(search.todo) for search in self.searches)
+        return sum(len(search.untried) for search in self._searches)
 
     def _choose(self, search: Search, count: int) -> list[Candidate]:
         """Take candidates off the list: the default first, then the model's, some at random."""
-        head = [search.todo.pop(0)] if search.default_waits() else []
-        rest = search.todo
+        head = [search.untried.pop(0)] if search.default_is_next() else []
+        rest = search.untried
         wanted = min(count - len(head), len(rest))
         if wanted <= 0:
             return head
         found = [ms.search_strategy.MeasureCandidate(schedule, []) for _, schedule in rest]
-        scores = np.asarray(self.model.predict(search.context, found))
+        scores = np.asarray(self._model.predict(search.context, found))
         order = [int(i) for i in np.argsort(-scores)]
-        lucky = set(self.random.sample(order, wanted // 4))
+        lucky = set(self._random.sample(order, int(wanted * RANDOM_SHARE)))
         picked = [*lucky, *(i for i in order if i not in lucky)][:wanted]
         chosen = [rest[i] for i in picked]
-        search.todo = [item for i, item in enumerate(rest) if i not in set(picked)]
+        search.untried = [item for i, item in enumerate(rest) if i not in set(picked)]
         return head + chosen
 
     def _commit(self, search: Search, chosen: list[Candidate], results: list[Any]) -> int:
         """Write the records of a batch and teach the model; returns how many ran."""
-        found, good = [], 0
-        for (decided, schedule), result in zip(chosen, results, strict=True):
+        found, ran = [], 0
+        for (decisions, schedule), result in zip(chosen, results, strict=True):
             found.append(ms.search_strategy.MeasureCandidate(schedule, []))
             if not result.run_secs:
-                search.again(decided, schedule)
+                search.requeue(decisions, schedule)
                 continue
-            good += 1
+            ran += 1
             seconds = [float(s) for s in result.run_secs]
-            search.times[frozen(decided)] = median(seconds)
+            search.times[decision_key(decisions)] = median(seconds)
             record = ms.database.TuningRecord(
-                schedule.trace, search.workload, seconds, self.meter.target, []
+                schedule.trace, search.workload, seconds, self._measurer.target, []
             )
-            self.database.commit_tuning_record(record)
-        self.model.update(search.context, found, results)
-        return good
+            self._database.commit_tuning_record(record)
+        self._model.update(search.context, found, results)
+        return ran
 
-    def _note(self, state: State) -> None:
-        for search in self.searches:
-            if not search.times:
-                continue
-            default = search.times.get(search.default())
-            state.best[str(search.task)] = (min(search.times.values()), default)
+
+def _fastest(search: Search) -> str:
+    """Return the time of a task's fastest candidate, and the default's."""
+    if not search.times:
+        return "nothing ran yet"
+    default = search.times.get(search.task.default)
+    against = f", default {default * 1e6:.1f} us" if default else ""
+    return f"{min(search.times.values()) * 1e6:.1f} us{against}"

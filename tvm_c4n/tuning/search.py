@@ -1,4 +1,4 @@
-"""A task while it is tuned: what was measured, what was not, and what comes first."""
+"""A task while it is tuned: which candidates were timed, and which come next."""
 
 from __future__ import annotations
 
@@ -7,81 +7,73 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from tvm_c4n._tvm import Target
-from tvm_c4n.tuning.metaschedule import ms
-from tvm_c4n.tuning.space import candidates, workload
-from tvm_c4n.tuning.tasks import Task
+from tvm_c4n.tuning.metaschedule import candidates, tune_context, workload
+from tvm_c4n.tuning.tasks import DecisionKey, Task, decision_key
 
+# Decisions, and the schedule whose trace makes them.
 Candidate: TypeAlias = tuple[dict[str, int], Any]
-"""Decisions, and the schedule whose trace makes them."""
-Frozen: TypeAlias = tuple[tuple[str, int], ...]
-
-
-def frozen(decisions: Mapping[str, int]) -> Frozen:
-    """Return decisions as a key of dictionaries."""
-    return tuple(sorted(decisions.items()))
 
 
 @dataclass
 class Search:
-    """A task with the candidates that were not measured yet.
+    """A task and its candidates.
 
     Attributes
     ----------
     task : Task
     context : tvm.s_tir.meta_schedule.TuneContext
-        What MetaSchedule's cost model knows the task by.
+        By this MetaSchedule's cost model knows the task.
     workload : tvm.s_tir.meta_schedule.database.Workload
-    todo : list of Candidate
+    untried : list of Candidate
+        Candidates to be timed yet.
     times : dict
         Seconds of each candidate that ran.
     failed : set
-        Candidates that did not run once; the second time is the last one.
+        Candidates that did not run once; after the second time they are given up.
     """
 
     task: Task
     context: Any
     workload: Any
-    todo: list[Candidate]
-    times: dict[Frozen, float]
-    failed: set[Frozen] = field(default_factory=set)
+    untried: list[Candidate]
+    times: dict[DecisionKey, float]
+    failed: set[DecisionKey] = field(default_factory=set)
 
     @classmethod
-    def of(cls, task: Task, target: Target, database: Any, times: Mapping[Frozen, float]) -> Search:
-        """Return the search of a task, going on from the times that a database has."""
+    def of(
+        cls, task: Task, target: Target, database: Any, times: Mapping[DecisionKey, float]
+    ) -> Search:
+        """Return the search of a task, resumed from the times that a database has."""
         mod = workload(task.spec)
-        context = ms.TuneContext(mod, target=target, task_name=str(task), num_threads=1)
-        todo = [
-            (decided, schedule)
-            for decided, schedule in candidates(mod, task.space)
-            if frozen(decided) not in times
+        untried = [
+            (decisions, schedule)
+            for decisions, schedule in candidates(mod, task.space)
+            if decision_key(decisions) not in times
         ]
-        return cls(task, context, database.commit_workload(mod), todo, dict(times))
+        context = tune_context(mod, target, str(task))
+        return cls(task, context, database.commit_workload(mod), untried, dict(times))
 
-    def default(self) -> Frozen:
-        """Return the default decisions."""
-        return frozen({name: choices[0] for name, choices in self.task.space.items()})
+    def default_is_next(self) -> bool:
+        """Return whether the default is the candidate to be timed next."""
+        return bool(self.untried) and decision_key(self.untried[0][0]) == self.task.default
 
-    def default_waits(self) -> bool:
-        """Return whether the default is the next one to be measured."""
-        return bool(self.todo) and frozen(self.todo[0][0]) == self.default()
-
-    def gain(self) -> float:
-        """Return what the task costs a model, less the more of it was measured."""
-        if not self.todo:
+    def priority(self) -> float:
+        """Return what the task costs a model, less the more of its candidates were timed."""
+        if not self.untried:
             return 0.0
-        if not self.times or self.default_waits():
+        if not self.times or self.default_is_next():
             return float("inf")
         seconds = min(self.times.values()) * self.task.calls
-        return seconds * len(self.todo) / (len(self.todo) + len(self.times)) ** 2
+        return seconds * len(self.untried) / (len(self.untried) + len(self.times)) ** 2
 
-    def again(self, decided: dict[str, int], schedule: Any) -> None:
-        """Put a candidate that did not run back, once: it may have been the device.
+    def requeue(self, decisions: dict[str, int], schedule: Any) -> None:
+        """Put a candidate that did not run back, once: the fault may have been the device's.
 
         The default goes to the front: nothing can be chosen before its time is known.
         """
-        key = frozen(decided)
+        key = decision_key(decisions)
         if key in self.failed:
             return
         self.failed.add(key)
-        place = 0 if key == self.default() else len(self.todo)
-        self.todo.insert(place, (decided, schedule))
+        place = 0 if key == self.task.default else len(self.untried)
+        self.untried.insert(place, (decisions, schedule))

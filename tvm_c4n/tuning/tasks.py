@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import schedules
 from relay_passes.call_tir import callee_spec
@@ -19,6 +20,19 @@ from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
 
+# Decisions as a key of dictionaries: (name, value), sorted by name.
+DecisionKey: TypeAlias = tuple[tuple[str, int], ...]
+
+
+def decision_key(decisions: Mapping[str, int]) -> DecisionKey:
+    """Return decisions as a key of dictionaries."""
+    return tuple(sorted(decisions.items()))
+
+
+def default_of(space: Space) -> DecisionKey:
+    """Return the decisions of a rule for what nobody has tuned: the first of each."""
+    return decision_key({name: choices[0] for name, choices in space.items()})
+
 
 @dataclass(frozen=True)
 class Task:
@@ -30,6 +44,7 @@ class Task:
     calls : int
         How often the model's functions call it.
     space : mapping
+        Candidates by decision, the default first.
     """
 
     spec: OpSpec
@@ -38,6 +53,11 @@ class Task:
 
     def __str__(self) -> str:
         return title_of(key_of(self.spec))
+
+    @property
+    def default(self) -> DecisionKey:
+        """The decisions of the rule when nothing is tuned."""
+        return default_of(self.space)
 
 
 def tasks_of(model: IRModule | str | Path, target: Target) -> list[Task]:
@@ -61,7 +81,7 @@ def tasks_of(model: IRModule | str | Path, target: Target) -> list[Task]:
 def operators_of(
     model: IRModule | str | Path, target: Target, *, only: str | None = None
 ) -> Counter[OpSpec]:
-    """Count the calls of each C4n operator of a model, its weights packed for a target.
+    """Count the calls of each C4n operator of a model, its weights repacked for a target.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS, BATCH, TRIALS = 20, 4, 60
+# Whatever takes longer hangs.
 PATIENCE_SECS = 120
-"""Whatever takes longer hangs."""
 
 
 class Tuning:
@@ -132,7 +132,7 @@ def ended(tuning: Tuning | None) -> int:
 
 @pytest.mark.parametrize("seed", range(KILLS // 5))
 def test_tuning_itself_is_killed(seed, own_phone, small_model, tmp_path):
-    """The same command goes on; of what was measured the batch in flight is lost at most."""
+    """The same command resumes; of what was measured the batch in flight is lost at most."""
     rng = random.Random(seed)
     folder, lost, recovered = tmp_path / "records", [], []
     for kill in range(5):

@@ -1,0 +1,107 @@
+"""The folder of records: its files, the machine that they count for, and who may read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n.compile.build import build
+from tvm_c4n.compile.records import (
+    MANIFEST,
+    Best,
+    RecordsManifest,
+    key_of,
+    machine_of,
+    open_records,
+    title_of,
+    write_best,
+    write_manifest,
+)
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.errors import TuneError
+from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.spec import ConvSpec, LinearSpec
+from tvm_c4n.sparsity import mask_from_scores
+
+HOST = resolve_target("host")
+SPEC = LinearSpec(False, 256, 64, 2, "float32", 0, isa_of(HOST).lanes, 64)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Records of this machine, with decisions for one kernel."""
+    out = tmp_path / "records"
+    write_manifest(out, RecordsManifest(target=machine_of(HOST), threads=1, emulated=False))
+    decisions = {"tiles": 1, "ahead": 2048}
+    write_best(out, [Best(spec=key_of(SPEC), decisions=decisions, seconds=1, default_seconds=2)])
+    return out
+
+
+def sparse_layer() -> tuple[IRModule, np.ndarray]:
+    """The layer of `SPEC`."""
+    weight = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)
+    weight *= mask_from_scores(np.abs(weight), 2)
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((1, 64), "float32"))
+    with bb.function("main", [x]):
+        with bb.dataflow():
+            right = bb.emit(relax.op.permute_dims(relax.const(weight)))
+            out = bb.emit_output(relax.op.matmul(x, right))
+        bb.emit_func_output(out)
+    return bb.get(), weight
+
+
+def test_compiling_takes_the_records(folder: Path, tmp_path: Path) -> None:
+    """What is recorded is built, and computes the same."""
+    mod, weight = sparse_layer()
+    executable = build(mod, records=folder, debug_dump=tmp_path / "dump")
+    bound = next((tmp_path / "dump").glob("*_bind.py"))
+    assert "c4n_gemv[tiles=1, ahead=2048]" in bound.read_text()
+    x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
+    found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, x @ weight.T, rtol=1e-5, atol=1e-6)
+
+
+def test_records_of_another_machine_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TuneError, match=r"has records of triple .*give another folder"):
+        build(sparse_layer()[0], "arm64-linux", records=folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for name, value in (("cpu", "6502"), ("tvm", "0.1"), ("features", ["sse"]), ("isa", "mmx")):
+        other = tmp_path / name
+        other.mkdir()
+        changed = {**manifest, "target": {**manifest["target"], name: value}}
+        (other / MANIFEST).write_text(json.dumps(changed))
+        with pytest.raises(TuneError, match=f"has records of {name} "):
+            open_records(other, HOST)
+
+
+@pytest.mark.parametrize(("threads", "emulated"), [(2, False), (1, True)])
+def test_a_folder_is_of_one_way_of_measuring(folder: Path, threads: int, emulated: bool) -> None:
+    manifest = RecordsManifest(target=machine_of(HOST), threads=threads, emulated=emulated)
+    with pytest.raises(TuneError, match="has records of 1 threads: give another folder"):
+        write_manifest(folder, manifest)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "valid dictionary"),
+        ('{"format": 2}', "format"),
+        ('{"format": 1, "threads": 0, "emulated": false}', "target"),
+    ],
+)
+def test_damaged_manifests_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(TuneError, match=message) as caught:
+        open_records(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_titles_name_a_kernel_by_its_sizes() -> None:
+    assert title_of(key_of(SPEC)) == "step 256x64 n=2 float32"
+    assert title_of(key_of(ConvSpec(True, 768, 4, 2, 1536))) == "prefill conv1d 768x4"
