@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tvm_c4n._version import __version__
+
 if TYPE_CHECKING:
     from tvm_c4n.compile.artifact import compile_model
     from tvm_c4n.compile.build import build, pipeline
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from tvm_c4n.runtime.generate import generate
     from tvm_c4n.tuning.run import tune
 
-__version__ = "0.1.0"
 __all__ = [
     "Recipe",
     "__version__",

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n import __version__
+from tvm_c4n._version import __version__
 from tvm_c4n.cli import bench, compile, deploy, eval, heal, inspect, prune, run, runner, tune
 from tvm_c4n.errors import C4nError
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tvm_c4n import __version__
 from tvm_c4n._deprecation import renamed_keywords
+from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, export_dense, open_checkpoint
 from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor

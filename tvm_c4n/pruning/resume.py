@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tvm_c4n import __version__
+from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, os_errors, write_atomically
 from tvm_c4n.errors import C4nError, RecipeError
 from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer

@@ -7,8 +7,8 @@ from time import perf_counter
 
 import torch
 
-from tvm_c4n import __version__
 from tvm_c4n._deprecation import renamed_keywords
+from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.allocate import allocate, allocation_steps
