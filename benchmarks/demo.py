@@ -41,7 +41,7 @@ Show = Annotated[
 
 def demo(
     out: Folder = Path("build/demo"),
-    samples: Annotated[int, typer.Option(help="Calibration windows of the prune.")] = 24,
+    samples: Annotated[int, typer.Option(help="Calibration windows of the prune.")] = 16,
     windows: Windows = 8,
     reps: Reps = 5,
     save: Save = False,
@@ -71,10 +71,10 @@ def demo(
     print()
     print_result(result, _caption(result))
     print(
-        "\nn of every 4 weights of in_proj and out_proj are removed; 30 %: n chosen by weight.\n"
-        "int4, dense: rounded to nearest just now. healed: bundled models, trained on a GPU with\n"
-        f"their masks fixed. one-shot: pruned just now with {samples} calibration windows.\n"
-        f"Perplexity on {windows} windows of 1024 tokens. All took {result['secs']:.0f} s."
+        "\nn of every 4 weights of in_proj and out_proj are removed; 30 %: n by weight.\n"
+        "int4, dense: rounded to nearest just now. healed: bundled models, trained on a\n"
+        f"GPU with their masks fixed. one-shot: pruned just now, {samples} calibration windows.\n"
+        f"Perplexity on {windows} windows of 1024 tokens. All of it took {result['secs']:.0f} s."
     )
 
 

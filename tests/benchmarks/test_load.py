@@ -1,0 +1,26 @@
+"""Load time and peak memory: medians of the rounds."""
+
+from benchmarks.load import peak_bytes, table
+
+
+def test_the_table_has_medians():
+    def line(load_secs, loaded):
+        found = {"weight_bytes": 10e6, "load_secs": load_secs, "first_token_secs": 0.25}
+        found |= {"loaded_bytes": loaded, "stepped_bytes": 12e6, "prefilled_bytes": 20e6}
+        return {"type": "load", "size": "130m", "row": "C4n int4 n=2", "n_prompt": 512, **found}
+
+    lines = [{"type": "run"}, line(0.1, 3e6), line(0.2, 1e6), line(0.9, 2e6)]
+    row = table(lines).splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    what = "130m C4n int4 n=2, prompt of 512"
+    assert cells == [what, "3", "10.0", "0.200", "0.250", "2", "12", "20"]
+
+
+def test_the_peak_never_falls():
+    before = peak_bytes()
+    block = bytearray(64 << 20)
+    block[::4096] = b"x" * len(block[::4096])
+    grown = peak_bytes()
+    assert grown >= before + (48 << 20) or grown > 256 << 20
+    del block
+    assert peak_bytes() >= grown
