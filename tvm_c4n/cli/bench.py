@@ -28,22 +28,25 @@ def bench(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Artifacts, or names of bundled models or model folders, which are compiled "
-            "once; with --profile the latter only."
+            help="Names of bundled models, model folders, or artifacts (not with --profile)."
         ),
     ],
-    n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: leave out.")] = 512,
-    n_gen: Annotated[int, typer.Option(help="Tokens to generate; 0: leave out.")] = 128,
+    n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: no such test.")] = 512,
+    n_gen: Annotated[int, typer.Option(help="Tokens to generate; 0: no such test.")] = 128,
     threads: Annotated[
-        str, typer.Option("--threads", "-t", help="One number or several: 1,2 [cores].")
+        str, typer.Option("--threads", "-t", help="One number or several: 1,2 [one per core].")
     ] = "",
-    reps: Annotated[int, typer.Option("--reps", "-r", help="Rounds.")] = 5,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = Output.md,
+    reps: Annotated[
+        int, typer.Option("--reps", "-r", help="Rounds, in which models are interleaved.")
+    ] = 5,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="Format of the result.")
+    ] = Output.md,
     profile: Annotated[
         bool, typer.Option("--profile", help="Show where a decode step's time goes, by kernel.")
     ] = False,
 ) -> None:
-    """Measure tokens per second as llama-bench does, models interleaved."""
+    """Measure tokens per second, with the tests of llama-bench."""
     counts = parse_threads(threads)
     if profile:
         show_profiles(models, counts, output)

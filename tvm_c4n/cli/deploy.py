@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 def deploy(
-    artifact: Annotated[Path, typer.Argument(help="Folder of `tvm-c4n compile`.")],
+    artifact: Annotated[Path, typer.Argument(help="Artifact for the device, of `tvm-c4n compile`.")],
     device: Annotated[
         str,
         typer.Option(help="adb, adb:SERIAL, rpc://HOST:PORT/KEY (tracker) or rpc://HOST:PORT."),
     ],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")] = "",
-    tokens: Annotated[int, typer.Option("-n", help="Tokens to generate at most.")] = 64,
+    tokens: Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")] = 64,
     threads: Annotated[
-        int, typer.Option("--threads", "-t", help="Of the device; 0: one for each big core.")
+        int, typer.Option("--threads", "-t", help="Threads on the device; 0: one per big core.")
     ] = 0,
-    bench: Annotated[bool, typer.Option("--bench", help="Measure instead of writing.")] = False,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Measure speed instead of continuing the prompt.")
+    ] = False,
     n_prompt: Annotated[int, typer.Option(help="With --bench: tokens of the prompt.")] = 512,
     n_gen: Annotated[int, typer.Option(help="With --bench: tokens to generate.")] = 128,
     reps: Annotated[int, typer.Option("--reps", "-r", help="With --bench: rounds.")] = 5,

@@ -13,31 +13,31 @@ from tvm_c4n.cli.console import ProgressBar, notify, print_table
 def eval_(
     model: Annotated[
         str,
-        typer.Argument(
-            help="Artifact, or name of a bundled model or model folder, which is compiled once."
-        ),
+        typer.Argument(help="Name of a bundled model, model folder, or artifact."),
     ],
     text: Annotated[
-        Path | None, typer.Option(help="Text to predict, .jsonl or plain [the package's].")
+        Path | None, typer.Option(help="Text to predict, .jsonl or plain [the bundled one].")
     ] = None,
     window: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
     max_windows: Annotated[
-        int | None, typer.Option(help="Score only so many windows, spread evenly.")
+        int | None, typer.Option(help="Score at most this many windows, spread evenly.")
     ] = None,
     tasks: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Task file (.jsonl) to score, or blimp, which comes with the package; may be "
-            "repeated. Perplexity is then measured only with --text."
+            help="Task file (.jsonl) to score, or blimp, which is bundled; may be repeated. "
+            "Perplexity is then measured only with --text."
         ),
     ] = None,
     max_items: Annotated[
-        int | None, typer.Option(help="Score only so many items of a task, spread evenly.")
+        int | None, typer.Option(help="Score at most this many items per task, spread evenly.")
     ] = None,
     backend: Annotated[
         str, typer.Option(help="compiled; or torch, for a model folder (slow).")
     ] = "compiled",
-    threads: Annotated[int | None, typer.Option(help="[one for each core]")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", help="Threads at most [one per core].")
+    ] = None,
 ) -> None:
     """Measure the perplexity of a text, or accuracy on tasks."""
     from tvm_c4n.assets import VALID_TEXT

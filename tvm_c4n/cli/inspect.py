@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def inspect(
     model: Annotated[
-        str, typer.Argument(help="Hugging Face folder, C4n folder, artifact, or mamba-19m.")
+        str, typer.Argument(help="Name of a bundled model, model folder, or artifact.")
     ],
 ) -> None:
     """Show pattern, dtype and bytes of each kind of weight."""

@@ -13,15 +13,19 @@ def run(
     model: Annotated[
         str,
         typer.Argument(
-            help="Name of a bundled model (mamba-19m-s30-int4), model folder, or artifact of "
-            "`tvm-c4n compile`. The first two are compiled once, and kept in ~/.cache/tvm-c4n."
+            help="Name of a bundled model (mamba-19m-s30-int4), model folder, or artifact. The "
+            "first two are compiled when first used, and kept in ~/.cache/tvm-c4n."
         ),
     ],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")] = "",
-    tokens: Annotated[int, typer.Option("-n", help="Tokens to generate at most.")] = 64,
-    temp: Annotated[float, typer.Option(help="0: always the most likely token.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Draws the tokens where temp is above 0.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="[one for each core]")] = None,
+    tokens: Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")] = 64,
+    temp: Annotated[
+        float, typer.Option(help="Temperature; 0: always the most likely token.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="For --temp above 0: same seed, same text.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", help="Threads at most [one per core].")
+    ] = None,
 ) -> None:
     """Continue a prompt: the text on stdout, the speed on stderr."""
     with ProgressBar("loading") as bar:
