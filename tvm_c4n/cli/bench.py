@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar, notify, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def bench(
         from tvm_c4n.compile.cache import load
         from tvm_c4n.runtime import bench as benchmark
 
-        engines = [load(model, progress=bar, notify=notify) for model in models]
+        engines = [load(model, progress=bar, notify=bar.notify) for model in models]
         cells = benchmark.measure(
             engines, threads=counts, n_prompt=n_prompt, n_gen=n_gen, reps=reps, progress=bar
         )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 
@@ -24,11 +23,6 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     # The title by itself: as the table's own it would be folded to the table's width.
     console.print(title, soft_wrap=True)
     console.print(table)
-
-
-def notify(sentence: str) -> None:
-    """Print a line on stderr for a user who waits."""
-    typer.echo(sentence, err=True)
 
 
 def megabytes(size_bytes: int) -> str:
@@ -52,7 +46,7 @@ class ProgressBar:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
+            MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[what]}"),
             console=console,
@@ -72,6 +66,10 @@ class ProgressBar:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def notify(self, sentence: str) -> None:
+        """Print a line on stderr that stays, above the bar if there is one."""
+        self._bar.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how far a step is."""

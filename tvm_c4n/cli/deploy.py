@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def deploy(
-    artifact: Annotated[Path, typer.Argument(help="Artifact for the device, of `tvm-c4n compile`.")],
+    artifact: Annotated[Path, typer.Argument(help="Artifact for the device.")],
     device: Annotated[
         str,
         typer.Option(help="adb, adb:SERIAL, rpc://HOST:PORT/KEY (tracker) or rpc://HOST:PORT."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar, notify, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table
 
 
 def eval_(
@@ -61,7 +61,7 @@ def _perplexity(
 
     with ProgressBar("evaluating") as bar:
         bar("loading", 0, 1)
-        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=notify)
+        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=bar.notify)
         result = evaluate_scored(
             score, tokenizer, text, window=window, max_windows=max_windows, progress=bar
         )
@@ -83,7 +83,7 @@ def _tasks(
     work = [(file.stem, read_items(file, max_items)) for file in files]
     with ProgressBar("evaluating") as bar:
         bar("loading", 0, 1)
-        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=notify)
+        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=bar.notify)
         results = [run_task(name, items, score, tokenizer, progress=bar) for name, items in work]
     rows = [
         [

@@ -28,24 +28,29 @@ def inspect(
         f"{config.n_layer} layers, hidden {config.d_model}, vocabulary {config.vocab_size}"
     )
     head = ["weight", "count", "pattern", "dtype", "scale group", "bytes"]
-    print_table(title, head, [_row(line) for line in found.weights])
+    print_table(title, head, [_row(weight) for weight in found.weights])
     if found.made_for:
         typer.echo(f"compiled for {found.made_for}")
 
 
-def _row(line: WeightKind) -> list[str]:
+def _row(weight: WeightKind) -> list[str]:
+    groups = [str(group) if group else "none" for group in sorted(weight.scale_groups)]
+    return [
+        weight.kind,
+        str(weight.count),
+        _pattern(weight.removed),
+        ", ".join(sorted(weight.dtypes)),
+        ", ".join(groups),
+        megabytes(weight.size_bytes),
+    ]
+
+
+def _pattern(removed: dict[int, int]) -> str:
+    """Describe the one pattern, or count several: ``dense x1, n=1 x11``."""
     from tvm_c4n.sparsity import describe
 
-    patterns = [
-        describe(n) + (f" x{count}" if len(line.removed) > 1 else "")
-        for n, count in sorted(line.removed.items())
-    ]
-    groups = [str(group) if group else "none" for group in sorted(line.scale_groups)]
-    return [
-        line.kind,
-        str(line.count),
-        ", ".join(patterns),
-        ", ".join(sorted(line.dtypes)),
-        ", ".join(groups),
-        megabytes(line.size_bytes),
-    ]
+    if len(removed) == 1:
+        return describe(next(iter(removed)))
+    return ", ".join(
+        f"{f'n={n}' if n else 'dense'} x{count}" for n, count in sorted(removed.items())
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar, notify
+from tvm_c4n.cli.console import ProgressBar
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
         from tvm_c4n.compile.cache import load
         from tvm_c4n.runtime.generate import Stats, generate
 
-        engine = load(model, threads=threads, progress=bar, notify=notify)
+        engine = load(model, threads=threads, progress=bar, notify=bar.notify)
     stats = Stats()
     pieces = generate(engine, prompt, tokens, temperature=temp, seed=seed, stats=stats)
     first = next(pieces, "")  # what is wrong with the options is said before any text

@@ -105,7 +105,7 @@ def cached_artifact(
     with _locked(home):
         if not _is_whole(artifact):  # else another process compiled it while this one waited
             if notify is not None:
-                notify(f"compiling {artifact.name} for this CPU, once; kept in {home}")
+                notify(f"compiling {artifact.name} for this CPU, once; kept in {cache_folder()}")
             for left in home.glob(".*.tmp"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             compile_model(folder, artifact, progress=progress, overwrite=True)
