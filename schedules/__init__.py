@@ -63,7 +63,7 @@ def choose(
     -------
     tuple or None
         The name of the first rule that answers and its kernel; None where no rule applies. A tuned
-        kernel's name says what was decided: ``c4n_gemv[tiles=2, ahead=4096]``.
+        kernel's name says what was decided: ``c4n_gemv[panels=2, prefetch_distance=4096]``.
     """
     if isa == OPENCL:
         return choose_opencl(spec)

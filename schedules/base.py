@@ -17,6 +17,15 @@ Decisions: TypeAlias = Mapping[str, int]
 """One candidate for each decision of a space."""
 
 
+# What files of decisions called them before, and their names now.
+_FORMER_NAMES = {"tiles": "panels", "ahead": "prefetch_distance"}
+
+
+def current_names(decisions: Decisions) -> dict[str, int]:
+    """Return decisions that were read from a file under the names that rules have now."""
+    return {_FORMER_NAMES.get(name, name): value for name, value in decisions.items()}
+
+
 class Rule(Protocol):
     """One rule; the first of `schedules.RULES` that answers is used."""
 

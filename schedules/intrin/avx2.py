@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedules.intrin.base import GROUP_BYTES, Correction, Intrinsics, repeat
+from schedules.intrin.base import GROUP_BYTES, Intrinsics, ZeroPoint, repeat
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import AVX2
 from tvm_c4n.ops.spec import LinearSpec
@@ -12,18 +12,18 @@ from tvm_c4n.ops.tir import ramp
 
 
 class Avx2(Intrinsics):
-    """256-bit vectors, 8 rows a tile."""
+    """256-bit vectors, 8 rows per panel."""
 
     isa = AVX2
 
-    def of(self, spec: LinearSpec) -> Intrinsics:
-        """See base; int4 weights leave room to add their products in 16 bits."""
+    def for_weights(self, spec: LinearSpec) -> Intrinsics:
+        # int4 weights leave room to add their products in 16 bits.
         if spec.dtype != "int4":
             return self
         return Avx2Nibbles() if spec.removed or spec.dynamic else Avx2DenseNibbles()
 
-    def index(self, words: Any, field: int) -> Any:
-        """See base; two fields share a mask, for pshufb ignores bits 4 to 6 of an index."""
+    def gather_index(self, words: Any, field: int) -> Any:
+        # Two fields share a mask: pshufb ignores bits 4 to 6 of an index.
         if field % 2:
             words = words >> T.broadcast(T.uint32(2), self.lanes)
         pair = words & T.broadcast(T.uint32(0x33333333), self.lanes)
@@ -32,21 +32,18 @@ class Avx2(Intrinsics):
         group = T.broadcast(T.uint32(GROUP_BYTES), self.lanes)
         return T.reinterpret(self.bytes_type, pair | group)
 
-    def pick(self, window: Any, index: Any) -> Any:
-        """See base; pshufb works inside 128-bit halves, which hold the same window."""
+    def gather(self, window: Any, index: Any) -> Any:
+        # pshufb works inside 128-bit halves, which hold the same window.
         return intrinsic(self.bytes_type, "llvm.x86.avx2.pshuf.b", window, index)
 
     def prepare_w(self, w: Any) -> Any:
-        """Bind the weights and their magnitudes."""
+        # With their magnitudes, which `dot` multiplies.
         w = T.bind(w)
         return w, T.bind(intrinsic(self.bytes_type, "llvm.x86.avx2.psign.b", w, w))
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
-        """See base.
-
-        pmaddubsw multiplies unsigned by signed: the weight's sign moves to x. Two products reach
-        2 * 128 * 127, below the saturation of int16.
-        """
+        # pmaddubsw multiplies unsigned by signed: the weight's sign moves to x. Two products reach
+        # 2 * 128 * 127, below the saturation of int16.
         signed, magnitude = w
         moved = intrinsic(self.bytes_type, "llvm.x86.avx2.psign.b", x, signed)
         return acc + self._both(self._pairs(magnitude, moved))
@@ -60,8 +57,8 @@ class Avx2(Intrinsics):
         ones = T.broadcast(T.int16(1), 16)
         return intrinsic(self.ints_type, "llvm.x86.avx2.pmadd.wd", pairs, ones)
 
-    def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
-        """See base; vpermilps reads only the two low bits of a code."""
+    def gather_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
+        # vpermilps reads only the two low bits of a code.
         four = repeat(x[token, ramp(start, 4)], 4, 2)
         index = T.reinterpret("int32x8", code)
         return intrinsic("float32x8", "llvm.x86.avx.vpermilvar.ps.256", four, index)
@@ -75,44 +72,41 @@ class Avx2Nibbles(Avx2):
     ``32 * 127 * 8``.
     """
 
-    corrected: Correction = "by weights"
-    sum_dtype, shift_dtype = "int16", "int8"
-    stretch = 64
-    fold = 1.0
+    zero_point_side = ZeroPoint.OF_WEIGHTS
+    sum_dtype, zero_point_dtype = "int16", "int8"
+    accumulate_cols = 64
+    output_scale = 1.0
 
     def prepare_x(self, x: Any) -> Any:
-        """Flip the sign bit: as unsigned bytes the activations become x + 128."""
+        # Flipping the sign bit makes x + 128 of x, as unsigned bytes.
         words = T.reinterpret(self.ints_type, x)
         flipped = words ^ T.broadcast(T.int32(-0x7F7F7F80), self.lanes)
         return T.reinterpret(self.bytes_type, flipped)
 
-    def nibbles(self, packed: Any, high: bool) -> Any:
-        """See base."""
-        return self._plus_8(packed, high) - self._bytes(8)
+    def unpack_nibbles(self, pairs: Any, high: bool) -> Any:
+        return self._plus_8(pairs, high) - self._bytes(8)
 
-    def _plus_8(self, packed: Any, high: bool) -> Any:
-        """Take weights plus 8: flipping the sign bit of four bits adds 8 to the number."""
-        words = T.reinterpret("uint32x8", packed) ^ T.broadcast(T.uint32(0x88888888), self.lanes)
+    def _plus_8(self, pairs: Any, high: bool) -> Any:
+        """Return weights plus 8: flipping the sign bit of four bits adds 8 to the number."""
+        words = T.reinterpret("uint32x8", pairs) ^ T.broadcast(T.uint32(0x88888888), self.lanes)
         if high:
             words = words >> T.broadcast(T.uint32(4), self.lanes)
         four_bits = words & T.broadcast(T.uint32(0x0F0F0F0F), self.lanes)
         return T.reinterpret(self.bytes_type, four_bits)
 
     def prepare_w(self, w: Any) -> Any:
-        """See base."""
         return T.bind(w)
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
-        """See base; adds pairs of products to int16 lanes."""
+        # Pairs of products are added in int16 lanes.
         return acc + self._pairs(x, w)
 
-    def correction(self, acc: Any, operand: Any) -> Any:
-        """See base; the sum of up to 16 int4 weights is a byte."""
+    def add_zero_point(self, acc: Any, operand: Any) -> Any:
+        # The sum of the 16 weights of a slice that share a byte fits a byte: 16 * -8 = -128.
         return acc + operand
 
-    def total(self, sums: Any, shift: Any) -> Any:
-        """See base."""
-        return self._both(sums - self._pairs(self._bytes(0x80), shift))
+    def total(self, sums: Any, correction: Any) -> Any:
+        return self._both(sums - self._pairs(self._bytes(0x80), correction))
 
     def _bytes(self, value: int) -> Any:
         return T.reinterpret(self.bytes_type, T.broadcast(T.uint32(0x01010101 * value), self.lanes))
@@ -124,25 +118,23 @@ class Avx2DenseNibbles(Avx2Nibbles):
     What must be subtracted, 8 times the sum of the activations, is the same for all rows.
     """
 
-    corrected = "by activations"
-    shift_dtype = "int16"
+    zero_point_side = ZeroPoint.OF_ACTIVATIONS
+    zero_point_dtype = "int16"
 
     def prepare_x(self, x: Any) -> Any:
-        """Leave the activations as they are."""
+        # Signed: here the weights are the unsigned operand.
         return x
 
-    def nibbles(self, packed: Any, high: bool) -> Any:
-        """Leave the weights 8 too large."""
-        return self._plus_8(packed, high)
+    def unpack_nibbles(self, pairs: Any, high: bool) -> Any:
+        # Left 8 too large: the correction subtracts 8 times the activations.
+        return self._plus_8(pairs, high)
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
-        """See base; adds pairs of products to int16 lanes."""
+        # Pairs of products are added in int16 lanes.
         return acc + self._pairs(w, x)
 
-    def correction(self, acc: Any, operand: Any) -> Any:
-        """See base."""
+    def add_zero_point(self, acc: Any, operand: Any) -> Any:
         return acc + self._pairs(self._bytes(8), operand)
 
-    def total(self, sums: Any, shift: Any) -> Any:
-        """See base."""
-        return self._both(sums - shift)
+    def total(self, sums: Any, correction: Any) -> Any:
+        return self._both(sums - correction)

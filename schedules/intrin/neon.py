@@ -11,27 +11,25 @@ from tvm_c4n.ops.tir import ramp
 
 
 class Neon(Intrinsics):
-    """128-bit vectors, 4 rows a tile."""
+    """128-bit vectors, 4 rows per panel."""
 
     isa = NEON
 
-    def pick(self, window: Any, index: Any) -> Any:
-        """See base."""
+    def gather(self, window: Any, index: Any) -> Any:
         return intrinsic(self.bytes_type, "llvm.aarch64.neon.tbl1", window, index)
 
     def codes(self, words: Any, field: int) -> Any:
-        """See base; shifts of bytes need no mask for the highest field."""
+        # Shifts of bytes need no mask for the highest field.
         if field < 3:
             return super().codes(words, field)
         high = T.reinterpret("uint8x16", words) >> T.broadcast(T.uint8(6), 16)
         return T.reinterpret("uint32x4", high)
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
-        """See base."""
         return intrinsic(self.ints_type, "llvm.aarch64.neon.sdot", acc, w, x)
 
-    def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
-        """See base; a code becomes the indices of the four bytes of its float."""
+    def gather_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
+        # A code becomes the indices of the four bytes of its float.
         four = T.reinterpret("int8x16", x[token, ramp(start, 4)])
         scale, first = (T.broadcast(T.uint32(v), 4) for v in (0x04040404, 0x03020100))
         index = T.reinterpret("int8x16", code * scale + first)

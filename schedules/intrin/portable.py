@@ -11,23 +11,23 @@ from tvm_c4n.ops.tir import ramp, splat
 
 
 class Portable(Intrinsics):
-    """4 rows a tile; LLVM turns vectors into what the CPU has."""
+    """4 rows per panel; LLVM turns vectors into what the CPU has."""
 
     isa = PORTABLE
 
     def window(self, x: Any, token: Any, start: Any) -> Any:
-        """Return four vectors: byte b of a lane is activation p of group b, for p = 0..3."""
+        # Four vectors: byte b of a lane is activation p of group b, for p = 0..3.
         loaded = T.bind(x[token, ramp(start, 16)])
         places = [[4 * b + p for b in range(4)] * self.lanes for p in range(4)]
         return [T.bind(T.Shuffle([loaded], [T.int32(i) for i in place])) for place in places]
 
-    def pick(self, window: Any, index: Any) -> Any:
-        """See base; the index of byte b lies in group b, so only its position matters."""
+    def gather(self, window: Any, index: Any) -> Any:
+        # The index of byte b lies in group b, so only its place there matters.
         position = T.bind(index & splat(T.int8(3), 4 * self.lanes))
         return T.bind(self._select(position, window, T.int8, 4 * self.lanes))
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
-        """See base: byte by byte, with the shifts that extend a byte's sign."""
+        # Byte by byte, with the shifts that extend a byte's sign.
         words = [T.bind(T.reinterpret(self.ints_type, v)) for v in (w, x)]
         for byte in range(4):
             left, right = splat(T.int32(24 - 8 * byte), self.lanes), splat(T.int32(24), self.lanes)
@@ -35,8 +35,7 @@ class Portable(Intrinsics):
             acc = acc + a * b
         return acc
 
-    def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
-        """See base."""
+    def gather_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         four = [splat(x[token, start + p], self.lanes) for p in range(4)]
         return self._select(code, four, T.uint32, self.lanes)
 

@@ -1,8 +1,8 @@
-"""C4n weights times tokens: a work-item for each row, a group for each tile of packed rows.
+"""C4n weights times tokens: a work-item for each row, a group of work-items for each panel.
 
-The packed form (`tvm_c4n.ops.repack`) has the rows of a tile side by side, so that the items of a
-group read consecutive words. Each item unpacks its own words: four weights and four positions from
-eight bytes, without a table.
+A panel has its rows next to each other (`tvm_c4n.ops.repack`), so that the items of a group read
+consecutive words. Each item unpacks its own words: four weights and four positions from eight
+bytes, without a table.
 """
 
 from __future__ import annotations
@@ -13,172 +13,186 @@ from typing import Any
 from schedules.opencl.grid import grid, half_to_float, private
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs, declare
-from tvm_c4n.ops.repack import CODES, COLUMNS, UNIT, WINDOW, chunks_of, layout_of, words_of
+from tvm_c4n.ops.repack import (
+    Int8ColumnPanel,
+    IntPanel,
+    PanelFormat,
+    SparseFloatPanel,
+    panel_format,
+)
+from tvm_c4n.ops.repack.float_panel import FLOAT_KC
+from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, INT_KC, WINDOWS
+from tvm_c4n.ops.repack.layout import Part
+from tvm_c4n.ops.repack.reader import RowReader
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import Kernel, ramp, tokens_of
+from tvm_c4n.ops.tir import Kernel, tokens_of
+from tvm_c4n.sparsity.bits import POSITION_BITS
 
+# The unsigned integers of 1, 2 and 4 bytes.
 _WORDS = {1: "uint8", 2: "uint16", 4: "uint32"}
 
 
 def linear(spec: LinearSpec) -> Kernel:
-    """Return the kernel of an operator whose weights are packed for `GROUP` lanes."""
-    layout = layout_of(spec)
+    """Return the kernel of an operator whose weights are repacked for a group's work-items."""
+    fmt = panel_format(spec)
+    layout = fmt.layout
 
     def body() -> None:
         tokens = tokens_of(spec)
         args = declare(spec, tokens)
-        with grid(layout.blocks * layout.tiles, tokens) as (tile, token, lane):
-            row = _Row(spec, args, tile, token, lane)
-            row.emit()
+        with grid(layout.bundles * layout.panels, tokens) as (panel, token, lane):
+            # Step 1: a sum of zero.
+            total = private(1)
+            T.buffer_store(total, T.float32(0), [0])
+            # Step 2: the products of this work-item's row and token.
+            place = panel // layout.panels, panel % layout.panels, lane
+            item = _Item(args, RowReader(layout, args.weights[0], *place), token, total)
+            if isinstance(fmt, IntPanel):
+                _integer(item, fmt)
+            elif isinstance(fmt, Int8ColumnPanel):
+                _weight_only(item, fmt)
+            elif isinstance(fmt, SparseFloatPanel):
+                _sparse_float(item, fmt)
+            else:
+                _dense_float(item, fmt)
+            # Step 3: bias, residual and the store, if the weight has this row.
+            row = panel * spec.lanes + lane
+            with T.If(row < spec.rows), T.Then():
+                value = total[0]
+                if spec.bias:
+                    value = value + args.bias[row]
+                if spec.residual:
+                    value = value + args.residual[token, row]
+                T.buffer_store(args.out, value, [token, row])
 
     return Kernel(spec, "opencl_linear", body)
 
 
-@dataclass
-class _Row:
-    """The code of one work-item: row `tile * lanes + lane` times a token."""
+@dataclass(frozen=True)
+class _Item:
+    """One work-item: a row times a token."""
 
-    spec: LinearSpec
     args: LinearArgs
-    tile: Any
+    reader: RowReader
     token: Any
-    lane: Any
+    total: Any
 
-    def emit(self) -> None:
-        spec, args = self.spec, self.args
-        self.layout = layout_of(spec)
-        self.total = private(1)
-        T.buffer_store(self.total, T.float32(0), [0])
-        if spec.integer:
-            self.sum = private(1, "int32")
-            with T.serial(self.layout.records) as record:
-                for unit in range(self.layout.units):
-                    self._unit(record, unit)
-        elif spec.weight_only:
-            self._weight_only()
-        elif spec.removed:
-            self._sparse_float()
-        else:
-            self._dense_float()
-        row = self.tile * spec.lanes + self.lane
-        with T.If(row < spec.rows), T.Then():
-            value = self.total[0]
-            if spec.bias:
-                value = value + args.bias[row]
-            if spec.residual:
-                value = value + args.residual[self.token, row]
-            T.buffer_store(args.out, value, [self.token, row])
+    def x(self, column: Any) -> Any:
+        """Read an activation."""
+        return self.args.x[self.token, column]
 
-    def _read(self, record: Any, part: int, index: Any, size: int) -> Any:
-        """Return an element of this row as uint32: number `index` of a part of a record.
-
-        `part` is 0 for positions, 1 for values, 2 for scales; `size` is in bytes.
-        """
-        layout = self.layout
-        block, tile = self.tile // layout.tiles, self.tile % layout.tiles
-        place = layout.place(part, index, tile, size) + self.lane * size
-        found = T.reinterpret(_WORDS[size], self.args.weights[0][block, record, ramp(place, size)])
+    def word(self, k_block: Any, part: Part, index: Any, size: int) -> Any:
+        """Read an element of this row, `size` bytes, as uint32."""
+        found = self.reader.element(k_block, part, index, _WORDS[size])
         return T.bind(T.cast(found, "uint32"))
 
-    def _add(self, product: Any) -> None:
+    def float(self, k_block: Any, part: Part, index: Any, dtype: str) -> Any:
+        """Read a float32 or float16 element of this row as float32."""
+        if dtype == "float32":
+            return T.reinterpret("float32", self.word(k_block, part, index, 4))
+        return half_to_float(self.word(k_block, part, index, 2))
+
+    def add(self, product: Any) -> None:
+        """Add to the result."""
         T.buffer_store(self.total, self.total[0] + product, [0])
 
-    def _column(self, word: Any, shift: int, k: int) -> Any:
-        """Return the place in its group of the k-th kept weight, whose code is at `shift`."""
-        code = T.cast((word >> T.uint32(shift)) & T.uint32(3), "int32")
-        if self.spec.removed != 1:
-            return code
-        return T.Select(code > T.int32(k), T.int32(k), T.int32(k + 1))
 
-    # Float weights.
+def _dense_float(item: _Item, fmt: PanelFormat) -> None:
+    with T.serial(fmt.cols) as column:
+        weight = item.float(column // FLOAT_KC, Part.VALUES, column % FLOAT_KC, fmt.dtype)
+        item.add(weight * item.x(column))
 
-    def _float(self, record: Any, index: Any) -> Any:
-        if self.spec.dtype == "float32":
-            return T.reinterpret("float32", self._read(record, 1, index, 4))
-        return half_to_float(self._read(record, 1, index, 2))
 
-    def _dense_float(self) -> None:
-        with T.serial(self.spec.cols) as column:
-            weight = self._float(column // COLUMNS, column % COLUMNS)
-            self._add(weight * self.args.x[self.token, column])
-
-    def _sparse_float(self) -> None:
-        per_group, groups = CODES[self.spec.removed], self.spec.cols // 4
-        per_word = 16 // per_group
-        whole, rest = divmod(groups, per_word)
-        if whole:
-            with T.serial(whole) as record:
-                self._float_groups(record, per_word)
-        if rest:
-            self._float_groups(whole, rest)
-
-    def _float_groups(self, record: Any, count: int) -> None:
-        """Multiply the first `count` groups whose codes the position word of a record holds."""
-        per_group, kept = CODES[self.spec.removed], self.spec.kept
-        word = self._read(record, 0, 0, 4)
+def _sparse_float(item: _Item, fmt: SparseFloatPanel) -> None:
+    def groups(k_block: Any, count: int) -> None:
+        word = item.word(k_block, Part.POSITIONS, 0, 4)
         for group in range(count):
-            first = (record * (16 // per_group) + group) * 4
-            for k in range(kept):
-                code = group * per_group + (0 if self.spec.removed == 1 else k)
-                column = first + self._column(word, 2 * code, k)
-                weight = self._float(record, group * kept + k)
-                self._add(weight * self.args.x[self.token, column])
+            first = (k_block * fmt.groups + group) * 4
+            for k in range(fmt.kept):
+                code = group * fmt.codes_per_group + (0 if fmt.removed == 1 else k)
+                column = first + _place(word, POSITION_BITS * code, k, fmt.removed)
+                weight = item.float(k_block, Part.VALUES, group * fmt.kept + k, fmt.dtype)
+                item.add(weight * item.x(column))
 
-    def _weight_only(self) -> None:
-        """Multiply int8 weights by floats; a record has one scale."""
-        span, part = self.layout.span, private(1)
-        with T.serial(self.layout.records) as record:
-            T.buffer_store(part, T.float32(0), [0])
-            with T.serial(T.min(span, self.spec.cols - record * span)) as index:
-                weight = _signed(self._read(record, 1, index, 1), 0, 8)
-                x = self.args.x[self.token, record * span + index]
-                T.buffer_store(part, part[0] + T.cast(weight, "float32") * x, [0])
-            self._add(part[0] * half_to_float(self._read(record, 2, 0, 2)))
+    whole, rest = divmod(fmt.cols // 4, fmt.groups)
+    if whole:
+        with T.serial(whole) as k_block:
+            groups(k_block, fmt.groups)
+    if rest:
+        groups(whole, rest)
 
-    # Integer weights and activations: sums of a scale group are whole numbers.
 
-    def _unit(self, record: Any, unit: int) -> None:
-        """Multiply 64 columns."""
-        spec, removed = self.spec, self.spec.removed
-        count = words_of(removed)
-        words = [self._read(record, 0, unit * count + w, 4) for w in range(count)]
-        for window in range(UNIT // WINDOW):
-            column = unit * UNIT + window * WINDOW
-            if column % spec.scale_group == 0:
-                T.buffer_store(self.sum, T.int32(0), [0])
-            for k in range(spec.kept):
-                self._chunk(record, (unit, window, k), words)
-            if (column + WINDOW) % spec.scale_group == 0:
-                self._flush(record, column // spec.scale_group)
+def _weight_only(item: _Item, fmt: Int8ColumnPanel) -> None:
+    """Multiply int8 weights by floats; a k-block has one scale."""
+    kc, part = fmt.layout.kc, private(1)
+    with T.serial(fmt.layout.k_blocks) as k_block:
+        T.buffer_store(part, T.float32(0), [0])
+        with T.serial(T.min(kc, fmt.cols - k_block * kc)) as index:
+            weight = _signed(item.word(k_block, Part.VALUES, index, 1), 0, 8)
+            product = T.cast(weight, "float32") * item.x(k_block * kc + index)
+            T.buffer_store(part, part[0] + product, [0])
+        item.add(part[0] * item.float(k_block, Part.SCALES, 0, "float16"))
 
-    def _chunk(self, record: Any, place: tuple[int, int, int], words: list[Any]) -> None:
-        """Multiply four weights: dense, those of a quad; else the k-th of each of four groups."""
-        spec, removed, (unit, window, k) = self.spec, self.spec.removed, place
-        chunk = window * (chunks_of(removed) // 4) + k
-        index = unit * chunks_of(removed) + chunk
-        start = record * self.layout.span + unit * UNIT + window * WINDOW
-        if spec.dtype == "int8":
-            weights = self._read(record, 1, index, 4)
+
+def _integer(item: _Item, fmt: IntPanel) -> None:
+    """Multiply integers; the sums of a scale group are whole numbers."""
+    layout, total = fmt.layout, private(1, "int32")
+
+    def window(k_block: Any, piece: int, number: int, words: list[Any]) -> None:
+        column = piece * INT_KC + number * GATHER_WINDOW
+        # Step 2: a sum of zero where a scale group begins.
+        if column % fmt.scale_group == 0:
+            T.buffer_store(total, T.int32(0), [0])
+        # Step 3: the products, chunk by chunk.
+        for k in range(fmt.chunks_per_window):
+            _chunk(item, fmt, total, (k_block, piece, number, k), words)
+        # Step 4: the scales where a scale group ends.
+        if (column + GATHER_WINDOW) % fmt.scale_group == 0:
+            index = column // fmt.scale_group
+            group = k_block * (layout.kc // fmt.scale_group) + index
+            row_scale = item.float(k_block, Part.SCALES, index, "float16")
+            scale = row_scale * item.args.x_scales[item.token, group]
+            item.add(T.cast(total[0], "float32") * scale)
+
+    with T.serial(layout.k_blocks) as k_block:
+        for piece in range(layout.k_block.slices):
+            # Step 1: the positions of a slice.
+            first = piece * fmt.words
+            words = [item.word(k_block, Part.POSITIONS, first + w, 4) for w in range(fmt.words)]
+            for number in range(WINDOWS):
+                window(k_block, piece, number, words)
+
+
+def _chunk(
+    item: _Item, fmt: IntPanel, total: Any, place: tuple[Any, int, int, int], words: list[Any]
+) -> None:
+    """Multiply four weights: dense, those of a quad; else the k-th of each of four groups."""
+    k_block, piece, window, k = place
+    index = piece * fmt.chunks + window * fmt.chunks_per_window + k
+    start = k_block * fmt.layout.kc + piece * INT_KC + window * GATHER_WINDOW
+    per_byte = fmt.chunks_per_byte
+    weights = item.word(k_block, Part.VALUES, index // per_byte, 4)
+    if per_byte == 2:
+        weights = weights >> T.uint32(4 * (index % 2))
+    field = window if fmt.removed == 1 else window * fmt.kept + k
+    for byte in range(4):
+        weight = _signed(weights, byte, 8 // per_byte)
+        if fmt.removed == 0:
+            column = start + 4 * k + byte
         else:
-            weights = self._read(record, 1, index // 2, 4) >> T.uint32(4 * (index % 2))
-        field = window if removed == 1 else window * spec.kept + k
-        for byte in range(4):
-            weight = _signed(weights, byte, 8 if spec.dtype == "int8" else 4)
-            if removed == 0:
-                column = start + 4 * k + byte
-            else:
-                shift = 8 * byte + 2 * (field % 4)
-                column = start + 4 * byte + self._column(words[field // 4], shift, k)
-            product = weight * T.cast(self.args.x[self.token, column], "int32")
-            T.buffer_store(self.sum, self.sum[0] + product, [0])
+            shift = 8 * byte + POSITION_BITS * (field % 4)
+            column = start + 4 * byte + _place(words[field // 4], shift, k, fmt.removed)
+        product = weight * T.cast(item.x(column), "int32")
+        T.buffer_store(total, total[0] + product, [0])
 
-    def _flush(self, record: Any, index: int) -> None:
-        """Scale the sum of a record's scale group `index` into the result."""
-        group = record * (self.layout.span // self.spec.scale_group) + index
-        scale = (
-            half_to_float(self._read(record, 2, index, 2)) * self.args.x_scales[self.token, group]
-        )
-        self._add(T.cast(self.sum[0], "float32") * scale)
+
+def _place(word: Any, shift: int, k: int, removed: int) -> Any:
+    """Return the place in its group of the k-th kept weight, whose code is at `shift`."""
+    code = T.cast((word >> T.uint32(shift)) & T.uint32(3), "int32")
+    if removed != 1:
+        return code
+    # The code is the removed one's place: the weights from there on stood one further.
+    return T.Select(code > T.int32(k), T.int32(k), T.int32(k + 1))
 
 
 def _signed(word: Any, byte: int, bits: int) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.records import (
+    BEST,
     MANIFEST,
     Best,
     RecordsManifest,
@@ -36,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     """Records of this machine, with decisions for one kernel."""
     out = tmp_path / "records"
     write_manifest(out, RecordsManifest(target=machine_of(HOST), threads=1, emulated=False))
-    decisions = {"tiles": 1, "ahead": 2048}
+    decisions = {"panels": 1, "prefetch_distance": 2048}
     write_best(out, [Best(spec=key_of(SPEC), decisions=decisions, seconds=1, default_seconds=2)])
     return out
 
@@ -55,12 +56,21 @@ def sparse_layer() -> tuple[IRModule, np.ndarray]:
     return bb.get(), weight
 
 
+def test_former_names_of_decisions_are_read(folder: Path) -> None:
+    file = folder / BEST
+    now = open_records(folder).best
+    text = file.read_text().replace('"panels"', '"tiles"').replace('"prefetch_distance"', '"ahead"')
+    assert text != file.read_text()
+    file.write_text(text)
+    assert open_records(folder).best == now
+
+
 def test_compiling_takes_the_records(folder: Path, tmp_path: Path) -> None:
     """What is recorded is built, and computes the same."""
     mod, weight = sparse_layer()
     executable = build(mod, records=folder, debug_dump=tmp_path / "dump")
     bound = next((tmp_path / "dump").glob("*_bind.py"))
-    assert "c4n_gemv[tiles=1, ahead=2048]" in bound.read_text()
+    assert "c4n_gemv[panels=1, prefetch_distance=2048]" in bound.read_text()
     x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
     found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, x @ weight.T, rtol=1e-5, atol=1e-6)

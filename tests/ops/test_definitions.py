@@ -19,6 +19,7 @@ from tvm_c4n.ops.spec import (
     ScanSpec,
     spec_of,
 )
+from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 DTYPES = ["float32", "float16", "int8", "int4"]
@@ -51,7 +52,7 @@ def test_linear_reads_raw_and_packed_weights(dtype: str, lanes: int) -> None:
             first = [q, scales.astype(np.float32)]
             groups = q.reshape(2, -1, 64) * scales[:, :, None]
             x = groups.reshape(2, -1)[:, :136]
-        weights = [repack(weight, spec)] if lanes else c4n_linear.raw_arrays(weight)
+        weights = [repack(weight, spec)] if lanes else stored_arrays(weight)
         bias, residual = rng.normal(size=21).astype("f4"), rng.normal(size=(2, 21)).astype("f4")
         out = call(
             c4n_linear.define(spec), *first, *weights, bias, residual, np.zeros((2, 21), "f4")
@@ -67,7 +68,7 @@ def test_embedding_equals_the_rows_of_the_dense_weight(dtype: str, lanes: int) -
     weight = from_dense(rng.normal(size=(21, 100)).astype(np.float32), 0, dtype)
     spec = EmbeddingSpec(True, 21, 100, dtype, weight.scale_group, lanes)
     ids = np.array([0, 20, 7, 7], np.int32)
-    weights = [repack(weight, spec)] if lanes else c4n_linear.raw_arrays(weight)
+    weights = [repack(weight, spec)] if lanes else stored_arrays(weight)
     out = call(embedding.define(spec), ids, *weights, np.zeros((4, 100), "f4"))[-1]
     np.testing.assert_array_equal(out, embedding.oracle(ids, weight))
 

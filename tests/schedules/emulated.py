@@ -27,7 +27,7 @@ class EmulatedAvx512(Avx512):
             acc = acc + T.reinterpret("int32x16", low) * (left >> splat(T.int32(24), 16))
         return T.bind(acc)
 
-    def pick(self, window: Any, index: Any) -> Any:
+    def gather(self, window: Any, index: Any) -> Any:
         """vpshufb, for indices 0..15 into 128-bit lanes that hold the same window."""
         window, index = T.bind(window), T.bind(index)
         chosen = splat(T.int8(0), 64)
@@ -36,7 +36,7 @@ class EmulatedAvx512(Avx512):
             chosen = T.Select(index == splat(T.int8(place), 64), byte, chosen)
         return T.bind(chosen)
 
-    def pick_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
+    def gather_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         """vpermilps: the two low bits of a code choose one of four."""
         code = T.bind(code & splat(T.uint32(3), 16))
         chosen = splat(T.float32(0), 16)

@@ -10,8 +10,9 @@ import pytest
 
 import schedules
 from tvm_c4n.ops import c4n_linear, quantize
-from tvm_c4n.ops.repack import layout_of, repack
+from tvm_c4n.ops.repack import panel_format, repack
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
+from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.sparsity import C4nWeight, from_dense, mask_from_scores
 
 NMSE = 1e-10
@@ -101,7 +102,7 @@ def arguments(
     bias = inputs["bias"] if case.bias else None
     residual = inputs["residual"] if case.residual else None
     expected = c4n_linear.oracle(exact, weight, bias, residual)
-    weights = [repack(weight, spec)] if spec.lanes else c4n_linear.raw_arrays(weight)
+    weights = [repack(weight, spec)] if spec.lanes else stored_arrays(weight)
     rest = [a for a in (bias, residual) if a is not None]
     out = np.full((case.tokens, case.rows), np.nan, np.float32)
     return [*first, *weights, *rest, out], expected
@@ -126,7 +127,7 @@ def test_kernels_match_float64(machine: Any, dtype: str) -> None:
         assert answer[0] == ("c4n_gemm" if spec.dynamic else "c4n_gemv")
         funcs[name] = answer[1].prim_func()
         calls[name], expected[name] = arguments(case, spec, weight, inputs)
-        assert repack(weight, spec).shape == layout_of(spec).shape
+        assert repack(weight, spec).shape == panel_format(spec).layout.shape
     results = machine.run(funcs, calls)
     errors = {name: nmse(results[name][-1], expected[name]) for name in funcs}
     wrong = {str(GRID[int(name[4:])]): error for name, error in errors.items() if not error <= NMSE}

@@ -23,7 +23,7 @@ SPILL = re.compile(r"\bvmov(\w+)\s.*(?:\(%r[sb]p\), %zmm|%zmm\d+, .*\(%r[sb]p\))
 def test_what_a_gemm_spills_is_aligned():
     isa = isa_of(TARGET)
     spec = LinearSpec(True, 256, 256, 0, "int4", 64, isa.lanes, 256)
-    answer = schedules.choose(spec, isa, lambda _: {"tiles": 4, "tokens": 8})
+    answer = schedules.choose(spec, isa, lambda _: {"panels": 4, "tokens": 8})
     assert answer is not None
     kernel = answer[1].prim_func().with_attr("global_symbol", "gemm")
     assembly = tvm.compile(IRModule({"gemm": kernel}), TARGET).mod.inspect_source("asm")

@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from schedules import Tuned
-from schedules.base import Decisions
+from schedules.base import Decisions, current_names
 from tvm_c4n._tvm import Target, codegen, tvm
 from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.errors import TuneError
@@ -64,11 +64,15 @@ class RecordsManifest(_Record):
     emulated: bool
 
 
+# Decisions by name; names of earlier versions are read, too.
+DecisionsInFile = Annotated[dict[str, int], AfterValidator(current_names)]
+
+
 class Best(_Record):
     """The fastest decisions for an operator, and what it took there and with the default."""
 
     spec: dict[str, int | str | bool]
-    decisions: dict[str, int]
+    decisions: DecisionsInFile
     seconds: float = Field(gt=0)
     default_seconds: float = Field(gt=0)
 

@@ -1,8 +1,8 @@
 """The C4n linear operator: plain definition, float64 oracle, and the call in a Relax function.
 
-The definition reads the checkpoint's form (``lanes == 0``, docs/reference/format-c4n.md) or the
-repacked form (`tvm_c4n.ops.repack`). It is written for clarity and runs everywhere; `schedules` has
-the fast bodies.
+The definition reads the stored form (``lanes == 0``, `tvm_c4n.ops.stored`) or a repacked one
+(`tvm_c4n.ops.repack`). It is written for clarity and runs everywhere; `schedules` has the fast
+bodies.
 """
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops import quantize
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.ops.repack import layout_of
+from tvm_c4n.ops.repack import format_of, panel_format
 from tvm_c4n.ops.spec import LinearSpec, QuantizeSpec
+from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
-from tvm_c4n.ops.weights import column_at, declare_weights, scale_at, value_at
 from tvm_c4n.sparsity import C4nWeight
-
-
-def raw_arrays(weight: C4nWeight) -> list[NDArray[np.generic]]:
-    """Return the weight's arrays in the order of the operator's arguments."""
-    return [a for a in (weight.values, weight.positions, weight.scales) if a is not None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class LinearArgs:
     x_scales : Buffer or None
         ``(tokens, scale groups)`` float32, integer dtypes only.
     weights : list of Buffer
-        As `tvm_c4n.ops.weights.weight_shapes` says.
+        As `WeightFormat.shapes` says.
     bias : Buffer or None
         ``(rows,)`` float32.
     residual : Buffer or None
@@ -57,8 +52,8 @@ class LinearArgs:
 
 
 def padded_cols(spec: LinearSpec) -> int:
-    """Return the columns of int8 activations: `cols` rounded up to whole records."""
-    return layout_of(spec).padded_cols
+    """Return the columns of int8 activations: `cols` rounded up to whole k-blocks."""
+    return panel_format(spec).layout.padded_cols
 
 
 def declare(spec: LinearSpec, tokens: Any) -> LinearArgs:
@@ -70,7 +65,7 @@ def declare(spec: LinearSpec, tokens: Any) -> LinearArgs:
         x_scales = declare_or_bind("x_scales", (tokens, padded // spec.scale_group))
     else:
         x = declare_or_bind("x", (tokens, spec.input_width))
-    weights = declare_weights(spec)
+    weights = format_of(spec).declare()
     if spec.bias:
         bias = declare_or_bind("bias", (spec.rows,))
     if spec.residual:
@@ -83,7 +78,7 @@ def define(spec: LinearSpec) -> PrimFunc:
     """Return the plain definition as a PrimFunc named ``c4n_linear``."""
 
     def body() -> None:
-        tokens = tokens_of(spec)
+        tokens, fmt = tokens_of(spec), format_of(spec)
         args = declare(spec, tokens)
         acc_type = "int32" if spec.integer else "float32"
         span = spec.scale_group or spec.cols
@@ -103,13 +98,13 @@ def define(spec: LinearSpec) -> PrimFunc:
                 with T.serial(extent) as i:
                     group = s * (span // 4) + i // spec.kept
                     k = i % spec.kept
-                    weight = value_at(spec, args.weights, row, group, k)
-                    x = args.x[m, column_at(spec, args.weights, row, group, k)]
+                    weight = fmt.value(args.weights, row, group, k)
+                    x = args.x[m, fmt.column(args.weights, row, group, k)]
                     product = T.cast(weight, acc_type) * T.cast(x, acc_type)
                     T.buffer_store(acc, acc[0] + product, [0])
                 part = T.cast(acc[0], "float32")
                 if spec.quantized:
-                    scale = T.cast(scale_at(spec, args.weights, row, s), "float32")
+                    scale = T.cast(fmt.scale(args.weights, row, s), "float32")
                     part = part * (scale * args.x_scales[m, s] if spec.integer else scale)
                 T.buffer_store(args.out, args.out[m, row] + part, [m, row])
 
@@ -183,7 +178,7 @@ def emit(
         group = spec.scale_group
         how = QuantizeSpec(em.dynamic, spec.cols, group, padded_cols(spec), width)
         inputs = quantize.emit(em, x, how)
-    inputs += [em.constant(array) for array in raw_arrays(weight)]
+    inputs += [em.constant(array) for array in stored_arrays(weight)]
     if bias is not None:
         inputs.append(em.constant(bias))
     if residual is not None:

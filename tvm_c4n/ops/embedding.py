@@ -1,4 +1,4 @@
-"""Rows of the embedding picked by token ids, from the packed weights that the LM head reads."""
+"""Rows of the embedding picked by token ids, from the repacked weights that the LM head reads."""
 
 from __future__ import annotations
 
@@ -8,41 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
-from tvm_c4n.ops.c4n_linear import raw_arrays
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
+from tvm_c4n.ops.repack import format_of
+from tvm_c4n.ops.spec import EmbeddingSpec
+from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
-from tvm_c4n.ops.weights import declare_weights, scale_at, value_at
 from tvm_c4n.sparsity import C4nWeight
 
 
-def as_linear(spec: EmbeddingSpec) -> LinearSpec:
-    """Return the linear operator that reads the same weights."""
-    return LinearSpec(
-        dynamic=spec.dynamic,
-        rows=spec.rows,
-        cols=spec.cols,
-        removed=0,
-        dtype=spec.dtype,
-        scale_group=spec.scale_group,
-        lanes=spec.lanes,
-        input_width=spec.cols,
-    )
-
-
 def define(spec: EmbeddingSpec) -> PrimFunc:
-    """Return the definition; it moves `cols` numbers a token, so it is also the kernel."""
-    linear = as_linear(spec)
+    """Return the definition; it moves `cols` numbers per token, so it is also the kernel."""
+    fmt = format_of(spec)
 
     def body() -> None:
         tokens = tokens_of(spec)
         ids = declare_or_bind("ids", (tokens,), "int32")
-        weights = declare_weights(linear)
+        weights = fmt.declare()
         out = declare_or_bind("out", (tokens, spec.cols))
         with loop(tokens) as m, T.serial(spec.cols) as i:
-            value = T.cast(value_at(linear, weights, ids[m], i // 4, i % 4), "float32")
-            if linear.quantized:
-                scale = scale_at(linear, weights, ids[m], i // spec.scale_group)
+            value = T.cast(fmt.value(weights, ids[m], i // 4, i % 4), "float32")
+            if fmt.quantized:
+                scale = fmt.scale(weights, ids[m], i // spec.scale_group)
                 value = value * T.cast(scale, "float32")
             T.buffer_store(out, value, [m, i])
 
@@ -54,7 +40,7 @@ def emit(em: Emitter, ids: Any, weight: C4nWeight) -> Any:
     spec = EmbeddingSpec(
         em.dynamic, weight.rows, weight.cols, weight.dtype, weight.scale_group, lanes=0
     )
-    inputs = [ids, *(em.constant(a) for a in raw_arrays(weight))]
+    inputs = [ids, *(em.constant(a) for a in stored_arrays(weight))]
     out = relax.TensorType((em.tokens, spec.cols), "float32")
     return em.call(define(spec), inputs, [out])[0]
 

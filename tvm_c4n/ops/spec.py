@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 from tvm_c4n._tvm import PrimFunc
 from tvm_c4n.ops.attrs import KIND, PREFIX
 
-NARROW = 192
-"""Most columns of dense int8 weights whose activations stay floats. dt_proj's rows are that short
-(160 at 2.8b): to quantise so few activations costs more than integer products save."""
+# Dense int8 weights of at most this many columns multiply float32 activations: to quantise so few
+# of them costs more than integer products save. dt_proj's rows are that short, 160 columns at 2.8b
+# (docs/decisions/weight-only-dt-proj.md).
+WEIGHT_ONLY_MAX_COLS = 192
 
 
 def is_weight_only(cols: int, removed: int, dtype: str) -> bool:
     """Return whether integer weights of this form multiply float32 activations."""
-    return dtype == "int8" and removed == 0 and cols <= NARROW
+    return dtype == "int8" and removed == 0 and cols <= WEIGHT_ONLY_MAX_COLS
 
 
 @dataclass(frozen=True)

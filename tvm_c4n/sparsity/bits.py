@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from tvm_c4n.sparsity.pattern import GROUP, kept_of
 
-# Bits of one group's position code, by the number of removed weights.
-CODE_BITS = (0, 2, 4, 2)
+# Bits of a code: a place 0..3 in a group.
+POSITION_BITS = 2
+# Codes of a group, by removed: the place of each kept weight; of the removed one where it is one.
+CODES_PER_GROUP = (0, 1, 2, 1)
+# Bits of one group's codes, by removed.
+CODE_BITS = tuple(POSITION_BITS * count for count in CODES_PER_GROUP)
 _INVALID = 0xFF
 
 
@@ -22,7 +26,7 @@ def _code_of_positions(kept_columns: tuple[int, ...], removed: int) -> int:
     """Return the position code of one group; ``kept_columns`` ascend."""
     if removed == 1:
         return next(i for i in range(GROUP) if i not in kept_columns)
-    return sum(column << (2 * i) for i, column in enumerate(kept_columns))
+    return sum(column << (POSITION_BITS * i) for i, column in enumerate(kept_columns))
 
 
 def _tables(removed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:

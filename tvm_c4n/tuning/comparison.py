@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.compile.records import CONFIRMATIONS, key_of
+from tvm_c4n.compile.records import CONFIRMATIONS, DecisionsInFile, key_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.tuning.measurer import Built, Measurer, error_line
@@ -63,8 +63,8 @@ class Comparison(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     spec: dict[str, int | str | bool]
-    candidate: dict[str, int]
-    default: dict[str, int]
+    candidate: DecisionsInFile
+    default: DecisionsInFile
     pairs: list[Pair] = []
     failures: int = Field(default=0, ge=0)
 

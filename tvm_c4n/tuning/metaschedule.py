@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from schedules.base import current_names
 from tvm_c4n._tvm import IRModule, Target, tvm
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops import c4n_linear, conv1d, selective_scan
@@ -44,7 +45,7 @@ _DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
     ConvSpec: conv1d.define,
 }
 _SIZES = ("rows", "cols", "channels", "state", "width", "removed", "lanes", "dynamic")
-_DECISIONS = ("tiles", "ahead", "tokens", "vectors")
+_DECISIONS = ("panels", "prefetch_distance", "tokens", "vectors")
 _BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 
 
@@ -84,11 +85,12 @@ def candidates(mod: IRModule, space: Space) -> list[tuple[dict[str, int], Any]]:
 def decisions_of(schedule: Any) -> dict[str, int]:
     """Read what a schedule of `candidates`, or one that replays its trace, decides."""
     notes = schedule.get(schedule.get_sblock("root")).annotations
-    return {
+    found = {
         str(key).removeprefix(PREFIX): int(value)
         for key, value in notes.items()
         if str(key).startswith(PREFIX)
     }
+    return current_names(found)
 
 
 def tune_context(mod: IRModule, target: Target, name: str) -> Any:

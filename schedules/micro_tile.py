@@ -1,0 +1,108 @@
+"""The part of an output that a linear kernel holds in registers, and its sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm_c4n._tvm import T
+from tvm_c4n.ops.c4n_linear import LinearArgs
+from tvm_c4n.ops.repack import PanelFormat
+from tvm_c4n.ops.spec import LinearSpec
+from tvm_c4n.ops.tir import load, local, ramp, splat, store
+
+_ZERO = {"float32": T.float32, "int8": T.int8, "int16": T.int16, "int32": T.int32}
+
+
+@dataclass(frozen=True)
+class MicroTile:
+    """`panels` panels of a bundle, from `panel` on, times `tokens` tokens from `token` on."""
+
+    bundle: Any
+    panel: Any
+    panels: int
+    token: Any
+    tokens: int
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """All (token, panel) offsets."""
+        return [(m, r) for m in range(self.tokens) for r in range(self.panels)]
+
+    def at(self, m: int, r: int) -> int:
+        """Return the number of a (token, panel) offset among `pairs`."""
+        return m * self.panels + r
+
+
+class Vectors:
+    """Vectors of 32 bits per row in a small buffer, which LLVM keeps in registers.
+
+    Parameters
+    ----------
+    count : int
+        Vectors.
+    lanes : int
+        Rows of a vector.
+    dtype : str
+        float32, or an integer type: narrow ones have several elements per row.
+    """
+
+    def __init__(self, count: int, lanes: int, dtype: str = "float32"):
+        bits = int(dtype.lstrip("floatin"))
+        self._zero = _ZERO[dtype](0)
+        self._count, self._lanes = count, lanes * 32 // bits
+        self._buffer = local((count * self._lanes,), dtype)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._buffer[ramp(index * self._lanes, self._lanes)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        T.buffer_store(self._buffer, value, [ramp(index * self._lanes, self._lanes)])
+
+    def clear(self) -> None:
+        """Set all to zero."""
+        for index in range(self._count):
+            self[index] = splat(self._zero, self._lanes)
+
+    def element(self, index: int, lane: Any) -> Any:
+        """Return one element of a vector."""
+        return self._buffer[index * self._lanes + lane]
+
+
+class Output:
+    """The float32 sums of a micro-tile, and their way into the result."""
+
+    def __init__(self, spec: LinearSpec, fmt: PanelFormat, args: LinearArgs, tile: MicroTile):
+        self.spec, self.layout, self.args, self.tile = spec, fmt.layout, args, tile
+        self._sums = Vectors(len(tile.pairs()), self.layout.mr)
+        self._sums.clear()
+
+    def add(self, m: int, r: int, value: Any) -> None:
+        """Add a vector to the sums of a token and panel."""
+        at = self.tile.at(m, r)
+        self._sums[at] = self._sums[at] + value
+
+    def store(self) -> None:
+        """Add bias and residual, and store the rows that the weight has."""
+        for m, r in self.tile.pairs():
+            self._store(m, r)
+
+    def _store(self, m: int, r: int) -> None:
+        spec, lanes, tile = self.spec, self.layout.mr, self.tile
+        panel, at = tile.bundle * self.layout.panels + tile.panel + r, tile.at(m, r)
+        if spec.rows % self.layout.bundle_rows == 0:
+            self._write(m, panel * lanes, lanes, self._sums[at])
+            return
+        whole, rest = divmod(spec.rows, lanes)
+        with T.If(panel < whole), T.Then():
+            self._write(m, panel * lanes, lanes, self._sums[at])
+        if rest:
+            with T.If(panel == whole), T.Then(), T.serial(rest) as lane:
+                self._write(m, panel * lanes + lane, 1, self._sums.element(at, lane))
+
+    def _write(self, m: int, first: Any, lanes: int, value: Any) -> None:
+        token = self.tile.token + m
+        if self.spec.bias:
+            value = value + load(self.args.bias, (), first, lanes)
+        if self.spec.residual:
+            value = value + load(self.args.residual, (token,), first, lanes)
+        store(self.args.out, (token,), first, lanes, value)
