@@ -18,9 +18,10 @@ from tvm_c4n.ops.isa import OPENCL, Isa
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
 
+# PyPI has an unrelated package of this name; tvm_c4n checks that it imported this one.
 OWNER = "tvm_c4n"
-"""PyPI has an unrelated package of this name; tvm_c4n checks that it imported this one."""
 
+# In order: the first rule that answers writes the kernel.
 RULES: tuple[Rule, ...] = (
     C4nGemv(),
     C4nGemm(),
@@ -29,11 +30,8 @@ RULES: tuple[Rule, ...] = (
     RmsNorm(),
     Quantize(),
 )
-"""In order: the first rule that answers writes the kernel."""
-
-
+# Answers with the decisions that tuning found for an operator, or None.
 Tuned = Callable[[OpSpec], Decisions | None]
-"""Answers with the decisions that tuning found for an operator, or None."""
 
 
 def space_of(spec: OpSpec, isa: Isa) -> Space:

@@ -37,8 +37,8 @@ class IntegerDots:
     """Integer dot products, with the zero-point correction that the instruction set needs.
 
     ``dot`` of some instruction sets multiplies by an operand with an offset added. What the offset
-    adds is summed up beside the products and subtracted when the sums are flushed: it follows from
-    the weights, for all tokens alike, or from the activations, for all panels alike
+    adds is summed up along with the products, and subtracted when the sums are flushed. It follows
+    from the weights, for all tokens alike, or from the activations, for all panels alike
     (docs/decisions/zero-point-correction.md).
     """
 

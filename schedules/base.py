@@ -10,11 +10,11 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel, vectors
 
+# Decisions that a rule leaves open for a kernel, with their candidates. The first candidate of each
+# is the default, chosen by hand.
 Space: TypeAlias = Mapping[str, tuple[int, ...]]
-"""Decisions that a rule leaves open for a kernel, with their candidates. The first candidate of
-each is the default, chosen by hand."""
+# One candidate for each decision of a space.
 Decisions: TypeAlias = Mapping[str, int]
-"""One candidate for each decision of a space."""
 
 
 # What files of decisions called them before, and their names now.
@@ -58,37 +58,33 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
     return choices[0] if given is None else given
 
 
+# Where one token's scan and convolution prefetch: their states and weights are many rows, more than
+# the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md). On ARM it was never measured.
 PREFETCHES = frozenset(("avx2", "avx512"))
-"""Where one token's scan and convolution prefetch: their states and weights are many rows, more
-than the CPU's own prefetchers follow. docs/decisions/scan-interleaving.md has the gain."""
 
 
-def interleave_candidates(channels: int, lanes: int, most: int, blocks: int) -> tuple[int, ...]:
+def interleave_candidates(channels: int, lanes: int, most: int, min_tasks: int) -> tuple[int, ...]:
     """Return candidates for how many vectors of channels a core carries through time together.
 
-    The default is `most`, or less where that would leave fewer than `blocks` for cores to share.
+    The default is `most`, or less where that would leave fewer than `min_tasks` tasks for cores to
+    share.
     """
     fitting = [count for count in (1, 2, 4, 8) if channels % (lanes * count) == 0] or [1]
-    shared = [n for n in fitting if n <= most and channels >= lanes * n * blocks]
+    shared = [n for n in fitting if n <= most and channels >= lanes * n * min_tasks]
     return candidates(max(shared, default=1), fitting)
 
 
 def wide_vectors(extent: int, lanes: int, emit: Callable[[Any, int], None]) -> None:
-    """Cover a block of channels of one token with vectors as wide as divide it, up to four.
+    """Cover a tile of channels of one token with vectors of up to four registers.
 
-    What is read for a channel lies far from its neighbours of another state: wide vectors use whole
-    cache lines, and each waits for its own sum.
+    They use whole cache lines, for a channel's other state elements lie far away, and their sums do
+    not wait for each other.
     """
-    together = next(n for n in (4, 2, 1) if extent % (n * lanes) == 0 or n == 1)
-    vectors(extent, together * lanes, emit)
+    registers = next(n for n in (4, 2, 1) if extent % (n * lanes) == 0 or n == 1)
+    vectors(extent, registers * lanes, emit)
 
 
-def covered(extent: Any, lanes: int) -> tuple[int, int]:
-    """Return how many whole vectors cover an extent, and how many elements are left."""
-    return extent // lanes, extent % lanes
-
-
-def channel_blocks(channels: int, lanes: int, *, emit: Any) -> None:
+def parallel_channels(channels: int, lanes: int, emit: Callable[[Any, int], None]) -> None:
     """Emit parallel loops over the vectors of channels and over the scalar rest.
 
     Parameters
@@ -96,10 +92,10 @@ def channel_blocks(channels: int, lanes: int, *, emit: Any) -> None:
     emit : callable
         ``emit(start, lanes)`` emits the code for one vector of channels.
     """
-    whole, rest = covered(channels, lanes)
+    whole, rest = divmod(channels, lanes)
     if whole:
-        with T.parallel(whole) as block:
-            emit(block * lanes, lanes)
+        with T.parallel(whole) as vector:
+            emit(vector * lanes, lanes)
     if rest:
         with T.parallel(rest) as lane:
             emit(whole * lanes + lane, 1)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from schedules.base import (
     PREFETCHES,
     Space,
-    channel_blocks,
     decided,
     interleave_candidates,
+    parallel_channels,
     wide_vectors,
 )
 from schedules.intrin.base import Intrinsics
@@ -30,10 +30,11 @@ from tvm_c4n.ops.tir import (
     tokens_of,
 )
 
-TOGETHER = {"avx512": 4, "avx2": 2, "neon": 4, "portable": 4}
-"""Vectors of channels: a whole cache line at least, for the next token's lies elsewhere."""
-BLOCKS = 16
-"""So many at least are left for cores to share."""
+# Vectors of channels that a core interleaves: a whole cache line at least, for the next token's
+# line lies elsewhere.
+INTERLEAVE = {"avx512": 4, "avx2": 2, "neon": 4, "portable": 4}
+# Tasks that are left for cores to share, at least.
+MIN_TASKS = 16
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,23 @@ class Conv1d:
     Attributes
     ----------
     vectors : int or None
-        Vectors of channels that a core works on together, in prefill. One token leaves nothing to
-        decide: see `wide_vectors`.
+        Vectors of channels that a core interleaves, in prefill. One token leaves nothing to decide:
+        see `wide_vectors`.
     """
 
     vectors: int | None = None
     name: ClassVar[str] = "conv1d"
 
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
-        """See `schedules.base.Tunable`."""
+        """Return the candidates for the vectors that a core interleaves in prefill."""
         assert isinstance(spec, ConvSpec)  # noqa: S101 - the rule applies
         if not spec.dynamic:
             return {}
-        most = TOGETHER[intrin.isa.name]
-        return {"vectors": interleave_candidates(spec.channels, intrin.lanes, most, BLOCKS)}
+        most = INTERLEAVE[intrin.isa.name]
+        return {"vectors": interleave_candidates(spec.channels, intrin.lanes, most, MIN_TASKS)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
-        """See `schedules.base.Rule`."""
+        """Return the kernel of a convolution."""
         if not isinstance(spec, ConvSpec):
             return None
 
@@ -85,16 +86,16 @@ class Conv1d:
         def body() -> None:
             args = conv1d.declare(spec, tokens_of(spec))
             space = self.space(spec, intrin)
-            together = decided(self.vectors, space["vectors"]) if space else 1
-            channel_blocks(
-                n, lanes * together, emit=lambda start, width: _channels(spec, args, start, width)
+            interleave = decided(self.vectors, space["vectors"]) if space else 1
+            parallel_channels(
+                n, lanes * interleave, lambda start, width: _channels(spec, args, start, width)
             )
 
         return Kernel(spec, self.name, body)
 
 
 def _prefetch(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> None:
-    """Ask for what a block of channels reads of the past and of weights, all in rows far apart."""
+    """Prefetch what a tile of channels reads of the past and of weights, all in rows far apart."""
     _, weight, bias, state, layer, _ = args
     for j in range(spec.width):
         prefetch_floats(weight, (j,), start, width)
@@ -106,17 +107,21 @@ def _prefetch(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> 
 def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
     """Emit all tokens of a vector of channels."""
     x, weight, bias, state, layer, out = args
+    # Step 1: the last inputs of the tokens before, into registers.
     past = [local((lanes,)) for _ in range(spec.width - 1)]
     for j, kept in enumerate(past):
         store(kept, (), 0, lanes, load(state, (layer, j), start, lanes))
     with loop(out.shape[0] if spec.dynamic else 1) as t:
+        # Step 2: the taps times these and the new input, then SiLU.
         new = load(x, (t,), start, lanes)
         inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
         total = load(bias, (), start, lanes)
         for j, value in enumerate(inputs):
             total = total + load(weight, (j,), start, lanes) * value
         store(out, (t,), start, lanes, silu(total, lanes))
+        # Step 3: each input moves up by one token.
         for kept, value in zip(past, inputs[1:], strict=True):
             store(kept, (), 0, lanes, value)
+    # Step 4: the last inputs, for the tokens to come.
     for j, kept in enumerate(past):
         store(state, (layer, j), start, lanes, load(kept, (), 0, lanes))

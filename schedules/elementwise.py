@@ -30,7 +30,7 @@ class RmsNorm:
     name = "rms_norm"
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
-        """See `schedules.base.Rule`."""
+        """Return the kernel of an RMSNorm."""
         if not isinstance(spec, RmsNormSpec):
             return None
         lanes = intrin.lanes
@@ -50,12 +50,12 @@ class RmsNorm:
 
 
 def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
-    """Blocks of columns, each with a sum of all squares of its own.
+    """Return tiles of columns, each with a sum of all squares of its own.
 
     Adding up the squares again costs less than waiting for one core's sum.
     """
-    step = lanes if spec.cols % lanes == 0 else spec.cols
-    blocks = next(b for b in (8, 4, 2, 1) if spec.cols % (b * step) == 0)
+    multiple = lanes if spec.cols % lanes == 0 else spec.cols
+    tiles = next(t for t in (8, 4, 2, 1) if spec.cols % (t * multiple) == 0)
 
     def emit(buffers: tuple[Any, ...], start: Any, width: int) -> None:
         factor = _norm_factor(spec, buffers[0], 0, lanes)
@@ -63,8 +63,8 @@ def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
 
     return ColumnTiles(
         spec.cols,
-        step,
-        spec.cols // blocks,
+        multiple,
+        spec.cols // tiles,
         frozenset((1, 2)),
         lambda: rms_norm.declare(spec, 1),
         emit,
@@ -112,7 +112,7 @@ class Quantize:
     name = "quantize"
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
-        """See `schedules.base.Rule`."""
+        """Return the kernel of a quantisation."""
         if not isinstance(spec, QuantizeSpec):
             return None
         lanes = intrin.lanes
@@ -163,6 +163,7 @@ def _group(
     """Quantise `count` columns of a token's group; the group's other columns become zero."""
     (x, q, scales), (m, s) = buffers, place
     start = s * spec.group
+    # Step 1: the largest magnitude, lane by lane and then over the lanes.
     tops = local((lanes,))
     store(tops, (), 0, lanes, f32(0.0, lanes))
 
@@ -176,9 +177,11 @@ def _group(
     for lane in range(1, lanes):
         largest = T.max(largest, tops[lane])
     top = T.bind(largest)
+    # Step 2: the scale.
     T.buffer_store(scales, top * T.float32(1 / quantize.TOP), [m, s])
     inverse = T.bind(T.Select(top > T.float32(0), T.float32(quantize.TOP) / top, T.float32(0)))
 
+    # Step 3: the rounded columns, and zeros after the last one.
     def convert(offset: Any, width: int) -> None:
         value = load(x, (m,), start + offset, width) * splat(inverse, width)
         rounded = T.cast(T.nearbyint(value), typed("int32", width))

@@ -167,7 +167,7 @@ def _integer_dot(
         if columns > INT_KC:
             dots.clear()
         # A loop, though its extent is known: unrolled, a load's next iteration lay so far ahead
-        # that a Zen 5 no longer prefetched it by itself (docs/decisions/prefetching.md).
+        # that a Zen 5 no longer prefetched it by itself (docs/decisions/repacked-format.md).
         with loop(layout.k_block.slices) as number:
             piece = stream.slice(k_block, number)
             # Step 2: the positions of a slice, as words of all its windows.

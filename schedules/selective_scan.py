@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from schedules.base import (
     PREFETCHES,
     Space,
-    channel_blocks,
     decided,
     interleave_candidates,
+    parallel_channels,
     wide_vectors,
 )
 from schedules.intrin.base import Intrinsics
@@ -35,12 +35,11 @@ from tvm_c4n.ops.tir import (
     tokens_of,
 )
 
-SIDE_BY_SIDE = 4
-"""Vectors of channels: each waits for its own last state, and the others fill the time. More were
-not faster on AVX2 and AVX-512, where it was measured
-(docs/decisions/scan-interleaving.md)."""
-BLOCKS = 8
-"""So many at least are left for cores to share."""
+# Vectors of channels that a core interleaves: each waits for its own last state, and the others
+# fill the time. More were not faster on AVX2 and AVX-512 (docs/decisions/scan-interleaving.md).
+INTERLEAVE = 4
+# Tasks that are left for cores to share, at least.
+MIN_TASKS = 8
 
 
 @dataclass(frozen=True)
@@ -50,27 +49,29 @@ class SelectiveScan:
     Attributes
     ----------
     vectors : int or None
-        Vectors of channels that a core carries through time together, in prefill. One token leaves
-        nothing to decide: see `wide_vectors`.
+        Vectors of channels that a core interleaves, in prefill. One token leaves nothing to decide:
+        see `wide_vectors`.
     """
 
     vectors: int | None = None
     name: ClassVar[str] = "selective_scan"
 
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
-        """See `schedules.base.Tunable`."""
+        """Return the candidates for the vectors that a core interleaves in prefill."""
         assert isinstance(spec, ScanSpec)  # noqa: S101 - the rule applies
         if not spec.dynamic:
             return {}
-        return {"vectors": interleave_candidates(spec.channels, intrin.lanes, SIDE_BY_SIDE, BLOCKS)}
+        return {
+            "vectors": interleave_candidates(spec.channels, intrin.lanes, INTERLEAVE, MIN_TASKS)
+        }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
-        """See `schedules.base.Rule`."""
+        """Return the kernel of a selective scan."""
         if not isinstance(spec, ScanSpec):
             return None
 
         lanes, n = intrin.lanes, spec.channels
-        asks = intrin.isa.name in PREFETCHES
+        prefetches = intrin.isa.name in PREFETCHES
         if not spec.dynamic and n % lanes == 0:
             return Kernel.of_tiles(
                 spec,
@@ -79,12 +80,14 @@ class SelectiveScan:
                     extent=n,
                     multiple=lanes,
                     width=next(w for w in (4, 2, 1) if n % (w * lanes) == 0) * lanes,
-                    elementwise_args=_OWN,
+                    elementwise_args=_ELEMENTWISE_ARGS,
                     declare=lambda: selective_scan.declare(spec, 1),
                     emit=lambda args, start, width: wide_vectors(
                         width,
                         lanes,
-                        lambda at, count: _one_token(spec, args, start + at, count, asks=asks),
+                        lambda at, count: _one_token(
+                            spec, args, start + at, count, prefetches=prefetches
+                        ),
                     ),
                 ),
             )
@@ -93,24 +96,24 @@ class SelectiveScan:
             args = selective_scan.declare(spec, tokens_of(spec))
             emit = _all_tokens if spec.dynamic else _one_token
             space = self.space(spec, intrin)
-            together = decided(self.vectors, space["vectors"]) if space else 1
-            channel_blocks(
-                n, lanes * together, emit=lambda start, width: emit(spec, args, start, width)
+            interleave = decided(self.vectors, space["vectors"]) if space else 1
+            parallel_channels(
+                n, lanes * interleave, lambda start, width: emit(spec, args, start, width)
             )
 
         return Kernel(spec, self.name, body)
 
 
-_OWN = frozenset((0, 1, 4, 5, 6, 8))
-"""dt, x, a, d, state and out; the others are bc, xz (the gate is in its second half), layer."""
+# dt, x, a, d, state and out. The others are bc, xz (the gate is in its second half) and layer.
+_ELEMENTWISE_ARGS = frozenset((0, 1, 4, 5, 6, 8))
 
 
 def _one_token(
-    spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int, *, asks: bool = False
+    spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int, *, prefetches: bool = False
 ) -> None:
     """Emit one token: the state is read and written once, where it is."""
     *_, state, layer, _ = args
-    _token(spec, args, (0, start, lanes), (state, (layer,), start), asks=asks)
+    _token(spec, args, (0, start, lanes), (state, (layer,), start), prefetches=prefetches)
 
 
 def _all_tokens(spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
@@ -131,22 +134,24 @@ def _token(
     place: tuple[Any, Any, int],
     where: tuple[Any, tuple[Any, ...], Any],
     *,
-    asks: bool = False,
+    prefetches: bool = False,
 ) -> None:
     """Emit a token of a vector of channels; `where` is the buffer of the state and its indices.
 
-    With `asks`, the next vector's states and decays are asked for meanwhile.
+    With `prefetches`, the next vector's states and decays are prefetched meanwhile.
     """
     dt, x, bc, xz, a, d, _, _, out = args
     (t, start, lanes), (h, outer, first) = place, where
+    # Step 1: what all states of a channel share: exp2's rate for delta * A, and delta * x.
     total = local((lanes,))
     delta = T.bind(softplus(load(dt, (t,), start, lanes), lanes))
     rate = T.bind(delta * f32(LOG2_E, lanes))
     value = T.bind(load(x, (t,), start, lanes))
     drive = T.bind(delta * value)
     store(total, (), 0, lanes, load(d, (), start, lanes) * value)
+    # Step 2: each state decays, is driven, and adds to the output.
     with T.serial(spec.state) as n:
-        for column in range(0, lanes if asks else 0, CACHE_LINE // 4):
+        for column in range(0, lanes if prefetches else 0, CACHE_LINE // 4):
             prefetch(h, (*outer, n, first + column), lanes)
             prefetch(a, (n, start + column), lanes)
         decay = exp2(rate * selective_scan.decay_rates(spec, a, n, start, lanes), lanes)
@@ -155,5 +160,6 @@ def _token(
         new = T.bind(decay * load(h, (*outer, n), first, lanes) + drive * b)
         store(h, (*outer, n), first, lanes, new)
         store(total, (), 0, lanes, load(total, (), 0, lanes) + c * new)
+    # Step 3: the gate.
     gate = silu(load(xz, (t,), spec.channels + start, lanes), lanes)
     store(out, (t,), start, lanes, load(total, (), 0, lanes) * gate)

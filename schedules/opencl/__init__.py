@@ -16,7 +16,7 @@ from tvm_c4n.ops.tir import Kernel
 
 
 def choose(spec: OpSpec) -> tuple[str, Kernel] | None:
-    """Return the name and the kernel of an operator; None: its weights are not packed.
+    """Return the name and the kernel of an operator; None: its weights are not repacked.
 
     Raises
     ------

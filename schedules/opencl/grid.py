@@ -9,8 +9,8 @@ from typing import Any
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.isa import OPENCL
 
+# Work-items of a group.
 GROUP = OPENCL.lanes
-"""Work-items of a group."""
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The operators of a C4n model: attributes, plain definitions, packed layout, float64 oracles."""
+"""The operators of a C4n model: attributes, definitions, repacked formats, float64 oracles."""

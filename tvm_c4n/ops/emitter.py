@@ -16,7 +16,7 @@ class ConstantPool:
     """Makes each array a constant once, so that several functions share its memory."""
 
     def __init__(self) -> None:
-        # The array is kept beside its constant: its id must not be used again.
+        # The array is kept with its constant: its id must not be used again.
         self._made: dict[int, tuple[NDArray[Any], GenericConst]] = {}
 
     def __call__(self, array: NDArray[Any]) -> GenericConst:

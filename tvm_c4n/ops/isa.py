@@ -16,8 +16,8 @@ class Isa:
     name : str
         ``"avx512"``, ``"avx2"``, ``"neon"``, ``"portable"`` or ``"opencl"``.
     lanes : int
-        32-bit lanes of a vector register: a tile of packed weights has one output row per lane.
-        On a GPU the work-items of a group.
+        32-bit lanes of a vector register: a panel of repacked weights has one row per lane. On a
+        GPU the work-items of a group.
     needs : tuple of str
         LLVM's names of the CPU features that its kernels use.
     """
@@ -33,8 +33,8 @@ NEON = Isa("neon", 4, ("neon", "dotprod"))
 PORTABLE = Isa("portable", 4, ())
 OPENCL = Isa("opencl", 64, ())
 
+# The families of CPUs, best first: the first whose needs a target meets is used.
 FAMILIES = (AVX512, AVX2, NEON, PORTABLE)
-"""Of CPUs, best first: the first whose needs a target meets is used."""
 
 
 def isa_of(target: Target) -> Isa:
@@ -43,7 +43,7 @@ def isa_of(target: Target) -> Isa:
     Parameters
     ----------
     target : tvm.target.Target
-        Of an ``llvm`` target ``mtriple``, ``mcpu`` and ``mattr`` decide.
+        For an ``llvm`` target ``mtriple``, ``mcpu`` and ``mattr`` decide.
     """
     if target.kind.name == "opencl":
         return OPENCL

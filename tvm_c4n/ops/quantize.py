@@ -12,6 +12,7 @@ from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.spec import QuantizeSpec
 from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
 
+# The largest magnitude of a quantised activation: -128 is not used, so that the range is symmetric.
 TOP = 127.0
 
 

@@ -1,7 +1,7 @@
-"""What a C4n operator is: the attributes that a PrimFunc carries, as one frozen record a kind.
+"""What a C4n operator is: the attributes that a PrimFunc carries, as one frozen class per kind.
 
 Passes and schedules meet only through these attributes: a pass makes a PrimFunc whose body is the
-plain definition of the operator, and a schedule reads the record back and writes a faster body.
+plain definition of the operator, and a schedule reads the spec back and writes a faster body.
 """
 
 from __future__ import annotations
@@ -25,11 +25,18 @@ def is_weight_only(cols: int, removed: int, dtype: str) -> bool:
 
 @dataclass(frozen=True)
 class OpSpec:
-    """Base of the records; `kind` names the operator."""
+    """Base of the specs.
+
+    Attributes
+    ----------
+    kind : str
+        Names the operator.
+    dynamic : bool
+        True: the number of tokens is symbolic (prefill). False: one token (a decode step).
+    """
 
     kind: ClassVar[str] = ""
     dynamic: bool
-    """True: the number of tokens is symbolic (prefill). False: one token (a decode step)."""
 
     def attrs(self) -> dict[str, Any]:
         """Return the PrimFunc attributes of this operator."""
@@ -49,11 +56,11 @@ class LinearSpec(OpSpec):
     removed : int
         Weights removed of each aligned group of 4 columns, 0 to 3.
     dtype : str
-        Of the kept weights: ``"float32"``, ``"float16"``, ``"int8"``, ``"int4"``.
+        Type of the kept weights: ``"float32"``, ``"float16"``, ``"int8"``, ``"int4"``.
     scale_group : int
         Dense columns that share a scale (integer dtypes), else 0.
     lanes : int
-        Rows of a packed tile; 0 where the weights are still in the checkpoint's form.
+        Rows of a panel of repacked weights; 0 where the weights are still in the stored form.
     input_width : int
         Width of the rows of `x`, of which the first `cols` are read (float dtypes).
     bias, residual : bool
@@ -94,20 +101,27 @@ class LinearSpec(OpSpec):
 
 @dataclass(frozen=True)
 class QuantizeSpec(OpSpec):
-    """Activations to int8: a symmetric scale for each `group` columns of a token."""
+    """Activations to int8: a symmetric scale for each `group` columns of a token.
+
+    Attributes
+    ----------
+    cols, group : int
+    padded : int
+        Columns of the result, at least `cols`; the rest is zero.
+    input_width : int
+        Width of the rows of the input, of which the first `cols` are read.
+    """
 
     kind: ClassVar[str] = "quantize"
     cols: int
     group: int
     padded: int
-    """Columns of the result, at least `cols`; the rest is zero."""
     input_width: int
-    """Width of the rows of the input, of which the first `cols` are read."""
 
 
 @dataclass(frozen=True)
 class EmbeddingSpec(OpSpec):
-    """Rows of a weight matrix picked by token ids; the matrix may be the packed LM head."""
+    """Rows of a weight matrix picked by token ids; the matrix may be the repacked LM head."""
 
     kind: ClassVar[str] = "embedding"
     rows: int
@@ -170,7 +184,7 @@ SPECS: tuple[type[OpSpec], ...] = (
 
 
 def spec_of(func: Any) -> OpSpec | None:
-    """Read the record back from a function's attributes; None where it is no C4n operator.
+    """Read the spec back from a function's attributes; None where it is no C4n operator.
 
     Parameters
     ----------

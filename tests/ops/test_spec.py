@@ -1,0 +1,45 @@
+"""Specs as the attributes of PrimFuncs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tvm_c4n._tvm import T
+from tvm_c4n.ops.spec import (
+    WEIGHT_ONLY_MAX_COLS,
+    ConvSpec,
+    EmbeddingSpec,
+    LinearSpec,
+    OpSpec,
+    QuantizeSpec,
+    RmsNormSpec,
+    ScanSpec,
+    is_weight_only,
+    spec_of,
+)
+from tvm_c4n.ops.tir import build
+
+SPECS = [
+    LinearSpec(True, 8, 12, 3, "int4", 64, 16, 20, bias=True),
+    QuantizeSpec(False, 12, 64, 64, 12),
+    EmbeddingSpec(True, 8, 12, "int8", 64, 8),
+    RmsNormSpec(True, 8, 1e-5, True),
+    ConvSpec(False, 4, 4, 2, 8),
+    ScanSpec(True, 8, 16, 2, 3, half=True),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+def test_specs_survive_as_attributes(spec: OpSpec) -> None:
+    assert spec_of(build(spec, "f", lambda: T.evaluate(0))) == spec
+
+
+def test_what_is_no_operator_has_no_spec() -> None:
+    assert spec_of(None) is None
+
+
+def test_only_narrow_dense_int8_weights_keep_float_activations() -> None:
+    assert is_weight_only(WEIGHT_ONLY_MAX_COLS, 0, "int8")
+    assert not is_weight_only(WEIGHT_ONLY_MAX_COLS + 4, 0, "int8")
+    assert not is_weight_only(64, 1, "int8")
+    assert not is_weight_only(64, 0, "int4")
