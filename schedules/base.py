@@ -59,7 +59,7 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
 
 
 # Where one token's scan and convolution prefetch: their states and weights are many rows, more than
-# the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md). On ARM it was never measured.
+# the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md). Never measured on ARM.
 PREFETCHES = frozenset(("avx2", "avx512"))
 
 
