@@ -6,28 +6,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tvm.script import ir as I
 from tvm.script import relax as R
 from tvm.script import tirx as T
 
 import relay_passes
 import schedules
+from tests.relay_passes.fused_case import Apart, Together, choose
+from tests.relay_passes.linear_case import (
+    Bound,
+    Dense,
+    Halved,
+    Repacked,
+    Stored,
+    halved_lifted,
+)
 from tests.relay_passes.rolled_case import turns, turns_rolled
-from tvm_c4n._tvm import IRModule, relax
-from tvm_c4n.ops import c4n_linear
-from tvm_c4n.ops.emitter import ConstantPool, Emitter
+from tvm_c4n._tvm import IRModule
 from tvm_c4n.ops.isa import PORTABLE
-from tvm_c4n.ops.repack import repack
-from tvm_c4n.ops.spec import LinearSpec, spec_of
-from tvm_c4n.sparsity import C4nWeight, from_dense, mask_from_scores
-
-CHOOSE = partial(schedules.choose, isa=PORTABLE)
 
 
 @dataclass(frozen=True)
@@ -38,84 +39,10 @@ class PassCase:
     before: Callable[[], IRModule]
     expected: Callable[[], IRModule]
     shapes: tuple[tuple[int, ...], ...]
+    # The weights of the result are parameters, its attribute ``c4n.constants`` has them.
     lifted: bool = False
-    """The weights of the result are parameters, its attribute ``c4n.constants`` has them."""
-
-
-def _weight(dtype: str = "float32") -> C4nWeight:
-    dense = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
-    return from_dense(dense, 2, dtype, mask=mask_from_scores(np.abs(dense), 2))
-
-
-def _function(body: Callable[[relax.BlockBuilder, Any], Any]) -> IRModule:
-    bb = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((1, 64), "float32"))
-    with bb.function("main", [x]):
-        with bb.dataflow():
-            out = bb.emit_output(body(bb, x))
-        bb.emit_func_output(out)
-    return relax.transform.CanonicalizeBindings()(bb.get())
-
-
-def dense_layer() -> IRModule:
-    """``x @ permute_dims(W)`` whose W obeys n = 2."""
-    weight = _weight().dense()
-    return _function(
-        lambda bb, x: relax.op.matmul(x, bb.emit(relax.op.permute_dims(relax.const(weight))))
-    )
-
-
-def c4n_layer(dtype: str = "float32") -> IRModule:
-    """The same as a C4n operator on weights as the checkpoint has them."""
-    return _function(
-        lambda bb, x: c4n_linear.emit(Emitter(bb, 1, ConstantPool()), x, _weight(dtype))
-    )
-
-
-def packed_layer() -> IRModule:
-    """The same on packed weights, emitted as such."""
-    (spec,) = [
-        s for _, f in c4n_layer().functions_items() if isinstance(s := spec_of(f), LinearSpec)
-    ]
-    spec = LinearSpec(**{**spec.__dict__, "lanes": PORTABLE.lanes})
-
-    def body(bb: relax.BlockBuilder, x: Any) -> Any:
-        packed = repack(_weight(), spec)
-        arrays = packed if isinstance(packed, list) else [packed]
-        # PackWeights adds its kernel beside the one that it replaces, so the name has a number.
-        gvar = bb.add_func(c4n_linear.define(spec), "linear1")
-        inputs = [x, *(relax.const(array) for array in arrays)]
-        return relax.call_tir(gvar, inputs, relax.TensorType((1, 20), "float32"))
-
-    return _function(body)
-
-
-def bound_layer() -> IRModule:
-    """The same with the body of the rule."""
-    mod = packed_layer()
-    for gvar, func in mod.functions_items():
-        spec = spec_of(func)
-        if spec is not None:
-            name, kernel = CHOOSE(spec)
-            attrs = {"c4n.schedule": name, "tirx.is_scheduled": True}
-            mod.update_func(gvar, kernel.prim_func().with_attrs(attrs))
-    return mod
-
-
-def lifted_layer() -> IRModule:
-    """The packed layer whose weights are arguments."""
-    mod = packed_layer()
-    (call,) = [b.value for b in mod["main"].body.blocks[0].bindings]
-    x, *constants = call.args[1].fields
-    weights = [relax.Var(f"weight{i}", c.ty) for i, c in enumerate(constants)]
-    gvar = call.args[0]
-    bb = relax.BlockBuilder(IRModule({gvar: mod[gvar]}))
-    new_x = relax.Var("x", x.ty)
-    with bb.function("main", [new_x, *weights]):
-        with bb.dataflow():
-            out = bb.emit_output(relax.call_tir(gvar, [new_x, *weights], call.ty_args[0]))
-        bb.emit_func_output(out)
-    return bb.get().with_attr("c4n.constants", [c.value for c in constants])
+    # Text of the files that the pass writes.
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @I.ir_module(s_tir=True)
@@ -233,6 +160,24 @@ class TwiceTurned:
         return gv
 
 
+# The same as TVM prints it.
+TWICE_TURNED = """\
+# from tvm.script import ir as I
+# from tvm.script import relax as R
+
+@I.ir_module
+class Module:
+    @R.function
+    def main(x: R.Tensor((4, 8), dtype="float32")) -> R.Tensor((8, 4), dtype="float32"):
+        with R.dataflow():
+            lv: R.Tensor((4, 8), dtype="float32") = R.exp(x)
+            lv1: R.Tensor((8, 4), dtype="float32") = R.permute_dims(lv, axes=[1, 0])
+            lv2: R.Tensor((8, 4), dtype="float32") = R.permute_dims(lv, axes=[1, 0])
+            gv: R.Tensor((8, 4), dtype="float32") = R.add(lv1, lv2)
+            R.output(gv)
+        return gv"""
+
+
 @I.ir_module(s_tir=True)
 class OnceTurned:
     """The same, turned once."""
@@ -259,9 +204,6 @@ class PiecesSpelledOut:
             gv = R.add(lv, lv1)
             R.output(gv)
         return gv
-
-
-WIDE = ((1, 64),)
 
 
 @I.ir_module(s_tir=True)
@@ -331,27 +273,43 @@ class PlannedOnce:
 
 CASES: dict[str, PassCase] = {
     "RewriteDenseToC4n": PassCase(
-        lambda _: relay_passes.RewriteDenseToC4n(), dense_layer, c4n_layer, WIDE
+        lambda _: relay_passes.RewriteDenseToC4n(), lambda: Dense, lambda: Stored, ((1, 8),)
     ),
     "PackWeights": PassCase(
-        lambda _: relay_passes.PackWeights(PORTABLE.lanes), c4n_layer, packed_layer, WIDE
+        lambda _: relay_passes.PackWeights(PORTABLE.lanes),
+        lambda: Stored,
+        lambda: Repacked,
+        ((1, 8),),
     ),
     "BindSchedules": PassCase(
-        lambda _: relay_passes.BindSchedules(CHOOSE), packed_layer, bound_layer, WIDE
+        lambda _: relay_passes.BindSchedules(partial(schedules.choose, isa=PORTABLE)),
+        lambda: Repacked,
+        lambda: Bound,
+        ((1, 8),),
     ),
     "FuseRegions": PassCase(
-        # One kernel is no run: it stays. test_fuse_regions.py has the runs of a whole model.
-        lambda _: relay_passes.FuseRegions(CHOOSE),
-        bound_layer,
-        bound_layer,
-        WIDE,
+        lambda _: relay_passes.FuseRegions(choose),
+        lambda: Apart,
+        lambda: Together,
+        ((1, 8), (1, 8)),
     ),
     "RollLayers": PassCase(lambda _: relay_passes.RollLayers(), turns, turns_rolled, ((1, 8),)),
     "LiftConstants": PassCase(
-        lambda _: relay_passes.LiftConstants(), packed_layer, lifted_layer, WIDE, lifted=True
+        lambda _: relay_passes.LiftConstants(),
+        lambda: Halved,
+        halved_lifted,
+        ((2, 4),),
+        lifted=True,
     ),
     "DumpModule": PassCase(
-        lambda folder: relay_passes.DumpModule(folder, "1_x"), dense_layer, dense_layer, WIDE
+        lambda folder: relay_passes.DumpModule(folder, "1_x"),
+        lambda: TwiceTurned,
+        lambda: TwiceTurned,
+        ((4, 8),),
+        files={
+            "1_x.txt": "     1  relax.add\n     1  relax.exp\n     2  relax.permute_dims\n",
+            "1_x.py": TWICE_TURNED,
+        },
     ),
     "HoistAllocTensor": PassCase(
         lambda _: relay_passes.HoistAllocTensor(),

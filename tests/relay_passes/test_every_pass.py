@@ -2,7 +2,7 @@
 
 A pass has a file of its own whose docstring states its preconditions, and a case in `cases.py`
 with a module before and after it; it changes nothing when run twice, leaves a well-formed module,
-and no number changes.
+which TVMScript can say, and no number changes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 import relay_passes
 from tests.relay_passes.cases import CASES
+from tests.relay_passes.printing import round_trip
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 
 PASSES = [name for name in relay_passes.__all__ if name[0].isupper()]
@@ -60,7 +61,15 @@ def test_before_becomes_expected_and_stays_so(name: str, tmp_path: Path) -> None
     rng = np.random.default_rng(1)
     inputs = [tvm.runtime.tensor(rng.normal(size=s).astype(np.float32)) for s in case.shapes]
     expected = run(before, inputs)
+    assert {name: (tmp_path / name).read_text() for name in case.files} == case.files
     if case.lifted:
         inputs += list(after.attrs["c4n.constants"])
         after = after.without_attr("c4n.constants")
     np.testing.assert_allclose(run(after, inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_the_module_after_a_pass_can_be_printed_and_parsed(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    after = case.make(tmp_path)(case.before())
+    tvm.ir.assert_structural_equal(round_trip(after), after, map_free_vars=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tvm.script import ir as I
 from tvm.script import relax as R
 
 from relay_passes.pipeline import Phases, Pipeline, c4n_pipeline
-from tvm_c4n._tvm import IRModule, tvm
+from tests.relay_passes.c4n_layer import CHOOSE, layer, run, weight_of
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.ops.isa import PORTABLE
 
 
 @I.ir_module
@@ -93,3 +96,26 @@ def test_a_build_has_these_phases() -> None:
     assert names() == "dispatch rewrite pack bind fuse legalize layout lower memory"
     assert names(lift=True) == "dispatch rewrite pack bind fuse legalize layout lift lower memory"
     assert names(gpu=True) == "dispatch rewrite pack bind legalize grid lower memory"
+
+
+def test_the_pipeline_serves_relax_build(tmp_path: Path) -> None:
+    mod = layer(weight_of("int8"))
+    pipeline = c4n_pipeline(PORTABLE.lanes, CHOOSE, dump=tmp_path).as_pass()
+    executable = relax.build(mod, Target({"kind": "llvm"}), relax_pipeline=pipeline)
+    x = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
+    vm = relax.VirtualMachine(executable, tvm.cpu())
+    found = vm["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, run(mod, x), rtol=1e-5, atol=1e-5)
+    names = sorted(path.stem for path in tmp_path.glob("*.py"))
+    phases = (
+        "dispatch",
+        "rewrite",
+        "pack",
+        "bind",
+        "fuse",
+        "legalize",
+        "layout",
+        "lower",
+        "memory",
+    )
+    assert names == [f"{number}_{name}" for number, name in enumerate(phases, 1)]

@@ -10,9 +10,8 @@ import pytest
 
 from relay_passes import FuseRegions, LiftConstants, RollLayers
 from relay_passes.dump_module import count_calls
-from tests.relay_passes.cases import CHOOSE
 from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
-from tests.relay_passes.test_fuse_regions import bound, machine, steps
+from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.model import MambaConfig
 from tvm_c4n.model.relax_mamba import state_shapes

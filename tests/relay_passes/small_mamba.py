@@ -1,0 +1,65 @@
+"""A small Mamba with bound kernels, and how its decode step is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import schedules
+from relay_passes import BindSchedules, PackWeights
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.checkpoint import ArrayCheckpoint
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
+from tvm_c4n.ops.isa import PORTABLE
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+CHOOSE = partial(schedules.choose, isa=PORTABLE)
+
+
+def bound(
+    inner: int, dtype: str = "int8", *, hidden: int = 16, removed: Sequence[int] = (2, 2, 2)
+) -> tuple[MambaConfig, IRModule]:
+    """A small Mamba whose kernels are bound but not fused; `removed` by layer."""
+    layers = len(removed)
+    config = MambaConfig(
+        vocab_size=40,
+        d_model=hidden,
+        d_inner=inner,
+        n_layer=layers,
+        d_state=4,
+        d_conv=4,
+        dt_rank=4,
+        tie_embeddings=True,
+    )
+    rng = np.random.default_rng(0)
+    tensors: dict[str, Any] = {}
+    for name, shape in config.tensor_shapes().items():
+        array = rng.standard_normal(shape).astype(np.float32) * 0.3
+        tensors[name] = array
+        if name.endswith(("in_proj.weight", "out_proj.weight")):
+            n = removed[int(name.split(".")[2])]
+            tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
+    module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    passes = [PackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
+    return config, tvm.transform.Sequential(passes)(module)
+
+
+def machine(mod: IRModule) -> relax.VirtualMachine:
+    """The module compiled for any machine like this."""
+    return relax.VirtualMachine(relax.build(mod, Target({"kind": "llvm"})), tvm.cpu())
+
+
+def steps(
+    config: MambaConfig, vm: relax.VirtualMachine, tokens: list[int]
+) -> tuple[Any, list[Any]]:
+    """Logits of each token, and the states after the last."""
+    states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
+    logits = []
+    for token in tokens:
+        out = vm["step"](tvm.runtime.tensor(np.array([token], np.int32)), *states)
+        logits.append(out[0].numpy())
+    return np.concatenate(logits), [s.numpy() for s in states]

@@ -1,0 +1,40 @@
+"""TVMScript after every phase, and the limits that `printing.py` lists are still there."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay_passes.pipeline import c4n_pipeline
+from tests.relay_passes.c4n_layer import CHOOSE, layer, weight_of
+from tests.relay_passes.fused_case import Together
+from tests.relay_passes.printing import UNREADABLE, round_trip
+from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, structural_equal, tvm
+from tvm_c4n.ops.isa import PORTABLE
+from tvm_c4n.ops.tir import declare_or_bind, in_root_block, prefetch
+
+
+def test_a_layer_can_be_printed_and_parsed_after_every_phase() -> None:
+    mod = layer(weight_of("int8"))
+    seen = []
+    with Target({"kind": "llvm"}):
+        for name, passes in c4n_pipeline(PORTABLE.lanes, CHOOSE).until("lower").phases:
+            mod = tvm.transform.Sequential(passes)(mod)
+            tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
+            seen.append(name)
+    assert seen[-1] == "layout"
+
+
+def test_the_node_of_a_launch_is_still_read_otherwise() -> None:
+    parsed = tvm.script.from_source(Together.script(show_meta=True))
+    assert not structural_equal(parsed, Together, map_free_vars=True)
+
+
+def test_prefetches_still_cannot_be_read() -> None:
+    with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
+        T.func_name("prefetching")
+        x = declare_or_bind("x", (64,))
+        prefetch(x, [0], 16)
+    mod = IRModule({"prefetching": in_root_block(builder.get())})
+    assert any(text in mod.script() for text in UNREADABLE)
+    with pytest.raises(tvm.error.DiagnosticError, match="no attribute 'prefetch'"):
+        round_trip(mod)
