@@ -67,13 +67,15 @@ def test_pages_link_to_pages_of_the_site_only() -> None:
 
 
 def test_paths_in_backticks_exist(document: Path) -> None:
-    for span in code_spans(document):
-        path = span.split("::")[0].rstrip("/")
+    words = [word for span in code_spans(document) for word in span.split()]
+    words += [word for block in FENCE.findall(document.read_text()) for word in block.split()]
+    for word in words:
+        path = word.split("::")[0].rstrip("/,;:)")
         if not re.fullmatch(r"[\w.-]+(/[\w.*<>-]+)+", path) or path.split("/")[0] not in TOP:
             continue
         if path.startswith(("build/", "dist/")):
             continue
-        assert list(ROOT.glob(path)), f"{name_of(document)} names {span}"
+        assert list(ROOT.glob(path)), f"{name_of(document)} names {word}"
 
 
 def test_names_in_backticks_exist(document: Path) -> None:
