@@ -65,9 +65,9 @@ class ModelSummary:
     config : MambaConfig
     weights : list of WeightKind
     size_bytes : int
-        Of the weight files on disk.
+        Size of the weight files on disk.
     made_for : str
-        Of an artifact: what it runs on; otherwise empty.
+        What an artifact runs on; empty for other folders.
     """
 
     path: Path
@@ -79,7 +79,7 @@ class ModelSummary:
 
 
 def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSummary:
-    """Look into a folder.
+    """Summarize the weights of a folder.
 
     The pattern of a C4n folder and of an artifact is what they declare. A Hugging Face folder
     declares none: its weights are read, and the pattern is what their zeros show.

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    """Print one line and leave; with --debug the exception that is handled goes on."""
+    """Print one line and leave; with --debug the handled exception propagates."""
     if _state["traceback"]:
         raise
     if _state["interrupted"]:

@@ -56,7 +56,7 @@ def _perplexity(
     backend: str,
     threads: int | None,
 ) -> None:
-    from tvm_c4n.evaluate.folder import evaluate_scored
+    from tvm_c4n.evaluate.evaluation import evaluate_scored
     from tvm_c4n.evaluate.scoring import scorer
 
     with ProgressBar("evaluating") as bar:

@@ -1,6 +1,6 @@
-"""How good a model still is: perplexity."""
+"""Instruments: perplexity, accuracy on tasks, and where a step's time goes."""
 
-from tvm_c4n.evaluate.folder import Evaluation, evaluate_text
+from tvm_c4n.evaluate.evaluation import Evaluation, evaluate_text
 from tvm_c4n.evaluate.perplexity import Perplexity, perplexity
 from tvm_c4n.model.text import load_text_ids
 

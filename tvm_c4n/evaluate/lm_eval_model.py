@@ -31,7 +31,7 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         Artifact, model folder or ``mamba-19m``.
     backend : {"compiled", "torch"}
     threads : int, optional
-        Of compiled code.
+        Threads that compiled code takes at most.
     batch_size, max_batch_size, device
         lm-eval passes them; texts are scored one at a time on the CPU.
     """

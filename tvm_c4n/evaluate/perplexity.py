@@ -75,7 +75,7 @@ def perplexity(
     window : int
         Tokens per window.
     max_windows : int, optional
-        Score only so many windows, spread evenly over the text.
+        Score at most this many windows, spread evenly over the text.
     start : int
         Token that starts each window (the separator's id).
     progress : callable, optional

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.cache import load
 from tvm_c4n.errors import C4nError
-from tvm_c4n.evaluate.folder import engine_score
+from tvm_c4n.evaluate.evaluation import engine_score
 from tvm_c4n.evaluate.perplexity import Score
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
@@ -63,7 +63,7 @@ def scorer(
     backend : {"compiled", "torch"}
         A folder is compiled for the former; see `tvm_c4n.compile.cache`.
     threads : int, optional
-        Of compiled code.
+        Threads that compiled code takes at most.
     progress, notify : callable, optional
         See `tvm_c4n.compile.cache.cached_artifact`.
 

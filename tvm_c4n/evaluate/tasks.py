@@ -27,7 +27,7 @@ from tvm_c4n.evaluate.perplexity import Score, negative_log_likelihood
 from tvm_c4n.model.text import separator_id
 from tvm_c4n.progress import Progress
 
-# Of a longer context the last tokens are read, as many as the embedded model was trained on.
+# The embedded model was trained on this many tokens; a longer context loses its first ones.
 CONTEXT_TOKENS = 900
 _LOOKS = '{"context": "...", "options": ["..."], "answer": 0}'
 
@@ -77,7 +77,7 @@ class TaskResult:
 
 
 def read_items(path: str | Path, max_items: int | None = None) -> list[Item]:
-    """Read a task file; of more than ``max_items`` items so many, spread evenly.
+    """Read a task file, or at most ``max_items`` of its items, spread evenly.
 
     Raises
     ------

@@ -61,7 +61,7 @@ class Manifest(_Record):
     Attributes
     ----------
     target : str
-        As it was asked for, for example ``"host"``.
+        The name that the user gave, for example ``"host"``.
     triple, isa : str
         What the library was compiled for.
     features : list of str

@@ -143,7 +143,7 @@ class Engine:
         return found
 
     def _watched_step(self) -> Any:
-        """Step with as many threads as are free, and take notice of what it took."""
+        """Step with the threads of the controller, which observes what it took."""
         controller = self._controller
         _use(controller.threads)
         began, cpu = perf_counter(), process_time()
@@ -155,7 +155,7 @@ class Engine:
         return logits
 
     def _weights_ready(self) -> bool:
-        """Look whether the weights still move: that thread's time must not be taken for others'."""
+        """Ask whether weights still migrate: that thread's time is not that of other programs."""
         self._migrated = huge_pages.ready()
         return self._migrated
 

@@ -102,7 +102,7 @@ def generate_tokens(
         An empty prompt, a token that the model does not know, or ``limit`` below 1.
     """
     if limit < 1:
-        raise C4nError(f"asked for {limit} tokens; ask for at least 1")
+        raise C4nError(f"cannot generate {limit} tokens; use 1 or more")
     sampler = Sampler() if sampler is None else sampler
     stats = Stats() if stats is None else stats
     model.reset()
@@ -136,7 +136,7 @@ def generate(
     Parameters
     ----------
     model : Model
-        Of `tvm_c4n.load`.
+        What `tvm_c4n.load` returned.
     prompt : str
         May be empty: the model then starts a text of its own.
     limit : int

@@ -1,9 +1,9 @@
-"""Bring a file into memory in the form that the processor reads fastest, without waiting for it.
+"""Map a file at once, and migrate it to huge pages in the background.
 
-With pages of 4 KiB a core spends a part of its time on looking addresses up, and a mapped file has
-no others. But copying gigabytes into huge pages takes longer than a start should. So the file is
-mapped, which takes no time, and a thread replaces the mapping piece by piece with huge pages of the
-same content, while the model runs.
+With pages of 4 KiB a core spends part of its time on looking up addresses, and a mapped file has
+only such pages. But copying gigabytes into huge pages takes longer than a start should. So the file
+is mapped, which takes no time, and a thread replaces the mapping piece by piece with huge pages of
+the same content, while the model runs. docs/decisions/huge-pages.md has the measurements.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ _migrating: list[threading.Thread] = []
 
 
 def map_file(file: Path) -> NDArray[np.uint8]:
-    """Return the content of a file; do not write to it.
+    """Return the content of a file: mapped at once, in huge pages some time later.
+
+    Writes stay in memory, and may get lost while pages migrate.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def map_file(file: Path) -> NDArray[np.uint8]:
 
 
 def allocate(size: int) -> NDArray[np.uint8]:
-    """Return fresh memory that starts at a huge page, and consists of such where there are any."""
+    """Return fresh memory of this many bytes, in huge pages if the system has them."""
     block = _room(size)
     if _huge_pages():
         _LIBC.madvise(block.ctypes.data, size, mmap.MADV_HUGEPAGE)  # a refusal costs speed only
@@ -59,13 +61,13 @@ def allocate(size: int) -> NDArray[np.uint8]:
 
 
 def wait() -> None:
-    """Wait until all blocks that were read lie in huge pages: before measuring speed."""
+    """Wait until all mapped files lie in huge pages: before measuring speed."""
     for thread in _migrating:
         thread.join()
 
 
 def ready() -> bool:
-    """Return whether all blocks lie in huge pages; until then a thread is busy with it."""
+    """Return whether all mapped files lie in huge pages; until then a thread is busy."""
     return not any(thread.is_alive() for thread in _migrating)
 
 
@@ -78,7 +80,7 @@ def _huge_pages() -> bool:
 
 
 def _room(size: int) -> NDArray[np.uint8]:
-    """Return fresh memory that starts at a huge page."""
+    """Return fresh memory whose address is a multiple of `HUGE_PAGE`."""
     memory = np.frombuffer(mmap.mmap(-1, size + HUGE_PAGE, mmap.MAP_PRIVATE), np.uint8)
     start = -memory.ctypes.data % HUGE_PAGE
     return memory[start : start + size]

@@ -19,7 +19,7 @@ class Sampler:
     temperature : float
         Logits are divided by it. 0 takes the most likely token, the lowest of equal ones.
     seed : int
-        Of the draws; without effect at temperature 0.
+        Seeds the draws; without effect at temperature 0.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class Policy:
         Steps that a count is judged by, at least: the median of three ignores one hiccup.
     hopeless_ratio : float
         A probe whose step takes this many times as long as with the count before ends after
-        `window_secs`, without `window_steps`: beside a busy core one such step can take as long as
+        `window_secs`, without `window_steps`: next to a busy core one such step can take as long as
         thirty of the usual ones.
     unwatched_secs : float
         Seconds of steps between two that are watched, where nothing is unusual: the clocks cost a
@@ -140,7 +140,7 @@ class Steady:
     Attributes
     ----------
     place : int
-        Of the count in `Context.counts`.
+        Index of the count in `Context.counts`.
     began : float
         When the window began: seconds of steps since the controller was made.
     history : History

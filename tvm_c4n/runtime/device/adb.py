@@ -17,10 +17,10 @@ from typing import Any
 from tvm_c4n.errors import DeviceError
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, Artifact
 
+# Where Android lets a shell user put and start programs.
 FOLDER = "/data/local/tmp/tvm_c4n"
-"""Where Android lets a shell user put and start programs."""
 
-_PUSH_SECS, _ASK_SECS = 3600, 30
+_PUSH_SECS, _SHELL_SECS = 3600, 30
 _GLIBC_LOADER = "ld-linux-aarch64.so.1"
 # One line of "name value" each; a file that is not there is left out.
 _CONDITIONS = (
@@ -34,7 +34,7 @@ _CONDITIONS = (
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a measurement depends on beside the program.
+    """What a measurement depends on apart from the program.
 
     Attributes
     ----------
@@ -104,17 +104,17 @@ class AdbDevice:
         if path is None:
             raise DeviceError("adb is not installed: on Debian, apt-get install adb")
         self._adb = [path, *(["-s", serial] if serial else [])]
-        machine = self.ask("uname -m")
+        machine = self.shell("uname -m")
         if machine != "aarch64":
             raise DeviceError(f"the device is {machine!r}; the runner needs aarch64")
 
-    def ask(self, command: str) -> str:
+    def shell(self, command: str) -> str:
         """Return what a shell command on the device prints."""
-        return self._run(["shell", command], _ASK_SECS).strip()
+        return self._run(["shell", command], _SHELL_SECS).strip()
 
     def conditions(self) -> Conditions:
         """Read governor, cores and temperatures."""
-        return parse_conditions(self.ask(_CONDITIONS))
+        return parse_conditions(self.shell(_CONDITIONS))
 
     def push(self, artifact: Artifact, runner: Path) -> list[str]:
         """Send what the device does not have yet.
@@ -150,7 +150,7 @@ class AdbDevice:
         # Named by content: an artifact that is compiled again does not meet its older files.
         there = f"{FOLDER}/{manifest.library_sha256[:12]}-{manifest.weights_sha256[:12]}"
         programs = f"{FOLDER}/runner-{system}"
-        self.ask(shlex.join(["mkdir", "-p", there, programs]))
+        self.shell(shlex.join(["mkdir", "-p", there, programs]))
         files = [artifact.path / name for name in (manifest.library, WEIGHTS, MANIFEST)]
         self._run(["push", "--sync", *map(str, files), there], _PUSH_SECS)
         own = sorted(path for path in runner.iterdir() if path.is_file())
@@ -158,7 +158,7 @@ class AdbDevice:
         started = [
             f"{programs}/{p.name}" for p in own if p.name in ("run.sh", "c4n_run", _GLIBC_LOADER)
         ]
-        self.ask(shlex.join(["chmod", "755", *started]))
+        self.shell(shlex.join(["chmod", "755", *started]))
         return [f"{programs}/run.sh", there]
 
     def generate(
@@ -172,9 +172,13 @@ class AdbDevice:
             The runner fails; its message is passed on.
         """
         options = ["-n", str(limit), "--stop", str(stop), "-t", str(threads)]
-        shell = [*self._adb, "shell", shlex.join([*command, *options])]
+        started = [*self._adb, "shell", shlex.join([*command, *options])]
         with subprocess.Popen(  # noqa: S603 - a list, never a shell of this machine
-            shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            started,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as running:
             assert running.stdin and running.stdout and running.stderr  # noqa: S101 - pipes
             running.stdin.write(" ".join(map(str, prompt)) + "\n")

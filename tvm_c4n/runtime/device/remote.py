@@ -15,7 +15,8 @@ from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact
 from tvm_c4n.runtime.engine import Ids
 
-_BIG_CORES = 1  # of TVM's thread pool
+# TVM's name for threads on the big cores only (`ThreadGroup::kBig`).
+_BIG_CORES = 1
 _CALLS_TIMED_TOGETHER = 8
 _BOUND = {"prefill": "bound_prefill", "step": "bound_step"}
 
@@ -30,9 +31,9 @@ class RemoteEngine:
     artifact : Artifact
         Compiled for the device.
     remote : tvm.rpc.RPCSession
-        Of `tvm_c4n.runtime.device.rpc.open_session`.
+        A session that `tvm_c4n.runtime.device.rpc.open_session` opened.
     threads : int, optional
-        Of the device's pool; default: the pool's own choice.
+        Threads of the device's pool; default: the pool's own choice.
     progress : callable, optional
         Called as ``progress("sending", bytes sent, bytes in all)``.
 

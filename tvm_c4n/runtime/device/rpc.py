@@ -27,7 +27,7 @@ class RpcAddress:
     Attributes
     ----------
     host, port : str, int
-        Of a tracker, or of a server where `key` is None.
+        Where a tracker listens, or a server where `key` is None.
     key : str or None
         The name under which the tracker lends devices out.
     """
@@ -93,7 +93,7 @@ def connect(address: RpcAddress, wait_secs: float, session_secs: float) -> Any:
         if address.key is None:
             return tvm.rpc.connect(address.host, address.port, session_timeout=session_secs)
         tracker = tvm.rpc.connect_tracker(address.host, address.port)
-        # TVM waits for ever for a device that does not come; its tracker forgets those who leave.
+        # TVM waits forever for a device that does not come; its tracker forgets those who leave.
         tracker._sock.settimeout(wait_secs)
         return tracker.request(address.key, session_timeout=session_secs, max_retry=1)
     except (OSError, RuntimeError) as error:

@@ -56,7 +56,7 @@ def evaluate_text(
     window : int
         Tokens per window.
     max_windows : int, optional
-        Score only so many windows, spread evenly over the text.
+        Score at most this many windows, spread evenly over the text.
     progress : callable, optional
         Called as ``progress("windows", done, total)``.
 
@@ -95,7 +95,7 @@ def evaluate_scored(
     max_windows: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """`evaluate_text` of anything that gives logits."""
+    """Evaluate anything that gives logits; see `evaluate_text`."""
     ids = load_text_ids(text, tokenizer)
 
     def tell(done: int, total: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tvm_c4n.assets import ROOT
 from tvm_c4n.evaluate import Perplexity, evaluate_text
-from tvm_c4n.evaluate.folder import bits_per_byte
+from tvm_c4n.evaluate.evaluation import bits_per_byte
 from tvm_c4n.model.text import load_text_ids, load_tokenizer
 
 FOLDER = ROOT / "mamba-19m"
