@@ -168,3 +168,13 @@ def phone_folder() -> Path:
     except emulator.MissingTools as error:
         _missing(str(error))
         raise
+
+
+@pytest.fixture(scope="session")
+def arm_runner(phone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the runner for arm64 Linux."""
+    from tvm_c4n.compile.native import build_runner
+
+    out = tmp_path_factory.mktemp("runner") / "arm64"
+    build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
+    return out

@@ -38,16 +38,6 @@ def arm_artifact(pruned, arm_linker, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def arm_runner(phone_folder, tmp_path_factory):
-    """The folder of the runner for arm64 Linux."""
-    from tvm_c4n.compile.native import build_runner
-
-    out = tmp_path_factory.mktemp("cli-runner") / "arm64"
-    build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
-    return out
-
-
-@pytest.fixture(scope="session")
 def default_arm_artifact(arm_linker, tmp_path_factory):
     """The default model in float32, compiled for arm64 Linux."""
     from tvm_c4n.compile.artifact import compile_model

@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 
 from relay_passes.pipeline import c4n_pipeline
-from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
+from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import NAMED, host_description, resolve_target
-from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.host import host_features
-from tvm_c4n.ops.isa import NEON, OPENCL, PORTABLE, isa_of
+from tvm_c4n.compile.target import NAMED
 from tvm_c4n.sparsity import mask_from_scores
 
 
@@ -77,23 +74,3 @@ def test_a_user_module_runs_on_the_phone(phone: object) -> None:
     x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
     found = phone.run_vm(build(module, "arm64-linux"), {"main": [x]})["main"]  # type: ignore[attr-defined]
     np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
-
-
-def test_an_unknown_target_is_one_line() -> None:
-    with pytest.raises(TargetError, match="unknown target 'esp32'; known are host, arm64-linux"):
-        resolve_target("esp32")
-
-
-def test_the_host_is_described_by_what_it_can_do() -> None:
-    features = {str(f) for f in codegen.llvm_get_cpu_features(Target(host_description()))}
-    isa = isa_of(Target(host_description()))
-    assert host_features().issuperset(isa.needs)
-    assert features.issuperset(isa.needs)
-
-
-def test_targets_choose_their_instruction_set() -> None:
-    assert isa_of(resolve_target("arm64-android")) == NEON
-    assert isa_of(Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})) == PORTABLE
-    assert isa_of(Target({"kind": "llvm"})) == PORTABLE
-    assert isa_of(Target({"kind": "c"})) == PORTABLE
-    assert isa_of(resolve_target("adreno")) == OPENCL

@@ -13,9 +13,7 @@ from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import phases_for, prepare
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.kernel_selection import selector
-from tvm_c4n.compile.opencl import opencl_sources
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.spec import spec_of
 
 MODULES = ("mlp", "channels_first", "odd")
@@ -87,17 +85,3 @@ def test_a_recipe_gives_integer_kernels(device: Any) -> None:
     host = tvm_c4n.build(case.mod, "host", recipe=recipe)
     expected = relax.VirtualMachine(host, tvm.cpu())["main"](tvm.runtime.tensor(case.inputs[0]))
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", ["mlp", "dynamic_block"])
-def test_build_gives_opencl_sources_for_a_phone(name: str) -> None:
-    executable = tvm_c4n.build(ZOO[name](2, False).mod, "adreno")
-    source = opencl_sources(executable)
-    assert "__kernel void linear" in source
-    assert "cl_khr_fp16" not in source
-
-
-def test_our_own_mamba_is_refused_in_one_line(tmp_path: Any) -> None:
-    with pytest.raises(TargetError, match="no OpenCL kernel for"):
-        tvm_c4n.compile_model("mamba-19m", tmp_path / "art", target="adreno")
-    assert not list(tmp_path.iterdir())

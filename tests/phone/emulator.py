@@ -183,7 +183,7 @@ class Phone:
         self.servers[index].stop()
 
     def restart_server(self, index: int = 0) -> None:
-        """Start a phone again that is dead; its log goes on."""
+        """Start a phone again that is dead; its log is continued."""
         self.servers[index] = self._start_server(index)
 
     def kill_tracker(self) -> None:

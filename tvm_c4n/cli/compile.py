@@ -27,7 +27,7 @@ def compile_(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Compile a model to an artifact: code, packed weights, manifest."""
+    """Compile a model to an artifact: code, repacked weights, manifest."""
     with ProgressBar("compiling") as bar:
         bar("loading TVM", 0, 4)
         from tvm_c4n.compile.artifact import compile_model
@@ -46,5 +46,5 @@ def compile_(
 
     typer.echo(
         f"{out}: for {manifest.triple}, kernels for {manifest.isa}, "
-        f"{megabytes(manifest.weight_bytes)} of packed weights; {schedule_report(manifest)}"
+        f"{megabytes(manifest.weight_bytes)} of repacked weights; {schedule_report(manifest)}"
     )

@@ -35,7 +35,9 @@ from tvm_c4n.runtime.artifact import (
 )
 from tvm_c4n.sparsity import DType
 
-STEPS = ("read", "pack", "generate code", "link")
+# What `compile_model` tells its progress, in order.
+STAGES = ("read", "repack", "generate code", "link")
+# How projections that a folder stores dense may be compiled.
 DENSE_DTYPES = ("float16", "float32")
 
 
@@ -61,13 +63,13 @@ def compile_model(
     target : str
         ``"host"``, ``"arm64-linux"`` or ``"arm64-android"``.
     dtype : str
-        ``"float16"`` or ``"float32"``: of projections that the folder stores dense.
+        ``"float16"`` or ``"float32"``, for projections that the folder stores dense.
     records : Path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : Path, optional
         Folder that gets the module after each phase.
     progress : callable, optional
-        Called as ``progress(step, done, total)``.
+        Called as ``progress(what, done, total)``.
     overwrite : bool
         Replace an existing artifact.
 
@@ -87,9 +89,9 @@ def compile_model(
     resolved = resolve_target(target)
     select = selector(resolved, records)
 
-    def tell(step: int) -> None:
+    def tell(done: int) -> None:
         if progress is not None:
-            progress(STEPS[min(step, len(STEPS) - 1)], step, len(STEPS))
+            progress(STAGES[min(done, len(STAGES) - 1)], done, len(STAGES))
 
     with FolderTransaction(out, overwrite, is_artifact) as transaction:
         tell(0)

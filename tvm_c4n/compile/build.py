@@ -111,7 +111,8 @@ def pipeline(
     Parameters
     ----------
     target, recipe, debug_dump
-        See `build`; the target must be the one that is compiled for.
+        As for `build`; the target must be the one that is compiled for. Weights are always
+        prefetched into the caches: nothing is known of them here.
     extend : callable
         Gets the phases, a list of (name, passes) in order, and returns the ones to run: passes can
         be put anywhere, or taken out.

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import relay_passes
 import schedules
-import tvm_c4n
 from tvm_c4n._tvm import tvm
+from tvm_c4n._version import __version__
 from tvm_c4n.assets import MODELS, resolve
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
@@ -55,7 +55,7 @@ def load(
     threads : int, optional
         At most; default: one for each core.
     progress, notify : callable, optional
-        See `cached_artifact`.
+        Called as those of `cached_artifact`.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _key(folder: Path) -> str:
         "model": {file.name: sha256_of(file) for file in sorted(files)},
         # The CPU's name chooses tuning records, its L3 cache the kind of prefetch.
         "machine": [host_description(), cpu_name(), victim_cache_bytes()],
-        "versions": [tvm.__version__, tvm_c4n.__version__, _sources_digest()],
+        "versions": [tvm.__version__, __version__, _sources_digest()],
     }
     text = json.dumps(depends, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -142,8 +142,8 @@ def _key(folder: Path) -> str:
 def _sources_digest() -> str:
     """Digest this package's sources: a developer's change makes new artifacts."""
     digest = hashlib.sha256()
-    for package in (tvm_c4n, relay_passes, schedules):
-        root = Path(str(package.__file__)).parent
+    packages = [Path(str(package.__file__)).parent for package in (relay_passes, schedules)]
+    for root in (Path(__file__).parents[1], *packages):
         for file in sorted([*root.rglob("*.py"), *root.rglob("records/**/*.json")]):
             digest.update(f"{root.name}/{file.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())

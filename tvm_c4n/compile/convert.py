@@ -1,4 +1,4 @@
-"""What `build` does to the dense layers of a module: nothing lossy unless a recipe asks for it."""
+"""What `build` does to a module's dense layers: nothing lossy, unless a recipe is given."""
 
 from __future__ import annotations
 

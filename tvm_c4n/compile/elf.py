@@ -1,4 +1,4 @@
-"""A small reader of ELF files: what a loader will ask of a compiled library.
+"""A small reader of ELF files: what a compiled library demands of its loader.
 
 It answers, without binutils, the questions that decide whether a phone loads a file: for which
 machine, which libraries and symbols must be there, how its segments are aligned, and whether it
@@ -38,7 +38,7 @@ class Elf:
     machine : str
         "aarch64", "x86_64", ... or "machine 21" for a number without a name here.
     soname : str or None
-        The name by which other libraries ask for it.
+        The name by which other libraries link to it.
     needed : tuple of str
         Libraries (DT_NEEDED) that the loader must find, in the file's order.
     load_align_bytes : int

@@ -5,7 +5,8 @@ installed by pip (`ziglang`). Where a C compiler for the target exists it is tak
 knows its own C library.
 
 The linker is told which libraries the result needs by empty stand-ins that carry only a name:
-neither a C library nor the NDK has to be on the machine.
+neither a C library nor the NDK has to be on the machine
+(docs/decisions/linking-without-ndk.md).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from typing import Protocol
 from tvm_c4n.compile.elf import read_machine
 from tvm_c4n.errors import TargetError
 
+# The oldest Android that the NDK's clang compiles for (7.0, of 2016).
 ANDROID_API = 24
-"""The oldest Android that the NDK's clang is asked to serve (7.0, of 2016)."""
 
 # Android devices with 16 KiB pages refuse a library whose segments are aligned to less.
 _ANDROID_PAGE_BYTES = 16384

@@ -43,7 +43,7 @@ class Machine(_Record):
     cpu : str
         The processor's name for this machine, LLVM's name of it for another one.
     features : list of str
-        Features that are asked for beside those of `cpu`, sorted.
+        Features that the target has beyond those of `cpu`, sorted.
     tvm : str
         TVM's version: another one generates other code.
     """
@@ -56,7 +56,17 @@ class Machine(_Record):
 
 
 class RecordsManifest(_Record):
-    """The content of manifest.json; `threads` are those of the device's pool."""
+    """The content of manifest.json.
+
+    Attributes
+    ----------
+    format : int
+    target : Machine
+    threads : int
+        Threads of the device's pool.
+    emulated : bool
+        The device is an emulator.
+    """
 
     format: Literal[1] = 1
     target: Machine
@@ -69,7 +79,7 @@ DecisionsInFile = Annotated[dict[str, int], AfterValidator(current_names)]
 
 
 class Best(_Record):
-    """The fastest decisions for an operator, and what it took there and with the default."""
+    """The decisions for an operator, and the seconds with them and with the default."""
 
     spec: dict[str, int | str | bool]
     decisions: DecisionsInFile
@@ -123,7 +133,7 @@ class Records:
     best: list[Best]
 
     def tuned(self) -> Tuned:
-        """Return the function that `schedules.choose` asks."""
+        """Return what gives `schedules.choose` the decisions for an operator."""
         found = {_frozen(b.spec): b.decisions for b in self.best}
 
         def decisions(spec: OpSpec) -> Decisions | None:

@@ -9,16 +9,16 @@ from tvm_c4n._tvm import Target, codegen
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_features
 
+# Every phone with the dot product, since 2018, runs code for this CPU.
 ARM_CPU = {"mcpu": "cortex-a76", "mattr": ["+dotprod", "+fullfp16"]}
-"""Every phone with dot product since 2018 runs code for this CPU."""
 
 _ANDROID = {"kind": "llvm", "mtriple": "aarch64-linux-android", **ARM_CPU}
 NAMED: dict[str, dict[str, Any]] = {
     "arm64-linux": {"kind": "llvm", "mtriple": "aarch64-linux-gnu", **ARM_CPU},
     "arm64-android": _ANDROID,
 }
+# Experimental: docs/guides/opencl.md says how far it was tested.
 ADRENO = {"kind": "opencl", "device": "adreno", "host": _ANDROID}
-"""Experimental: docs/guides/opencl.md says what was run of it."""
 
 # Levels of the x86-64 psABI with what they need, best first.
 _X86_LEVELS = (
@@ -57,7 +57,8 @@ def resolve_target(target: str | Target) -> Target:
 def host_description() -> dict[str, Any]:
     """Describe this machine's CPU by what it can do, not by its name.
 
-    Virtual machines report CPU names whose features they hide; code for the name would crash.
+    Virtual machines report CPU names whose features they hide; code for the name would crash
+    (docs/decisions/host-target-by-features.md).
     """
     triple = codegen.llvm_get_system_triple()
     machine, features = platform.machine(), host_features()

@@ -30,15 +30,15 @@ MIN_GAIN = 0.05
 # Each session must succeed; a comparison ends as soon as it cannot succeed any more.
 SESSIONS = 2
 PAIRS_PER_SESSION = 12
-# Pairs of a session in which an accepted candidate may be slower than the default.
+# In that many pairs of a session an accepted candidate may be slower than the default.
 MAX_SLOWER_PAIRS = 3
-# A candidate is rejected when it has failed to run in so many pairs in which the default ran. So
-# many failures of the default in a row mean that the device is gone.
+# A candidate is rejected when it has failed to run three times in pairs in which the default ran.
+# Three failures of the default in a row mean that the device is gone.
 MAX_FAILURES = 3
-# Candidates of a task that may be rejected before the default stays.
+# After two rejected candidates of a task the default stays.
 MAX_REJECTED = 2
 # What a process gets by chance, such as where its stack begins, it keeps; that was a quarter of the
-# time of one kernel. On this machine, therefore, only so many pairs share a process.
+# time of one kernel. On this machine, therefore, only three pairs share a process.
 PAIRS_PER_PROCESS = 3
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -31,7 +31,7 @@ from tvm_c4n.tuning.metaschedule import DecisionFeatures, ms
 from tvm_c4n.tuning.search import Candidate, Search
 from tvm_c4n.tuning.tasks import DecisionKey, Task, decision_key, tasks_of
 
-# Tuning gives up after so many batches of which no candidate ran.
+# Tuning gives up after three batches in a row of which no candidate ran.
 MAX_DEAD_BATCHES = 3
 # The part of a batch that is chosen at random, not by the cost model.
 RANDOM_SHARE = 0.25
@@ -151,7 +151,7 @@ class Tuner:
     seed : int
         Seed of the random candidates.
     progress : callable, optional
-        See `tune`.
+        As for `tune`.
     """
 
     def __init__(

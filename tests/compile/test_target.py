@@ -1,0 +1,58 @@
+"""Targets by name, and this machine's by what it can do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tvm_c4n._tvm import Target, codegen
+from tvm_c4n.compile import target as target_module
+from tvm_c4n.compile.target import host_description, resolve_target
+from tvm_c4n.errors import TargetError
+from tvm_c4n.ops.host import host_features
+from tvm_c4n.ops.isa import AVX2, NEON, OPENCL, PORTABLE, isa_of
+
+
+def test_an_unknown_target_is_one_line() -> None:
+    with pytest.raises(TargetError, match="unknown target 'esp32'; known are host, arm64-linux"):
+        resolve_target("esp32")
+
+
+def test_a_target_of_tvm_is_kept() -> None:
+    given = Target({"kind": "llvm", "mtriple": "riscv64-linux-gnu"})
+    assert resolve_target(given) is given
+
+
+def test_the_host_is_described_by_what_it_can_do() -> None:
+    features = {str(f) for f in codegen.llvm_get_cpu_features(Target(host_description()))}
+    isa = isa_of(Target(host_description()))
+    assert host_features().issuperset(isa.needs)
+    assert features.issuperset(isa.needs)
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "expected"),
+    [
+        ("x86_64", set(), {}),
+        ("x86_64", {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}, {"mcpu": "x86-64-v3"}),
+        ("aarch64", {"neon", "dotprod"}, {"mattr": ["+dotprod"]}),
+        ("aarch64", {"neon"}, {}),
+        ("riscv64", {"v"}, {}),
+    ],
+)
+def test_features_that_a_virtual_machine_hides_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, machine: str, features: set[str], expected: dict[str, object]
+) -> None:
+    monkeypatch.setattr(target_module.platform, "machine", lambda: machine)
+    monkeypatch.setattr(target_module, "host_features", lambda: frozenset(features))
+    found = host_description()
+    assert {name: found[name] for name in found if name not in ("kind", "mtriple")} == expected
+
+
+def test_targets_choose_their_instruction_set() -> None:
+    assert isa_of(resolve_target("arm64-android")) == NEON
+    assert isa_of(Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})) == PORTABLE
+    assert isa_of(Target({"kind": "llvm"})) == PORTABLE
+    assert isa_of(Target({"kind": "c"})) == PORTABLE
+    assert isa_of(resolve_target("adreno")) == OPENCL
+    v3 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
+    assert isa_of(Target(v3)) == AVX2
