@@ -73,7 +73,8 @@ def test_paths_in_backticks_exist(document: Path) -> None:
         path = word.split("::")[0].rstrip("/,;:)")
         if not re.fullmatch(r"[\w.-]+(/[\w.*<>-]+)+", path) or path.split("/")[0] not in TOP:
             continue
-        if path.startswith(("build/", "dist/")):
+        placeholder = any(re.fullmatch(r"[A-Z][A-Z-]+", part) for part in path.split("/"))
+        if placeholder or path.startswith(("build/", "dist/")):
             continue
         assert list(ROOT.glob(path)), f"{name_of(document)} names {word}"
 
@@ -89,6 +90,27 @@ def test_names_in_backticks_exist(document: Path) -> None:
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if names:
             assert re.search(rf"\b{names[0]}\b", source.read_text()), (
+                f"{name_of(document)} names {span}"
+            )
+
+
+@cache
+def modules() -> list[str]:
+    """Return the texts of all modules."""
+    folders = [ROOT / name for name in (*PACKAGES, "benchmarks")]
+    return [file.read_text() for folder in folders for file in folder.rglob("*.py")]
+
+
+def test_classes_and_their_attributes_exist(document: Path) -> None:
+    for span in code_spans(document):
+        found = re.fullmatch(r"([A-Z][a-z0-9]+[A-Za-z0-9]*)(?:\.([a-z]\w*))?(?:\(.*\))?", span)
+        if not found or (found[2] is None and not re.search(r"[a-z][A-Z]", found[1])):
+            continue
+        using = [text for text in modules() if re.search(rf"\b{found[1]}\b", text)]
+        assert using, f"{name_of(document)} names {span}"
+        defining = [text for text in using if re.search(rf"^class {found[1]}\b", text, re.M)]
+        if found[2] and defining:
+            assert any(re.search(rf"\b{found[2]}\b", text) for text in defining), (
                 f"{name_of(document)} names {span}"
             )
 
