@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import RecipeError
@@ -12,8 +11,6 @@ from tvm_c4n.model import MambaConfig
 from tvm_c4n.pruning import Recipe, prune
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.latency import LatencyTable, Rest
-from tvm_c4n.pruning.allocation.sensitivity import measure
-from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Choice
 
 RECIPE = Recipe(dtype="int8", samples=12, sample_tokens=48, scale_group=32)
@@ -97,19 +94,3 @@ def test_a_latency_is_met_by_the_table(small_model, words, tmp_path):
     total = 1e-5 + sum(table.seconds(*shape[name], choice) for name, choice in chosen.items())
     assert total == pytest.approx(found["chosen"]["cost"])
     assert 0.9 * wanted < total <= wanted
-
-
-def test_sensitivities_grow_with_n_and_with_fewer_bits(small_model, words):
-    from tvm_c4n.model.text import load_tokenizer
-
-    checkpoint = open_checkpoint(small_model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))
-    seen = []
-    found = measure(checkpoint, config, RECIPE, windows, seen.append)
-    assert seen == ["layer 0 sensitivity", "layer 1 sensitivity"]
-    assert next(iter(found)) == "backbone.embeddings.weight"
-    assert len(found) == 1 + 4 * config.n_layer
-    for sensitivity in found.values():
-        assert list(sensitivity.removal) == sorted(sensitivity.removal)
-        assert 0 < sensitivity.rounding["int8"] < sensitivity.rounding["int4"]

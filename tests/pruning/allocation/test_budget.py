@@ -42,12 +42,6 @@ def table(**change):
     return {**found, **change}
 
 
-def test_rounding_costs_less_where_less_is_left():
-    one = Sensitivity((0.0, 0.01, 0.1, 0.5), {"int8": 0.001, "int4": 0.02})
-    assert one.loss(Choice(0, "float16")) == 0
-    assert one.loss(Choice(2, "int4")) == pytest.approx(0.1 + 0.5 * 0.02)
-
-
 def test_sparsity_counts_weights_and_keeps_the_dtype():
     budget = Budget("sparsity", 0.5)
     options = budget.options(CONFIG, Recipe(dtype="int8"), sensitivities())

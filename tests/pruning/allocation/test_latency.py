@@ -1,0 +1,81 @@
+"""The latency table: what it answers, and files that are refused."""
+
+import json
+
+import pytest
+
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.pruning.allocation.latency import FILE, MAX_BYTES, LatencyTable, Rest
+from tvm_c4n.pruning.recipe import Choice
+
+CONFIG = MambaConfig(
+    vocab_size=64, d_model=16, d_inner=32, n_layer=2, d_state=4, d_conv=4, dt_rank=6
+)
+# The file's names of the sizes are those of its first version.
+SIZES = {"hidden": 16, "inner": 32, "state": 4, "conv": 4, "dt_rank": 6, "layers": 2, "vocab": 64}
+
+
+def seconds(median):
+    return {"min": median / 2, "median": median, "max": 2 * median}
+
+
+def row(median, removed=0, dtype="int8", threads=2):
+    sizes = {"rows": 64, "cols": 16, "removed": removed, "dtype": dtype, "threads": threads}
+    return {**sizes, "seconds": seconds(median)}
+
+
+def content(rows, **changes):
+    rest = [{**SIZES, "threads": 2, "seconds": seconds(5.0)}]
+    return {"format": 1, "target": {}, "emulated": False, "rows": rows, "rest": rest, **changes}
+
+
+def test_a_layer_takes_its_own_median_at_the_number_of_threads_of_most_rows():
+    rows = [row(1.0), row(2.0, removed=2), row(3.0, dtype="int4"), row(9.0, threads=1)]
+    table = LatencyTable.model_validate(content(rows))
+    assert table.threads == 2
+    assert table.seconds(64, 16, Choice(0, "int8")) == 1.0
+    assert table.seconds(64, 16, Choice(2, "int8")) == 2.0
+    assert table.seconds(64, 16, Choice(0, "int4")) == 3.0
+    assert table.seconds(16, 64, Choice(0, "int8")) is None
+    assert table.seconds(64, 16, Choice(3, "int8")) is None
+
+
+def test_the_rest_is_that_of_the_model_and_its_threads():
+    table = LatencyTable.model_validate(content([row(1.0)]))
+    assert Rest.sizes_of(CONFIG) == SIZES
+    assert table.outside(CONFIG) == 5.0
+    other = CONFIG.model_copy(update={"n_layer": 3})
+    with pytest.raises(RecipeError, match=r"no `rest` for this model \(hidden 16, layers 3\)"):
+        table.outside(other)
+    single = LatencyTable.model_validate(content([row(1.0, threads=1)]))
+    with pytest.raises(RecipeError, match="with 1 threads"):
+        single.outside(CONFIG)
+
+
+def test_a_table_is_read_from_its_file_or_its_folder(tmp_path):
+    (tmp_path / FILE).write_text(json.dumps(content([row(1.0)])))
+    assert LatencyTable.read(tmp_path) == LatencyTable.read(tmp_path / FILE)
+    assert LatencyTable.read(tmp_path).entries[0].seconds.median == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "the file: Invalid JSON"),
+        (json.dumps(content([row(0.0)])), r"rows\.0\.seconds\.min"),
+        (json.dumps(content([row(1.0, dtype="int3")])), r"rows\.0\.dtype"),
+        (json.dumps(content([row(1.0, removed=4)])), r"rows\.0\.removed"),
+        (json.dumps(content([row(1.0)], format=2)), "format: "),
+        (json.dumps(content([row(1.0)], extra=1)), "extra: "),
+        (" " * (MAX_BYTES + 1), "larger than 4 MiB"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_the_command_that_makes_one(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / FILE).write_text(text)
+    with pytest.raises(RecipeError, match=message) as caught:
+        LatencyTable.read(tmp_path / FILE)
+    assert FILE in str(caught.value)
+    assert "tvm-c4n tune --latency-table" in str(caught.value)

@@ -1,0 +1,50 @@
+"""Sensitivities: how a loss is put together, and what is measured on the small model."""
+
+import json
+
+import pytest
+import torch
+
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.pruning import Recipe
+from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
+from tvm_c4n.pruning.calibration.windows import draw_windows
+from tvm_c4n.pruning.recipe import Choice
+
+RECIPE = Recipe(dtype="int8", samples=12, sample_tokens=48, scale_group=32)
+ONE = Sensitivity((0.0, 0.01, 0.1, 0.5), {"int8": 0.001, "int4": 0.02})
+
+
+def test_rounding_costs_less_where_less_is_left():
+    assert ONE.loss(Choice(0, "float16")) == 0
+    assert ONE.loss(Choice(0, "int8")) == pytest.approx(0.001)
+    assert ONE.loss(Choice(2, "int4")) == pytest.approx(0.1 + 0.5 * 0.02)
+
+
+def test_a_sensitivity_survives_json():
+    assert Sensitivity.from_json(json.loads(json.dumps(ONE.as_json()))) == ONE
+
+
+@pytest.fixture(scope="module")
+def measured(small_model, words):
+    checkpoint = open_checkpoint(small_model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))
+    seen = []
+    return config, measure(checkpoint, config, RECIPE, windows, seen.append), seen
+
+
+def test_every_weight_is_measured_layer_by_layer(measured):
+    config, found, seen = measured
+    assert seen == ["layer 0 sensitivity", "layer 1 sensitivity"]
+    assert next(iter(found)) == "backbone.embeddings.weight"
+    assert len(found) == 1 + 4 * config.n_layer
+
+
+def test_losses_grow_with_n_and_with_fewer_bits(measured):
+    _, found, _ = measured
+    for sensitivity in found.values():
+        assert list(sensitivity.removal) == sorted(sensitivity.removal)
+        assert 0 < sensitivity.rounding["int8"] < sensitivity.rounding["int4"]
