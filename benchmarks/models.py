@@ -34,7 +34,7 @@ def model_folder(size: str, fmt: Format) -> str | Path:
     if size != REAL:
         return write_random(size, fmt, folder)
     if fmt.dtype == "float16" and fmt.removed == 0:
-        return REAL  # as it is embedded
+        return REAL  # as it is bundled
     healed = f"{REAL}-n{fmt.removed}-{fmt.dtype}"
     if healed in MODELS:
         return healed

@@ -1,6 +1,6 @@
 """Write a model as a GGUF file that llama.cpp reads (architecture ``mamba``).
 
-The source is any folder that `tvm_c4n.checkpoint.open_checkpoint` opens, or an embedded model:
+The source is any folder that `tvm_c4n.checkpoint.open_checkpoint` opens, or a bundled model:
 removed weights become zeros, for llama.cpp has no sparse matrices. Tensors are written one at a
 time. Matrices get `dtype`; norms, biases, the convolution, A and D stay float32, as llama.cpp's own
 converter leaves them.
@@ -44,7 +44,7 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     Parameters
     ----------
     model : str or Path
-        Model folder, or the name of an embedded model.
+        Model folder, or the name of a bundled model.
     out : Path
     dtype : str
         ``"F16"`` or ``"F32"``.

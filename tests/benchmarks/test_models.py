@@ -1,0 +1,41 @@
+"""Models of the benchmarks: by size and format, and compiled anew when the compiler changes."""
+
+import pytest
+
+from benchmarks import models
+from benchmarks.models import artifact, compiler_digest, model_folder
+from benchmarks.random_models import Format
+from tvm_c4n.errors import C4nError
+
+
+def test_the_real_model_is_the_bundled_one_where_there_is_one():
+    assert model_folder("mamba-19m", Format("float16", 0)) == "mamba-19m"
+    assert model_folder("mamba-19m", Format("int4", 3)) == "mamba-19m-n3-int4"
+
+
+def test_an_unknown_size_is_refused_with_those_that_there_are():
+    with pytest.raises(C4nError, match=r"size is '7b'; known are mamba-19m, 130m"):
+        model_folder("7b", Format("int4", 2))
+
+
+def test_a_model_is_compiled_again_only_when_the_compiler_changed(tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_model(model, folder, target, *, overwrite):
+        compiled.append(model)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / models.MANIFEST).write_text("{}")
+
+    monkeypatch.setattr("tvm_c4n.compile.artifact.compile_model", compile_model)
+    monkeypatch.setattr(models, "CACHE", tmp_path / "build" / "bench")
+    for package in ("schedules", "relay_passes"):
+        (tmp_path / package).mkdir()
+    (tmp_path / "schedules" / "kernel.py").write_text("1")
+    before = compiler_digest()
+    fmt = Format("float16", 0)
+    assert artifact("mamba-19m", fmt) == artifact("mamba-19m", fmt)
+    assert compiled == ["mamba-19m"]
+    (tmp_path / "schedules" / "kernel.py").write_text("2")
+    assert compiler_digest() != before
+    artifact("mamba-19m", fmt)
+    assert compiled == ["mamba-19m"] * 2
