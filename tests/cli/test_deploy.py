@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tvm_c4n.errors import DeviceError
-from tvm_c4n.runtime.device.adb import FOLDER, AdbDevice, Conditions, parse_conditions
-from tvm_c4n.runtime.device.rpc import RpcAddress, parse_address
+from tvm_c4n.runtime.device.adb import FOLDER, AdbDevice
+from tvm_c4n.runtime.device.rpc import RpcAddress
 
 PROMPT = "w3 w14 w15 w92"
 
@@ -137,25 +137,9 @@ def test_what_adb_cannot_do_is_said(call, adb, artifact, arm_artifact, arm_runne
     assert "adb is not installed" in call(*start, "adb", *with_runner).err
 
 
-def test_addresses():
-    assert parse_address("rpc://10.0.0.7:9190/pixel-8") == RpcAddress("10.0.0.7", 9190, "pixel-8")
-    assert parse_address("rpc://localhost:9090").key is None
-    assert str(parse_address("rpc://localhost:9090/a")) == "rpc://localhost:9090/a"
-    for text in ("rpc://", "rpc://host", "rpc://host:0/x", "rpc://host:99999", "rpc://h:1/a b"):
-        with pytest.raises(DeviceError, match="is no device"):
-            parse_address(text)
-
-
 def test_nobody_there_is_one_line(call, artifact):
     result = call("deploy", artifact, "--device", "rpc://127.0.0.1:1/phone")
     assert result.code == 1
     assert result.err.startswith("error: rpc://127.0.0.1:1/phone: ")
     assert result.err.count("\n") == 1
     assert "use adb, adb:SERIAL or rpc" in call("deploy", artifact, "--device", "usb").err
-
-
-def test_a_device_that_tells_nothing():
-    assert parse_conditions("") == Conditions()
-    assert str(Conditions()) == "the device does not tell governor, cores and temperature"
-    text = "/sys/class/thermal/thermal_zone0/temp battery 31\nnoise\n/x/temp broken\n"
-    assert parse_conditions(text).celsius == {"battery": 31.0}

@@ -6,7 +6,7 @@ import pytest
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.runtime import bench, describe
+from tvm_c4n.runtime import bench
 from tvm_c4n.runtime.artifact import Artifact, Manifest, Projection
 
 HF = {
@@ -184,27 +184,3 @@ def test_markdown_is_a_table_with_llama_benchs_columns():
         "pp512",
         "512.00 ± 0.00",
     ]
-
-
-@pytest.mark.parametrize(
-    ("in_proj", "out_proj", "pattern"),
-    [(0, 0, "dense"), (2, 2, "C4n n=2"), (2, 3, "C4n n=2..3"), (0, 3, "C4n n=3")],
-)
-def test_a_model_is_called_by_all_its_n(in_proj, out_proj, pattern):
-    kept = manifest()
-    layer = "backbone.layers.0.mixer."
-    projections = kept.projections | {
-        layer + "in_proj.weight": projection(32, 8, in_proj, "int4"),
-        layer + "out_proj.weight": projection(8, 16, out_proj, "int4"),
-    }
-    found = describe.model_type(kept.model_copy(update={"projections": projections}))
-    assert found == f"mamba 0.0M {pattern} int4"
-
-
-def test_parameters_are_those_of_the_dense_model():
-    expected = sum(np.prod(shape) for shape in Fake.config.tensor_shapes().values())
-    assert describe.parameters(manifest()) == expected
-
-
-def test_the_cpu_has_a_name():
-    assert describe.cpu_name()

@@ -8,6 +8,7 @@ import pytest
 
 from tvm_c4n.checkpoint import C4nWriter, open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
+from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import PROJECTIONS
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.generate import generate_tokens
@@ -47,3 +48,23 @@ def test_the_text_is_the_same_with_one_thread_and_with_all(engine):
     found = Counter(tuple(generate_tokens(engine, PROMPT, TOKENS, stop=-1)) for _ in range(TEXTS))
     engine.set_threads(1)
     assert found == {expected: TEXTS}
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: there is nothing to choose")
+@pytest.mark.parametrize("adapt", [True, False])
+def test_a_step_takes_fewer_threads_only_if_it_may(engine, monkeypatch, adapt):
+    """While other programs have the cores; measurements want the count that they name."""
+    used = []
+    monkeypatch.setattr("tvm_c4n.runtime.engine._use", used.append)
+    monkeypatch.setattr("tvm_c4n.runtime.engine._pool_threads", 2)
+    monkeypatch.setattr("tvm_c4n.runtime.contention._running_elsewhere", lambda: 99)
+    engine.set_threads(2, adapt=adapt)
+    engine.step(5)
+    assert used == ([2, 1] if adapt else [2])
+
+
+def test_threads_that_the_machine_has_not_are_refused(engine):
+    cores = os.cpu_count()
+    for wrong in (0, -1, cores + 1):
+        with pytest.raises(C4nError, match=f"threads is {wrong}; this machine takes 1 to {cores}"):
+            engine.set_threads(wrong)

@@ -1,0 +1,26 @@
+"""What a device says of itself."""
+
+from tvm_c4n.runtime.device.adb import Conditions, parse_conditions
+
+
+def test_governors_cores_and_temperatures_are_read():
+    found = parse_conditions(
+        "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor schedutil\n"
+        "/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq 1800000\n"
+        "/sys/devices/system/cpu/cpu4/cpufreq/scaling_governor performance\n"
+        "/sys/devices/system/cpu/cpu4/cpufreq/cpuinfo_max_freq 2840000\n"
+        "/sys/devices/system/cpu/cpu5/cpufreq/cpuinfo_max_freq 2840000\n"
+        "/sys/class/thermal/thermal_zone0/temp battery 31000\n"
+        "/sys/class/thermal/thermal_zone3/temp cpu-1-0 41300\n"
+    )
+    celsius = {"battery": 31.0, "cpu-1-0": 41.3}
+    assert found == Conditions(("performance", "schedutil"), 2, 2.84, celsius)
+    expected = "governor performance/schedutil, 2 big cores of 2.84 GHz, hottest zone 41.3 C"
+    assert str(found) == expected
+
+
+def test_a_device_that_tells_nothing():
+    assert parse_conditions("") == Conditions()
+    assert str(Conditions()) == "the device does not tell governor, cores and temperature"
+    text = "/sys/class/thermal/thermal_zone0/temp battery 31\nnoise\n/x/temp broken\n"
+    assert parse_conditions(text).celsius == {"battery": 31.0}
