@@ -20,8 +20,6 @@ from relay_passes.analysis import Kind, choice, is_copy, is_one, kind_of, leaf_b
 from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
 from tvm_c4n.ops.tir import CACHE_LINE
 
-"""Bytes of a cache line."""
-
 
 @tvm.transform.module_pass(opt_level=0, name="InlineCopies")
 class InlineCopies:

@@ -75,7 +75,7 @@ class LayoutReport:
             "function": self.function,
             "tensor": call.var.name,
             "kernel": call.gvar.name_hint,
-            "shape": [str(n) for n in call.out.shape]
+            "shape": [_length(n) for n in call.out.shape]
             if isinstance(call.out, relax.TensorType)
             else [],
         }
@@ -93,6 +93,11 @@ class LayoutReport:
         )
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n", encoding="utf-8")
+
+
+def _length(n: Any) -> str:
+    """Write an axis' length: a number, or the expression of a symbolic one."""
+    return str(int(n)) if isinstance(n, tirx.IntImm) else str(n)
 
 
 def _size_bytes(out: Any) -> int | None:
