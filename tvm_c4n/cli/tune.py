@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from tvm_c4n.errors import TuneError
 
 if TYPE_CHECKING:
     from tvm_c4n.compile.records import Best
+    from tvm_c4n.tuning.latency import StepTimer
 
 
 def tune(
@@ -49,45 +51,26 @@ def tune(
         raise TuneError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
     if local and target != "host":
         raise TuneError(f"--local measures on this machine, not on {target}: use --tracker")
-    devices = max(devices, phones)
+    devices = max(devices, phones, 1)
     with ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
-        from tvm_c4n.runtime.device.rpc import parse_address
         from tvm_c4n.tuning.harness import COLD_BYTES
-        from tvm_c4n.tuning.runners import kill_workers, local_runner, rpc_runner
+        from tvm_c4n.tuning.runners import kill_workers
 
-        address = parse_address(f"rpc://{tracker}/{key}") if tracker else None
-        if address is None:
-            runner = local_runner(threads, timeout_secs=timeout, samples=samples)
-        else:
-            runner = rpc_runner(
-                address,
-                threads,
-                wait_secs=timeout,
-                session_secs=timeout,
-                samples=samples,
-                devices=devices,
-            )
-        # An emulator's caches are nobody's.
-        cold_bytes = 0 if emulated else COLD_BYTES
-        # A candidate may use up two time-outs: waiting for the device, and measuring.
-        batch_secs = 60 + 2 * timeout * batch / max(1, devices)
-        options: dict[str, Any] = {"threads": threads, "emulated": emulated, "progress": bar}
+        device = _Device(f"rpc://{tracker}/{key}" if tracker else "", threads, timeout, samples)
+        runner = device.runner(devices)
+        options: dict[str, Any] = {
+            "threads": threads,
+            "emulated": emulated,
+            # An emulator's caches are nobody's.
+            "cold_bytes": 0 if emulated else COLD_BYTES,
+            # A candidate may use up two time-outs: waiting for the device, and measuring.
+            "batch_secs": 60 + 2 * timeout * batch / devices,
+            "progress": bar,
+        }
         try:
             if latency_table:
-                from tvm_c4n.compile.target import resolve_target
-                from tvm_c4n.tuning.latency import local_step_timer, rpc_step_timer
-                from tvm_c4n.tuning.measurer import Measurer
-
-                options["measurer"] = Measurer(
-                    resolve_target(target), runner, cold_bytes, batch_secs
-                )
-                options["time_step"] = (
-                    local_step_timer(threads, samples)
-                    if address is None
-                    else rpc_step_timer(address, threads, timeout, samples)
-                )
-                _write_latency_table(model, target, records, options)
+                _write_latency_table(model, target, records, runner, device, **options)
                 return
             from tvm_c4n.tuning.run import tune as tune_model
 
@@ -99,8 +82,6 @@ def tune(
                 trials=trials,
                 batch=batch,
                 confirm=confirm,
-                cold_bytes=cold_bytes,
-                batch_secs=batch_secs,
                 **options,
             )
         finally:
@@ -108,13 +89,68 @@ def tune(
     _show(best, f"{records}: the best of each kernel, microseconds")
 
 
-def _write_latency_table(model: str, target: str, folder: Path, options: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Device:
+    """Where to measure: on the devices of a tracker's address, or here where it is empty."""
+
+    address: str
+    threads: int
+    timeout: float
+    samples: int
+
+    def runner(self, devices: int) -> Any:
+        """Return what runs single kernels, on so many devices at once."""
+        from tvm_c4n.runtime.device.rpc import parse_address
+        from tvm_c4n.tuning.runners import local_runner, rpc_runner
+
+        if not self.address:
+            return local_runner(self.threads, timeout_secs=self.timeout, samples=self.samples)
+        return rpc_runner(
+            parse_address(self.address),
+            self.threads,
+            wait_secs=self.timeout,
+            session_secs=self.timeout,
+            samples=self.samples,
+            devices=devices,
+        )
+
+    def step_timer(self) -> StepTimer:
+        """Return what times whole decode steps."""
+        from tvm_c4n.runtime.device.rpc import parse_address
+        from tvm_c4n.tuning.latency import local_step_timer, rpc_step_timer
+
+        if not self.address:
+            return local_step_timer(self.threads, self.samples)
+        address = parse_address(self.address)
+        return rpc_step_timer(address, self.threads, self.timeout, self.samples)
+
+
+def _write_latency_table(
+    model: str,
+    target: str,
+    folder: Path,
+    runner: Any,
+    device: _Device,
+    *,
+    cold_bytes: int,
+    batch_secs: float,
+    **options: Any,
+) -> None:
     """Measure the table of a model's sizes, with the kernels that the folder's records give."""
     from tvm_c4n.compile.records import MANIFEST
+    from tvm_c4n.compile.target import resolve_target
     from tvm_c4n.tuning.latency import write_table
+    from tvm_c4n.tuning.measurer import Measurer
 
-    records = folder if (folder / MANIFEST).is_file() else None
-    written = write_table(model, target, folder, records=records, **options)
+    written = write_table(
+        model,
+        target,
+        folder,
+        measurer=Measurer(resolve_target(target), runner, cold_bytes, batch_secs),
+        time_step=device.step_timer(),
+        records=folder if (folder / MANIFEST).is_file() else None,
+        **options,
+    )
     cpu = written.target["cpu"]
     typer.echo(f"{folder / 'latency.json'}: {len(written.entries)} entries for {cpu}")
 
