@@ -138,13 +138,18 @@ def test_unkept_samples_are_mentioned_in_decisions_only() -> None:
 
 @cache
 def options_of() -> dict[str, set[str]]:
-    """Return the spellings of the options of each verb, hidden aliases included."""
+    """Return the spellings of the options of each verb; old ones are hidden, and not among them."""
     import typer
 
     from tvm_c4n.cli.app import app
 
     return {
-        name: {spelling for param in command.params for spelling in _spellings(param)}
+        name: {
+            spelling
+            for param in command.params
+            if not getattr(param, "hidden", False)
+            for spelling in _spellings(param)
+        }
         for name, command in typer.main.get_command(app).commands.items()
     }
 
@@ -164,6 +169,14 @@ def test_commands_have_the_verbs_and_options_that_documents_say(document: Path) 
             option = word.partition("=")[0]
             if re.fullmatch(r"--?[a-z][a-z-]*", option):
                 assert option in known[rest[0]], f"{name_of(document)}: {' '.join(words)}"
+
+
+def test_options_in_the_text_are_those_of_some_verb(document: Path) -> None:
+    known = set().union(*options_of().values()) | {"--debug", "--version"}
+    for span in code_spans(document):
+        option = re.match(r"--[a-z][a-z-]+", span)
+        if option and document.is_relative_to(DOCS / "guides"):
+            assert option[0] in known, f"{name_of(document)} names {span}"
 
 
 def test_the_slugs_are_those_of_the_site() -> None:
