@@ -41,8 +41,13 @@ FORMATS = ("float16-n0", "int4-n0")
 
 # Where a label stands: offset in points, and alignment. Ours stand to the right of their points and
 # llama.cpp's to the left, but for some that would lie on a neighbour.
-_BESIDE = {"right": ((9, 0), "left"), "left": ((-9, 0), "right"), "below": ((0, -13), "center")}
-_PLACES = {"Q8_0": "below", "float16 dense": "below", "int4 dense": "left"}
+_BESIDE = {
+    "right": ((9, 0), "left"),
+    "left": ((-9, 0), "right"),
+    "below left": ((5, -14), "right"),
+    "below right": ((-5, -14), "left"),
+}
+_PLACES = {"Q8_0": "below left", "float16 dense": "below right", "int4 dense": "left"}
 
 Point = dict[str, Any]
 
