@@ -199,3 +199,29 @@ def test_keywords_of_the_first_version_warn_and_work(small_model, words, tmp_pat
     with pytest.raises(TypeError, match="both twin= and dense_export="):
         prune(small_model, tmp_path / "none", twin=False, dense_export=True)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float16", 0.0), ("int8", 1e-4)])
+def test_a_model_that_is_only_rounded_is_not_calibrated(
+    small_model, words, tmp_path, monkeypatch, dtype, error
+):
+    def refuse(*_):
+        raise AssertionError("a calibration stream was opened")
+
+    monkeypatch.setattr("tvm_c4n.pruning.layerwise.Stream", refuse)
+    monkeypatch.setattr("tvm_c4n.pruning.calibration.analysis.Stream", refuse)
+    recipe = RECIPE.model_copy(update={"removed": 0, "dtype": dtype})
+    steps = []
+    report = prune(
+        small_model,
+        tmp_path / "out",
+        recipe,
+        calibration=words,
+        progress=lambda *call: steps.append(call[1:]),
+    )
+    assert all(0 <= row.output_error <= error for row in report.projections)
+    assert steps[-1] == (12, 12)
+    found, source = open_checkpoint(tmp_path / "out"), open_checkpoint(small_model)
+    for name in source.names():
+        near = np.abs(found.dense(name) - source.dense(name)).max()
+        assert near <= (0 if dtype == "float16" else 0.02), name

@@ -17,9 +17,9 @@ from tvm_c4n.pruning.calibration.analysis import Analysis
 from tvm_c4n.pruning.calibration.corrected_target import Statistics, collect, corrected_target
 from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.calibration.torch_mamba import Layer
-from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
+from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix, round_matrix
 from tvm_c4n.pruning.method.permute import Permuted
-from tvm_c4n.pruning.recipe import Recipe
+from tvm_c4n.pruning.recipe import Recipe, needs_calibration
 from tvm_c4n.pruning.report import ProjectionReport
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
@@ -123,12 +123,27 @@ class LayerwisePruner:
         activations : Activations, optional
             In front of it; from `start` by default.
         """
+        if not needs_calibration(self.plan):
+            yield from (self._rounded_layer(index) for index in range(first, self.config.n_layer))
+            return
         before = self.start() if activations is None else activations
         students, teachers = ([Stream(hidden) for hidden in side] for side in before)
         for index in range(first, self.config.n_layer):
             weights, reports = self._layer(index, students, teachers)
             behind = Activations([s.hidden for s in students], [t.hidden for t in teachers])
             yield PrunedLayer(index, weights, reports, behind)
+
+    def _rounded_layer(self, index: int) -> PrunedLayer:
+        """Round a layer of a model that needs no calibration; there are no activations."""
+        weights, reports = {}, []
+        for projection in PROJECTIONS:
+            name = self.config.projection(index, projection)
+            dense = torch.from_numpy(self._checkpoint.dense(name))
+            rounded = round_matrix(dense, self.plan[name].dtype, self.recipe.group_of(0))
+            weights[name] = rounded.weight
+            reports.append(self._report(index, projection, rounded))
+            self._note(f"layer {index} {projection}")
+        return PrunedLayer(index, weights, reports, Activations([], []))
 
     def _embed(self, embeddings: NDArray[np.float32]) -> list[Tensor]:
         table = torch.from_numpy(embeddings)
@@ -147,8 +162,9 @@ class LayerwisePruner:
         weights, reports = {}, []
         for projection in PROJECTIONS:
             name = self.config.projection(index, projection)
-            statistics = collect(students, teachers, projection, self._token_weights)
-            pruned = self._prune(name, layer.projections[projection], statistics)
+            weight = layer.projections[projection]
+            statistics = collect(students, teachers, projection, weight, self._token_weights)
+            pruned = self._prune(name, weight, statistics)
             weights[name] = pruned.weight
             reports.append(self._report(index, projection, pruned))
             layer.projections[projection] = torch.from_numpy(pruned.weight.dense())

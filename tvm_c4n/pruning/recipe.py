@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -43,6 +44,15 @@ class Choice(NamedTuple):
 
     removed: int
     dtype: DType
+
+
+def needs_calibration(plan: Mapping[str, Choice]) -> bool:
+    """Say whether weights must make up for a loss: some are removed, or have 4 bits only.
+
+    Rounding a whole model to int8 or float16 loses so little (docs/decisions/pruning-speed.md) that
+    it is rounded to nearest.
+    """
+    return any(choice.removed or choice.dtype == "int4" for choice in plan.values())
 
 
 class Recipe(BaseModel):

@@ -38,7 +38,7 @@ def test_the_corrected_target_is_the_least_squares_solution(streams):
     students, teachers = streams
     dense = torch.from_numpy(np.random.default_rng(1).standard_normal((ROWS, COLS))).float()
     weights = [torch.rand(3, 20, 1, generator=torch.Generator().manual_seed(i)) for i in (1, 2)]
-    found = corrected_target(dense, collect(students, teachers, "out_proj", weights), 1e-9)
+    found = corrected_target(dense, collect(students, teachers, "out_proj", dense, weights), 1e-9)
     residual_error = rows(teachers, "hidden") - rows(students, "hidden")
     wanted = rows(teachers, "inputs") @ dense.double().T + RESIDUAL_SHARE * residual_error
     root = torch.cat([w.flatten(0, 1) for w in weights]).double().sqrt()
@@ -46,15 +46,21 @@ def test_the_corrected_target_is_the_least_squares_solution(streams):
     torch.testing.assert_close(found.double(), solution, atol=1e-4, rtol=1e-4)
 
 
-def test_only_out_proj_undoes_the_residual_error(streams):
-    assert collect(*streams, "in_proj").residual_error is None
-    assert collect(*streams, "out_proj").residual_error.shape == (ROWS, COLS)
+@pytest.mark.parametrize("height", [COLS - 2, COLS, COLS + 3])
+def test_only_out_proj_undoes_the_residual_error(streams, height):
+    """Whichever side of the product the weight goes to."""
+    students, teachers = streams
+    dense = torch.from_numpy(np.random.default_rng(2).standard_normal((height, COLS))).float()
+    mismatch = rows(teachers, "inputs") - rows(students, "inputs")
+    expected = dense.double() @ mismatch.T @ rows(students, "inputs")
+    found = collect(*streams, "in_proj", dense).correction
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_without_a_teacher_or_with_nothing_lost_the_weights_stay(streams):
     students, _ = streams
     dense = torch.ones(ROWS, COLS)
-    assert corrected_target(dense, collect(students, [], "out_proj"), 0.01) is dense
+    assert corrected_target(dense, collect(students, [], "out_proj", dense), 0.01) is dense
     torch.testing.assert_close(
-        corrected_target(dense, collect(students, students, "out_proj"), 0.01), dense
+        corrected_target(dense, collect(students, students, "out_proj", dense), 0.01), dense
     )

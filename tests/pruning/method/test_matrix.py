@@ -6,7 +6,7 @@ import torch
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.pruning.method.criteria import keep_best, wanda_scores
-from tvm_c4n.pruning.method.matrix import prune_matrix, relative_output_error
+from tvm_c4n.pruning.method.matrix import prune_matrix, relative_output_error, round_matrix
 from tvm_c4n.pruning.recipe import METHODS, Choice
 from tvm_c4n.sparsity import check_mask
 
@@ -86,3 +86,14 @@ def test_weights_that_no_file_should_hold_are_refused(problem):
     for method in METHODS:
         with pytest.raises(C4nError, match="not finite"):
             prune_matrix(weight, statistics, Choice(2, "int8"), method=method)
+
+
+def test_rounding_a_matrix_alone_has_the_error_of_white_inputs(problem):
+    weight = problem(8, 64)[0].float()
+    for dtype in ("int8", "float16"):
+        rounded = round_matrix(weight, dtype, 32)
+        stored = torch.from_numpy(rounded.weight.dense())
+        expected = relative_output_error(weight, stored, torch.eye(64))
+        assert rounded.output_error == pytest.approx(expected)
+        assert 0 < rounded.output_error < 1e-4
+        assert rounded.masked_error == 0

@@ -17,6 +17,7 @@ from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.calibration.torch_mamba import Layer
 from tvm_c4n.pruning.method.permute import SAMPLED_ROWS, find_order, removal_scores
 from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.pruning.threads import map_in_threads
 
 # The parts of the method that need the analysis; without all of them it is skipped.
 ABLATIONS_OF_ANALYSIS = ("permute", "rms")
@@ -75,7 +76,7 @@ class Analyser:
     config: MambaConfig
     recipe: Recipe
     plan: Mapping[str, Choice]
-    _inner: dict[int, Tensor] = field(default_factory=dict)
+    _inner: dict[int, Tensor] = field(default_factory=dict)  # scores (rows, d) of out_proj
     _shared: list[Tensor] = field(default_factory=list)
 
     def run(self, windows: Tensor, note: Callable[[str], None]) -> Analysis:
@@ -97,21 +98,31 @@ class Analyser:
             note(f"layer {index} analysis")
         energies = [stream.hidden.square().mean(-1, keepdim=True) for stream in streams]
         weights = [1 / energy.clamp_min(torch.finfo(energy.dtype).tiny) for energy in energies]
-        return Analysis(self._hidden(), self._inner, weights if weighs else None)
+        return Analysis(self._hidden(), self._orders(), weights if weighs else None)
 
     def _score(self, layer: Layer, index: int, projection: str, inputs: Tensor) -> None:
-        """Score what the groups of in_proj and out_proj would lose, and find d_inner's order."""
+        """Score what the groups of in_proj and out_proj would lose."""
         removed = self.plan[self.config.projection(index, projection)].removed
         if not removed or projection not in ("in_proj", "out_proj"):
             return
         weight = layer.projections[projection]
         scores = removal_scores(weight, gram([inputs]), self.recipe.dampening_frac)
+        # Only the rows that the searches look at are kept: at 2.8b all would take 3 GB.
+        generator = torch.Generator().manual_seed(self.recipe.seed + index)
+        some = torch.randperm(len(scores), generator=generator)
         if projection == "in_proj":
-            generator = torch.Generator().manual_seed(self.recipe.seed + index)
-            some = torch.randperm(len(scores), generator=generator)
             self._shared.append(scores[some[: max(1, 4 * SAMPLED_ROWS // self.config.n_layer)]])
         else:
-            self._inner[index] = find_order(scores, removed, self.recipe.seed)
+            self._inner[index] = scores[some[:SAMPLED_ROWS]]
+
+    def _orders(self) -> dict[int, Tensor]:
+        """Find the order of each layer's channels; the layers are independent problems."""
+
+        def order(index: int) -> Tensor:
+            removed = self.plan[self.config.projection(index, "out_proj")].removed
+            return find_order(self._inner[index], removed, self.recipe.seed)
+
+        return dict(zip(self._inner, map_in_threads(order, self._inner), strict=True))
 
     def _hidden(self) -> Tensor | None:
         """Find the order of the hidden channels, one for all layers."""

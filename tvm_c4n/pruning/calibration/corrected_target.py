@@ -17,14 +17,16 @@ all that follows, and nothing else changes. SHARE is `RESIDUAL_SHARE`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from tvm_c4n.pruning.calibration.statistics import gram, product
 from tvm_c4n.pruning.calibration.stream import Stream
-from tvm_c4n.pruning.method.hessian import damped, inverse_factor
+from tvm_c4n.pruning.calibration.torch_mamba import project
+from tvm_c4n.pruning.method.hessian import cholesky, damped
 
 # Share of the residual error that out_proj is asked to undo. The rest is left to the layers behind
 # it: the error of one token is hardly seen in y, and fitting all of it fits noise. Of 1/4, 1/2 and
@@ -39,21 +41,20 @@ class Statistics(NamedTuple):
     ----------
     gram : (cols, cols) float32
         ``X X^T`` of the student's inputs.
-    input_mismatch : (cols, cols) float32 or None
-        ``(X' - X) X^T``; None if there is no teacher.
-    residual_error : (rows, cols) float32 or None
-        ``(H' - H) X^T``; None for all projections but out_proj.
+    correction : (rows, cols) float32 or None
+        ``(W0 (X' - X) + SHARE (H' - H)) X^T``, the second term of out_proj only; None if there is
+        no teacher.
     """
 
     gram: Tensor
-    input_mismatch: Tensor | None = None
-    residual_error: Tensor | None = None
+    correction: Tensor | None = None
 
 
 def collect(
     students: Sequence[Stream],
     teachers: Sequence[Stream],
     projection: str,
+    weight: Tensor,
     token_weights: Sequence[Tensor] | None = None,
 ) -> Statistics:
     """Collect the statistics of the projection that the streams stand at.
@@ -63,6 +64,8 @@ def collect(
     students, teachers : list of Stream
         The same windows; no teachers where targets are not corrected.
     projection : str
+    weight : (rows, cols) float32
+        W0.
     token_weights : list of (b, t, 1) float32, optional
         What the squared error of each token counts; the sums are over X w X^T then.
 
@@ -72,20 +75,29 @@ def collect(
         An activation is not finite.
     """
     if token_weights is None:
-        roots: list[Tensor | None] = [None] * len(students)
+        weights: list[Tensor | None] = [None] * len(students)
     else:
-        roots = [w.sqrt() for w in token_weights]
+        weights = list(token_weights)
+    roots = [w if w is None else w.sqrt() for w in weights]
     total = gram(_weighted(s.inputs, w) for s, w in zip(students, roots, strict=True))
     if not teachers:
         return Statistics(total)
-    both = list(zip(students, teachers, roots, strict=True))
-    mismatch = product(
-        (_weighted(t.inputs - s.inputs, w), _weighted(s.inputs, w)) for s, t, w in both
-    )
-    if projection != "out_proj":
-        return Statistics(total, mismatch)
-    error = product((_weighted(t.hidden - s.hidden, w), _weighted(s.inputs, w)) for s, t, w in both)
-    return Statistics(total, mismatch, error)
+    # W0 goes to the side of the product that has fewer rows with it than without.
+    first = projection == "out_proj" or len(weight) < weight.shape[1]
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for student, teacher, token_weight in zip(students, teachers, weights, strict=True):
+            difference = teacher.inputs - student.inputs
+            if first:
+                difference = project(difference, weight)
+            if projection == "out_proj":
+                difference.add_(teacher.hidden - student.hidden, alpha=RESIDUAL_SHARE)
+            if token_weight is not None:
+                difference *= token_weight
+            yield difference, student.inputs
+
+    found = product(pairs())
+    return Statistics(total, found if first else weight @ found)
 
 
 def corrected_target(weight: Tensor, statistics: Statistics, dampening_frac: float) -> Tensor:
@@ -103,14 +115,11 @@ def corrected_target(weight: Tensor, statistics: Statistics, dampening_frac: flo
     -------
     (rows, cols) float32
     """
-    if statistics.input_mismatch is None:
+    if statistics.correction is None:
         return weight
-    change = weight @ statistics.input_mismatch
-    if statistics.residual_error is not None:
-        change += RESIDUAL_SHARE * statistics.residual_error
-    factor = inverse_factor(damped(statistics.gram, dampening_frac))
-    solved: Tensor = (change.double() @ factor.T) @ factor
-    return weight + solved.to(weight.dtype)
+    hessian = damped(statistics.gram, dampening_frac)
+    change = torch.cholesky_solve(statistics.correction.T.double(), cholesky(hessian))
+    return weight + change.T.to(weight.dtype)
 
 
 def _weighted(values: Tensor, weights: Tensor | None) -> Tensor:

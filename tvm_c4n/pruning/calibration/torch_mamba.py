@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import e, log2
 
 import numpy as np
 import torch
@@ -139,6 +140,8 @@ class Layer:
 def _scan(a: Tensor, x: Tensor, delta: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """State recurrence of some windows; ``x`` is already multiplied by ``delta``."""
     windows, tokens, inner = x.shape
+    # exp2 takes a quarter of exp's time in torch (Sleef's vectors), and half of the scan was exp.
+    a = a * log2(e)
     state = x.new_zeros(windows, a.shape[0], inner)
     decay = torch.empty_like(state)
     # Time first, so that each step reads one contiguous piece.
@@ -148,7 +151,7 @@ def _scan(a: Tensor, x: Tensor, delta: Tensor, b: Tensor, c: Tensor) -> Tensor:
     y = torch.empty(tokens, windows, 1, inner)
     for t in range(tokens):
         torch.mul(delta[t], a, out=decay)
-        decay.exp_()
+        decay.exp2_()
         state.mul_(decay).addcmul_(b[t], x[t])
         torch.bmm(c[t], state, out=y[t])
     return y.squeeze(2).transpose(0, 1).contiguous()
@@ -163,14 +166,14 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     """``x @ weight.T``: (b, t, cols), (rows, cols) -> (b, t, rows)."""
     out = torch.empty(*x.shape[:-1], weight.shape[0])
     for rows in _batches(x):
-        out[rows] = x[rows] @ weight.T
+        torch.mm(x[rows].flatten(0, 1), weight.T, out=out[rows].view(-1, len(weight)))
     return out
 
 
 def add_projected(hidden: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """``hidden += x @ weight.T``, in place."""
     for rows in _batches(x):
-        hidden[rows] += x[rows] @ weight.T
+        hidden[rows].view(-1, len(weight)).addmm_(x[rows].flatten(0, 1), weight.T)
     return hidden
 
 

@@ -16,11 +16,29 @@ def damped(statistics: Tensor, dampening_frac: float) -> Tensor:
     return statistics + dampening_frac * level * torch.eye(len(statistics), dtype=statistics.dtype)
 
 
+def cholesky(hessian: Tensor) -> Tensor:
+    """Lower Cholesky factor of a damped Hessian (cols, cols), in float64.
+
+    Raises
+    ------
+    C4nError
+        It is not positive definite.
+    """
+    lower, info = torch.linalg.cholesky_ex(hessian.double())
+    if int(info):
+        raise C4nError(
+            "calibration statistics are not positive definite; raise dampening_frac in the recipe"
+        )
+    factor: Tensor = lower
+    return factor
+
+
 def inverse_factor(hessian: Tensor) -> Tensor:
     """Upper Cholesky factor U of H^-1 = U^T U, in float64.
 
     ``U[i:, i:]`` is the factor of the inverse of H over the columns from i on, which is what a
-    sweep from left to right needs at column i.
+    sweep from left to right needs at column i. It is the inverse of the upper R of H = R R^T, and
+    R is the Cholesky factor of H with its columns and rows in reverse: H^-1 is never formed.
 
     Parameters
     ----------
@@ -32,9 +50,7 @@ def inverse_factor(hessian: Tensor) -> Tensor:
     C4nError
         It is not.
     """
-    lower, info = torch.linalg.cholesky_ex(hessian.double())
-    if int(info):
-        raise C4nError(
-            "calibration statistics are not positive definite; raise dampening_frac in the recipe"
-        )
-    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    upper = cholesky(hessian.flip(0, 1)).flip(0, 1)
+    identity = torch.eye(len(upper), dtype=upper.dtype)
+    factor: Tensor = torch.linalg.solve_triangular(upper, identity, upper=True)
+    return factor

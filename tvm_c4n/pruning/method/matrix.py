@@ -14,7 +14,7 @@ from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.pruning.method.rounding import BITS, Grid, round_descending
 from tvm_c4n.pruning.recipe import Ablation, Choice, Method
 from tvm_c4n.pruning.threads import map_in_threads
-from tvm_c4n.sparsity import C4nWeight, from_dense
+from tvm_c4n.sparsity import C4nWeight, DType, from_dense
 
 # Rounds of choosing masks anew after the first refit; a third one gains under 0.2 % of the error.
 RESELECTIONS = 2
@@ -22,7 +22,7 @@ RESELECTIONS = 2
 DESCENT_PASSES = {"float16": 0, "int8": 0, "int4": 2}
 # Weights that a thread works on together. With fewer, the threads wait for Python more than they
 # compute. Fixed, so that the bytes of a pruned model do not depend on the number of threads.
-PART_ELEMENTS = 1 << 20
+PART_ELEMENTS = 5 << 15
 
 
 class PrunedMatrix(NamedTuple):
@@ -49,6 +49,18 @@ def relative_output_error(weight: Tensor, other: Tensor, statistics: Tensor) -> 
     error = float(((difference @ statistics) * difference).sum())
     energy = float(((weight @ statistics) * weight).sum())
     return max(error, 0.0) / energy if energy > 0 else 0.0
+
+
+def round_matrix(weight: Tensor, dtype: DType, scale_group: int) -> PrunedMatrix:
+    """Round one weight matrix (rows, cols) to nearest; its error is that of the weights.
+
+    ``||W - W'||^2 / ||W||^2`` is what `relative_output_error` gives for white inputs.
+    """
+    stored = from_dense(weight.numpy(), 0, dtype, scale_group=scale_group)
+    difference = (weight - torch.from_numpy(stored.dense())).double()
+    energy = float(weight.double().square().sum())
+    error = float(difference.square().sum()) / energy if energy > 0 else 0.0
+    return PrunedMatrix(stored, 0.0, error)
 
 
 def prune_matrix(
