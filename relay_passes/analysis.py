@@ -7,7 +7,7 @@ questions: does the layout of its input matter, and is the layout of its output 
 class       what it is                                                    examples
 ==========  ============================================================  =======================
 LAYOUT      every element of the result is an element of an input         transpose, slice, concat
-VIEW        a layout op that keeps the order of elements in memory       reshape, squeeze
+VIEW        a layout op that keeps the order of elements in memory        reshape, squeeze
 FREE        loop nests that can read and write by any index               add, matmul, layer_norm
 FIXED       code that wants its operands as they are                      C4n kernels, libraries
 ==========  ============================================================  =======================

@@ -16,8 +16,8 @@ from tvm_c4n.ops.attrs import SCHEDULE
 from tvm_c4n.ops.spec import OpSpec, spec_of
 from tvm_c4n.ops.tir import Kernel
 
+# Answers an operator with the rule's name and the kernel, or with None.
 Choose = Callable[[OpSpec], "tuple[str, Kernel] | None"]
-"""Answers with the rule's name and the kernel, or None."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="BindSchedules")

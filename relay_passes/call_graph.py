@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_passes.analysis import Kind, kind_of
-from relay_passes.call_tir import CALL_TIR
+from relay_passes.call_tir import CALL_TIR, op_name
 from tvm_c4n._tvm import GlobalVar, IRModule, relax
 
 
@@ -23,7 +23,7 @@ class CallNode:
     inputs : list
         Relax expressions.
     out : Type
-        Of the result: a tensor, or a tuple of tensors.
+        The result's type: a tensor, or a tuple of tensors.
     kind : Kind
         The class of the kernel.
     """
@@ -164,7 +164,7 @@ class CallGraph:
 
 def _call(mod: IRModule, binding: Any, kinds: dict[GlobalVar, Kind]) -> CallNode | None:
     call = binding.value
-    if not isinstance(call, relax.Call) or getattr(call.op, "name", None) != CALL_TIR[0]:
+    if not isinstance(call, relax.Call) or op_name(call) != CALL_TIR[0]:
         return None
     if len(call.args) > 2 or not isinstance(call.args[1], relax.Tuple):
         return None  # symbolic arguments

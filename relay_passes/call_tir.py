@@ -1,4 +1,4 @@
-"""What the passes share: reading a `call_tir` of a C4n PrimFunc and making a changed one."""
+"""Reads calls, in particular a `call_tir` of a C4n PrimFunc, and makes a changed one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from tvm_c4n._tvm import GenericConst, GlobalVar, IRModule, relax, tvm
 from tvm_c4n.ops.spec import OpSpec, spec_of
 
 CALL_TIR = ("relax.call_tir", "relax.call_tir_inplace")
-
-
+# Attributes of functions that another compiler takes, or that are fused already.
 FOREIGN = ("Codegen", "Composite", "Primitive")
-"""Attributes of functions that another compiler takes, or that are fused already."""
 
 
 def is_foreign(func: Any) -> bool:
     """Return whether passes leave a function alone: it is another compiler's, or fused."""
     return func.attrs is not None and any(name in func.attrs for name in FOREIGN)
+
+
+def op_name(expr: Any) -> str | None:
+    """Return the name of the operator of a call, None for any other expression."""
+    return getattr(getattr(expr, "op", None), "name", None)
 
 
 def is_tensor(expr: Any) -> bool:
@@ -26,8 +29,8 @@ def is_tensor(expr: Any) -> bool:
 
 
 def callee_spec(mod: IRModule, call: relax.Call) -> OpSpec | None:
-    """Return the C4n record of the PrimFunc that a call runs, None for any other call."""
-    if getattr(call.op, "name", None) not in CALL_TIR:
+    """Return the C4n spec of the PrimFunc that a call runs, None for any other call."""
+    if op_name(call) not in CALL_TIR:
         return None
     return spec_of(mod[call.args[0]])
 

@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from relay_passes.call_tir import is_foreign, tidy
-from relay_passes.dense_patterns import name_of
+from relay_passes.call_tir import is_foreign, op_name, tidy
 from relay_passes.reshapes import direct_reshape
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, te, tirx, tvm
 
+# Operators that LegalizeOps must leave to this pass.
 DECOMPOSED = ["relax.split", "relax.take", "relax.reshape"]
-"""Operators that LegalizeOps must leave to this pass."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="DecomposeLayoutOps")
@@ -54,7 +53,7 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
             "relax.split": _slices,
             "relax.take": self._evenly_spaced,
             "relax.reshape": self._reshape,
-        }.get(name_of(call) or "")
+        }.get(op_name(call) or "")
         new = None if how is None else how(call)
         self.rewritten += new is not None
         return call if new is None else new

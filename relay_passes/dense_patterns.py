@@ -1,4 +1,4 @@
-"""The forms that a dense layer takes in Relax, read as one record.
+"""The patterns of a dense layer in Relax, read as one `Dense`.
 
 =========================  =====================================================================
 ``matmul(x, W^T)``         torch's `nn.Linear`, `relax.frontend.nn`, ONNX Gemm (``transB``):
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relay_passes.call_tir import op_name
 from tvm_c4n._tvm import GenericConst, relax
 
 FLOATS = ("float32", "float16")
 
+# Answers a variable with what it is bound to, and any other expression with itself.
 Lookup = Callable[[Any], Any]
-"""Gives what a variable is bound to; any other expression as it is."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,6 @@ class Dense:
         return np.ascontiguousarray(last_two.reshape(array.shape[rows], array.shape[cols]))
 
 
-def name_of(expr: Any) -> str | None:
-    """Return the name of the operator of a call, else None."""
-    return getattr(getattr(expr, "op", None), "name", None)
-
-
 def match_dense(call: Any, lookup: Lookup) -> Dense | None:
     """Read a call as a dense layer.
 
@@ -79,7 +75,7 @@ def match_dense(call: Any, lookup: Lookup) -> Dense | None:
     Dense or None
         None for every other call, and where activations or weights are no float32 or float16.
     """
-    name = name_of(call)
+    name = op_name(call)
     found = None
     if name == "relax.matmul":
         found = _right(call, lookup) or _left(call, lookup)
@@ -117,17 +113,17 @@ def _known_rank(expr: Any) -> int:
 
 
 def _matrix(expr: Any, rank: int, lookup: Lookup) -> tuple[GenericConst, bool] | None:
-    """Read a constant matrix, or the transpose of one: the constant and whether it is turned."""
-    value, turned = lookup(expr), False
-    if name_of(value) == "relax.permute_dims":
+    """Read a constant matrix, or the transpose of one: the constant, and whether it is one."""
+    value, transposed = lookup(expr), False
+    if op_name(value) == "relax.permute_dims":
         axes = value.attrs.axes
-        value, turned = lookup(value.args[0]), True
+        value, transposed = lookup(value.args[0]), True
         two_axes = isinstance(value, GenericConst) and len(value.value.shape) == 2
         if not two_axes or (axes is not None and [int(a) % 2 for a in axes] != [1, 0]):
             return None
     if not isinstance(value, GenericConst) or not 2 <= len(value.value.shape) <= max(rank, 2):
         return None  # more leading ones than x has axes would add axes to the result
-    return None if any(int(n) != 1 for n in list(value.value.shape)[:-2]) else (value, turned)
+    return None if any(int(n) != 1 for n in list(value.value.shape)[:-2]) else (value, transposed)
 
 
 def _right(call: Any, lookup: Lookup) -> Dense | None:
@@ -135,9 +131,9 @@ def _right(call: Any, lookup: Lookup) -> Dense | None:
     found = _matrix(call.args[1], rank, lookup)
     if found is None or rank == 0 or isinstance(lookup(x), GenericConst):
         return None
-    constant, turned = found
+    constant, transposed = found
     last = len(constant.value.shape) - 1
-    return Dense(x, constant, (last - 1, last) if turned else (last, last - 1), rank - 1)
+    return Dense(x, constant, (last - 1, last) if transposed else (last, last - 1), rank - 1)
 
 
 def _left(call: Any, lookup: Lookup) -> Dense | None:
@@ -145,9 +141,9 @@ def _left(call: Any, lookup: Lookup) -> Dense | None:
     found = _matrix(call.args[0], rank, lookup)
     if found is None or rank < 2 or isinstance(lookup(x), GenericConst):
         return None
-    constant, turned = found
+    constant, transposed = found
     last = len(constant.value.shape) - 1
-    return Dense(x, constant, (last, last - 1) if turned else (last - 1, last), rank - 2)
+    return Dense(x, constant, (last, last - 1) if transposed else (last - 1, last), rank - 2)
 
 
 def _convolution(call: Any, lookup: Lookup) -> Dense | None:

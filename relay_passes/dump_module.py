@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from relay_passes.call_tir import op_name
 from tvm_c4n._tvm import IRModule, relax, tvm
 
 
@@ -44,7 +45,7 @@ def count_calls(mod: IRModule) -> Counter[str]:
     def visit(expr: Any) -> None:
         if not isinstance(expr, relax.Call):
             return
-        name = str(getattr(expr.op, "name", None) or getattr(expr.op, "global_symbol", "call"))
+        name = str(op_name(expr) or getattr(expr.op, "global_symbol", "call"))
         if name.startswith("relax.call_tir"):
             name = f"call_tir {expr.args[0].name_hint}"
         counts[name] += 1

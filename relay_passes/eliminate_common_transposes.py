@@ -1,8 +1,8 @@
 """EliminateCommonTransposes: equal transposes of one tensor become one.
 
-Frontends turn a tensor again for each of its readers. One transpose can be written by the kernel
-before it (`EliminateLayout`); two of them, each with a reader that wants the tensor in one order
-only, could not. Other equal operators are left alone: TVM fuses each with its reader.
+Frontends transpose a tensor again for each of its readers. One transpose can be written by the
+kernel before it (`EliminateLayout`); two of them, each with a reader that wants the tensor in one
+order only, could not. Other equal operators are left alone: TVM fuses each with its reader.
 
 Preconditions: put before LegalizeOps; only dataflow blocks are rewritten. A tensor that is updated
 in place is never shared.
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.call_tir import CALL_TIR, is_foreign, tidy
-from relay_passes.dense_patterns import name_of
+from relay_passes.call_tir import CALL_TIR, is_foreign, op_name, tidy
 from tvm_c4n._tvm import IRModule, relax, tvm
 
 
@@ -42,7 +41,7 @@ def _updated_in_place(func: relax.Function) -> list[Any]:
     found: list[Any] = []
 
     def visit(expr: Any) -> None:
-        if name_of(expr) == CALL_TIR[1]:
+        if op_name(expr) == CALL_TIR[1]:
             found.extend(expr.args[1][int(i)] for i in expr.attrs.inplace_indices if int(i) >= 0)
 
     relax.analysis.post_order_visit(func, visit)
@@ -57,7 +56,7 @@ def _shared(block: relax.BindingBlock, updated: list[Any]) -> tuple[relax.Bindin
     bindings, count = [], 0
     for binding in block.bindings:
         value = binding.value
-        if name_of(value) == "relax.permute_dims" and not any(
+        if op_name(value) == "relax.permute_dims" and not any(
             binding.var.same_as(var) for var in updated
         ):
             axes = value.attrs.axes

@@ -86,6 +86,7 @@ class CallFuser:
         return call.gvar.name_hint, places, types, str(call.out)
 
     def _build(self, calls: Sequence[CallNode], inputs: list[Any]) -> PrimFunc:
+        # Step 1: a function of the calls, marked for FuseTIR.
         mod = self.bb.get()
         used = {call.gvar: mod[call.gvar] for call in calls}
         bb = relax.BlockBuilder(IRModule(used))
@@ -101,12 +102,16 @@ class CallFuser:
                     last = call is calls[-1]
                     known.append((call.var, bb.emit_output(value) if last else bb.emit(value)))
             bb.emit_func_output(known[-1][1])
+
+        # Step 2: FuseTIR takes only what is called.
         outer = [relax.Var(f"x{i}", value.ty) for i, value in enumerate(inputs)]
         with bb.function("main", outer):
             with bb.dataflow():
                 group = bb.get().get_global_var("group")
                 out = bb.emit_output(relax.Call(group, outer))
             bb.emit_func_output(out)
+
+        # Step 3: one kernel, its copies as index maths.
         fused = relax.transform.FuseTIR()(bb.get())
         func = fused[fused["main"].body.blocks[0].bindings[0].value.args[0]]
         return inline_copies(func) or func

@@ -19,9 +19,9 @@ def fuse_into_producer(producer: PrimFunc, layout_op: PrimFunc) -> PrimFunc | No
     Parameters
     ----------
     producer : PrimFunc
-        Of class FREE, with one result.
+        Its class is FREE, and it has one result.
     layout_op : PrimFunc
-        Of class LAYOUT, with one argument and static shapes; one to one.
+        Its class is LAYOUT; one argument, static shapes, one to one.
     """
     layout_op = inline_copies(layout_op) or layout_op
     blocks = leaf_blocks(layout_op)

@@ -1,9 +1,9 @@
-"""HoistAllocTensor: a piece of planned memory gets one tensor for a whole function, not one a call.
+"""HoistAllocTensor: planned memory gets one tensor per function instead of one per call.
 
 TVM's memory planner lets intermediate results share storage, but makes a tensor in it anew for each
 of them, and a tuple for each call that updates its arguments in place. The virtual machine does
 that work between the kernels, on data that the weights have pushed out of the caches since the last
-layer: in a decode step it takes as long as a kernel.
+layer: in a decode step it takes as long as a kernel (docs/decisions/hoisted-tensors.md).
 
 Preconditions: put after `StaticPlanBlockMemory`, which decides what may share memory. Functions
 with branches are left as they are: a tensor of one branch is unknown in the other.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.dense_patterns import name_of
+from relay_passes.call_tir import op_name
 from tvm_c4n._tvm import IRModule, PyExprMutator, StructuralKey, mutator, relax, tvm
 
 ALLOC = "relax.memory.alloc_tensor"
@@ -28,13 +28,13 @@ class HoistAllocTensor:
         out = mod.clone()
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function):
-                seen = _Seen(func)
-                if seen.planned and not seen.branches:
-                    out.update_func(gvar, _Reuser(seen).visit_expr(func))
+                found = _Uses(func)
+                if found.planned and not found.branches:
+                    out.update_func(gvar, _Hoister(found).visit_expr(func))
         return out
 
 
-class _Seen:
+class _Uses:
     """What a function has: planned tensors, branches, and how its tuples are used."""
 
     def __init__(self, func: relax.Function):
@@ -48,7 +48,7 @@ class _Seen:
             self._count(whole, 1)
 
     def _visit(self, expr: Any) -> None:
-        self.planned |= name_of(expr) == ALLOC
+        self.planned |= op_name(expr) == ALLOC
         self.branches |= isinstance(expr, relax.If)
         if isinstance(expr, relax.TupleGetItem):
             self._count(expr.tuple_value, -1)
@@ -69,29 +69,29 @@ class _Seen:
 
 
 @mutator
-class _Reuser(PyExprMutator):  # type: ignore[misc]
-    def __init__(self, seen: _Seen):
+class _Hoister(PyExprMutator):  # type: ignore[misc]
+    def __init__(self, found: _Uses):
         super().__init__()
-        self.seen = seen
+        self.found = found
         self.tensors: dict[Any, relax.Var] = {}
         self.tuples: dict[Any, relax.Tuple] = {}
-        self.instead: dict[Any, relax.Expr] = {}
+        self.replaced: dict[Any, relax.Expr] = {}
 
     def visit_var_(self, var: relax.Var) -> relax.Expr:
-        return self.instead.get(var, var)
+        return self.replaced.get(var, var)
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         var, value = binding.var, self.visit_expr(binding.value)
-        if isinstance(value, relax.Tuple) and self.seen.only_taken_apart(var):
+        if isinstance(value, relax.Tuple) and self.found.only_taken_apart(var):
             self.tuples[var] = value
         elif isinstance(value, relax.TupleGetItem) and value.tuple_value in self.tuples:
-            self.instead[var] = self.tuples[value.tuple_value].fields[value.index]
+            self.replaced[var] = self.tuples[value.tuple_value].fields[value.index]
         elif isinstance(value, relax.Var):
-            self.instead[var] = value
-        elif name_of(value) == ALLOC:
+            self.replaced[var] = value
+        elif op_name(value) == ALLOC:
             key = StructuralKey(value)
             if key in self.tensors:
-                self.instead[var] = self.tensors[key]
+                self.replaced[var] = self.tensors[key]
             else:
                 self.tensors[key] = var
                 self.builder_.emit_normalized(relax.VarBinding(var, value))

@@ -52,7 +52,7 @@ def inline_copies(func: PrimFunc) -> PrimFunc | None:
     Parameters
     ----------
     func : PrimFunc
-        Of class FREE or LAYOUT.
+        Its class is FREE or LAYOUT.
     """
     inner = [b.name_hint for b in leaf_blocks(func)[:-1] if is_copy(b)]
     last = leaf_blocks(func)[-1]
@@ -120,7 +120,7 @@ def _elements(buffer: Any) -> float:
 
 
 def _slow_loads(func: PrimFunc) -> int:
-    """Count what a reduction does for each element: costly indices and steps, choices."""
+    """Count what slows a reduction down for each element: costly indices and steps, choices."""
     count = 0
     for block in leaf_blocks(func):
         axes = [v for v in block.iter_vars if v.iter_type == tirx.IterVar.CommReduce]

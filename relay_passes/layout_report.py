@@ -9,7 +9,7 @@ from typing import Any
 
 from relay_passes.analysis import Kind, is_copy, kind_of, leaf_blocks
 from relay_passes.call_graph import CallNode
-from relay_passes.call_tir import CALL_TIR
+from relay_passes.call_tir import CALL_TIR, op_name
 from relay_passes.inline_copies import count_copies
 from relay_passes.layout_rules import Fused
 from tvm_c4n._tvm import IRModule, PrimFunc, relax, tirx, tvm
@@ -28,7 +28,7 @@ def count_layout(mod: IRModule) -> dict[str, int]:
     found = {"kernels": 0, "copies": 0, "views": 0}
 
     def visit(expr: Any) -> None:
-        if not isinstance(expr, relax.Call) or getattr(expr.op, "name", None) not in CALL_TIR:
+        if not isinstance(expr, relax.Call) or op_name(expr) not in CALL_TIR:
             return
         func = mod[expr.args[0]]
         kind = kind_of(func)

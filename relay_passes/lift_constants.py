@@ -4,6 +4,10 @@ A compiled library then holds code only, and the weights can lie in a file that 
 memory. All functions take the same parameters in the same order; the module attribute
 ``c4n.constants`` lists their values.
 
+TVM has two passes near it: LiftTransformParams moves what is computed from parameters into a
+function of its own, and BundleModelParams makes one tuple of them. Both begin with parameters; this
+one makes them, for all functions at once. docs/decisions/lifted-constants.md says what for.
+
 Preconditions: put after the passes that fold or pack constants.
 """
 

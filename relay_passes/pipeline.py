@@ -128,13 +128,13 @@ def c4n_pipeline(
     Parameters
     ----------
     lanes : int
-        Rows of a packed tile.
+        MR: rows of a panel of repacked weights.
     choose : callable
-        See `BindSchedules`.
+        Answers an operator with its rule's name and kernel, see `BindSchedules`.
     lift : bool
         Whether constants become parameters.
     convert : callable
-        See `RewriteDenseToC4n`.
+        Packs the weights of dense layers, see `RewriteDenseToC4n`.
     gpu : bool
         Kernels that are not C4n's get a grid by TVM's schedules, which do not understand kernels
         that read by index: layout elimination is left out, and shared regions.

@@ -1,4 +1,4 @@
-"""A reshape whose shapes are symbolic as index maths axis by axis.
+"""Reshapes of symbolic shapes as index maths, axis by axis.
 
 TVM legalises a reshape as ``flat // strides % lengths`` over the whole tensor. Static shapes are
 simplified to what is meant; with a symbolic length the simplifier cannot know that an index is
@@ -16,8 +16,8 @@ from typing import Any
 from relay_passes.analysis import is_one
 from tvm_c4n._tvm import Analyzer, te, tirx
 
+# The axes of the input and those of the result that hold the same elements.
 Group = tuple[list[int], list[int]]
-"""Axes of the input and of the result that hold the same elements."""
 
 
 def direct_reshape(source: te.Tensor, shape: Sequence[Any]) -> te.Tensor | None:

@@ -1,6 +1,6 @@
 """RewriteDenseToC4n: dense layers whose weights obey a C4n pattern become C4n linear operators.
 
-`relay_passes.dense_patterns` has the forms that are found. By default the rewrite is lossless: a
+`relay_passes.dense_patterns` has the patterns that are found. By default the rewrite is lossless: a
 weight in which every aligned group of 4 input columns has at least n zeros for every output row
 loses n of them, and the kept ones stay as they are, float32 or float16. Another `convert` may
 prune and quantise (`tvm_c4n.build(..., recipe=...)` passes one).
@@ -20,16 +20,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.call_tir import is_foreign, tidy
-from relay_passes.dense_patterns import Dense, bias_of, match_dense, name_of
+from relay_passes.call_tir import is_foreign, op_name, tidy
+from relay_passes.dense_patterns import Dense, bias_of, match_dense
 from tvm_c4n._tvm import IRModule, PyExprMutator, mutator, relax, tirx, tvm
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.sparsity import C4nWeight, DType, from_dense
 from tvm_c4n.sparsity.pattern import detect_removed
 
+# Packs a weight (rows, cols) of float32 or float16, or answers None: it stays dense.
 Convert: TypeAlias = Callable[[NDArray[Any]], C4nWeight | None]
-"""Packs a weight (rows, cols) of float32 or float16, or answers None: it stays dense."""
 
 
 def lossless(weight: NDArray[Any]) -> C4nWeight | None:
@@ -48,7 +48,7 @@ class RewriteDenseToC4n:
     Parameters
     ----------
     convert : callable
-        See `Convert`.
+        Packs a weight, or answers None for one that stays dense.
     """
 
     def __init__(self, convert: Convert = lossless):
@@ -96,7 +96,7 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
         return expr
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
-        if name_of(call) == "relax.add":
+        if op_name(call) == "relax.add":
             for result, constant in (call.args, reversed(call.args)):
                 out = self._with_bias(result, self.lookup(constant), call)
                 if out is not None:
@@ -132,12 +132,16 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
         self.rewritten += 1
         bb, x = self.builder_, self.visit_expr(dense.x)
         rank = len(x.ty.shape)
+
+        # Step 1: channels last, float32.
         last = [axis for axis in range(rank) if axis != dense.axis] + [dense.axis]
-        turned = last != list(range(rank))
-        if turned:
+        transposed = last != list(range(rank))
+        if transposed:
             x = bb.emit(relax.op.permute_dims(x, last))
         if x.ty.dtype != "float32":
             x = bb.emit(relax.op.astype(x, "float32"))
+
+        # Step 2: all other axes are tokens; one token is a decode step's kernel.
         leading = list(x.ty.shape)[:-1]
         tokens = prod(leading[1:], start=leading[0]) if leading else 1
         if len(leading) != 1:
@@ -145,11 +149,13 @@ class _Rewriter(PyExprMutator):  # type: ignore[misc]
         is_one = isinstance(tokens, int | tirx.IntImm) and int(tokens) == 1
         em = Emitter(bb, 1 if is_one else tokens, self.pool)
         out = c4n_linear.emit(em, x, weight, bias=bias)
+
+        # Step 3: back to the axes, the type and the order of x.
         if len(leading) != 1:
             out = bb.emit(relax.op.reshape(out, (*leading, weight.rows)))
         if dtype != "float32":
             out = bb.emit(relax.op.astype(out, dtype))
-        if turned:
+        if transposed:
             back = [last.index(axis) for axis in range(rank)]
             out = bb.emit(relax.op.permute_dims(out, back))
         return out

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.call_tir import CALL_TIR, is_tensor
+from relay_passes.call_tir import CALL_TIR, is_tensor, op_name
 from relay_passes.regions.kernel import LayerLoop
 from relay_passes.regions.signature import (
     Carried,
@@ -124,7 +124,7 @@ def split_into_layer_runs(mod: IRModule, bindings: list[Any], reads: Counter[Any
 
 def _layer_call(mod: IRModule, binding: Any) -> LayerCall | None:
     call = binding.value
-    if not isinstance(call, relax.Call) or getattr(call.op, "name", None) not in CALL_TIR:
+    if not isinstance(call, relax.Call) or op_name(call) not in CALL_TIR:
         return None
     func = mod[call.args[0]]
     if REGION not in (func.attrs or {}) or not isinstance(call.ty_args[0], relax.TupleType):
@@ -209,7 +209,7 @@ class Arena:
     starts : list of int
         Where each layer's weights begin, in cache lines.
     offsets : tuple of dict
-        See `LayerLoop`.
+        By region, then by name of a weight: bytes from a layer's first weight to this one.
     places : dict
         By address of a weight's data before: where it is now, in bytes.
     """

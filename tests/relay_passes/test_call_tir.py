@@ -8,7 +8,7 @@ import pytest
 from tvm.script import ir as I
 from tvm.script import relax as R
 
-from relay_passes.call_tir import callee_spec, is_foreign, is_tensor, tidy, with_callee
+from relay_passes.call_tir import callee_spec, is_foreign, is_tensor, op_name, tidy, with_callee
 from tests.relay_passes.c4n_layer import layer, linear_of, weight_of
 from tvm_c4n._tvm import GenericConst, GlobalVar, IRModule, relax, tvm
 from tvm_c4n.ops.spec import spec_of
@@ -57,6 +57,12 @@ def test_a_data_type_is_a_constant_but_no_tensor() -> None:
     assert isinstance(allocation.args[1], GenericConst)
     assert not is_tensor(allocation.args[1])
     assert not is_tensor(relax.Var("x"))
+
+
+def test_only_calls_have_an_operator() -> None:
+    x = relax.Var("x", relax.TensorType((1,), "float32"))
+    assert op_name(relax.op.nn.relu(x)) == "relax.nn.relu"
+    assert op_name(x) is None
 
 
 @I.ir_module

@@ -58,17 +58,3 @@ def test_prefill_is_left_alone() -> None:
     _, before = bound(24)
     after = FuseRegions(CHOOSE)(before)
     tvm.ir.assert_structural_equal(after["score"], before["score"], map_free_vars=True)
-
-
-def test_rows_with_a_convolution_behind_them_are_shared_evenly() -> None:
-    """The first half of in_proj's rows is convolved, the second is not: a loop for each."""
-    _, before = bound(32)
-    mod = FuseRegions(CHOOSE)(before)
-    region = next(
-        f for f in mod.functions.values() if "conv1d" in str((f.attrs or {}).get("c4n.region", ""))
-    )
-    loops = [line.strip() for line in region.script().splitlines() if "in T.parallel(" in line]
-    in_proj, rest = loops[:2], loops[2:]
-    # 64 rows in blocks of 8; then x_proj, and dt_proj with the scan.
-    assert [line.split("T.parallel")[1] for line in in_proj] == ["(4):", "(4):"]
-    assert len(rest) == 2
