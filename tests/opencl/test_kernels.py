@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import schedules
-from tests.schedules.test_linear_kernels import Case, arguments, make, nmse, spec_for
+from tests.schedules.linear_cases import Case, arguments, make, nmse, spec_for
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops import quantize, selective_scan
 from tvm_c4n.ops.isa import OPENCL

@@ -1,10 +1,14 @@
-"""Vectors that LLVM spills lie in whole cache lines, wherever a process's stack begins."""
+"""C4n GEMM against float64; what it spills lies in whole cache lines, wherever the stack begins."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import pytest
 
 import schedules
+from tests.schedules.linear_cases import Case, check_against_float64
 from tvm_c4n._tvm import IRModule, Target, tvm
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec
@@ -20,7 +24,21 @@ TARGET = Target(
 SPILL = re.compile(r"\bvmov(\w+)\s.*(?:\(%r[sb]p\), %zmm|%zmm\d+, .*\(%r[sb]p\))")
 
 
-def test_what_a_gemm_spills_is_aligned():
+CASES = [
+    *(Case(removed=n, tokens=9) for n in range(4)),
+    *(Case(cols=cols, removed=0, tokens=9) for cols in (24, 160, 260)),
+    *(Case(tokens=tokens, rows=37) for tokens in (2, 6, 7, 13)),
+    Case(bias=True, residual=True, tokens=5),
+    Case(removed=0, cols=24, extra_width=32, tokens=3),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+def test_it_matches_float64(machine: Any, dtype: str) -> None:
+    check_against_float64(machine, CASES, dtype, "c4n_gemm")
+
+
+def test_what_it_spills_is_aligned() -> None:
     isa = isa_of(TARGET)
     spec = LinearSpec(True, 256, 256, 0, "int4", 64, isa.lanes, 256)
     answer = schedules.choose(spec, isa, lambda _: {"panels": 4, "tokens": 8})

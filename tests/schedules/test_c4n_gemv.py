@@ -1,0 +1,66 @@
+"""C4n GEMV against float64, on shapes that do not fit the panels; its prefetch distances."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+import schedules
+from schedules.c4n_gemv import LONG_STREAM_DISTANCES, PREFETCH_BYTES, PREFETCH_BYTES_BY_DTYPE
+from tests.schedules.linear_cases import Case, check_against_float64
+from tvm_c4n.ops.isa import AVX512, NEON
+from tvm_c4n.ops.spec import LinearSpec
+
+CASES = [
+    Case(),
+    *(Case(removed=n) for n in (0, 1, 3)),
+    *(Case(rows=rows) for rows in (1, 3, 17, 56, 255)),
+    *(Case(cols=cols, removed=n) for cols in (4, 68, 100, 384) for n in (0, 1, 2, 3)),
+    *(Case(cols=cols, removed=0) for cols in (1, 24, 67, 193, 260)),
+    *(Case(rows=rows, cols=260, removed=0) for rows in (1, 17, 255)),
+    *(Case(cols=cols, removed=0, scale_group=g) for g in (32, 128) for cols in (48, 160)),
+    *(Case(scale_group=g, cols=256, removed=n) for g in (32, 128) for n in (0, 1, 2, 3)),
+    Case(bias=True, rows=37),
+    Case(residual=True, rows=37),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+def test_it_matches_float64(machine: Any, dtype: str) -> None:
+    check_against_float64(machine, CASES, dtype, "c4n_gemv")
+
+
+def default_distance(rows: int, dtype: str) -> int:
+    spec = LinearSpec(False, rows, 1024, 2, dtype, 64 if dtype == "int4" else 0, 16, 1024)
+    return schedules.space_of(spec, AVX512)["prefetch_distance"][0]
+
+
+def test_short_streams_are_prefetched_less_far_ahead() -> None:
+    by_dtype = PREFETCH_BYTES_BY_DTYPE["avx512", "int4"]
+    bytes_per_row = 1024 / 4 * 1.5 + 1024 / 64 * 2  # two int4 and two codes per group; scales
+    just_long = int(LONG_STREAM_DISTANCES * by_dtype / bytes_per_row) // 16 * 16
+    assert default_distance(4 * just_long, "int4") == by_dtype
+    assert default_distance(just_long - 16, "int4") == PREFETCH_BYTES["avx512"]
+    assert default_distance(64, "int4") == 2048
+    assert default_distance(16, "float16") == 0
+
+
+def test_prefetches_follow_what_is_decided() -> None:
+    def found(isa: Any, *, non_temporal: bool = False, **decisions: int) -> set[str]:
+        spec = LinearSpec(False, 1024, 1024, 2, "int4", 64, isa.lanes, 1024)
+        space = schedules.space_of(spec, isa)
+        default = {name: choices[0] for name, choices in space.items()}
+        answer = schedules.choose(
+            spec, isa, lambda _: default | decisions, non_temporal=non_temporal
+        )
+        assert answer is not None
+        text = str(answer[1].prim_func().script())
+        return set(re.findall(r"prefetch\(.*, \d, (\d), 1\)", text))
+
+    assert found(NEON) == set()
+    assert found(NEON, prefetch_distance=4096) == {"2"}
+    assert found(AVX512) == {"2"}
+    assert found(AVX512, non_temporal=True) == {"0"}
+    assert found(AVX512, prefetch_distance=0) == set()
