@@ -18,8 +18,8 @@ def quantize(spec: QuantizeSpec) -> Kernel:
     def body() -> None:
         tokens = tokens_of(spec)
         x, q, scales = declare(spec, tokens)
-        with grid(-(-groups // GROUP), tokens) as (block, token, item):
-            group = block * GROUP + item
+        with grid(-(-groups // GROUP), tokens) as (work_group, token, item):
+            group = work_group * GROUP + item
 
             def element(i: Any) -> Any:
                 column = group * spec.group + i

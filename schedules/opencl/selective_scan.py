@@ -16,8 +16,8 @@ def selective_scan(spec: ScanSpec) -> Kernel:
     def body() -> None:
         tokens = tokens_of(spec)
         dt, x, bc, xz, a, skip, state, layer, out = definition.declare(spec, tokens)
-        with grid(-(-spec.channels // GROUP), 1) as (group, _, item):
-            channel = group * GROUP + item
+        with grid(-(-spec.channels // GROUP), 1) as (work_group, _, item):
+            channel = work_group * GROUP + item
             h, total = private(spec.state), private(1)
             with T.If(channel < spec.channels), T.Then():
                 for n in range(spec.state):
