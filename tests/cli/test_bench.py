@@ -1,6 +1,11 @@
 """`tvm-c4n bench`: its tables."""
 
-from tvm_c4n.cli.bench import print_profile
+import json
+
+import pytest
+
+from tvm_c4n.cli.bench import parse_threads, print_profile
+from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.profile import Profile, Stage
 
 
@@ -18,3 +23,21 @@ def test_profile_takes_the_model_and_not_the_artifact(call, artifact):
     result = call("bench", artifact, "--profile")
     assert result.code == 2
     assert "--profile takes the model folder" in result.err
+
+
+def test_threads_are_numbers():
+    assert parse_threads("1,2") == [1, 2]
+    assert parse_threads("")[0] >= 1
+    with pytest.raises(C4nError, match="--threads"):
+        parse_threads("one")
+
+
+def test_bench_prints_llama_benchs_table_and_json(call, artifact):
+    args = ["bench", artifact, "--n-prompt", "8", "--n-gen", "4", "--threads", "1", "--reps", "2"]
+    table = call(*args).out.splitlines()
+    assert table[0].split("|")[-2].strip() == "t/s"
+    assert [line.split("|")[-3].strip() for line in table[2:]] == ["pp8", "tg4"]
+    found = json.loads(call(*args, "-o", "json").out)
+    assert [(cell["n_prompt"], cell["n_gen"]) for cell in found] == [(8, 0), (0, 4)]
+    assert all(len(cell["samples_ts"]) == 2 for cell in found)
+    assert all(cell["model_filename"] == str(artifact) for cell in found)

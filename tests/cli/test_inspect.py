@@ -15,3 +15,20 @@ from tvm_c4n.cli.inspect import _pattern
 )
 def test_a_pattern_is_described_and_several_are_counted(removed, text):
     assert _pattern(removed) == text
+
+
+def test_inspect_reads_all_three_kinds_of_folder(call, small_model, pruned, artifact):
+    dense = call("inspect", small_model)
+    assert "Hugging Face folder" in dense.out
+    assert "of 4 removed" not in dense.out
+    for folder, kind in ((pruned, "C4n folder"), (artifact, "artifact")):
+        found = call("inspect", folder)
+        assert kind in found.out
+        lines = found.out.splitlines()
+        in_proj = next(line for line in lines if line.startswith("in_proj")).split()
+        assert "n=2: 2 of 4 removed" in " ".join(in_proj)
+        assert in_proj[-4:-2] == ["int8", "128"]
+        x_proj = next(line for line in lines if line.startswith("x_proj")).split()
+        assert x_proj[2] == "dense"
+    export = call("inspect", pruned / "dense")
+    assert export.out.count("2 of 4 removed") == 2
