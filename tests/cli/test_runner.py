@@ -13,8 +13,8 @@ from tvm_c4n.compile.native import PROGRAM, build_runner
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.generate import generate_tokens
 
+# Longer than what one call of prefill takes.
 PROMPT = [0, *np.random.default_rng(9).integers(1, 96, 300).tolist()]
-"""Longer than a chunk of prefill."""
 
 
 @pytest.fixture(scope="module")

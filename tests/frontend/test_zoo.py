@@ -14,6 +14,7 @@ from tvm_c4n.compile.build import build
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 
+# Different dense layers that n = 2 makes sparse, counted by hand (equal shapes once).
 LAYERS = {
     "mlp": 3,
     "shared": 1,
@@ -33,7 +34,6 @@ LAYERS = {
     "mamba_step": 4,
     "mamba_prefill": 4,
 }
-"""Different dense layers that n = 2 makes sparse, counted by hand (equal shapes once)."""
 SLOW = {"swin", "mamba"}
 QUICK_ON_THE_PHONE = {"mlp", "channels_first", "half_nn", "dynamic_block", "conv_net"}
 

@@ -106,7 +106,7 @@ class Compiled:
 
     @property
     def name(self) -> str:
-        """Of the only kernel."""
+        """Name of the only kernel."""
         return self._signature[1]
 
     @property

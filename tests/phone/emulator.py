@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 KEY = "phone"
 SYSROOT = "/usr/aarch64-linux-gnu"
+# What every phone since 2018 can run, and the default emulated processor too.
 TARGET = {
     "kind": "llvm",
     "mtriple": "aarch64-linux-gnu",
@@ -41,7 +42,6 @@ TARGET = {
     "mattr": ["+dotprod"],
     "num-cores": 4,
 }
-"""What every phone since 2018 can run, and the default emulated processor too."""
 
 _START_SECS = 60
 _FREE_SECS = 30

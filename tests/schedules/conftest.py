@@ -26,8 +26,8 @@ TARGETS: dict[str, dict[str, Any]] = {
     "portable": {"kind": "llvm"},
 }
 ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, PORTABLE)}
+# Elements before and after every output that a kernel must not touch.
 GUARD = 64
-"""Elements before and after every output that a kernel must not touch."""
 
 Arguments = Sequence["np.ndarray[Any, Any] | int"]
 

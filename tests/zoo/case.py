@@ -20,8 +20,8 @@ class Case:
 
     mod: IRModule
     inputs: list[np.ndarray]
+    # Relative to the largest output: what the dtype of the activations allows.
     tolerance: float = 1e-4
-    """Relative to the largest output: what the dtype of the activations allows."""
 
 
 Maker: TypeAlias = Callable[[int, bool], Case]

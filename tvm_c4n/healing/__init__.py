@@ -23,7 +23,7 @@ __all__ = ["HealReport", "HealSettings", "heal"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch only when it is asked for (PEP 562)."""
+    """Import what needs torch on first use (PEP 562)."""
     if name not in ("heal", "HealReport"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from tvm_c4n.healing.student import Output, Student
 
-# Of the GPU's free memory, what the teacher's outputs may take.
+# Share of the GPU's free memory that the teacher's outputs may take.
 CACHE_SHARE = 0.6
+# Tokens that `distance` sends through the models together.
+EVALUATION_TOKENS = 8192
 
 
 def divergence(student: Output, teacher: Output) -> Tensor:
@@ -119,7 +121,7 @@ def distance(
     student: Student, teacher: Student, windows: NDArray[np.uint16], device: torch.device
 ) -> Distance:
     """Measure on windows (windows, window) that were not trained on."""
-    far, excess, together = 0.0, 0.0, max(1, 8192 // windows.shape[1])
+    far, excess, together = 0.0, 0.0, max(1, EVALUATION_TOKENS // windows.shape[1])
     with torch.compiler.set_stance("force_eager"):  # too few steps to be worth a compilation
         for first in range(0, len(windows), together):
             tokens = to_tensor(windows[first : first + together], device)

@@ -77,7 +77,7 @@ def heal(
 ) -> HealReport:
     """Train a pruned model on, and write it as a C4n folder of the same patterns and dtypes.
 
-    A run that is interrupted leaves ``OUT.healing.safetensors``; the same call goes on from there.
+    A run that is interrupted leaves ``OUT.healing.safetensors``; the same call resumes from there.
     The same seed gives the same bytes on the same machine.
 
     Parameters

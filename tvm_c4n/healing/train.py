@@ -13,7 +13,7 @@ from tvm_c4n.healing.student import Output, Student
 
 BETAS = (0.9, 0.98)
 CLIP = 1.0
-# Masks that may move are chosen anew after so many steps; removed weights then shrink by
+# Steps between two choices of the masks that may move; removed weights then shrink by
 # DECAY * learning rate * RESELECT_STEPS.
 RESELECT_STEPS = 10
 DECAY = 1.0

@@ -31,7 +31,7 @@ _LAZY = {"prune": "run", "Report": "report", "ProjectionReport": "report"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch only when it is asked for (PEP 562)."""
+    """Import what needs torch on first use (PEP 562)."""
     if name == "Target":
         warnings.warn("Target is now Budget", DeprecationWarning, stacklevel=2)
         return Budget

@@ -119,17 +119,17 @@ def mask_from_scores(scores: NDArray[Any], removed: int) -> NDArray[np.bool_]:
 
 
 def _best_of_group(scores: NDArray[Any], kept: int) -> NDArray[np.bool_]:
-    """Mask of the ``kept`` best of each group, by counting who is ahead of whom (6 compares)."""
+    """Mask of the ``kept`` best of each group: for each column, count those that beat it."""
     column = [np.ascontiguousarray(scores[:, i::GROUP]) for i in range(GROUP)]
-    ahead = [np.zeros(column[0].shape, dtype=np.uint8) for _ in range(GROUP)]
+    beaten_by = [np.zeros(column[0].shape, dtype=np.uint8) for _ in range(GROUP)]
     for low in range(GROUP):
         for high in range(low + 1, GROUP):
             high_wins = column[high] > column[low]  # strict: a tie goes to the lower column
-            ahead[low] += high_wins
-            ahead[high] += ~high_wins
+            beaten_by[low] += high_wins
+            beaten_by[high] += ~high_wins
     mask = np.empty(scores.shape, dtype=np.bool_)
     for i in range(GROUP):
-        mask[:, i::GROUP] = ahead[i] < kept
+        mask[:, i::GROUP] = beaten_by[i] < kept
     return mask
 
 

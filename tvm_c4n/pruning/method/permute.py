@@ -60,7 +60,7 @@ def find_order(
     seed : int
     iterations : int
     rows : int
-        Look at no more than so many, drawn at random.
+        The most rows that are looked at, drawn at random.
 
     Returns
     -------
