@@ -6,12 +6,44 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# Modules without a test file of their own, and why that is right.
+KERNELS = "writes kernels: tests/schedules compares them with float64 on every instruction set"
+OPENCL = "writes OpenCL kernels: tests/opencl runs them on pocl"
+READING = "tests/ops/repack reads every format back, tests/ops every operator's definition"
+LAYOUT = "a part of EliminateLayout: test_eliminate_layout.py has a case for each of its rules"
+REGIONS = "a part of FuseRegions and RollLayers: their tests run what it writes"
+RUNS = "test_run.py and test_resume.py prune whole models by it"
+# Modules without a test file of their own, and where they are tested.
 WITHOUT = {
     "tvm_c4n/progress.py": "one type",
+    "tvm_c4n/healing/triton_scan.py": "needs a GPU; tests/healing/test_scan.py tests its oracle",
+    "tvm_c4n/ops/attrs.py": "names only",
+    "tvm_c4n/ops/tir/access.py": KERNELS,
+    "tvm_c4n/ops/weight_format.py": READING,
+    "tvm_c4n/ops/repack/panel.py": READING,
+    "tvm_c4n/ops/repack/reader.py": READING,
+    "tvm_c4n/pruning/calibration/analysis.py": RUNS,
+    "tvm_c4n/pruning/calibration/statistics.py": "test_corrected_target.py compares its sums",
+    "tvm_c4n/pruning/driver.py": RUNS,
+    "tvm_c4n/pruning/layerwise.py": RUNS,
+    "tvm_c4n/runtime/device/remote.py": "needs a phone: tests/cli/test_deploy.py runs it on qemu's",
+    "schedules/linear_body.py": KERNELS,
+    "schedules/micro_tile.py": KERNELS,
+    "schedules/intrin/avx2.py": KERNELS,
+    "schedules/intrin/avx512.py": KERNELS,
+    "schedules/intrin/base.py": KERNELS,
+    "schedules/intrin/neon.py": KERNELS,
+    "schedules/intrin/portable.py": KERNELS,
+    "schedules/opencl/grid.py": OPENCL,
+    "schedules/opencl/linear.py": OPENCL,
+    "schedules/opencl/quantize.py": OPENCL,
+    "schedules/opencl/selective_scan.py": OPENCL,
+    "relay_passes/fuse_calls.py": LAYOUT,
+    "relay_passes/fuse_into_producer.py": LAYOUT,
+    "relay_passes/inline_copies.py": LAYOUT,
+    "relay_passes/regions/emit.py": REGIONS,
+    "relay_passes/regions/kernel.py": REGIONS,
+    "relay_passes/regions/parallel.py": REGIONS,
 }
-# Modules that still lack a test file. It only ever falls.
-MISSING = 47
 
 
 def mirror(module: Path) -> Path:
@@ -32,14 +64,11 @@ def modules() -> list[Path]:
 
 
 def test_every_module_has_a_test_of_its_name() -> None:
-    missing = [
-        str(module)
-        for module in modules()
-        if not (ROOT / mirror(module)).is_file() and str(module) not in WITHOUT
-    ]
-    assert len(missing) <= MISSING, "\n".join(missing)
+    missing = [str(module) for module in modules() if not (ROOT / mirror(module)).is_file()]
+    assert sorted(set(missing) - set(WITHOUT)) == []
 
 
-def test_exceptions_are_modules_without_a_test() -> None:
-    stale = [m for m in WITHOUT if not (ROOT / m).is_file() or (ROOT / mirror(Path(m))).is_file()]
-    assert not stale
+def test_exceptions_are_modules_without_one() -> None:
+    there = {str(module) for module in modules()}
+    stale = [name for name in WITHOUT if (ROOT / mirror(Path(name))).is_file() or name not in there]
+    assert stale == []
