@@ -12,3 +12,9 @@ def test_heal_says_what_it_gained(call, pruned, small_model, words, tmp_path):
     assert (out / "heal.json").is_file()
     again = call("heal", pruned, "-o", out, "--teacher", small_model, "--data", words)
     assert again.code == 2
+
+
+def test_first_spellings_are_hidden(call):
+    shown = call("heal", "--help").out
+    assert "--mask-update-fraction" in shown and "--label-loss" in shown
+    assert "--relearn" not in shown and "--hard" not in shown

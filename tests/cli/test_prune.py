@@ -121,3 +121,9 @@ def test_prune_names_what_is_wrong_in_one_line(call, small_model, tmp_path, opti
     assert result.err.count("\n") == 1
     assert named in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_spelling_of_the_latency_table_is_hidden(call):
+    shown = call("prune", "--help").out
+    assert "--latency-table" in shown
+    assert "--records" not in shown

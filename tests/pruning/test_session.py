@@ -1,54 +1,54 @@
-"""A model is opened, checked, planned and tokenised in one place."""
+"""A session opens, checks and tokenises once."""
 
-import json
-
+import numpy as np
 import pytest
-import torch
 
-from tests.models import HF, write_model, write_tokenizer
-from tvm_c4n.errors import CheckpointError, RecipeError
-from tvm_c4n.pruning import Recipe
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.pruning import Budget, Recipe, prune
 from tvm_c4n.pruning.session import Session
 
-RECIPE = Recipe(removed=2, samples=8, sample_tokens=32)
+RECIPE = Recipe(dtype="int8", samples=8, sample_tokens=32, scale_group=32)
 
 
-def test_a_session_has_what_pruning_needs(small_model, words):
+@pytest.mark.parametrize("budget", [None, Budget("sparsity", 0.3)])
+def test_a_run_opens_its_model_once(small_model, words, tmp_path, monkeypatch, budget):
+    opened = []
+    original = Session.open.__func__
+
+    def count(cls, *args):
+        opened.append(args[0])
+        return original(cls, *args)
+
+    monkeypatch.setattr(Session, "open", classmethod(count))
+    monkeypatch.setattr(
+        "tvm_c4n.pruning.session.load_tokenizer",
+        _once("tokenizer", load_tokenizer),
+    )
+    prune(small_model, tmp_path / "out", RECIPE, budget=budget, calibration=words)
+    assert opened == [small_model]
+
+
+def _once(what, function):
+    calls = []
+
+    def call(*args):
+        assert not calls, f"{what} was loaded before"
+        calls.append(args)
+        return function(*args)
+
+    return call
+
+
+def test_validation_windows_are_not_calibrated_with(small_model, words):
     session = Session.open(small_model, RECIPE, words)
-    assert session.windows.shape == (8, 32)
-    assert session.windows.dtype == torch.int64
-    assert session.config.n_layer == 2
-    assert (session.recipe, session.calibration) == (RECIPE, words)
-
-
-def test_validation_windows_are_others_of_the_same_text(small_model, words):
-    session = Session.open(small_model, RECIPE, words)
-    more = session.validation_windows(4)
-    assert more.shape == (4, 32)
-    seen = {tuple(window.tolist()) for window in session.windows}
-    assert not seen & {tuple(window.tolist()) for window in more}
-    again = Session.open(small_model, RECIPE, words)
-    assert torch.equal(again.validation_windows(4), more)
-    with pytest.raises(RecipeError, match="too few"):
-        session.validation_windows(1000)
-
-
-def test_the_packages_own_text_is_the_default():
-    session = Session.open("mamba-19m")
-    assert session.calibration.name == "calibration.jsonl"
-    assert session.recipe == Recipe()
-    assert session.windows.shape == (session.recipe.samples, session.recipe.sample_tokens)
+    validation = session.validation_windows(4)
+    assert validation.shape == (4, 32)
+    both = np.concatenate([session.windows, validation])
+    assert len(np.unique(both, axis=0)) == 12
 
 
 def test_a_recipe_that_does_not_fit_is_refused_before_the_text_is_read(small_model, tmp_path):
-    recipe = Recipe(removed={"layers.7.out_proj": 2}, samples=8, sample_tokens=32)
-    with pytest.raises(RecipeError, match=r"layers\.7"):
-        Session.open(small_model, recipe, tmp_path / "no-such-text")
-
-
-def test_a_model_that_lacks_a_tensor_is_refused(tmp_path, words):
-    write_model(tmp_path, HF)
-    write_tokenizer(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**HF, "num_hidden_layers": 3}))
-    with pytest.raises(CheckpointError, match=r"backbone\.layers\.2\..* is missing"):
-        Session.open(tmp_path, RECIPE, words)
+    recipe = Recipe(removed={"layers.9.in_proj": 1})
+    with pytest.raises(RecipeError, match=r"layers\.9"):
+        Session.open(small_model, recipe, tmp_path / "missing.txt")

@@ -1,15 +1,12 @@
-"""Windows are drawn from the seed, and statistics are what they say."""
+"""Windows are drawn from the seed."""
 
 import numpy as np
 import pytest
-import torch
 
-from tvm_c4n.errors import C4nError, RecipeError
+from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.text import load_text_ids, load_tokenizer
 from tvm_c4n.pruning import Recipe
-from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.windows import draw_windows
-from tvm_c4n.pruning.method.hessian import damped
 
 
 def test_windows_start_with_the_separator_and_are_pieces_of_the_text(small_model, words):
@@ -53,23 +50,3 @@ def test_the_default_recipe_fits_the_embedded_text():
 
     tokenizer = load_tokenizer(ROOT / "mamba-19m")
     assert draw_windows(tokenizer, Recipe()).shape == (128, Recipe().sample_tokens)
-
-
-def test_gram_in_batches_is_the_product(monkeypatch):
-    inputs = torch.randn(6, 50, 12, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr("tvm_c4n.pruning.calibration.statistics.BATCH_TOKENS", 64)
-    rows = inputs.flatten(0, 1).double()
-    found = gram(inputs.split(4))
-    torch.testing.assert_close(found.double(), rows.T @ rows, rtol=1e-5, atol=1e-4)
-    assert torch.equal(found, found.T)
-
-
-def test_infinite_activations_are_refused():
-    with pytest.raises(C4nError, match="not finite"):
-        gram([torch.full((1, 2, 4), float("inf"))])
-
-
-def test_damping_is_relative_to_the_mean_of_the_diagonal():
-    statistics = torch.diag(torch.tensor([1.0, 3.0]))
-    torch.testing.assert_close(damped(statistics, 0.5), torch.diag(torch.tensor([2.0, 4.0])))
-    assert torch.equal(damped(torch.zeros(2, 2), 0.5), torch.eye(2))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from tvm_c4n.errors import C4nError
 from tvm_c4n.pruning.method.compensate import (
     COLUMN_BLOCK,
     refit,
@@ -72,20 +71,6 @@ def _remove_one_by_one(row, hessian, start, removed):
             inverse = np.linalg.inv(hessian[start + i :, start + i :])
             row[start + i :] -= row[start + i] / inverse[0, 0] * inverse[0]
             row[start + i] = 0
-
-
-def test_inverse_factor_gives_the_inverse_of_every_tail(problem):
-    _, hessian = problem(1, 12)
-    factor = inverse_factor(hessian)
-    assert torch.equal(factor, factor.triu())
-    for i in (0, 4, 9):
-        tail = factor[i:, i:]
-        torch.testing.assert_close(tail.T @ tail, torch.linalg.inv(hessian[i:, i:]))
-
-
-def test_inverse_factor_refuses_what_is_not_positive_definite():
-    with pytest.raises(C4nError, match="raise dampening_frac"):
-        inverse_factor(torch.zeros(4, 4))
 
 
 @pytest.mark.parametrize("removed", [1, 2, 3])
