@@ -49,7 +49,7 @@ def model_folder(size: str, fmt: Format) -> str | Path:
 def artifact(size: str, fmt: Format, target: str = "host") -> Path:
     """Return the compiled model; compiles it where it is missing or older than the compiler.
 
-    A digest of the compiler's sources lies beside the folder: when a kernel changes, old artifacts
+    A digest of the compiler's sources lies next to the folder: when a kernel changes, old artifacts
     are not measured as if they were new.
     """
     folder = CACHE / target / f"{size}-{fmt}.art"

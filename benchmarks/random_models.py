@@ -136,7 +136,7 @@ def _positions(
     if removed != 2:
         return rng.integers(0, 256, shape, np.uint8)
     if cols % 8:
-        raise ValueError("a random pattern needs a whole number of bytes a row")
+        raise ValueError("a random pattern needs a whole number of bytes per row")
     return _PAIR_BYTES[rng.integers(0, len(_PAIR_BYTES), shape)]
 
 

@@ -22,7 +22,6 @@ WITHOUT = {
     "tvm_c4n/ops/repack/panel.py": READING,
     "tvm_c4n/ops/repack/reader.py": READING,
     "tvm_c4n/pruning/calibration/analysis.py": RUNS,
-    "tvm_c4n/pruning/calibration/statistics.py": "test_corrected_target.py compares its sums",
     "tvm_c4n/pruning/driver.py": RUNS,
     "tvm_c4n/pruning/layerwise.py": RUNS,
     "tvm_c4n/runtime/device/remote.py": "needs a phone: tests/cli/test_deploy.py runs it on qemu's",
@@ -42,7 +41,6 @@ WITHOUT = {
     "relay_passes/inline_copies.py": LAYOUT,
     "relay_passes/regions/emit.py": REGIONS,
     "relay_passes/regions/kernel.py": REGIONS,
-    "relay_passes/regions/parallel.py": REGIONS,
 }
 
 

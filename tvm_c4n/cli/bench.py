@@ -108,7 +108,7 @@ def print_profile(name: str, profile: Profile) -> None:
     count = profile.threads
     title = (
         f"{name}, {count} thread{'s' * (count > 1)}: microseconds of a decode step. "
-        f"Each kernel called by itself in the step's order, less {profile.call:.1f} us a call."
+        f"Each kernel called by itself in the step's order, less {profile.call:.1f} us per call."
     )
     print_table(title, ["kernel", "calls", "us", "of step", "GB/s"], rows)
 

@@ -99,7 +99,7 @@ class _Device:
     samples: int
 
     def runner(self, devices: int) -> Any:
-        """Return what runs single kernels, on so many devices at once."""
+        """Return what runs single kernels, on several devices at once."""
         from tvm_c4n.runtime.device.rpc import parse_address
         from tvm_c4n.tuning.runners import local_runner, rpc_runner
 

@@ -24,7 +24,7 @@ _OLD_FIELDS = {"damp": "dampening_frac"}
 _OLD_ABLATIONS = {"imitate": "corrected_target", "feedback": "error_feedback"}
 
 # An integer ``removed`` applies to these. x_proj and dt_proj are under 5 % of the weights and
-# drive the selection, so they stay dense unless asked for by name.
+# drive the selection, so they stay dense unless they are named.
 PRUNED_BY_DEFAULT = ("in_proj", "out_proj")
 
 # dtype of each part, by the recipe's dtype. Activations of an int8 dt_proj stay floats.

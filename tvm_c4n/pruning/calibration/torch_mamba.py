@@ -28,7 +28,7 @@ from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
 from tvm_c4n.pruning.threads import map_in_threads
 
 # State elements that one thread updates together in the scan: the state and its decay must stay in
-# the core's cache, while the cost of calling torch (5 calls a step) is spread over enough of them.
+# the core's cache, while the cost of calling torch (5 times per step) is spread over enough.
 SCAN_ELEMENTS = 1 << 17
 # Tokens that go through a layer or a product together: the temporaries stay small, and float32 sums
 # of a few thousand terms keep enough digits.
