@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 import typer  # noqa: E402
 
-from tvm_c4n.cli.app import app  # noqa: E402
+from tvm_c4n.cli.verbs import app  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference" / "cli.md"
 HEAD = """# Command line

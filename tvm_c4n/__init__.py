@@ -53,14 +53,11 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
     if name in _HOMES:
-        try:
-            return getattr(import_module(_HOMES[name]), name)
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            from tvm_c4n.errors import C4nError
+        if name == "prune":
+            from tvm_c4n.extras import require
 
-            raise C4nError("pruning needs torch: pip install 'tvm-c4n[prune]'") from None
+            require("prune", "pruning")
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -29,12 +29,10 @@ class ArtifactError(C4nError):
 
 
 class TuneError(C4nError):
-    """A tuning session that could not start or finish."""
-
-    exit_code = 1
+    """A request to tune that cannot be carried out, or records that are damaged or do not fit."""
 
 
 class DeviceError(C4nError):
-    """A device that does not answer or refuses what it is asked."""
+    """A device that does not answer, refuses what it is asked, or runs nothing any more."""
 
     exit_code = 1

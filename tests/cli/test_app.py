@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tvm_c4n
-from tvm_c4n.cli import app
+from tvm_c4n.cli import verbs
 from tvm_c4n.errors import DeviceError, RecipeError
 
 ROOT = Path(tvm_c4n.__file__).parents[1]
@@ -103,19 +103,71 @@ def test_a_wrong_option_is_the_users_error(call):
     ("error", "code"), [(RecipeError("two\nlines"), 2), (DeviceError("two  lines"), 1)]
 )
 def test_our_errors_are_one_line_with_their_exit_code(call, monkeypatch, error, code):
-    monkeypatch.setattr(app, "app", lambda: raise_(error))
+    monkeypatch.setattr(verbs, "app", lambda: raise_(error))
     result = call()
     assert (result.code, result.out) == (code, "")
     assert result.err == "error: two lines\n"
 
 
 def test_other_errors_point_to_debug(call, monkeypatch):
-    monkeypatch.setattr(app, "app", lambda: raise_(KeyError("lost")))
+    monkeypatch.setattr(verbs, "app", lambda: raise_(KeyError("lost")))
     result = call()
     assert result.code == 1
     assert result.err.count("\n") == 1
     assert "KeyError" in result.err
     assert "--debug" in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(28, "No space left on device", "/disk/out"), 2, "/disk/out: No space left"),
+        (MemoryError(), 1, "out of memory: "),
+    ],
+)
+def test_debug_is_mentioned_only_where_it_helps(call, monkeypatch, error, code, line):
+    monkeypatch.setattr(verbs, "app", lambda: raise_(error))
+    result = call()
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith(f"error: {line}")
+    assert result.err.count("\n") == 1
+    assert "--debug" not in result.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_a_signal_becomes_in_tvms_callbacks_is_still_that_signal(
+    call, monkeypatch, number, code
+):
+    def callback():
+        try:
+            signal.raise_signal(number)
+        except BaseException as error:
+            raise RuntimeError(str(error)) from None  # as TVM's C++ passes it on
+
+    monkeypatch.setattr(verbs, "app", callback)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = call()
+        assert (result.code, result.out, result.err) == (code, "", "")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_modules_are_loaded_prints_nothing(tmp_path):
+    # The first statement that takes time is the import of the verbs.
+    slow = tmp_path / "typer.py"
+    slow.write_text("import os, time\nos.write(1, b'loading')\ntime.sleep(60)\n")
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    process = subprocess.Popen(
+        [sys.executable, "-c", listen + "from tvm_c4n.cli.app import main; main()"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )
+    assert process.stdout.read(7) == b"loading"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == 130
 
 
 def test_debug_shows_the_traceback(tmp_path):
@@ -128,7 +180,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_ctrl_c_leaves_with_130(call, monkeypatch):
-    monkeypatch.setattr(app, "app", lambda: raise_(KeyboardInterrupt()))
+    monkeypatch.setattr(verbs, "app", lambda: raise_(KeyboardInterrupt()))
     result = call()
     assert (result.code, result.out, result.err) == (130, "", "")
 

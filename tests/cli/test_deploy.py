@@ -123,7 +123,7 @@ def test_what_adb_cannot_do_is_said(call, adb, artifact, arm_artifact, arm_runne
     with_runner = ["--runner", arm_runner]
     assert "device 'phone2' not found" in call(*start, "adb:phone2", *with_runner).err
     result = call("deploy", artifact, "--device", "adb", *with_runner)
-    assert result.code == 1
+    assert result.code == 2
     assert "arm64-linux: compile with --target arm64-linux" in result.err
     damaged = adb / "data/tvm_c4n"
     assert call(*start, "adb", *with_runner).code == 0
@@ -142,4 +142,17 @@ def test_nobody_there_is_one_line(call, artifact):
     assert result.code == 1
     assert result.err.startswith("error: rpc://127.0.0.1:1/phone: ")
     assert result.err.count("\n") == 1
-    assert "use adb, adb:SERIAL or rpc" in call("deploy", artifact, "--device", "usb").err
+
+
+@pytest.mark.parametrize(
+    ("device", "named"),
+    [
+        ("usb", "--device 'usb': use adb, adb:SERIAL or rpc"),
+        ("adb", "adb needs a runner: tvm-c4n runner"),
+        ("rpc://phone", "'rpc://phone' is no device: use rpc://HOST:PORT/KEY"),
+    ],
+)
+def test_what_the_user_got_wrong_exits_with_2(call, artifact, device, named):
+    result = call("deploy", artifact, "--device", device)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert named in result.err

@@ -54,10 +54,13 @@ def write_records(folder: Path, tasks: list[Task], **machine: str) -> Path:
 
 def test_what_is_refused(call: Call, tmp_path: Path) -> None:
     start = ["tune", "mamba-19m", "--records", tmp_path / "r"]
-    assert "either --local, or --tracker" in call(*start).err
+    nowhere = call(*start)
+    assert "either --local, or --tracker" in nowhere.err
     elsewhere = call(*start, "--local", "--target", "arm64-linux")
     assert "--local measures on this machine" in elsewhere.err
-    assert "'tvm-c4n tune' makes folders" in call("records", tmp_path / "none").err
+    missing = call("records", tmp_path / "none")
+    assert "'tvm-c4n tune' makes folders" in missing.err
+    assert nowhere.code == elsewhere.code == missing.code == 2
 
 
 def test_a_small_model_is_tuned_here(call: Call, small_model: Path, tmp_path: Path) -> None:

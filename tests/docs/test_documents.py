@@ -141,7 +141,7 @@ def options_of() -> dict[str, set[str]]:
     """Return the spellings of the options of each verb; old ones are hidden, and not among them."""
     import typer
 
-    from tvm_c4n.cli.app import app
+    from tvm_c4n.cli.verbs import app
 
     return {
         name: {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tvm_c4n.compile.records import CONFIRMATIONS, SHIPPED, key_of
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.spec import ConvSpec
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
@@ -136,7 +136,7 @@ def test_a_candidate_that_fails_is_counted(tmp_path: Path) -> None:
 
 def test_a_device_that_is_gone_is_held_against_nobody(tmp_path: Path) -> None:
     device = FakeDevice(lambda _, __, before: 1.0 if before < 2 else None)
-    with pytest.raises(TuneError, match="default does not run any more \\(unplugged\\)"):
+    with pytest.raises(DeviceError, match="default does not run any more \\(unplugged\\)"):
         pairs_of(device, tmp_path)
     (found,) = Comparisons(tmp_path)
     assert (len(found.pairs), found.failures) == (2, 0)

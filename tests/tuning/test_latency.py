@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.pruning.allocation.latency import LatencyTable
@@ -71,6 +71,6 @@ def test_kernels_are_timed_interleaved(small_model: Path, tmp_path: Path) -> Non
 
 
 def test_a_kernel_that_does_not_run_is_named(small_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(TuneError, match="linear did not run on the device: unplugged"):
+    with pytest.raises(DeviceError, match="linear did not run on the device: unplugged"):
         table_of(small_model, tmp_path, 1e-3, FakeDevice(lambda *_: None))
     assert not (tmp_path / "latency.json").exists()

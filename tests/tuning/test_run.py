@@ -22,7 +22,7 @@ from tvm_c4n.compile.records import (
     write_manifest,
 )
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec
 
@@ -136,7 +136,7 @@ def test_a_device_that_is_gone_ends_it_with_a_reason(tmp_path: Path) -> None:
     def times(vectors: int, before: int) -> float | None:
         return None if before else fast_is_faster(vectors, before)
 
-    with pytest.raises(TuneError, match="default does not run any more \\(unplugged\\)"):
+    with pytest.raises(DeviceError, match="default does not run any more \\(unplugged\\)"):
         tuned_by(times, tmp_path)
     best, _ = tuned_by(fast_is_faster, tmp_path)
     assert best.decisions == {"vectors": FAST}
@@ -147,7 +147,7 @@ def test_a_device_that_runs_nothing_ends_it_with_a_reason(tmp_path: Path) -> Non
     device = FakeDevice(lambda *_: None)
     tuner = tuner_of(device, tmp_path, progress=lambda what, *_: told.append(what))
     with pytest.raises(
-        TuneError, match=f"no candidate of {MAX_DEAD_BATCHES} batches ran .unplugged"
+        DeviceError, match=f"no candidate of {MAX_DEAD_BATCHES} batches ran .unplugged"
     ):
         tuner.search(99, 1)
     assert "nothing ran yet; 3 failed: unplugged" in told[-1]

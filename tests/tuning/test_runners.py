@@ -12,7 +12,7 @@ import pytest
 
 from tvm_c4n._tvm import IRBuilder, IRModule, T
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError
 from tvm_c4n.runtime.device.rpc import RpcAddress
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
@@ -111,7 +111,7 @@ def test_without_a_phone_tuning_ends_with_the_reason(tmp_path: Path, small_model
         RpcAddress("127.0.0.1", 1, "phone"), 1, wait_secs=2, session_secs=5, samples=1
     )
     began = time.monotonic()
-    with pytest.raises(TuneError, match="no candidate of 3 batches ran"):
+    with pytest.raises(DeviceError, match="no candidate of 3 batches ran"):
         tune(small_model, "arm64-linux", runner=runner, records=tmp_path / "r", batch=2)
     assert time.monotonic() - began < 120
     kill_workers(runner)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tvm_c4n.cli.console import ProgressBar, print_table
-from tvm_c4n.errors import DeviceError
+from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
     from tvm_c4n.runtime.artifact import Artifact
@@ -43,20 +43,20 @@ def deploy(
 
     opened = open_artifact(artifact)
     if bench and n_prompt + n_gen < 1:
-        raise DeviceError("nothing to measure: --n-prompt or --n-gen must be above 0")
+        raise C4nError("nothing to measure: --n-prompt or --n-gen must be above 0")
     tests = [(n_prompt, 0)] * (n_prompt > 0) + [(0, n_gen)] * (n_gen > 0) if bench else []
     job = _Job(opened, prompt, tokens, threads, tests, reps)
     if device.startswith("rpc://"):
         _over_rpc(job, device, wait)
     elif device == "adb" or device.startswith("adb:"):
         if runner is None:
-            raise DeviceError(
+            raise C4nError(
                 "adb needs a runner: tvm-c4n runner --target arm64-linux --fetch -o runner, "
                 "then --runner runner"
             )
         _over_adb(job, device.partition(":")[2] or None, runner)
     else:
-        raise DeviceError(f"--device {device!r}: use adb, adb:SERIAL or rpc://HOST:PORT/KEY")
+        raise C4nError(f"--device {device!r}: use adb, adb:SERIAL or rpc://HOST:PORT/KEY")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typer
 
 from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
 from tvm_c4n.errors import RecipeError
+from tvm_c4n.extras import pip_command
 
 if TYPE_CHECKING:
     from tvm_c4n.pruning import Report
@@ -184,7 +185,8 @@ def _show_allocation(out: Path) -> None:
         typer.echo(f"measured on calibration text: {found['measured_ratio']:.4f} times the dense")
     pictures = [name for name in ("front.png", "removed.png") if (out / name).exists()]
     drawn = ", ".join(str(out / name) for name in pictures)
-    typer.echo(f"pictures: {drawn or 'none: they need matplotlib (pip install matplotlib)'}\n")
+    remedy = f"none: they need matplotlib: {pip_command('bench')}"
+    typer.echo(f"pictures: {drawn or remedy}\n")
 
 
 def _show(report: Report, out: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tvm_c4n.cli.console import ProgressBar, print_table
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
     from tvm_c4n.compile.records import Best
@@ -48,9 +48,9 @@ def tune(
 ) -> None:
     """Tune a model's kernels on a device; Ctrl-C loses at most the batch in flight."""
     if local == bool(tracker):
-        raise TuneError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
+        raise C4nError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
     if local and target != "host":
-        raise TuneError(f"--local measures on this machine, not on {target}: use --tracker")
+        raise C4nError(f"--local measures on this machine, not on {target}: use --tracker")
     devices = max(devices, phones, 1)
     with ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
@@ -177,7 +177,7 @@ def records_(
         opened = [store.open_records(merge_into)]
     if export is not None:
         if len(opened) != 1:
-            raise TuneError("--export takes one folder of records; merge several first")
+            raise C4nError("--export takes one folder of records; merge several first")
         store.export(opened[0], export)
         typer.echo(f"{export}: {len(opened[0].best)} kernels")
         return

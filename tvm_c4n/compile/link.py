@@ -27,6 +27,7 @@ from typing import Protocol
 
 from tvm_c4n.compile.elf import read_machine
 from tvm_c4n.errors import TargetError
+from tvm_c4n.extras import pip_command
 
 # The oldest Android that the NDK's clang compiles for (7.0, of 2016).
 ANDROID_API = 24
@@ -178,7 +179,7 @@ def _choose(triple: str, system: str) -> _Linker:
         return _Linker(tuple(lld), is_compiler=False)
     package = "gcc" if _is_host(triple) else "lld"
     raise TargetError(
-        f"no linker for {triple}: pip install ziglang, or install {package} "
+        f"no linker for {triple}: {pip_command('link')}, or install {package} "
         f"(Debian: apt-get install {package})"
         + (", or set ANDROID_NDK_HOME to an Android NDK" if system == "android" else "")
     )

@@ -8,9 +8,15 @@ module adds it. The package also declares the entry point ``lm_eval.models``; lm
 not look for entry points by itself.
 """
 
+# ruff: noqa: E402 - a missing extra is said before anything is imported from it
+
 from __future__ import annotations
 
 from typing import Any
+
+from tvm_c4n.extras import require
+
+require("lm-eval", "this model of lm-eval")
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model

@@ -19,6 +19,7 @@ from tvm_c4n.compile.cache import load
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.evaluation import engine_score
 from tvm_c4n.evaluate.perplexity import Score
+from tvm_c4n.extras import require
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
 from tvm_c4n.progress import Progress
@@ -28,6 +29,7 @@ Backend = Literal["compiled", "torch"]
 
 def torch_score(model: str | Path) -> Score:
     """Score a model folder with torch on the CPU, its weights as they are stored."""
+    require("prune", "--backend torch")
     import torch
 
     from tvm_c4n.healing.student import Student

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tvm_c4n.errors import C4nError
+from tvm_c4n.extras import require
 from tvm_c4n.healing.settings import HealSettings
 
 if TYPE_CHECKING:
@@ -28,10 +28,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    try:
-        module = import_module(f"{__name__}.run")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise C4nError("healing needs torch: pip install 'tvm-c4n[prune]'") from None
-    return getattr(module, name)
+    require("prune", "healing")
+    return getattr(import_module(f"{__name__}.run"), name)

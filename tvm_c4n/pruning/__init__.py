@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from tvm_c4n.errors import C4nError
+from tvm_c4n.extras import require
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.recipe import ABLATIONS, METHODS, Choice, Recipe
 
@@ -39,10 +39,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    try:
-        module = import_module(f"{__name__}.{_LAZY[name]}")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise C4nError("pruning needs torch: pip install 'tvm-c4n[prune]'") from None
-    return getattr(module, name)
+    require("prune", "pruning")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.compile.records import CONFIRMATIONS, DecisionsInFile, key_of
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.tuning.measurer import Built, Measurer, error_line
 from tvm_c4n.tuning.tasks import DecisionKey, decision_key
@@ -239,7 +239,7 @@ def measure_pairs(
 
     Raises
     ------
-    TuneError
+    DeviceError
         The default does not run any more, several times in a row.
     """
     comparison = comparisons.start(spec, candidate, default)
@@ -260,7 +260,7 @@ def measure_pairs(
             if old is None:
                 dead += 1
                 if dead == MAX_FAILURES:
-                    raise TuneError(
+                    raise DeviceError(
                         f"the default does not run any more ({error}): look after the device, "
                         "then run again; what was measured is kept"
                     )

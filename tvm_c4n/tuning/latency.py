@@ -26,7 +26,7 @@ from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
@@ -98,7 +98,7 @@ def write_table(
 
     Raises
     ------
-    TuneError
+    DeviceError
         A kernel does not run on the device.
     """
     tell = progress or (lambda *_: None)
@@ -193,7 +193,9 @@ def _time_kernels(
                 tell(f"measuring {spec.kind}", len(wanted) * (1 + turn) + done, total)
                 result = measurer.time_again(one)
                 if not result.run_secs:
-                    raise TuneError(f"{spec.kind} did not run on the device: {error_line(result)}")
+                    raise DeviceError(
+                        f"{spec.kind} did not run on the device: {error_line(result)}"
+                    )
                 samples[spec] += [float(secs) for secs in result.run_secs]
     return {spec: _seconds(found) for spec, found in samples.items()}
 

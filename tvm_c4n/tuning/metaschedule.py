@@ -20,7 +20,7 @@ import numpy as np
 
 from schedules.base import current_names
 from tvm_c4n._tvm import IRModule, Target, tvm
-from tvm_c4n.errors import TuneError
+from tvm_c4n.extras import require
 from tvm_c4n.ops import c4n_linear, conv1d, selective_scan
 from tvm_c4n.ops.attrs import PREFIX
 from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, spec_of
@@ -28,11 +28,10 @@ from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, spec_of
 if TYPE_CHECKING:
     from schedules.base import Decisions, Space
 
-try:
-    from tvm.ir.utils import derived_object
-    from tvm.s_tir import meta_schedule
-except ImportError as error:
-    raise TuneError(f"tuning needs {error.name}: pip install 'tvm-c4n[tune]'") from None
+require("tune", "tuning")  # MetaSchedule itself imports some of it only when it is in full swing
+
+from tvm.ir.utils import derived_object  # noqa: E402
+from tvm.s_tir import meta_schedule  # noqa: E402
 
 ms = meta_schedule
 

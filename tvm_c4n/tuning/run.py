@@ -20,7 +20,7 @@ from tvm_c4n.compile.records import (
     write_manifest,
 )
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.errors import TuneError
+from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.tuning.comparison import Comparisons, measure_pairs, next_candidate
@@ -98,7 +98,9 @@ def tune(
     Raises
     ------
     TuneError
-        Nothing to tune, records of another machine, or a device that runs nothing.
+        Nothing to tune, or records of another machine.
+    DeviceError
+        A device that runs nothing.
     """
     resolved = resolve_target(target)
     if trials < 1 or batch < 1:
@@ -183,7 +185,7 @@ class Tuner:
 
         Raises
         ------
-        TuneError
+        DeviceError
             `MAX_DEAD_BATCHES` of which no candidate ran.
         """
         state, dead = self._state, 0
@@ -206,7 +208,7 @@ class Tuner:
             # 3. A device that runs nothing is gone.
             dead = 0 if ran else dead + 1
             if dead == MAX_DEAD_BATCHES:
-                raise TuneError(
+                raise DeviceError(
                     f"no candidate of {dead} batches ran ({state.error}): look after the device, "
                     f"then run again; the records in {self._records} are kept"
                 )
@@ -218,7 +220,7 @@ class Tuner:
 
         Raises
         ------
-        TuneError
+        DeviceError
             A default does not run any more.
         """
         while waiting := [(s, c) for s in self._searches if (c := self._next(s)) is not None]:

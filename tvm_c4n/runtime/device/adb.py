@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvm_c4n.errors import DeviceError
+from tvm_c4n.errors import ArtifactError, C4nError, DeviceError
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, Artifact
 
 # Where Android lets a shell user put and start programs.
@@ -95,14 +95,14 @@ class AdbDevice:
 
     Raises
     ------
-    DeviceError
-        There is no `adb`, no such device, or it is no arm64 machine.
+    C4nError
+        `adb` is not installed; DeviceError: there is no such device, or it is no arm64 machine.
     """
 
     def __init__(self, serial: str | None = None) -> None:
         path = shutil.which("adb")
         if path is None:
-            raise DeviceError("adb is not installed: on Debian, apt-get install adb")
+            raise C4nError("adb is not installed: on Debian, apt-get install adb")
         self._adb = [path, *(["-s", serial] if serial else [])]
         machine = self.shell("uname -m")
         if machine != "aarch64":
@@ -133,16 +133,18 @@ class AdbDevice:
 
         Raises
         ------
+        ArtifactError
+            Artifact and runner do not fit each other.
         DeviceError
-            Artifact and runner do not fit, or adb fails.
+            adb fails.
         """
         if not (runner / "run.sh").is_file():
-            raise DeviceError(f"{runner} is no runner: make one with 'tvm-c4n runner'")
+            raise ArtifactError(f"{runner} is no runner: make one with 'tvm-c4n runner'")
         system = "arm64-linux" if (runner / _GLIBC_LOADER).is_file() else "arm64-android"
         manifest = artifact.manifest
         fits = ("android" in manifest.triple) == (system == "arm64-android")
         if not fits or not manifest.triple.startswith("aarch64"):
-            raise DeviceError(
+            raise ArtifactError(
                 f"{artifact.path} is compiled for {manifest.triple}, the runner in {runner} for "
                 f"{system}: compile with --target {system}"
             )

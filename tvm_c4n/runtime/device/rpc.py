@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm_c4n._tvm import tvm
-from tvm_c4n.errors import DeviceError
+from tvm_c4n.errors import C4nError, DeviceError
 
 _FORM = re.compile(r"rpc://(?P<host>[^/:\s]+):(?P<port>\d{1,5})(?:/(?P<key>[\w.\-]+))?")
 
@@ -45,12 +45,12 @@ def parse_address(text: str) -> RpcAddress:
 
     Raises
     ------
-    DeviceError
+    C4nError
         Another form.
     """
     found = _FORM.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 65536:
-        raise DeviceError(
+        raise C4nError(
             f"{text!r} is no device: use rpc://HOST:PORT/KEY for a tracker, rpc://HOST:PORT for "
             "a server"
         )

@@ -1,0 +1,65 @@
+"""The verbs of `tvm-c4n`, and the options that stand before them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tvm_c4n._version import __version__
+from tvm_c4n.cli import (
+    bench,
+    compile,
+    deploy,
+    ending,
+    eval,
+    heal,
+    inspect,
+    prune,
+    run,
+    runner,
+    tune,
+)
+
+app = typer.Typer(
+    name="tvm-c4n",
+    help="Prune Mamba language models to C4n sparsity (n of every 4 weights of a row removed), "
+    "compile them for CPUs, and run them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help is there at once; rich takes longer than all the rest
+    pretty_exceptions_enable=False,
+)
+app.command(name="prune")(prune.prune)
+app.command(name="heal")(heal.heal)
+app.command(name="inspect")(inspect.inspect)
+app.command(name="compile")(compile.compile_)
+app.command(name="run")(run.run)
+app.command(name="eval")(eval.eval_)
+app.command(name="bench")(bench.bench)
+app.command(name="tune")(tune.tune)
+app.command(name="records")(tune.records_)
+app.command(name="runner")(runner.runner)
+app.command(name="deploy")(deploy.deploy)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tvm-c4n {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; stands before the command.")
+    ] = False,
+) -> None:
+    """Read the options that stand before the command."""
+    ending.show_tracebacks(debug)
