@@ -26,7 +26,7 @@ from tvm.script.ir_builder import tirx as T
 from tvm.sym import Analyzer
 from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
-from tvm_ffi import StructuralKey, structural_equal
+from tvm_ffi import StructuralKey, load_module, structural_equal
 
 from tvm_c4n.errors import TargetError
 
@@ -47,6 +47,7 @@ __all__ = [
     "Analyzer",
     "codegen",
     "intrinsic",
+    "load_module",
     "mutator",
     "relax",
     "s_tir",

@@ -55,8 +55,8 @@ def test_the_text_is_the_same_with_one_thread_and_with_all(engine):
 def test_a_step_takes_fewer_threads_only_if_it_may(engine, monkeypatch, adapt):
     """While other programs have the cores; measurements want the count that they name."""
     used = []
-    monkeypatch.setattr("tvm_c4n.runtime.engine._use", used.append)
-    monkeypatch.setattr("tvm_c4n.runtime.engine._pool_threads", 2)
+    monkeypatch.setattr("tvm_c4n.runtime.engine.use", used.append)
+    monkeypatch.setattr("tvm_c4n.runtime.engine.POOL.threads", 2)
     monkeypatch.setattr("tvm_c4n.runtime.contention._running_elsewhere", lambda: 99)
     engine.set_threads(2, adapt=adapt)
     engine.step(5)

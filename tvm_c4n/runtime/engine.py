@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter, process_time
@@ -20,23 +19,23 @@ from tvm_c4n.model.relax_mamba import MAX_TOKENS, state_shapes
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
+from tvm_c4n.runtime.library import load_library
 from tvm_c4n.runtime.thread_policy import ThreadController
-
-# TVM's pool: 1 pins its threads to the big cores, which only phones have; 0 lets the system choose.
-_POOL_MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
+from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
 
 # What ``[]`` of a result comes to, after Python's checks, which take 4 us
 # (docs/decisions/python-step-overhead.md).
 _item = tvm.get_global_func("ffi.ArrayGetItem")
-
-# Threads of TVM's pool, which all engines of a process share; 0: not yet set.
-_pool_threads = 0
 
 Ids = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class Engine:
     """Runs an artifact on this machine; make one with `Engine.load`.
+
+    It belongs to one thread at a time: a call while another thread is in one raises a C4nError.
+    Several engines, of one artifact or of different ones, may run at once, each in its thread.
+    A process that is forked after that can neither use nor load one: C4nError again.
 
     Attributes
     ----------
@@ -50,10 +49,11 @@ class Engine:
         self.manifest: Manifest = artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
         self._vocab = self.config.vocab_size
+        self._alone = Exclusive()
         self.tokenizer_path = artifact.path / TOKENIZER
-        self.set_threads(_default_threads() if threads is None else threads)
-        module = tvm.runtime.load_module(str(artifact.path / self.manifest.library))
-        self._vm = relax.VirtualMachine(module, tvm.cpu())
+        self.set_threads(default_threads() if threads is None else threads)
+        self._library = load_library(artifact.path / self.manifest.library)
+        self._vm = relax.VirtualMachine(self._library.module, tvm.cpu())
         self._migrated = False
         # These arrays own the memory that the tensors point to.
         self._arrays = artifact.weights()
@@ -106,15 +106,17 @@ class Engine:
         cores = os.cpu_count() or 1
         if not 1 <= threads <= cores:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
-        self._threads, self._controller = threads, ThreadController(threads)
-        # Until then steps take this many threads, unwatched.
-        self._watch_at, self._step_threads = 0.0 if adapt else math.inf, threads
-        _use(threads)
+        with self._alone:
+            self._threads, self._controller = threads, ThreadController(threads)
+            # Until then steps take this many threads, unwatched.
+            self._watch_at, self._step_threads = 0.0 if adapt else math.inf, threads
+            use(threads)
 
     def reset(self) -> None:
         """Forget the text: states of zeros."""
-        for state, zeros in zip(self._states, self._zeros, strict=True):
-            state.copyfrom(zeros)
+        with self._alone:
+            for state, zeros in zip(self._states, self._zeros, strict=True):
+                state.copyfrom(zeros)
 
     def prefill(self, ids: Ids) -> NDArray[np.float32]:
         """Read tokens, continuing from the state.
@@ -134,18 +136,19 @@ class Engine:
         """
         if not 0 <= token < self._vocab:
             raise self._outside(token)
-        self._token_id[0] = token
-        if perf_counter() < self._watch_at and self._step_threads == _pool_threads:
-            logits = _item(self._step(), 0)
-        else:
-            logits = self._watched_step()
+        with self._alone:
+            self._token_id[0] = token
+            if perf_counter() < self._watch_at and self._step_threads == POOL.threads:
+                logits = _item(self._step(), 0)
+            else:
+                logits = self._watched_step()
         found: NDArray[np.float32] = np.from_dlpack(logits)[0]
         return found
 
     def _watched_step(self) -> Any:
         """Step with the threads of the controller, which observes what it took."""
         controller = self._controller
-        _use(controller.threads)
+        use(controller.threads)
         began, cpu = perf_counter(), process_time()
         logits = _item(self._step(), 0)
         ended = perf_counter()
@@ -167,11 +170,12 @@ class Engine:
         self._check(ids)
         array = np.ascontiguousarray(ids, np.int32)
         function = self._vm[name]
-        _use(self._threads)
         out = []
-        for start in range(0, len(array), MAX_TOKENS):
-            tokens = tvm.runtime.tensor(array[start : start + MAX_TOKENS])
-            out.append(function(tokens, *self._states, *self._weights)[0].numpy())
+        with self._alone:
+            use(self._threads)
+            for start in range(0, len(array), MAX_TOKENS):
+                tokens = tvm.runtime.tensor(array[start : start + MAX_TOKENS])
+                out.append(function(tokens, *self._states, *self._weights)[0].numpy())
         return out
 
     def _check(self, ids: Ids) -> None:
@@ -183,21 +187,6 @@ class Engine:
 
     def _outside(self, token: int) -> C4nError:
         return C4nError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
-
-
-def _default_threads() -> int:
-    """Return the threads that TVM's pool is told to have (`_tvm.py`), at most one for each core."""
-    cores = os.cpu_count() or 1
-    told = os.environ.get("TVM_NUM_THREADS", "")
-    return min(int(told), cores) if told.isdecimal() and int(told) else cores
-
-
-def _use(threads: int) -> None:
-    """Let TVM's pool work with this many threads."""
-    global _pool_threads
-    if threads != _pool_threads:
-        tvm.get_global_func("runtime.config_threadpool")(_POOL_MODE, threads)
-        _pool_threads = threads
 
 
 def _check_machine(artifact: Artifact) -> None:
