@@ -207,3 +207,17 @@ def model_is_git_lfs_pointer(folder: Path) -> str:
     """A clone without git-lfs holds pointers of 130 bytes in place of weights."""
     (folder / MODEL).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     return MODEL
+
+
+@both
+def model_is_a_web_page(folder: Path) -> str:
+    """A download of the page that shows a file holds HTML in place of weights."""
+    (folder / MODEL).write_text("<!doctype html><html><head><title>Sign in</title></head></html>")
+    return MODEL
+
+
+@both
+def config_is_git_lfs_pointer(folder: Path) -> str:
+    """Some repositories keep every file in Git LFS."""
+    (folder / "config.json").write_text("version https://git-lfs.github.com/spec/v1\n")
+    return "config.json"

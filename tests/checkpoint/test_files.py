@@ -14,6 +14,7 @@ from tvm_c4n.checkpoint.files import (
     write_atomically,
     write_json,
 )
+from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
 from tvm_c4n.errors import CheckpointError
 
 
@@ -126,3 +127,23 @@ def test_only_a_regular_file_has_a_size(tmp_path):
 def test_what_a_file_says_is_shown_on_one_line_and_cut():
     assert shown("a\nb") == r"'a\nb'"
     assert len(shown("x" * 1000)) < 140
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "Git LFS pointer.*lfs pull",
+        ),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"\xef\xbb\xbf\n <html lang=en>", "web page"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_file_is_called_that(tmp_path, content, said):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"config\.json: a {said}"):
+        read_json(path, 1000, "again")
+    with pytest.raises(CheckpointError, match=rf"config\.json: a {said}"):
+        SafetensorsFile(path)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.files import MAX_CONFIG_BYTES, read_json, shown
+from tvm_c4n.checkpoint.files import MAX_CONFIG_BYTES, check_head, read_json, shown
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.sparsity import C4nWeight
 
@@ -149,6 +149,7 @@ def find_extra_files(folder: Path) -> list[Path]:
     CheckpointError
         One of them is a link that leaves the folder. Copying it could put a private file into a
         folder that is published later. Links into the ``blobs`` of the Hugging Face cache are fine.
+        Or one is a Git LFS pointer or a web page.
     """
     found = []
     for name in EXTRA_FILES:
@@ -160,5 +161,7 @@ def find_extra_files(folder: Path) -> list[Path]:
         in_cache = home.parent.name == "snapshots" and target.parent == blobs
         if target.parent != home and not in_cache:
             raise CheckpointError(f"{path}: a link that leaves the folder; put the file itself")
+        if not name.startswith(("LICENSE", "NOTICE")):  # some of those are web pages
+            check_head(path)
         found.append(path)
     return found

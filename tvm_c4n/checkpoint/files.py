@@ -21,6 +21,11 @@ MAX_CONFIG_BYTES = 1 << 20
 # Room for about 40,000 tensors; Mamba-2.8B has 642.
 MAX_INDEX_BYTES = 1 << 22
 _SHOWN = 120
+# How files begin that stand in the place of others: what a clone without git-lfs holds, and what a
+# site answers where it should have sent a file.
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml")
+_HEAD_BYTES = 64
 
 # What `atomic_output` leaves of a process that was killed, as a glob pattern.
 LEFTOVERS = ".*.tmp*"
@@ -40,6 +45,38 @@ def os_errors(path: Path, doing: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CheckpointError(f"{path}: cannot {doing}: {reason}") from error
+
+
+def stand_in(head: bytes) -> str:
+    """Say what a file is that stands in the place of another, and what to do about it.
+
+    Every reader of a model's files asks this before it says what is wrong with them.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file, 64 at least if it has them.
+
+    Returns
+    -------
+    str
+        Empty for all other files.
+    """
+    if head.startswith(_LFS_POINTER):
+        return (
+            "a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or "
+            "download the file again"
+        )
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES):
+        return "a web page, not the file itself; download the file, not the page that shows it"
+    return ""
+
+
+def check_head(path: Path) -> None:
+    """Raise CheckpointError if a file is what `stand_in` knows."""
+    with os_errors(path, "read"), path.open("rb") as stream:
+        if found := stand_in(stream.read(_HEAD_BYTES)):
+            raise CheckpointError(f"{path}: {found}")
 
 
 def file_size(path: Path, remedy: str) -> int:
@@ -76,6 +113,8 @@ def read_json(path: Path, limit_bytes: int, remedy: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {size} bytes is too large (limit {limit_bytes}); {remedy}")
     with os_errors(path, "read"), path.open("rb") as stream:
         text = stream.read(limit_bytes + 1)
+    if found := stand_in(text):
+        raise CheckpointError(f"{path}: {found}")
     return parse_json(text, str(path), remedy)
 
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.files import file_size, os_errors, parse_json, shown
+from tvm_c4n.checkpoint.files import check_head, file_size, os_errors, parse_json, shown
 from tvm_c4n.errors import CheckpointError
 
 MAX_HEADER_BYTES = 1 << 22
@@ -64,6 +64,7 @@ class SafetensorsFile:
         self.path = path
         self._remedy = remedy
         size = file_size(path, remedy)
+        check_head(path)
         with os_errors(path, "read"), path.open("rb") as stream:
             prefix = stream.read(8)
             if len(prefix) < 8:
