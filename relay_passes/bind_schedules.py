@@ -1,6 +1,6 @@
 """BindSchedules: the bodies of C4n PrimFuncs are replaced by those of the schedule rules.
 
-Preconditions: weights are packed for the rules' instruction set (`PackWeights`); operators whose
+Preconditions: weights are packed for the rules' instruction set (`RepackWeights`); operators whose
 weights are not packed keep their plain definition. The rules come as an argument, so that passes
 and schedules do not depend on each other. ``c4n.schedule`` names the rule on each bound PrimFunc;
 ``tirx.is_scheduled`` keeps TVM's own schedules (dlight) away.

@@ -15,7 +15,7 @@ from relay_passes.eliminate_layout import EliminateLayout
 from relay_passes.fuse_regions import FuseRegions
 from relay_passes.hoist_alloc_tensor import HoistAllocTensor
 from relay_passes.lift_constants import LiftConstants
-from relay_passes.pack_weights import PackWeights
+from relay_passes.repack_weights import RepackWeights
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
 from relay_passes.roll_layers import RollLayers
 from tvm_c4n._tvm import IRModule, relax, tvm
@@ -147,7 +147,7 @@ def c4n_pipeline(
     phases: Phases = [
         ("dispatch", [relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()]),
         ("rewrite", [t.FoldConstant(), RewriteDenseToC4n(convert)]),
-        ("pack", [PackWeights(lanes)]),
+        ("repack", [RepackWeights(lanes)]),
         ("bind", [BindSchedules(choose)]),
         *([] if gpu else [("fuse", [FuseRegions(choose), RollLayers()])]),
         (

@@ -72,7 +72,7 @@ def test_users_put_their_own_passes_in() -> None:
 
     def extend(phases: Any) -> Any:
         names = [name for name, _ in phases]
-        phases.insert(names.index("pack"), ("look", [look]))
+        phases.insert(names.index("repack"), ("look", [look]))
         return phases
 
     relax.build(model(), resolve_target("host"), relax_pipeline=pipeline("host", extend=extend))

@@ -275,8 +275,8 @@ CASES: dict[str, PassCase] = {
     "RewriteDenseToC4n": PassCase(
         lambda _: relay_passes.RewriteDenseToC4n(), lambda: Dense, lambda: Stored, ((1, 8),)
     ),
-    "PackWeights": PassCase(
-        lambda _: relay_passes.PackWeights(PORTABLE.lanes),
+    "RepackWeights": PassCase(
+        lambda _: relay_passes.RepackWeights(PORTABLE.lanes),
         lambda: Stored,
         lambda: Repacked,
         ((1, 8),),

@@ -1,4 +1,4 @@
-"""One small dense layer through RewriteDenseToC4n, PackWeights, BindSchedules and LiftConstants.
+"""One small dense layer through RewriteDenseToC4n, RepackWeights, BindSchedules and LiftConstants.
 
 The modules and the bytes of their constants are written out, so that a mistake in the definition of
 the operator, in the repacked format or in a schedule cannot stand on both sides of a comparison.
@@ -120,7 +120,7 @@ class Stored:
 class Repacked:
     """The same by its definition, on repacked weights."""
 
-    # PackWeights adds its kernel next to the one that it replaces, so the name has a number.
+    # RepackWeights adds its kernel next to the one that it replaces, so the name has a number.
     @T.prim_func(private=True, s_tir=True)
     def linear1(
         x: T.Buffer((1, 8), "float32", layout=None),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import schedules
-from relay_passes import BindSchedules, PackWeights
+from relay_passes import BindSchedules, RepackWeights
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.model import MambaConfig
@@ -44,7 +44,7 @@ def bound(
             n = removed[int(name.split(".")[2])]
             tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
     module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
-    passes = [PackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
+    passes = [RepackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
     return config, tvm.transform.Sequential(passes)(module)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relay_passes import BindSchedules, PackWeights
+from relay_passes import BindSchedules, RepackWeights
 from tests.relay_passes.c4n_layer import CHOOSE, layer, linear_of, run, weight_of
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
@@ -12,7 +12,7 @@ from tvm_c4n.ops.spec import spec_of
 
 
 def test_binding_replaces_bodies_once_and_keeps_the_numbers() -> None:
-    packed = PackWeights(PORTABLE.lanes)(layer(weight_of("int8")))
+    packed = RepackWeights(PORTABLE.lanes)(layer(weight_of("int8")))
     bound = BindSchedules(CHOOSE)(packed)
     assert str(linear_of(bound).attrs["c4n.schedule"]) == "c4n_gemv"
     assert spec_of(linear_of(bound)) == spec_of(linear_of(packed))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from relay_passes import LiftConstants, PackWeights
+from relay_passes import LiftConstants, RepackWeights
 from tests.relay_passes.c4n_layer import constants_of, layer, run, weight_of
 from tvm_c4n._tvm import Target, relax, tvm
 from tvm_c4n.ops.attrs import CONSTANTS
 
 
 def test_lifting_shares_parameters_between_functions() -> None:
-    before = PackWeights(4)(layer(weight_of("int8"), ("first", "second")))
+    before = RepackWeights(4)(layer(weight_of("int8"), ("first", "second")))
     after = LiftConstants()(before)
     constants = [c.numpy() for c in after.attrs[CONSTANTS]]
     assert len(constants) == 1  # the packed weight, once for both functions

@@ -93,9 +93,9 @@ def test_a_build_has_these_phases() -> None:
     def names(**options: bool) -> str:
         return " ".join(c4n_pipeline(4, lambda _: None, **options).names)
 
-    assert names() == "dispatch rewrite pack bind fuse legalize layout lower memory"
-    assert names(lift=True) == "dispatch rewrite pack bind fuse legalize layout lift lower memory"
-    assert names(gpu=True) == "dispatch rewrite pack bind legalize grid lower memory"
+    assert names() == "dispatch rewrite repack bind fuse legalize layout lower memory"
+    assert names(lift=True) == "dispatch rewrite repack bind fuse legalize layout lift lower memory"
+    assert names(gpu=True) == "dispatch rewrite repack bind legalize grid lower memory"
 
 
 def test_the_pipeline_serves_relax_build(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_pipeline_serves_relax_build(tmp_path: Path) -> None:
     phases = (
         "dispatch",
         "rewrite",
-        "pack",
+        "repack",
         "bind",
         "fuse",
         "legalize",

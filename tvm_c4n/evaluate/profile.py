@@ -42,8 +42,8 @@ from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.engine import Engine
 
 LINEAR = (*PROJECTIONS, "head")
-# The kernels' sum over the step, at most. On four CPUs it was 0.79 to 1.05 with every thread on its
-# own core, and 1.58 with two threads on one.
+# The kernels' sum over the step, at most. It was 0.79 to 1.05 on four CPUs; a profile of 1.58 was
+# withdrawn, presumably taken with two threads on one core.
 MAX_RATIO = 1.2
 # Step and replay are measured this often at most, until they fit.
 ATTEMPTS = 3

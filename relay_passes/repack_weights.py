@@ -1,4 +1,4 @@
-"""PackWeights: constants of C4n operators go from the stored form to the target's repacked one.
+"""RepackWeights: constants of C4n operators go from the stored form to the target's repacked one.
 
 Preconditions: operators were emitted by `tvm_c4n.ops` or `RewriteDenseToC4n`; weights that are not
 constants of the function keep the stored form (their PrimFunc has ``c4n.lanes == 0``). Put
@@ -20,8 +20,8 @@ from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
 _Spec = LinearSpec | EmbeddingSpec
 
 
-@tvm.transform.module_pass(opt_level=0, name="PackWeights")
-class PackWeights:
+@tvm.transform.module_pass(opt_level=0, name="RepackWeights")
+class RepackWeights:
     """Repack the constant weights of linear and embedding operators.
 
     Parameters
