@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import shutil
 import signal
@@ -47,12 +48,16 @@ class Result:
 def call(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Result]]:
-    """``call("prune", model, ...) -> Result``: the command line, in this process."""
+    """``call("prune", model, ...) -> Result``: the command line, in this process.
+
+    ``stdin`` is what is piped in.
+    """
     from tvm_c4n.cli.app import main  # most tests do without
 
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
-    def run(*args: object) -> Result:
+    def run(*args: object, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         monkeypatch.setattr(sys, "argv", ["tvm-c4n", *map(str, args)])
         code = 0
         try:
@@ -63,7 +68,8 @@ def call(
         return Result(code, captured.out, captured.err)
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """The names that `import tvm_c4n` offers, and what they cost."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,14 @@ def test_every_public_name_is_there_and_listed():
     assert callable(tvm_c4n.load)
     with pytest.raises(AttributeError, match="nothing"):
         _ = tvm_c4n.nothing
+
+
+def test_paths_may_be_strings_everywhere():
+    for name in tvm_c4n.__all__:
+        if callable(public := getattr(tvm_c4n, name)):
+            for parameter in inspect.signature(public).parameters.values():
+                annotation = str(parameter.annotation)
+                assert "Path" not in annotation or "str" in annotation, f"{name}: {parameter}"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """tvm_c4n: C4n-sparse Mamba language models, pruned, compiled with Apache TVM, and run.
 
->>> from pathlib import Path
 >>> import tvm_c4n
 >>> tvm_c4n.prune("mamba-19m", "pruned", tvm_c4n.Recipe(removed=2, dtype="int8"))
->>> tvm_c4n.compile_model("pruned", Path("artifact"))
+>>> tvm_c4n.compile_model("pruned", "artifact")
 >>> model = tvm_c4n.load("artifact")
 >>> print("".join(tvm_c4n.generate(model, "The river")))
 

@@ -1,8 +1,14 @@
 """Tables on stdout, progress on stderr."""
 
-import pytest
+import io
+import re
 
-from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
+import pytest
+from rich.console import Console
+
+from tvm_c4n.cli import console
+from tvm_c4n.cli.console import ProgressBar, megabytes, on_interrupt, print_table, write_text
+from tvm_c4n.errors import C4nError
 
 
 def test_a_table_in_a_pipe_is_never_folded(capsys):
@@ -29,3 +35,47 @@ def test_progress_is_silent_in_a_pipe_and_sentences_are_not(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "compiling [once]\n"
+
+
+def test_an_error_in_the_middle_of_a_text_stands_on_its_own_line(capsys):
+    def broken(count):
+        yield from ["one"] * count
+        raise C4nError("lost")
+
+    with pytest.raises(C4nError):
+        write_text("prompt ", broken(2))
+    assert capsys.readouterr().out == "prompt oneone\n"
+    with pytest.raises(C4nError):
+        write_text("prompt ", broken(0))
+    assert capsys.readouterr().out == ""
+    write_text("prompt", [])
+    assert capsys.readouterr().out == "prompt\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_was_interrupted_says_how_to_resume(capsys, error):
+    with pytest.raises(error), on_interrupt(lambda: "the same command resumes"):
+        raise error
+    assert capsys.readouterr().err == "the same command resumes\n"
+    with pytest.raises(C4nError), on_interrupt(lambda: "the same command resumes"):
+        raise C4nError("other errors have lines of their own")
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_fits_a_line_and_says_how_much_is_left(monkeypatch):
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(console, "Console", lambda **_: terminal)
+    with ProgressBar("evaluating") as bar:
+        for done in range(3):
+            bar("a stage with a name that is much longer than there is room for", done, 1000)
+            bar._bar.refresh()
+        half = bar._bar.tasks[0].completed
+        bar("the next stage", 0, 10)
+        bar._bar.refresh()
+    lines = re.split(r"[\r\n]", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", screen.getvalue()))
+    assert half == 2
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert any("2/1000" in line and " left " in line for line in lines)
+    assert not any("None" in line for line in lines)
+    assert any("0/10 " in line and "the next stage" in line for line in lines)

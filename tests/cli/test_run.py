@@ -26,3 +26,20 @@ def test_run_compiles_a_folder_once(call, pruned, artifact, tmp_path, monkeypatc
     measured = call("bench", pruned, "--n-prompt", "0", "--n-gen", "4", "--reps", "1")
     assert measured.err == ""  # nothing was compiled again
     assert measured.out.splitlines()[2].split("|")[1].strip().startswith(f"{pruned.name}: mamba")
+
+
+def test_a_prompt_comes_from_a_file_or_a_pipe_as_well(call, artifact, tmp_path):
+    args = ["run", artifact, "-n", "8", "--threads", "1"]
+    wanted = call(*args, "-p", "w1 w2").out
+    file = tmp_path / "prompt.txt"
+    file.write_text("w1 w2\n")
+    assert call(*args, "-f", file).out == wanted
+    assert call(*args, stdin=b"w1 w2\n").out == wanted
+    assert call(*args, "-f", "-", stdin=b"w1 w2\n").out == wanted
+
+
+def test_what_cannot_be_generated_is_said_before_a_model_is_compiled(call, pruned, tmp_path):
+    for options in (["-n", "0"], ["--temp", "-1"], ["--seed", "-1"], ["-f", tmp_path / "none"]):
+        result = call("run", pruned, *options)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert result.err.startswith("error: ")

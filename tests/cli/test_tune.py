@@ -63,6 +63,14 @@ def test_what_is_refused(call: Call, tmp_path: Path) -> None:
     assert nowhere.code == elsewhere.code == missing.code == 2
 
 
+def test_without_a_tracker_tuning_ends_at_once(call: Call, tmp_path: Path) -> None:
+    start = ["tune", "mamba-19m", "--records", tmp_path / "r", "--tracker"]
+    result = call(*start, "127.0.0.1:1", "--target", "arm64-linux")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "no tracker answers at 127.0.0.1:1" in result.err
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_small_model_is_tuned_here(call: Call, small_model: Path, tmp_path: Path) -> None:
     """Also with the former spelling of an option."""
     pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")

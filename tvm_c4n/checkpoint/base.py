@@ -23,6 +23,13 @@ EXTRA_FILES = (
     "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
 )  # fmt: skip
 
+# What a folder without config.json may be instead: the files that show it, and the remedy.
+_OTHER_KINDS = (
+    (("manifest.json", "weights.bin"), "a compiled model; give the folder it was compiled from"),
+    (("manifest.json", "best.json"), "tuning records; give a model folder, and these as --records"),
+    (("run.json",), "what an unfinished prune keeps; give the model, and this folder as --resume"),
+)
+
 
 class Checkpoint(Protocol):
     """A model's tensors, read one at a time."""
@@ -119,6 +126,15 @@ def check_folder(path: Path) -> None:
     )
 
 
+def _refuse_other_kinds(folder: Path) -> None:
+    """Raise CheckpointError if a folder is something else that this package writes."""
+    if (folder / CONFIG).exists():
+        return
+    for files, what in _OTHER_KINDS:
+        if all((folder / name).is_file() for name in files):
+            raise CheckpointError(f"{folder}: {what}")
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json and check that the architecture is supported.
 
@@ -127,6 +143,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     CheckpointError
         Missing, not a small JSON object, or of another architecture.
     """
+    _refuse_other_kinds(folder)
     path = folder / CONFIG
     config = read_json(path, MAX_CONFIG_BYTES, "save or download the model again")
     supported = ", ".join(SUPPORTED_MODEL_TYPES)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.errors import C4nError
 
@@ -25,6 +26,7 @@ class Output(StrEnum):
 
 
 def bench(
+    context: typer.Context,
     models: Annotated[
         list[str],
         typer.Argument(
@@ -47,6 +49,7 @@ def bench(
     ] = False,
 ) -> None:
     """Measure tokens per second, with the tests of llama-bench."""
+    refuse_without(context, ["n_prompt", "n_gen", "reps"], "a run without --profile", not profile)
     counts = parse_threads(threads)
     if profile:
         show_profiles(models, counts, output)

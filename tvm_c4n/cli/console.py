@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+from rich.text import Text
+
+# Columns of a progress bar beside its title and what names the stage.
+_WIDTH = 12 + len("1234/1234") + len("0:00:00") + len("0:00:00 left") + 5
 
 
 def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
@@ -30,6 +45,50 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.2f} MB"
 
 
+def write_text(prompt: str, pieces: Iterable[str]) -> None:
+    """Print a prompt and its continuation as it comes; an error in between stands on its own line.
+
+    The prompt is printed when the first piece is there: what is wrong is said before any text.
+    """
+    begun = False
+    try:
+        for piece in pieces:
+            typer.echo(piece if begun else prompt + piece, nl=False)
+            begun = True
+    finally:
+        if begun:
+            typer.echo()
+    if not begun:
+        typer.echo(prompt)
+
+
+@contextmanager
+def on_interrupt(hint: Callable[[], str]) -> Iterator[None]:
+    """Say how to resume when a signal ends what is done inside, on stderr."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        typer.echo(hint(), err=True)
+        raise
+
+
+class _Count(ProgressColumn):
+    """``3/16``; nothing while the total is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Lay out the column."""
+        return Text(f"{task.completed:.0f}/{task.total:.0f}" if task.total else "")
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """``0:00:48 left``; nothing while that is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Lay out the column."""
+        known = task.total and task.time_remaining is not None and not task.finished
+        return super().render(task).append(" left") if known else Text()
+
+
 class ProgressBar:
     """Context manager: a progress bar on stderr, silent where stderr is no terminal.
 
@@ -43,12 +102,16 @@ class ProgressBar:
 
     def __init__(self, title: str) -> None:
         console = Console(stderr=True)
+        # What the other columns leave of a line, with counts of four digits.
+        room = max(12, console.width - len(title) - _WIDTH)
+        stage = Column(no_wrap=True, overflow="ellipsis", max_width=room)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=12),
+            _Count(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[what]}"),
+            _TimeLeft(),
+            TextColumn("{task.fields[what]}", table_column=stage),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -72,5 +135,7 @@ class ProgressBar:
         self._bar.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how far a step is."""
+        """Show how far a step is; work that counts from the start again is timed anew."""
+        if done < self._bar.tasks[0].completed:
+            self._bar.reset(self._task)
         self._bar.update(self._task, completed=done, total=total, what=what)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar, print_table
+from tvm_c4n.cli.conflicts import refuse_without
+from tvm_c4n.cli.console import ProgressBar, print_table, write_text
+from tvm_c4n.cli.prompt import FILE_HELP, PROMPT_HELP, read_prompt
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
 
 
 def deploy(
+    context: typer.Context,
     artifact: Annotated[Path, typer.Argument(help="Artifact for the device.")],
     device: Annotated[
         str,
         typer.Option(help="adb, adb:SERIAL, rpc://HOST:PORT/KEY (tracker) or rpc://HOST:PORT."),
     ],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")] = "",
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help=PROMPT_HELP)] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help=FILE_HELP)] = None,
     tokens: Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")] = 64,
     threads: Annotated[
         int, typer.Option("--threads", "-t", help="Threads on the device; 0: one per big core.")
@@ -39,14 +43,22 @@ def deploy(
     wait: Annotated[float, typer.Option(help="For rpc: seconds to wait for a device.")] = 60,
 ) -> None:
     """Send an artifact to a device, and run or measure it there."""
+    refuse_without(context, ["n_prompt", "n_gen", "reps"], "--bench", bench)
+    refuse_without(context, ["prompt", "file", "tokens"], "a run without --bench", not bench)
+    over_rpc = device.startswith("rpc://")
+    refuse_without(context, ["runner"], "--device adb", not over_rpc)
+    refuse_without(context, ["wait"], "--device rpc://...", over_rpc)
     from tvm_c4n.runtime.artifact import open_artifact
+    from tvm_c4n.runtime.generate import check_request
 
     opened = open_artifact(artifact)
     if bench and n_prompt + n_gen < 1:
         raise C4nError("nothing to measure: --n-prompt or --n-gen must be above 0")
     tests = [(n_prompt, 0)] * (n_prompt > 0) + [(0, n_gen)] * (n_gen > 0) if bench else []
-    job = _Job(opened, prompt, tokens, threads, tests, reps)
-    if device.startswith("rpc://"):
+    text = "" if bench else read_prompt(prompt, file)
+    check_request(tokens)
+    job = _Job(opened, text, tokens, threads, tests, reps)
+    if over_rpc:
         _over_rpc(job, device, wait)
     elif device == "adb" or device.startswith("adb:"):
         if runner is None:
@@ -85,7 +97,7 @@ def _over_rpc(job: _Job, device: str, wait_secs: float) -> None:
             _show(title, [_row(test, job.threads, ns) for test, ns in samples])
             return
         stats = Stats()
-        _write(job.prompt, generate(engine, job.prompt, job.tokens, stats=stats))
+        write_text(job.prompt, generate(engine, job.prompt, job.tokens, stats=stats))
         typer.echo(f"{stats} (over the connection)", err=True)
 
 
@@ -117,15 +129,8 @@ def _over_adb(job: _Job, serial: str | None, runner: Path) -> None:
             yield stream.put(token)
         yield stream.end()
 
-    _write(job.prompt, pieces())
+    write_text(job.prompt, pieces())
     typer.echo(device.said, err=True)
-
-
-def _write(prompt: str, pieces: Iterable[str]) -> None:
-    typer.echo(prompt, nl=False)
-    for piece in pieces:
-        typer.echo(piece, nl=False)  # flushes: the text appears as it comes
-    typer.echo()
 
 
 def _row(test: tuple[int, int], threads: int, samples_ns: list[int]) -> list[str]:

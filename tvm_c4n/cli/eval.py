@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, print_table
 
 
 def eval_(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(help="Name of a bundled model, model folder, or artifact."),
@@ -40,11 +42,15 @@ def eval_(
     ] = None,
 ) -> None:
     """Measure the perplexity of a text, or accuracy on tasks."""
+    measured = text is not None or not tasks
+    refuse_without(context, ["window", "max_windows"], "--text beside --tasks", measured)
+    refuse_without(context, ["max_items"], "--tasks", bool(tasks))
+    refuse_without(context, ["threads"], "--backend compiled", backend != "torch")
     from tvm_c4n.assets import VALID_TEXT
 
     if tasks:
         _tasks(model, tasks, max_items, backend, threads)
-    if text is not None or not tasks:
+    if measured:
         _perplexity(model, text or VALID_TEXT, window, max_windows, backend, threads)
 
 

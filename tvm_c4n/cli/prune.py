@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvm_c4n.cli.conflicts import refuse_together, refuse_without
 from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.extras import pip_command
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def prune(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="Folder of a model, or the name mamba-19m.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="C4n folder to write.")],
     removed: Annotated[
@@ -69,6 +71,10 @@ def prune(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Remove n of every 4 weights; the kept ones make up for them."""
+    by_cost = ["size", "latency", "ppl_ratio"]
+    refuse_together(context, "removed", ["sparsity", *by_cost], "both say how much goes")
+    refuse_together(context, "dtype", by_cost, "the budget chooses the dtype too")
+    refuse_without(context, ["latency_table", "records"], "--latency", latency is not None)
     fields: dict[str, Any] = {"method": method, "dtype": dtype, "samples": samples, "seed": seed}
     fields["without"] = tuple(part.strip() for part in without.split(",") if part.strip())
     from tvm_c4n.pruning.recipe import Recipe

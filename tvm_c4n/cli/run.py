@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar
+from tvm_c4n.cli.console import ProgressBar, write_text
+from tvm_c4n.cli.prompt import FILE_HELP, PROMPT_HELP, read_prompt
 
 
 def run(
@@ -17,7 +19,8 @@ def run(
             "first two are compiled when first used, and kept in ~/.cache/tvm-c4n."
         ),
     ],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")] = "",
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help=PROMPT_HELP)] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help=FILE_HELP)] = None,
     tokens: Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")] = 64,
     temp: Annotated[
         float, typer.Option(help="Temperature; 0: always the most likely token.")
@@ -28,16 +31,13 @@ def run(
     ] = None,
 ) -> None:
     """Continue a prompt: the text on stdout, the speed on stderr."""
+    text = read_prompt(prompt, file)
     with ProgressBar("loading") as bar:
         from tvm_c4n.compile.cache import load
-        from tvm_c4n.runtime.generate import Stats, generate
+        from tvm_c4n.runtime.generate import Stats, check_request, generate
 
+        check_request(tokens, temp, seed)  # before a model is compiled for it
         engine = load(model, threads=threads, progress=bar, notify=bar.notify)
     stats = Stats()
-    pieces = generate(engine, prompt, tokens, temperature=temp, seed=seed, stats=stats)
-    first = next(pieces, "")  # what is wrong with the options is said before any text
-    typer.echo(prompt + first, nl=False)
-    for piece in pieces:
-        typer.echo(piece, nl=False)  # flushes: the text appears as it comes
-    typer.echo()
+    write_text(text, generate(engine, text, tokens, temperature=temp, seed=seed, stats=stats))
     typer.echo(str(stats), err=True)

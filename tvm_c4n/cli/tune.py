@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, print_table
 from tvm_c4n.errors import C4nError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def tune(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="C4n or Hugging Face folder, or mamba-19m.")],
     records: Annotated[Path, typer.Option(help="Folder of records; resumes from what it has.")],
     target: Annotated[str, typer.Option(help="host, arm64-android or arm64-linux.")] = "host",
@@ -51,6 +53,9 @@ def tune(
         raise C4nError("say where to measure: either --local, or --tracker HOST:PORT --key KEY")
     if local and target != "host":
         raise C4nError(f"--local measures on this machine, not on {target}: use --tracker")
+    refuse_without(context, ["key", "devices"], "--tracker", bool(tracker))
+    search = ["trials", "batch", "confirm"]
+    refuse_without(context, search, "a run without --latency-table", not latency_table)
     devices = max(devices, phones, 1)
     with ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
@@ -100,13 +105,15 @@ class _Device:
 
     def runner(self, devices: int) -> Any:
         """Return what runs single kernels, on several devices at once."""
-        from tvm_c4n.runtime.device.rpc import parse_address
+        from tvm_c4n.runtime.device.rpc import check_devices, parse_address
         from tvm_c4n.tuning.runners import local_runner, rpc_runner
 
         if not self.address:
             return local_runner(self.threads, timeout_secs=self.timeout, samples=self.samples)
+        address = parse_address(self.address)
+        check_devices(address)
         return rpc_runner(
-            parse_address(self.address),
+            address,
             self.threads,
             wait_secs=self.timeout,
             session_secs=self.timeout,

@@ -43,12 +43,12 @@ DENSE_DTYPES = ("float16", "float32")
 
 def compile_model(
     model: str | Path,
-    out: Path,
+    out: str | Path,
     target: str = "host",
     *,
     dtype: DType = "float16",
-    records: Path | None = None,
-    debug_dump: Path | None = None,
+    records: str | Path | None = None,
+    debug_dump: str | Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Manifest:
@@ -58,15 +58,15 @@ def compile_model(
     ----------
     model : str or Path
         Name of an embedded model, Hugging Face folder or C4n folder.
-    out : Path
+    out : path
         The artifact folder.
     target : str
         ``"host"``, ``"arm64-linux"`` or ``"arm64-android"``.
     dtype : str
         ``"float16"`` or ``"float32"``, for projections that the folder stores dense.
-    records : Path, optional
+    records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
-    debug_dump : Path, optional
+    debug_dump : path, optional
         Folder that gets the module after each phase.
     progress : callable, optional
         Called as ``progress(what, done, total)``.
@@ -93,7 +93,7 @@ def compile_model(
         if progress is not None:
             progress(STAGES[min(done, len(STAGES) - 1)], done, len(STAGES))
 
-    with FolderTransaction(out, overwrite, is_artifact) as transaction:
+    with FolderTransaction(Path(out), overwrite, is_artifact) as transaction:
         tell(0)
         checkpoint = open_checkpoint(model)
         config = MambaConfig.from_hf(checkpoint.config)

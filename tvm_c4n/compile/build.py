@@ -34,8 +34,8 @@ def build(
     *,
     params: Mapping[str, Any] | None = None,
     recipe: Recipe | None = None,
-    records: Path | None = None,
-    debug_dump: Path | None = None,
+    records: str | Path | None = None,
+    debug_dump: str | Path | None = None,
 ) -> relax.VMExecutable:
     """Compile a Relax module; dense layers with C4n weights become sparse kernels.
 
@@ -52,9 +52,9 @@ def build(
     recipe : Recipe, optional
         Prunes and quantises the dense layers that are not sparse yet; see
         `tvm_c4n.compile.convert.converter`. Without one, nothing changes a number.
-    records : Path, optional
+    records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
-    debug_dump : Path, optional
+    debug_dump : path, optional
         Folder that gets the module after each phase, and ``layout.json``: which transposes, slices
         and copies there were, which went, which stay and why.
 
@@ -102,7 +102,7 @@ def pipeline(
     *,
     recipe: Recipe | None = None,
     extend: Callable[[Phases], Phases] | None = None,
-    debug_dump: Path | None = None,
+    debug_dump: str | Path | None = None,
 ) -> tvm.transform.Pass:
     """Return the phases of `build` as one pass, for `relax.build` and `tvm.compile`.
 
@@ -131,11 +131,12 @@ def phases_for(
     *,
     lift: bool,
     convert: Convert = lossless,
-    debug_dump: Path | None = None,
+    debug_dump: str | Path | None = None,
 ) -> Pipeline:
     """Return all phases of a build with the kernels of a selector; see `c4n_pipeline`."""
+    dump = None if debug_dump is None else Path(debug_dump)
     return c4n_pipeline(
-        select.isa.lanes, select, lift=lift, convert=convert, gpu=select.gpu, dump=debug_dump
+        select.isa.lanes, select, lift=lift, convert=convert, gpu=select.gpu, dump=dump
     )
 
 

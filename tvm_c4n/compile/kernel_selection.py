@@ -62,14 +62,14 @@ class KernelSelector:
 
 
 def selector(
-    target: Target, records: Path | None = None, mod: IRModule | None = None
+    target: Target, records: str | Path | None = None, mod: IRModule | None = None
 ) -> KernelSelector:
     """Return what selects the kernels for a target.
 
     Parameters
     ----------
     target : tvm.target.Target
-    records : Path, optional
+    records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     mod : IRModule, optional
         The module whose kernels are selected, its weights constants: they decide between prefetches
@@ -84,9 +84,9 @@ def selector(
     return found if mod is None else found.for_weights_of(mod)
 
 
-def tuned_for(target: Target, records: Path | None) -> schedules.Tuned | None:
+def tuned_for(target: Target, records: str | Path | None) -> schedules.Tuned | None:
     """Return what was tuned for a target: in a folder, else in the package; None: nothing."""
-    found = shipped_for(target) if records is None else open_records(records, target)
+    found = shipped_for(target) if records is None else open_records(Path(records), target)
     return found.tuned() if found is not None else None
 
 

@@ -93,6 +93,8 @@ def perplexity(
     ids = np.asarray(ids, dtype=np.int64)
     if ids.ndim != 1 or ids.size == 0 or window < 1:
         raise C4nError(f"cannot score windows of {window} tokens of a text of shape {ids.shape}")
+    if max_windows is not None and max_windows < 1:
+        raise C4nError(f"cannot score {max_windows} windows; use --max-windows 1 or more")
     starts = window_starts(len(ids), window, max_windows)
     losses = np.empty((len(starts), min(window, len(ids))))
     for row, at in enumerate(starts):
@@ -133,5 +135,5 @@ def window_starts(tokens: int, window: int, max_windows: int | None) -> list[int
     if max_windows is None or max_windows >= count:
         chosen = np.arange(count)
     else:
-        chosen = np.linspace(0, count - 1, max(1, max_windows)).round().astype(int)
+        chosen = np.linspace(0, count - 1, max_windows).round().astype(int)
     return [int(i) * window for i in chosen]

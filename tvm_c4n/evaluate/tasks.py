@@ -85,6 +85,8 @@ def read_items(path: str | Path, max_items: int | None = None) -> list[Item]:
         The file cannot be read, or a line is not an item.
     """
     path = Path(path)
+    if max_items is not None and max_items < 1:
+        raise C4nError(f"cannot score {max_items} items; use --max-items 1 or more")
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -93,7 +95,7 @@ def read_items(path: str | Path, max_items: int | None = None) -> list[Item]:
     if not items:
         raise C4nError(f"{path}: holds no items; a line looks like {_LOOKS}")
     if max_items is not None and max_items < len(items):
-        chosen = np.linspace(0, len(items) - 1, max(1, max_items)).round().astype(int)
+        chosen = np.linspace(0, len(items) - 1, max_items).round().astype(int)
         items = [items[i] for i in chosen]
     return items
 

@@ -10,11 +10,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tvm_c4n.assets import CALIBRATION
-from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
+from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, open_checkpoint
+from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.text import load_tokenizer
 from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Recipe
+from tvm_c4n.sparsity import detect_removed
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,13 @@ class Session:
         RecipeError
             The recipe does not fit the model, or the text is missing or too short.
         CheckpointError
-            The model is damaged or not supported.
+            The model is damaged or not supported, or pruned or quantised already.
         """
         recipe = Recipe() if recipe is None else recipe
         checkpoint = open_checkpoint(model)
         config = MambaConfig.from_hf(checkpoint.config)
         config.check(checkpoint)
+        _check_dense(checkpoint, config)
         recipe.plan(config)  # refuses what does not fit before the text is read
         text = CALIBRATION if calibration is None else Path(calibration)
         tokenizer = load_tokenizer(checkpoint.path)
@@ -87,3 +90,23 @@ class Session:
         more = self.recipe.model_copy(update={"samples": samples + count})
         drawn = draw_windows(self.tokenizer, more, self.calibration)
         return torch.from_numpy(drawn)[samples:]
+
+
+def _check_dense(checkpoint: Checkpoint, config: MambaConfig) -> None:
+    """Raise CheckpointError if a model is pruned or quantised already.
+
+    A C4n folder declares it. Of another folder the first layer's widest weight is read: a dense
+    export of a pruned model has its zeros.
+    """
+    if isinstance(checkpoint, C4nCheckpoint):
+        entries = checkpoint.manifest.tensors.values()
+        done = [f"n={e.removed} {e.dtype}" for e in entries if e.removed or e.dtype != "float16"]
+    else:
+        weight = checkpoint.dense(config.projection(0, "in_proj"))
+        removed = detect_removed(weight) if weight.any() else 0
+        done = [f"n={removed}"] * (removed > 0)
+    if done:
+        raise CheckpointError(
+            f"{checkpoint.path}: pruned or quantised already ({', '.join(sorted(set(done)))}); "
+            "give the model that it was made from, or train this one on with tvm-c4n heal"
+        )

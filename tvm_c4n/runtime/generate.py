@@ -71,6 +71,19 @@ class Stats:
         )
 
 
+def check_request(limit: int, temperature: float = 0.0, seed: int = 0) -> None:
+    """Check what `generate` is asked for, which takes no model.
+
+    Raises
+    ------
+    C4nError
+        Less than one token, or a temperature or seed that `Sampler` refuses.
+    """
+    if limit < 1:
+        raise C4nError(f"cannot generate {limit} tokens; use 1 or more")
+    Sampler(temperature, seed)
+
+
 def generate_tokens(
     model: Model,
     prompt: Sequence[int],
@@ -101,8 +114,7 @@ def generate_tokens(
     C4nError
         An empty prompt, a token that the model does not know, or ``limit`` below 1.
     """
-    if limit < 1:
-        raise C4nError(f"cannot generate {limit} tokens; use 1 or more")
+    check_request(limit)
     sampler = Sampler() if sampler is None else sampler
     stats = Stats() if stats is None else stats
     model.reset()

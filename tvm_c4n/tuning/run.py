@@ -42,7 +42,7 @@ def tune(
     target: str | Target = "host",
     *,
     runner: Any,
-    records: Path,
+    records: str | Path,
     trials: int = 64,
     threads: int = 1,
     batch: int = 8,
@@ -67,7 +67,7 @@ def tune(
     target : str or tvm.target.Target
     runner : tvm.s_tir.meta_schedule.runner.Runner
         For example one of `tvm_c4n.tuning.runners`; any runner of MetaSchedule.
-    records : Path
+    records : path
         Folder that gets the records after each batch.
     trials : int
         The most candidates to time in this run. One that did not run is tried twice.
@@ -102,7 +102,7 @@ def tune(
     DeviceError
         A device that runs nothing.
     """
-    resolved = resolve_target(target)
+    resolved, records = resolve_target(target), Path(records)
     if trials < 1 or batch < 1:
         raise TuneError(f"trials is {trials} and batch {batch}; both must be 1 or more")
     write_manifest(

@@ -1,9 +1,13 @@
 """Where a device is: a tracker's key, or a server."""
 
+import socket
+import struct
+import time
+
 import pytest
 
-from tvm_c4n.errors import C4nError
-from tvm_c4n.runtime.device.rpc import RpcAddress, parse_address
+from tvm_c4n.errors import C4nError, DeviceError
+from tvm_c4n.runtime.device.rpc import RpcAddress, check_devices, parse_address
 
 
 def test_addresses():
@@ -13,3 +17,51 @@ def test_addresses():
     for text in ("rpc://", "rpc://host", "rpc://host:0/x", "rpc://host:99999", "rpc://h:1/a b"):
         with pytest.raises(C4nError, match="is no device"):
             parse_address(text)
+
+
+@pytest.fixture
+def tracker():
+    """A tracker of TVM without devices."""
+    from tvm.rpc.tracker import Tracker
+
+    running = Tracker("127.0.0.1", 39190, 39999)
+    yield running
+    running.terminate()
+
+
+def announce(tracker, key):
+    """Register as a device of a key, without ever serving; the caller closes the connection."""
+    from tvm.rpc import base
+
+    address = ("127.0.0.1", tracker.port)
+    sock = base.connect_with_retry(address)
+    sock.sendall(struct.pack("<i", base.RPC_TRACKER_MAGIC))
+    base.recvall(sock, 4)
+    about = {"key": f"server:{key}", "addr": ["127.0.0.1", 1]}
+    base.sendjson(sock, [base.TrackerCode.UPDATE_INFO, about])
+    assert base.recvjson(sock) == base.TrackerCode.SUCCESS
+    return sock
+
+
+def test_a_tracker_without_the_key_says_what_it_has_within_seconds(tracker):
+    address = RpcAddress("127.0.0.1", tracker.port, "phone")
+    began = time.monotonic()
+    with pytest.raises(DeviceError, match=r"no device of key 'phone'; it has none at all: start"):
+        check_devices(address, wait_secs=1)
+    with announce(tracker, "pixel"), announce(tracker, "pixel"), announce(tracker, "moto"):
+        has = r"it has 1 of key 'moto', 2 of key 'pixel': start one with .* --key phone"
+        with pytest.raises(DeviceError, match=has):
+            check_devices(address, wait_secs=1)
+        check_devices(RpcAddress("127.0.0.1", tracker.port, "pixel"))
+    assert time.monotonic() - began < 30
+
+
+def test_what_is_no_tracker_is_said_at_once():
+    began = time.monotonic()
+    with pytest.raises(DeviceError, match=r"no tracker answers at 127.0.0.1:1 .*rpc_tracker"):
+        check_devices(RpcAddress("127.0.0.1", 1, "phone"))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        with pytest.raises(DeviceError, match=f"no tracker answers at 127.0.0.1:{port} "):
+            check_devices(RpcAddress("127.0.0.1", port, "phone"), wait_secs=0.5)
+    assert time.monotonic() - began < 30

@@ -9,13 +9,21 @@ from __future__ import annotations
 import gc
 import re
 import socket
+import struct
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tvm.rpc.base import RPC_TRACKER_MAGIC
+
 from tvm_c4n._tvm import tvm
 from tvm_c4n.errors import C4nError, DeviceError
+
+# Seconds in which a tracker answers, and a device that is being started again has come back to it.
+ANSWER_SECS = 5.0
 
 _FORM = re.compile(r"rpc://(?P<host>[^/:\s]+):(?P<port>\d{1,5})(?:/(?P<key>[\w.\-]+))?")
 
@@ -55,6 +63,60 @@ def parse_address(text: str) -> RpcAddress:
             "a server"
         )
     return RpcAddress(found["host"], int(found["port"]), found["key"])
+
+
+def check_devices(address: RpcAddress, *, wait_secs: float = ANSWER_SECS) -> None:
+    """Make sure that a tracker answers and knows a device of a key, be it free or not.
+
+    Parameters
+    ----------
+    address : RpcAddress
+        A tracker's, with a key.
+    wait_secs : float
+        How long to wait for either.
+
+    Raises
+    ------
+    DeviceError
+        Nobody answers, it is no tracker, or it has no device of the key; says what it has.
+    """
+    where = f"{address.host}:{address.port}"
+    end = time.monotonic() + wait_secs
+    while True:
+        found = _devices(where, address, wait_secs)
+        if address.key in found:
+            return
+        if time.monotonic() > end:
+            break
+        time.sleep(0.5)
+    has = ", ".join(f"{count} of key {key!r}" for key, count in sorted(found.items()))
+    raise DeviceError(
+        f"the tracker at {where} has no device of key {address.key!r}; it has "
+        f"{has or 'none at all'}: start one with python -m tvm.exec.rpc_server "
+        f"--tracker {where} --key {address.key}"
+    )
+
+
+def _devices(where: str, address: RpcAddress, wait_secs: float) -> Counter[str]:
+    """Ask a tracker for its devices: how many there are of each key."""
+    try:
+        # TVM itself tries for a minute to reach a port where nobody listens, and waits for ever
+        # for the greeting of something that is no tracker.
+        with socket.create_connection((address.host, address.port), timeout=wait_secs) as probe:
+            greeting = struct.pack("<i", RPC_TRACKER_MAGIC)
+            probe.sendall(greeting)
+            if probe.recv(4) != greeting:
+                raise DeviceError(f"{where} is no tracker of TVM: look after --tracker")
+        tracker = tvm.rpc.connect_tracker(address.host, address.port)
+        tracker._sock.settimeout(wait_secs)
+        servers = tracker.summary()["server_info"]
+        tracker.close()
+    except OSError as error:
+        raise DeviceError(
+            f"no tracker answers at {where} ({error.strerror or error}): start one with "
+            f"python -m tvm.exec.rpc_tracker --host {address.host} --port {address.port}"
+        ) from None
+    return Counter(str(server["key"]).partition(":")[2] for server in servers)
 
 
 @contextmanager
