@@ -61,13 +61,12 @@ def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
         key = (line["size"], line["test"], line["threads"], line["row"])
         fields = ("engine", "size", "row", "test", "threads", "weight_bytes")
         cell = cells.setdefault(key, Cell(**{name: line[name] for name in fields}))
-        cell.weight_bytes = line["weight_bytes"]
         if line["others"] > max_others:
             cell.disturbed += 1
         else:
             cell.rates.append(line["tokens"] / line["secs"])
     sizes = ["mamba-19m", *SIZES]
-    found = [cell for cell in cells.values() if cell.rates]
+    found = (cell for cell in cells.values() if cell.rates)
     return sorted(found, key=lambda c: (sizes.index(c.size), c.test[:2], c.threads))
 
 

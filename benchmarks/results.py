@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.runtime.describe import cpu_name
 
 README = "README.md"
+WRAP = textwrap.TextWrapper(118, break_long_words=False, break_on_hyphens=False)
 Run = dict[str, Any]
 
 
@@ -76,7 +78,8 @@ def readme(folder: Path) -> str:
         commands = dict.fromkeys(run["command"] for run in found)
         versions = ". ".join(dict.fromkeys(_version(run) for run in found))
         notes = [f" {run['note']}" for run in found if "note" in run]
-        lines += [f"## {name}", "", "```", *commands, "```", "", f"{versions}.{''.join(notes)}", ""]
+        lines += [f"## {name}", "", "```", *(" \\\n  ".join(WRAP.wrap(c)) for c in commands), "```"]
+        lines += ["", WRAP.fill(f"{versions}.{''.join(notes)}"), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -101,9 +104,9 @@ def _version(run: Run) -> str:
 
 
 def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    git = ["git", "rev-parse", "--short", "HEAD"]
     try:
-        done = subprocess.run(git, capture_output=True, text=True, check=False)
+        done = subprocess.run(git, cwd=RESULTS, capture_output=True, text=True, check=False)
     except OSError:
         return ""
     return done.stdout.strip()

@@ -53,7 +53,7 @@ def prefill(
     """Measure prompt processing, all contenders interleaved."""
     file = out or place("prefill.jsonl", save)
     lists = words(sizes), words(formats), words(baselines), words(tvm)
-    tests = [Test(count, 0) for count in numbers(n_prompt)]
+    tests = [Test(tokens, 0) for tokens in numbers(n_prompt)]
     _measure(lists, tests, numbers(threads), rounds, file, patience)
 
 
@@ -89,7 +89,6 @@ def _measure(
     patience: float,
 ) -> None:
     with ProgressBar("measuring") as bar:
-        found = contenders(*lists)
-        log = Log(file)
+        found, log = contenders(*lists), Log(file)
         measure(found, tests, threads, rounds, log, patience_secs=patience, progress=bar)
     print(tables(read_log([file]), max_others=99))

@@ -13,12 +13,9 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 def documents() -> list[Path]:
-    """Return every document of the repository, those of bundled models and tools included.
-
-    Those of result folders are made by `python -m benchmarks results`, and tested there.
-    """
+    """Return every document of the repository, those of bundled models and tools included."""
     found = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
-    for folder in (*PACKAGES, "tools"):
+    for folder in (*PACKAGES, "tools", "benchmarks"):
         found += (ROOT / folder).rglob("*.md")
     return sorted(found)
 
