@@ -18,7 +18,7 @@ from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
 from tvm_c4n.model.relax_mamba import state_shapes
 
@@ -142,7 +142,7 @@ def build(mod: Any, variant: str, out: Path) -> None:
             mod = tvm.transform.Sequential([*passes, dlight.ApplyDefaultSchedule(*rules)])(mod)
         executable = relax.build(mod, target)
     out.parent.mkdir(parents=True, exist_ok=True)
-    compiler = make_fcompile(str(target.attrs["mtriple"]))
+    compiler = make_fcompile(triple_of(target))
     with atomic_output(out) as temporary:
         executable.export_library(str(temporary), fcompile=compiler)
 

@@ -19,6 +19,7 @@ from relay_passes.repack_weights import RepackWeights
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
 from relay_passes.roll_layers import RollLayers
 from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n.errors import C4nError
 
 Pass: TypeAlias = Any  # tvm.transform.Pass, which has no types
 Phases: TypeAlias = list[tuple[str, list[Pass]]]
@@ -90,10 +91,19 @@ class Pipeline:
         ----------
         extend : callable
             Gets a new list of (name, list of passes) and returns one.
+
+        Raises
+        ------
+        C4nError
+            It returns anything else.
         """
-        return Pipeline.of(
-            extend([(name, list(passes)) for name, passes in self.phases]), self.dump
-        )
+        phases = extend([(name, list(passes)) for name, passes in self.phases])
+        if not isinstance(phases, list | tuple) or not all(map(_is_phase, phases)):
+            raise C4nError(
+                "extend must return the list of phases to run, each (name, list of passes), not "
+                f"{_shown(phases)}"
+            )
+        return Pipeline.of(phases, self.dump)
 
     def as_pass(self) -> Pass:
         """Return the pipeline as a pass of TVM, for `relax.build` (``relax_pipeline=``)."""
@@ -112,6 +122,22 @@ class Pipeline:
         if name not in self.names:
             raise ValueError(f"no phase is named {name!r}; there are {', '.join(self.names)}")
         return self.names.index(name)
+
+
+def _is_phase(phase: Any) -> bool:
+    if not isinstance(phase, list | tuple) or len(phase) != 2 or not isinstance(phase[0], str):
+        return False
+    passes = phase[1]
+    return isinstance(passes, list | tuple) and all(
+        isinstance(p, tvm.transform.Pass) for p in passes
+    )
+
+
+def _shown(phases: Any) -> str:
+    """Name what is no list of phases, or the first that is no phase in a list."""
+    if isinstance(phases, list | tuple):
+        return f"a list with {next(p for p in phases if not _is_phase(p))!r:.80}"
+    return f"{phases!r:.80}"
 
 
 def c4n_pipeline(

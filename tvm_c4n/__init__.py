@@ -14,6 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tvm_c4n._registration import register_with_tvm
 from tvm_c4n._version import __version__
 
 if TYPE_CHECKING:
@@ -62,3 +63,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+register_with_tvm()

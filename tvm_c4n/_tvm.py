@@ -26,9 +26,10 @@ from tvm.script.ir_builder import tirx as T
 from tvm.sym import Analyzer
 from tvm.target import Target, codegen
 from tvm.tirx import PrimFunc
-from tvm_ffi import StructuralKey, load_module, structural_equal
+from tvm_ffi import StructuralKey, load_module, register_error, structural_equal
 
-from tvm_c4n.errors import TargetError
+from tvm_c4n._registration import register_with_tvm
+from tvm_c4n.errors import C4nError, TargetError
 
 __all__ = [
     "Expr",
@@ -64,6 +65,13 @@ if not tvm.__version__.startswith(SUPPORTED):
         f"tvm {tvm.__version__} is installed; tvm_c4n needs {SUPPORTED}x: "
         "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi<0.1.15'"
     )
+
+# What our passes raise goes through TVM's C++; it comes back as what it was if TVM has its name.
+_KINDS: list[type[C4nError]] = [C4nError, *C4nError.__subclasses__()]
+for _kind in _KINDS:
+    register_error(f"tvm_c4n.{_kind.__name__}", _kind)
+
+register_with_tvm()
 
 
 def intrinsic(dtype: str, name: str, *args: Any) -> Any:

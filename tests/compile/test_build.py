@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from relay_passes.pipeline import c4n_pipeline
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import NAMED
+from tvm_c4n.compile.target import NAMED, host_description
 from tvm_c4n.sparsity import mask_from_scores
 
 
@@ -39,6 +40,21 @@ def test_a_user_module_runs_on_the_host(tmp_path: Path) -> None:
     found = vm["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
     assert "c4n_gemv" in (tmp_path / "4_bind.py").read_text()
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"kind": "llvm", "mcpu": host_description().get("mcpu", "generic")},  # no triple
+        {"kind": "llvm"},
+    ],
+)
+def test_what_relax_build_takes_as_a_target_is_taken(description: dict[str, Any]) -> None:
+    module, weight = sparse_layer()
+    x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
+    vm = relax.VirtualMachine(build(module, Target(description)), tvm.cpu())
+    found = vm["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_dump_has_every_phase_with_its_operators_counted(tmp_path: Path) -> None:

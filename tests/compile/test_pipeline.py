@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ from tvm.relax.dpl import is_op, wildcard
 
 import tvm_c4n
 from relay_passes import DecomposeLayoutOps, EliminateLayout, InlineCopies, RewriteDenseToC4n
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.build import build, pipeline
+from tvm_c4n.compile.elf import read_elf
+from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.errors import C4nError, TargetError
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.sparsity import mask_from_scores
 
@@ -50,16 +54,49 @@ def run(executable: Any) -> np.ndarray:
 @pytest.mark.parametrize("compile_", [relax.build, tvm.compile])
 def test_tvms_entry_points_take_the_pipeline(compile_: Any) -> None:
     target = resolve_target("host")
-    executable = compile_(model(), target, relax_pipeline=tvm_c4n.pipeline(target))
-    np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
+    for given in (None, target, "host"):
+        executable = compile_(model(), target, relax_pipeline=tvm_c4n.pipeline(given))
+        np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
 
 
 def test_tvm_knows_it_by_name() -> None:
     target = resolve_target("host")
-    executable = relax.build(
-        model(), target, relax_pipeline=relax.get_pipeline("c4n", target=target)
-    )
-    np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
+    for found in ("c4n", relax.get_pipeline("c4n", target=target)):
+        executable = relax.build(model(), target, relax_pipeline=found)
+        np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
+
+
+def test_kernels_are_for_the_target_that_tvm_compiles_for(arm_linker: None, tmp_path: Path) -> None:
+    """Kernels for the host would end this process: LLVM aborts."""
+    executable = relax.build(model(), resolve_target("arm64-linux"), relax_pipeline="c4n")
+    library = tmp_path / "model.so"
+    executable.export_library(str(library), fcompile=make_fcompile("aarch64-linux-gnu"))
+    assert read_elf(library).machine == "aarch64"
+
+
+def test_a_target_that_is_given_twice_must_agree() -> None:
+    with pytest.raises(
+        TargetError, match=r"is for llvm aarch64.* TVM compiles for llvm .*the same"
+    ):
+        relax.build(model(), resolve_target("host"), relax_pipeline=pipeline("arm64-linux"))
+    with pytest.raises(TargetError, match="no current target"):
+        relax.build(model(), relax_pipeline=pipeline("host"))
+    with pytest.raises(TargetError, match="unknown target 'esp32'"):
+        pipeline("esp32")
+    with pytest.raises(TargetError, match="no kernels for targets of kind 'metal'"):
+        relax.build(model(), Target("metal"), relax_pipeline="c4n")
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [(None, "None"), ([("a", None)], r"a list with \('a', None\)"), ("ab", "'ab'"), ([3], "3")],
+)
+def test_extending_to_anything_but_phases_is_an_error_that_shows_it(
+    returned: Any, shown: str
+) -> None:
+    extended = pipeline(extend=lambda _: returned)
+    with pytest.raises(C4nError, match=f"extend must return the list of phases .*not .*{shown}"):
+        relax.build(model(), resolve_target("host"), relax_pipeline=extended)
 
 
 def test_users_put_their_own_passes_in() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tvm_c4n._tvm import Target, codegen
 from tvm_c4n.compile import target as target_module
-from tvm_c4n.compile.target import host_description, resolve_target
+from tvm_c4n.compile.target import host_description, is_native, resolve_target, triple_of
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.ops.isa import AVX2, NEON, OPENCL, PORTABLE, isa_of
@@ -20,6 +22,27 @@ def test_an_unknown_target_is_one_line() -> None:
 def test_a_target_of_tvm_is_kept() -> None:
     given = Target({"kind": "llvm", "mtriple": "riscv64-linux-gnu"})
     assert resolve_target(given) is given
+
+
+@pytest.mark.parametrize("kind", ["cuda", "vulkan", "metal", "hexagon", "opencl", "webgpu"])
+def test_targets_without_kernels_are_refused(kind: str) -> None:
+    with pytest.raises(TargetError, match=f"no kernels for targets of kind '{kind}': give one of"):
+        resolve_target(Target(kind))
+
+
+@pytest.mark.parametrize("given", [None, 7, {"kind": "llvm"}])
+def test_what_is_no_target_is_refused(given: Any) -> None:
+    with pytest.raises(TargetError, match=r"unknown target .*or pass a tvm.target.Target"):
+        resolve_target(given)
+
+
+def test_a_target_without_a_triple_is_this_machines() -> None:
+    system = str(codegen.llvm_get_system_triple())
+    for description in ("llvm", {"kind": "llvm", "mcpu": "x86-64-v3"}, "c"):
+        assert triple_of(Target(description)) == system
+        assert is_native(Target(description))
+    assert triple_of(resolve_target("arm64-linux")) == "aarch64-linux-gnu"
+    assert triple_of(resolve_target("adreno")) == "aarch64-linux-android"  # its host's
 
 
 def test_the_host_is_described_by_what_it_can_do() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tvm_c4n._tvm import IRModule, Target, codegen, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import MAX_TOKENS, build_mamba, state_shapes
@@ -111,7 +111,7 @@ def compile_model(
         library = _link(executable, folder, resolved)
         manifest = Manifest(
             target=target,
-            triple=_triple(resolved),
+            triple=triple_of(resolved),
             isa=select.isa.name,
             features=list(select.isa.needs),
             tvm=tvm.__version__,
@@ -137,16 +137,10 @@ def compile_model(
 def _link(executable: relax.VMExecutable, folder: Path, target: Target) -> str:
     """Write the library under the name of its content; returns its sha256."""
     made = folder / "model.so"
-    executable.export_library(str(made), fcompile=make_fcompile(_triple(target)))
+    executable.export_library(str(made), fcompile=make_fcompile(triple_of(target)))
     digest = sha256_of(made)
     made.rename(folder / library_name(digest))
     return digest
-
-
-def _triple(target: Target) -> str:
-    if "mtriple" in target.attrs:
-        return str(target.attrs["mtriple"])
-    return str(codegen.llvm_get_system_triple())
 
 
 def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:

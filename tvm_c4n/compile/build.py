@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import schedules
 from relay_passes.pipeline import Phases, Pipeline, c4n_pipeline, lowering_phases
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n.compile.bind_params import bind_params
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.kernel_selection import KernelSelector, selector
-from tvm_c4n.compile.opencl import check_grids, check_operators
-from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.compile.opencl import check_grids
+from tvm_c4n.compile.target import current_target, resolve_target
 from tvm_c4n.errors import TargetError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def build(
         is experimental (docs/guides/opencl.md).
     params : mapping, optional
         Values of parameters by name (tensors of TVM or numpy), bound in every function that has
-        them, as `relax.build` does.
+        them and that no other function of the module calls.
     recipe : Recipe, optional
         Prunes and quantises the dense layers that are not sparse yet; see
         `tvm_c4n.compile.convert.converter`. Without one, nothing changes a number.
@@ -62,12 +61,14 @@ def build(
     -------
     relax.VMExecutable
         For `relax.VirtualMachine`, or `export_library` with
-        ``fcompile=tvm_c4n.compile.link.make_fcompile(triple)``.
+        ``fcompile=tvm_c4n.compile.link.make_fcompile(triple)``, which links for any machine.
 
     Raises
     ------
     TargetError
-        Unknown target.
+        Unknown target, or one that there are no kernels for.
+    C4nError
+        What `params` names is no parameter, or has another shape or dtype.
     RecipeError
         A recipe that a module cannot follow.
     TuneError
@@ -77,28 +78,14 @@ def build(
     select = selector(resolved, records)
     convert = converter(recipe)
     if params:
-        mod = _bind(mod, params)
+        mod = bind_params(mod, params)
     select = select.for_weights_of(mod)
     phases = phases_for(select, lift=False, convert=convert, debug_dump=debug_dump)
     return generate(prepare(mod, select, phases), resolved, phases)
 
 
-def _bind(mod: IRModule, params: Mapping[str, Any]) -> IRModule:
-    tensors = {
-        name: tvm.runtime.tensor(value) if isinstance(value, np.ndarray) else value
-        for name, value in params.items()
-    }
-    for gvar, func in mod.functions_items():
-        if isinstance(func, relax.Function):
-            names = {p.name for p in func.params}
-            here = {name: tensor for name, tensor in tensors.items() if name in names}
-            mod = relax.transform.BindParams(gvar.name_hint, here)(mod)
-    return mod
-
-
-@relax.register_pipeline("c4n")  # type: ignore[untyped-decorator]
 def pipeline(
-    target: str | Target = "host",
+    target: str | Target | None = None,
     *,
     recipe: Recipe | None = None,
     extend: Callable[[Phases], Phases] | None = None,
@@ -106,24 +93,42 @@ def pipeline(
 ) -> tvm.transform.Pass:
     """Return the phases of `build` as one pass, for `relax.build` and `tvm.compile`.
 
-    TVM knows it as ``relax.get_pipeline("c4n", target=...)`` once this module is imported.
+    TVM knows it as ``relax_pipeline="c4n"`` and as ``relax.get_pipeline("c4n", ...)``
+    (`tvm_c4n._registration` says from when on). Kernels are those of TVM's current target, that is
+    of the one that `relax.build` compiles for.
 
     Parameters
     ----------
-    target, recipe, debug_dump
-        As for `build`; the target must be the one that is compiled for. Weights are always
-        prefetched into the caches: nothing is known of them here.
+    target : str or tvm.target.Target, optional
+        As for `build`. Need not be given; if it is, another current target is an error.
+    recipe, debug_dump
+        As for `build`.
     extend : callable
         Gets the phases, a list of (name, passes) in order, and returns the ones to run: passes can
         be put anywhere, or taken out.
 
+    Raises
+    ------
+    TargetError
+        At once for an unknown target. When the pass runs: there is no current target, it is not
+        `target`, or there are no kernels for it.
+    C4nError
+        When the pass runs: `extend` returns no list of phases.
+
     Examples
     --------
-    >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline(target))
+    >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline())
     """
-    select = selector(resolve_target(target))
-    phases = phases_for(select, lift=False, convert=converter(recipe), debug_dump=debug_dump)
-    return (phases if extend is None else phases.extended(extend)).as_pass()
+    given = None if target is None else resolve_target(target)
+    convert = converter(recipe)
+
+    @tvm.transform.module_pass(opt_level=0, name="c4n")  # type: ignore[untyped-decorator]
+    def run(mod: IRModule, _ctx: Any) -> IRModule:
+        select = selector(current_target(given), mod=mod)
+        phases = phases_for(select, lift=False, convert=convert, debug_dump=debug_dump)
+        return (phases if extend is None else phases.extended(extend))(mod)
+
+    return run
 
 
 def phases_for(
@@ -148,8 +153,6 @@ def prepare(mod: IRModule, select: KernelSelector, phases: Pipeline) -> IRModule
     TargetError
         What a GPU cannot run.
     """
-    if select.gpu:
-        check_operators(mod)
     with tvm.transform.PassContext(opt_level=3), select.target:
         mod = phases.until("lower")(mod)
     if select.gpu:

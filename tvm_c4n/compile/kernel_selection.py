@@ -15,9 +15,10 @@ import numpy as np
 
 import schedules
 from relay_passes.lift_constants import constants_of
-from tvm_c4n._tvm import IRModule, Target, codegen
+from tvm_c4n._tvm import IRModule, Target
 from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.compile.records import open_records, shipped_for
+from tvm_c4n.compile.target import is_native
 from tvm_c4n.ops.isa import OPENCL, Isa, isa_of
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
@@ -96,8 +97,7 @@ def _outgrow_cache(mod: IRModule, target: Target) -> bool:
     The scan's states can stay there then, unless the weights push them out.
     """
     cache_bytes = victim_cache_bytes()
-    here = str(target.attrs.get("mtriple", "")) == str(codegen.llvm_get_system_triple())
-    if cache_bytes is None or not here:
+    if cache_bytes is None or not is_native(target):
         return False
     weights = [constant.value for constant in constants_of(mod)]
     weight_bytes = sum(prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)

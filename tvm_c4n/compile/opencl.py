@@ -1,23 +1,9 @@
-"""What the experimental target adreno needs beside `build`: checks, and the sources to look at."""
+"""What the experimental target adreno needs beside `build`: a check, and the sources to look at."""
 
 from __future__ import annotations
 
-import schedules
 from tvm_c4n._tvm import IRModule, PrimFunc, relax
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.isa import OPENCL
-from tvm_c4n.ops.spec import spec_of
-
-
-def check_operators(mod: IRModule) -> None:
-    """Raise TargetError if a C4n operator has no OpenCL kernel.
-
-    Before any pass: errors that leave a pass lose their type.
-    """
-    for _, func in mod.functions_items():
-        spec = spec_of(func)
-        if spec is not None:
-            schedules.choose(spec, OPENCL)
 
 
 def check_grids(mod: IRModule) -> None:

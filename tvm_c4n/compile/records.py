@@ -18,8 +18,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from schedules import Tuned
 from schedules.base import Decisions, current_names
-from tvm_c4n._tvm import Target, codegen, tvm
+from tvm_c4n._tvm import Target, tvm
 from tvm_c4n.checkpoint.files import write_atomically
+from tvm_c4n.compile.target import features_of, is_native, triple_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
@@ -96,15 +97,13 @@ def machine_of(target: Target) -> Machine:
     """Describe the machine of a target; a target of this machine's triple is this machine."""
     if target.kind.name != "llvm":
         raise TuneError(f"only kernels of CPUs are tuned, not those of target {target.kind.name!r}")
-    triple = str(target.attrs["mtriple"])
-    native = triple == str(codegen.llvm_get_system_triple())
-    parts = triple.split("-")
+    parts = triple_of(target).split("-")
     return Machine(
         # conda's and Debian's LLVM put a vendor second, or none.
         triple="-".join([parts[0], *(p for p in parts[1:] if p not in ("conda", "pc", "unknown"))]),
         isa=isa_of(target).name,
-        cpu=cpu_name() if native else str(target.attrs.get("mcpu", "generic")),
-        features=sorted(str(f).removeprefix("+") for f in target.attrs.get("mattr", [])),
+        cpu=cpu_name() if is_native(target) else str(target.attrs.get("mcpu", "generic")),
+        features=features_of(target),
         tvm=tvm.__version__,
     )
 

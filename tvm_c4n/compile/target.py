@@ -28,6 +28,10 @@ _X86_LEVELS = (
 )
 
 
+# Kinds of TVM's targets whose code is for a CPU.
+_CPU_KINDS = ("llvm", "c")
+
+
 def resolve_target(target: str | Target) -> Target:
     """Turn a name into a TVM target.
 
@@ -40,18 +44,80 @@ def resolve_target(target: str | Target) -> Target:
     Raises
     ------
     TargetError
-        For any other name.
+        For any other name, and for targets that there are no kernels for: all but those of kind
+        ``llvm`` and ``c``, and Adreno's.
     """
     if isinstance(target, Target):
-        return target
+        if target.kind.name in _CPU_KINDS or "adreno" in target.keys:
+            return target
+        raise TargetError(
+            f"there are no kernels for targets of kind {target.kind.name!r}: give one of kind "
+            "'llvm' or 'c', or 'adreno' (experimental)"
+        )
     if target == "host":
         return Target(host_description())
-    if target in NAMED:
-        return Target(NAMED[target])
     if target == "adreno":
         return Target(ADRENO)
+    if isinstance(target, str) and target in NAMED:
+        return Target(NAMED[target])
     known = ", ".join(["host", *NAMED, "adreno"])
     raise TargetError(f"unknown target {target!r}; known are {known}, or pass a tvm.target.Target")
+
+
+def current_target(given: Target | None) -> Target:
+    """Return the target that TVM compiles for now.
+
+    Code for another one does not only run badly: LLVM ends the process when it meets an
+    instruction that its target lacks.
+
+    Parameters
+    ----------
+    given : tvm.target.Target, optional
+        What the user said that it is.
+
+    Raises
+    ------
+    TargetError
+        There is none, it is not `given`, or there are no kernels for it.
+    """
+    current = Target.current()
+    if current is None:
+        raise TargetError(
+            "TVM has no current target: relax.build(mod, target, ...), or 'with target:' around it"
+        )
+    if given is not None and _describe(given) != _describe(current):
+        raise TargetError(
+            f"the pipeline is for {_describe(given)}, TVM compiles for {_describe(current)}: "
+            "give both the same target, or the pipeline none"
+        )
+    return resolve_target(current)
+
+
+def triple_of(target: Target) -> str:
+    """Return LLVM's triple of the CPU that runs a target's code, or its host's code on a GPU.
+
+    A target that names none is this machine's, as for TVM.
+    """
+    cpu = target if target.kind.name in _CPU_KINDS else target.host
+    if cpu is None or "mtriple" not in cpu.attrs:
+        return str(codegen.llvm_get_system_triple())
+    return str(cpu.attrs["mtriple"])
+
+
+def is_native(target: Target) -> bool:
+    """Return whether a target's CPU is of this machine's kind."""
+    return triple_of(target) == str(codegen.llvm_get_system_triple())
+
+
+def features_of(target: Target) -> list[str]:
+    """Return the features that a target has beyond those of its CPU, sorted."""
+    return sorted(str(feature).removeprefix("+") for feature in target.attrs.get("mattr", []))
+
+
+def _describe(target: Target) -> str:
+    """Name what decides the code that is generated for a target."""
+    cpu = str(target.attrs.get("mcpu", "generic"))
+    return " ".join([target.kind.name, triple_of(target), cpu, *features_of(target)])
 
 
 def host_description() -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.undisturbed import repeat
 from tvm_c4n.model.config import PROJECTIONS, MambaConfig
@@ -250,7 +250,7 @@ def _names(mod: IRModule, config: MambaConfig) -> dict[str, str]:
 
 
 def _load(executable: Any, target: Target, file: Path) -> relax.VirtualMachine:
-    executable.export_library(str(file), fcompile=make_fcompile(str(target.attrs["mtriple"])))
+    executable.export_library(str(file), fcompile=make_fcompile(triple_of(target)))
     return relax.VirtualMachine(tvm.runtime.load_module(str(file)), tvm.cpu())
 
 
@@ -264,7 +264,7 @@ def _empty_kernel(folder: Path) -> Callable[[], Any]:
     target = resolve_target("host")
     library = tvm.compile(IRModule({"empty": builder.get()}), target)
     file = folder / "empty.so"
-    library.export_library(str(file), fcompile=make_fcompile(str(target.attrs["mtriple"])))
+    library.export_library(str(file), fcompile=make_fcompile(triple_of(target)))
     return partial(
         tvm.runtime.load_module(str(file))["empty"], tvm.runtime.tensor(np.zeros(64, np.int32))
     )

@@ -19,6 +19,7 @@ from typing import Any
 from relay_passes.regions.parallel import BARRIER, LAUNCH, only_parallel
 from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
+from tvm_c4n.compile.target import triple_of
 from tvm_c4n.model.relax_mamba import MAX_TOKENS
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import Kernel, in_root_block
@@ -67,7 +68,7 @@ class Harness:
     def compile(self, target: Target, library: Path) -> Any:
         """Write the library; returns it as MetaSchedule's runners take it."""
         compiled = tvm.compile(self.mod, target)
-        fcompile = make_fcompile(str(target.attrs["mtriple"]))
+        fcompile = make_fcompile(triple_of(target))
         compiled.export_library(str(library), fcompile=fcompile)
         infos = [ms.arg_info.TensorInfo(a.dtype, list(a.shape)) for a in self.arguments]
         return ms.runner.RunnerInput(str(library), "cpu", infos)

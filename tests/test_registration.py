@@ -1,0 +1,18 @@
+"""TVM knows our pipeline by its name, whichever package was imported first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "imports",
+    ["import tvm, tvm_c4n", "import tvm_c4n, tvm; tvm_c4n.pipeline", "import tvm_c4n._tvm"],
+)
+def test_the_name_is_known_when_both_packages_are_there(imports: str) -> None:
+    program = f"{imports}; from tvm import relax; print(relax.get_pipeline('c4n').info.name)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "c4n\n", done.stderr
