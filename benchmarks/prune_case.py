@@ -93,7 +93,7 @@ def torch_perplexity(model: str, windows: int) -> float:
     from tvm_c4n.assets import VALID_TEXT
     from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
     from tvm_c4n.evaluate import load_text_ids, perplexity
-    from tvm_c4n.model.text import load_tokenizer
+    from tvm_c4n.model.tokenizer import load_tokenizer
     from tvm_c4n.pruning.calibration.torch_mamba import logits
 
     source = open_checkpoint(model)

@@ -14,9 +14,11 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer, models
 
 from tvm_c4n.checkpoint import C4nWriter
 from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
+from tvm_c4n.model.tokenizer import TOKENIZER
 from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group, part_shapes
 
 # d_model and n_layer of state-spaces/mamba-*; the vocabulary is 50280.
@@ -92,11 +94,11 @@ def write_random(size: str, form: Format, out: Path, seed: int = 0) -> Path:
         Folder to write.
     seed : int
     """
-    if out.is_dir():
+    if (out / TOKENIZER).is_file():
         return out
     config = config_of(size)
     shapes = MambaConfig.from_hf(config).tensor_shapes()
-    with C4nWriter(out) as writer:
+    with C4nWriter(out, overwrite=True) as writer:
         for name, shape in shapes.items():
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             projection = "head" if name == EMBEDDINGS else name.split(".")[-2]
@@ -105,7 +107,14 @@ def write_random(size: str, form: Format, out: Path, seed: int = 0) -> Path:
             else:
                 writer.add_dense(name, _random_dense(rng, name, shape))
         writer.add_json("config.json", config)
+        _tokenizer().save(str(writer.folder / TOKENIZER))
     return out
+
+
+def _tokenizer() -> Tokenizer:
+    """Return a tokenizer of one token: no text is ever made of these models' tokens."""
+    end = "<|endoftext|>"
+    return Tokenizer(models.WordLevel({end: 0}, unk_token=end))
 
 
 def random_weight(

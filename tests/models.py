@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from tvm_c4n.model.config import MambaConfig
 
@@ -59,10 +59,15 @@ def write_model(
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Write a tokenizer: ``w1`` to ``w95`` are the tokens 1 to 95, spaces part them."""
-    vocabulary = {"<|endoftext|>": 0, **{f"w{i}": i for i in range(1, VOCABULARY)}}
+    """Write a tokenizer: ``w1`` to ``w95`` are the tokens 1 to 95, spaces part them.
+
+    It starts texts with ``<|endoftext|>``.
+    """
+    end = "<|endoftext|>"
+    vocabulary = {end: 0, **{f"w{i}": i for i in range(1, VOCABULARY)}}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="w1"))
-    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.add_special_tokens([end])
+    tokenizer.post_processor = processors.TemplateProcessing(f"{end} $A", special_tokens=[(end, 0)])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.Fuse()
     tokenizer.save(str(folder / "tokenizer.json"))

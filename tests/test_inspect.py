@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.models import write_model
+from tests.models import write_model, write_tokenizer
 from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.errors import C4nError
@@ -48,6 +48,7 @@ def c4n(tensors, tmp_path):
             weight = from_dense(np.where(mask, array, 0), removed, dtype, mask=mask)
             writer.add_weight(name, weight)
         writer.copy_extra(ArrayCheckpoint(HF, tensors))
+        write_tokenizer(writer.folder)
     return tmp_path / "c4n"
 
 
@@ -88,4 +89,9 @@ def test_the_default_model_is_dense():
 def test_a_model_that_lacks_a_tensor_is_refused(tensors, tmp_path):
     del tensors[EMBEDDINGS]
     with pytest.raises(C4nError, match="embeddings"):
+        summarize(write_model(tmp_path, HF, tensors))
+
+
+def test_a_model_that_could_not_be_run_for_lack_of_a_tokenizer_is_refused(tensors, tmp_path):
+    with pytest.raises(C4nError, match=r"tokenizer\.json: missing file; copy"):
         summarize(write_model(tmp_path, HF, tensors))

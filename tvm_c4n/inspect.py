@@ -10,6 +10,7 @@ from typing import Literal
 from tvm_c4n.assets import resolve
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, HfCheckpoint, open_checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import Manifest, Projection, is_artifact, open_artifact
 from tvm_c4n.sparsity import SCALE_GROUP, detect_removed, size_bytes
@@ -108,6 +109,7 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
     checkpoint = open_checkpoint(model)
     config = MambaConfig.from_hf(checkpoint.config)
     config.check(checkpoint)
+    load_tokenizer(checkpoint.path, checkpoint.config)  # or the model could not be run
     kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
     folder = resolve(model)
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -21,6 +21,7 @@ from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.model.tokenizer import load_tokenizer
 
 DTYPES = {"F16": np.float16, "F32": np.float32}
 _IN_BLOCK = {  # ours inside a layer: GGUF's inside a block
@@ -137,9 +138,9 @@ def _add_vocabulary(writer: gguf.GGUFWriter, size: int, checkpoint: Checkpoint) 
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
-    end = next((tokens.index(token) for token in special), 0)
-    writer.add_bos_token_id(end)
-    writer.add_eos_token_id(end)
+    text = None if file is None else load_tokenizer(file.parent, checkpoint.config)
+    writer.add_bos_token_id(text.start if text else 0)
+    writer.add_eos_token_id(text.separator if text else 0)
     writer.add_add_bos_token(False)
 
 

@@ -132,7 +132,7 @@ def test_what_adb_cannot_do_is_said(call, adb, artifact, arm_artifact, arm_runne
     device = AdbDevice()
     command = [f"{FOLDER}/runner-arm64-linux/run.sh", f"{FOLDER}/{manifest.parent.name}"]
     with pytest.raises(DeviceError, match=r"the device's runner failed: error: .* is not JSON"):
-        list(device.generate(command, [0], 1, stop=0, threads=1))
+        list(device.generate(command, [0], 1, ends=(0,), threads=1))
     monkeypatch.setenv("PATH", str(adb))
     assert "adb is not installed" in call(*start, "adb", *with_runner).err
 

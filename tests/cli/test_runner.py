@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
 import numpy as np
@@ -53,13 +54,39 @@ def emulated(folder, *libraries, cpu="cortex-a76"):
 
 
 def engines_tokens(artifact, count=40):
-    return list(generate_tokens(Engine.load(artifact), PROMPT, count))
+    engine = Engine.load(artifact)
+    return list(generate_tokens(engine, PROMPT, count, ends=engine.tokenizer.ends))
 
 
 def test_the_runner_says_what_the_engine_says(host_runner, artifact):
     done = start([host_runner], artifact, "-n", 40, "-t", 1)
     assert [int(word) for word in done.stdout.split()] == engines_tokens(artifact)
     assert done.stderr.startswith("prompt: 301 tokens, ")
+
+
+def test_texts_end_where_the_manifest_or_the_caller_says(host_runner, artifact, tmp_path):
+    text = list(generate_tokens(Engine.load(artifact), PROMPT, 40))
+    folder = shutil.copytree(artifact, tmp_path / "art")
+    content = json.loads((folder / "manifest.json").read_text())
+    end = max(text, key=text.index)  # the one that comes last for the first time
+    expected = text[: text.index(end)]
+
+    def says(*options):
+        (folder / "manifest.json").write_text(json.dumps(content))
+        done = start([host_runner], folder, "-n", 40, "-t", 1, *options)
+        assert done.returncode == 0, done.stderr
+        return [int(token) for token in done.stdout.split()]
+
+    unheard = next(token for token in range(96) if token not in text)
+    assert says("--stop", f"{unheard},{end}") == expected
+    content["text"]["ends"] = [unheard, end]
+    assert says() == expected
+    assert says("--stop", unheard) == text
+    del content["text"]  # an artifact of before the manifest had it
+    content["config"]["eos_token_id"] = [end, unheard]
+    assert says() == expected
+    content["config"]["eos_token_id"] = end
+    assert says() == expected
 
 
 def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
@@ -81,6 +108,8 @@ def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
         ([], [], "no tokens to read"),
         ([0], ["-n", "0"], "-n takes a number from 1"),
         ([0], ["--bench", "-p", "0", "-g", "0"], "nothing to measure"),
+        ([0], ["--stop", "1,x"], "--stop takes a number from 0"),
+        ([0], ["--stop", ""], "--stop takes token ids"),
         ([0], ["--colour"], "unknown argument --colour"),
     ],
 )

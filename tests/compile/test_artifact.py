@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.models import write_model
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import ArtifactError, C4nError, CheckpointError, TargetError
 from tvm_c4n.inspect import summarize
 from tvm_c4n.model.reference import Mamba
-from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, is_artifact, open_artifact
+from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, Text, is_artifact, open_artifact
 from tvm_c4n.runtime.engine import Engine
 
 
@@ -166,3 +167,29 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         compile_model("mamba-19m", tmp_path / "art", progress=interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_a_tokenizer_is_refused_before_work_starts(tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: missing file"):
+        compile_model(tmp_path / "model", tmp_path / "art")
+    assert not (tmp_path / "art").exists()
+
+
+def test_an_artifact_knows_what_starts_and_ends_a_text(copied: Path) -> None:
+    artifact = open_artifact(copied)
+    assert artifact.manifest.text == Text(start=0, ends=(0,))
+    content = json.loads((copied / MANIFEST).read_text())
+    content["text"] = {"start": 3, "ends": [7, 5]}
+    (copied / MANIFEST).write_text(json.dumps(content))
+    tokenizer = Engine.load(copied).tokenizer
+    assert (tokenizer.start, tokenizer.ends) == (3, (7, 5))
+
+
+def test_an_artifact_of_before_this_was_kept_goes_by_the_models_config(copied: Path) -> None:
+    content = json.loads((copied / MANIFEST).read_text())
+    del content["text"]
+    content["config"] |= {"bos_token_id": 4, "eos_token_id": [6, 2]}
+    (copied / MANIFEST).write_text(json.dumps(content))
+    tokenizer = open_artifact(copied).tokenizer()
+    assert (tokenizer.start, tokenizer.ends) == (4, (6, 2))

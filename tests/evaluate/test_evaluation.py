@@ -8,7 +8,8 @@ import pytest
 from tvm_c4n.assets import ROOT
 from tvm_c4n.evaluate import Perplexity, evaluate_text
 from tvm_c4n.evaluate.evaluation import bits_per_byte
-from tvm_c4n.model.text import load_text_ids, load_tokenizer
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.model.tokenizer import load_tokenizer
 
 FOLDER = ROOT / "mamba-19m"
 
@@ -16,7 +17,7 @@ FOLDER = ROOT / "mamba-19m"
 class Uniform:
     """Every token is as likely as any other; remembers what it was asked."""
 
-    tokenizer_path = FOLDER / "tokenizer.json"
+    tokenizer = load_tokenizer(FOLDER)
     vocab = 8192
 
     def __init__(self):
@@ -70,7 +71,7 @@ def test_windows_are_scored_alone_and_their_bytes_counted(text):
 
 def test_halving_the_loss_halves_the_bits():
     tokenizer = load_tokenizer(FOLDER)
-    ids = np.array(tokenizer.encode("They went over the bridge.").ids)
+    ids = np.array(tokenizer.encode("They went over the bridge."))
     bits = [
         bits_per_byte(Perplexity(value, 0.0, len(ids), 1), ids, len(ids), None, tokenizer)
         for value in (16.0, 256.0)

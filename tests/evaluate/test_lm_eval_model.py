@@ -7,7 +7,7 @@ import pytest
 from tvm_c4n.assets import task_file
 from tvm_c4n.evaluate.scoring import torch_score
 from tvm_c4n.evaluate.tasks import read_items, run_task
-from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.model.tokenizer import load_tokenizer
 
 lm_eval = pytest.importorskip("lm_eval", reason="pip install 'tvm-c4n[lm-eval]'")
 

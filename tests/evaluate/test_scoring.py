@@ -27,7 +27,7 @@ def test_both_backends_give_the_references_logits(
     score, tokenizer = scorer(small_model, backend, threads=1)
     expected = reference(small_model)
     np.testing.assert_allclose(np.asarray(score(IDS)), expected, atol=tolerance * np.ptp(expected))
-    assert tokenizer.get_vocab_size() == 96
+    assert tokenizer.vocab_size == 96
 
 
 def test_an_unknown_backend_is_named(small_model: Path) -> None:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tvm_c4n.assets import task_file
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.tasks import Item, TaskResult, average, continuation, read_items, run_task
+from tvm_c4n.model.tokenizer import TextTokenizer
 
 WORDS = ["<|endoftext|>", "the", "cat", "dog", "sat", "ran"]
 
@@ -18,7 +19,7 @@ WORDS = ["<|endoftext|>", "the", "cat", "dog", "sat", "ran"]
 def tokenizer():
     made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="the"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return made
+    return TextTokenizer(made, start=0, ends=(0,))
 
 
 def bigram(ids):

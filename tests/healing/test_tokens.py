@@ -8,7 +8,8 @@ import pytest
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.healing import HealSettings
 from tvm_c4n.healing.tokens import Windows, read_tokens
-from tvm_c4n.model.text import load_text_ids, load_tokenizer
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.model.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tvm_c4n.assets import ROOT, VALID_TEXT
-from tvm_c4n.errors import CheckpointError, RecipeError
-from tvm_c4n.model.text import load_text_ids, load_tokenizer, read_documents, separator_id
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.text import load_text_ids, read_documents
+from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def words():
     vocabulary = {"<|endoftext|>": 0, "one": 1, "two": 2, "three": 3}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="three"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return tokenizer
+    return TextTokenizer(tokenizer, start=0, ends=(0, 2))
 
 
 def test_documents_of_a_text_keep_their_line_ends(tmp_path):
@@ -52,6 +53,7 @@ def test_the_validation_text_has_its_documents(tmp_path):
         ("a.jsonl", b'{"text": 3}\n', "line 1"),
         ("a.jsonl", b"not json\n", "line 1"),
         ("a.jsonl", b"\n", "holds no text"),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, content, message):
@@ -63,13 +65,6 @@ def test_bad_files_are_named(tmp_path, name, content, message):
         read_documents(tmp_path / name)
 
 
-def test_missing_files_and_tokens(tmp_path, words):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RecipeError, match="cannot be read"):
         read_documents(tmp_path / "none.txt")
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
-        load_tokenizer(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="not a tokenizer"):
-        load_tokenizer(tmp_path)
-    with pytest.raises(CheckpointError, match="no token <eos>"):
-        separator_id(words, "<eos>")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.pruning import Budget, Recipe, prune
 from tvm_c4n.pruning.session import Session
 

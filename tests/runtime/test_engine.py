@@ -43,9 +43,9 @@ def engine(request, tmp_path_factory):
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: nothing runs beside anything")
 def test_the_text_is_the_same_with_one_thread_and_with_all(engine):
     engine.set_threads(1)
-    expected = tuple(generate_tokens(engine, PROMPT, TOKENS, stop=-1))
+    expected = tuple(generate_tokens(engine, PROMPT, TOKENS))
     engine.set_threads(os.cpu_count())
-    found = Counter(tuple(generate_tokens(engine, PROMPT, TOKENS, stop=-1)) for _ in range(TEXTS))
+    found = Counter(tuple(generate_tokens(engine, PROMPT, TOKENS)) for _ in range(TEXTS))
     engine.set_threads(1)
     assert found == {expected: TEXTS}
 

@@ -3,6 +3,7 @@ import pytest
 
 from tvm_c4n.assets import ROOT
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.runtime.generate import Stats, generate, generate_tokens
 from tvm_c4n.runtime.sampler import Sampler
 
@@ -10,7 +11,7 @@ from tvm_c4n.runtime.sampler import Sampler
 class Counter:
     """A model whose next token is the sum of what it has read, modulo its vocabulary."""
 
-    tokenizer_path = ROOT / "mamba-19m" / "tokenizer.json"
+    tokenizer = load_tokenizer(ROOT / "mamba-19m")
 
     def __init__(self, vocab=50):
         self.vocab, self.total, self.calls = vocab, 99, []
@@ -47,10 +48,11 @@ def test_the_last_token_is_not_read():
     assert model.calls == ["reset", ("prefill", 2), ("step", 3), ("step", 6)]
 
 
-def test_the_stop_token_ends_the_text_and_is_not_given():
+def test_any_of_the_ends_ends_the_text_and_is_not_given():
     model = Counter(vocab=12)
-    assert list(generate_tokens(model, [1, 2], 50)) == [3, 6]  # then 12 % 12 = 0
-    assert list(generate_tokens(Counter(12), [1, 2], 50, stop=6)) == [3]
+    assert list(generate_tokens(model, [1, 2], 50, ends=(0,))) == [3, 6]  # then 12 % 12 = 0
+    assert list(generate_tokens(Counter(12), [1, 2], 50, ends=(0, 6))) == [3]
+    assert list(generate_tokens(Counter(12), [1, 2], 4)) == [3, 6, 0, 0]
 
 
 def test_seeds_fix_the_text():

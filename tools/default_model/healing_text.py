@@ -18,11 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from corpus import load_book
-from tokenizers import Tokenizer
 
 from tvm_c4n.assets import resolve
 from tvm_c4n.healing.tokens import read_tokens
-from tvm_c4n.model.text import load_tokenizer, separator_id
+from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 
 SHARED = 3
 DUPLICATE = 0.2
@@ -34,7 +33,7 @@ def sentences(text: str) -> set[str]:
     return {key for key in keys if len(key) >= 40}
 
 
-def unseen(paths: list[Path], tokenizer: Tokenizer, last: int) -> set[str]:
+def unseen(paths: list[Path], tokenizer: TextTokenizer, last: int) -> set[str]:
     """Sentences of the texts that no book may share."""
     found: set[str] = set()
     for path in paths:
@@ -45,12 +44,12 @@ def unseen(paths: list[Path], tokenizer: Tokenizer, last: int) -> set[str]:
     return found
 
 
-def books(args: argparse.Namespace, tokenizer: Tokenizer) -> list[np.ndarray]:
+def books(args: argparse.Namespace, tokenizer: TextTokenizer) -> list[np.ndarray]:
     """Encode the books of a folder, then draw some until there are enough tokens."""
     forbidden = unseen(args.without, tokenizer, args.last)
     kind, folder = args.books.split(":", 1)
     jobs = [("books", kind, path) for path in sorted(Path(folder).rglob(f"*.{kind}"))]
-    separator, seen, found = separator_id(tokenizer), set(), []
+    separator, seen, found = tokenizer.separator, set(), []
     with Pool(2) as pool:
         for _, path, text, marks in pool.imap(load_book, jobs, chunksize=4):
             if text is None or len(marks & seen) > DUPLICATE * max(len(marks), 1):
@@ -59,7 +58,7 @@ def books(args: argparse.Namespace, tokenizer: Tokenizer) -> list[np.ndarray]:
                 print("left out:", path, flush=True)
                 continue
             seen |= marks
-            found.append(np.asarray([*tokenizer.encode(text).ids, separator], np.uint16))
+            found.append(np.asarray([*tokenizer.encode(text), separator], np.uint16))
     drawn, count = [], 0
     for index in np.random.default_rng(0).permutation(len(found)):
         if count >= args.count:
@@ -69,12 +68,12 @@ def books(args: argparse.Namespace, tokenizer: Tokenizer) -> list[np.ndarray]:
     return drawn
 
 
-def manuals(args: argparse.Namespace, tokenizer: Tokenizer) -> list[np.ndarray]:
+def manuals(args: argparse.Namespace, tokenizer: TextTokenizer) -> list[np.ndarray]:
     """Take the documents with fewer than `longest` tokens."""
     found = []
     for path in args.tokens:
         ids = read_tokens([path], tokenizer)
-        ends = np.flatnonzero(ids == separator_id(tokenizer)) + 1
+        ends = np.flatnonzero(ids == tokenizer.separator) + 1
         found += [part for part in np.split(ids, ends) if 1 < len(part) < args.longest]
     return found
 

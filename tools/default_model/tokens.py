@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 EOT = "<|endoftext|>"
 
@@ -38,6 +38,9 @@ def make_tokens(args):
                     return
 
         tok.train_from_iterator(sample(), trainer)
+        # Texts start as documents did in training: behind the separator.
+        start = [(EOT, tok.token_to_id(EOT))]
+        tok.post_processor = processors.TemplateProcessing(f"{EOT} $A", special_tokens=start)
         tok.save(str(tok_path))
     tok = Tokenizer.from_file(str(tok_path))
     eot = tok.token_to_id(EOT)
@@ -48,7 +51,7 @@ def make_tokens(args):
         counts, batch, size = [0] * len(outs), [], 0
 
         def flush():
-            for enc in tok.encode_batch_fast(batch):
+            for enc in tok.encode_batch_fast(batch, add_special_tokens=False):
                 i = counts.index(min(counts))  # a whole text block goes to the emptiest part
                 with outs[i].open("ab") as file:
                     file.write(np.asarray([*enc.ids, eot], dtype=np.uint16).tobytes())

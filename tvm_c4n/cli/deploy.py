@@ -102,9 +102,8 @@ def _over_rpc(job: _Job, device: str, wait_secs: float) -> None:
 
 
 def _over_adb(job: _Job, serial: str | None, runner: Path) -> None:
-    from tvm_c4n.runtime.artifact import TOKENIZER
     from tvm_c4n.runtime.device.adb import AdbDevice
-    from tvm_c4n.runtime.tokenizer import TextStream, TextTokenizer
+    from tvm_c4n.runtime.text_stream import TextStream
 
     device = AdbDevice(serial)
     with ProgressBar("deploying") as bar:
@@ -119,10 +118,10 @@ def _over_adb(job: _Job, serial: str | None, runner: Path) -> None:
         _show(f"{job.artifact.path} over adb", rows)
         typer.echo(f"before: {before}\nafter:  {device.conditions()}")
         return
-    tokenizer = TextTokenizer(job.artifact.path / TOKENIZER)
+    tokenizer = job.artifact.tokenizer()
     stream = TextStream(tokenizer)
-    ids = tokenizer.encode(job.prompt)
-    made = device.generate(command, ids, job.tokens, stop=tokenizer.stop, threads=job.threads)
+    ids = tokenizer.prompt(job.prompt)
+    made = device.generate(command, ids, job.tokens, ends=tokenizer.ends, threads=job.threads)
 
     def pieces() -> Iterator[str]:
         for token in made:

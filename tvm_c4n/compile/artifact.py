@@ -18,17 +18,18 @@ from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.relax_mamba import MAX_TOKENS, build_mamba, state_shapes
+from tvm_c4n.model.tokenizer import TOKENIZER, load_tokenizer
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import (
     ALIGN,
     MANIFEST,
-    TOKENIZER,
     WEIGHTS,
     Manifest,
     Projection,
     Tensor,
+    Text,
     is_artifact,
     library_name,
     sha256_of,
@@ -98,6 +99,7 @@ def compile_model(
         checkpoint = open_checkpoint(model)
         config = MambaConfig.from_hf(checkpoint.config)
         config.check(checkpoint)
+        tokenizer = load_tokenizer(checkpoint.path, checkpoint.config)
         mod = build_mamba(config, checkpoint, dtype=dtype)
         tell(1)
         select = select.for_weights_of(mod)
@@ -120,6 +122,7 @@ def compile_model(
             schedules=_schedules(mod),
             tensors=tensors,
             states=list(state_shapes(config)),
+            text=Text(start=tokenizer.start, ends=tokenizer.ends),
             chunk=MAX_TOKENS,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
             library_sha256=library,

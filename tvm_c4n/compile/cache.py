@@ -28,15 +28,16 @@ from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.compile.target import host_description
 from tvm_c4n.errors import ArtifactError, C4nError
+from tvm_c4n.model.tokenizer import TEXT_FILES
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime.artifact import TOKENIZER, WEIGHTS, is_artifact, open_artifact, sha256_of
+from tvm_c4n.runtime.artifact import WEIGHTS, is_artifact, open_artifact, sha256_of
 from tvm_c4n.runtime.describe import cpu_name
 
 if TYPE_CHECKING:
     from tvm_c4n.runtime.engine import Engine
 
 # All files of a model folder that an artifact is made from.
-_MODEL_FILES = ("config.json", "c4n.json", "*.safetensors", "*.safetensors.index.json", TOKENIZER)
+_MODEL_FILES = ("c4n.json", "*.safetensors", "*.safetensors.index.json", *TEXT_FILES)
 
 
 def load(

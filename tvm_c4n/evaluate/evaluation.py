@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from tvm_c4n.evaluate.perplexity import Perplexity, Score, perplexity, window_starts
-from tvm_c4n.model.text import load_text_ids, load_tokenizer, separator_id
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
 
 if TYPE_CHECKING:
@@ -65,10 +65,9 @@ def evaluate_text(
     C4nError
         The text cannot be read, or the model does not fit its tokenizer.
     """
-    tokenizer = load_tokenizer(engine.tokenizer_path.parent)
     return evaluate_scored(
         engine_score(engine),
-        tokenizer,
+        engine.tokenizer,
         text,
         window=window,
         max_windows=max_windows,
@@ -88,7 +87,7 @@ def engine_score(engine: Engine) -> Score:
 
 def evaluate_scored(
     score: Score,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     text: str | Path,
     *,
     window: int = 1024,
@@ -107,7 +106,7 @@ def evaluate_scored(
         ids,
         window,
         max_windows=max_windows,
-        start=separator_id(tokenizer),
+        start=tokenizer.start,
         progress=tell,
     )
     return Evaluation(result, bits_per_byte(result, ids, window, max_windows, tokenizer))
@@ -118,7 +117,7 @@ def bits_per_byte(
     ids: NDArray[np.int64],
     window: int,
     max_windows: int | None,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
 ) -> float:
     """Turn a perplexity into bits per byte of the text in its windows.
 
@@ -126,7 +125,7 @@ def bits_per_byte(
     """
     starts = window_starts(len(ids), window, max_windows)
     windows = [[int(i) for i in ids[at : at + window]] for at in starts]
-    texts = tokenizer.decode_batch(windows, skip_special_tokens=True)
-    ends = sum(row.count(separator_id(tokenizer)) for row in windows)
+    texts = tokenizer.decode_batch(windows)
+    ends = sum(row.count(tokenizer.separator) for row in windows)
     size_bytes = sum(len(text.encode()) for text in texts) + ends
     return log(result.value) / log(2) * result.tokens / max(1, size_bytes)

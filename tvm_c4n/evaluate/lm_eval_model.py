@@ -24,7 +24,6 @@ from lm_eval.api.registry import register_model
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.scoring import Backend, scorer
 from tvm_c4n.evaluate.tasks import CONTEXT_TOKENS, continuation
-from tvm_c4n.model.text import separator_id
 
 
 @register_model("tvm-c4n")
@@ -56,30 +55,34 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
 
     @property
     def eot_token_id(self) -> int:
-        """The separator token, which starts every text."""
-        return separator_id(self._tokenizer)
+        """The separator token, which ends a text."""
+        return self._tokenizer.separator
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token that starts every text."""
+        return self._tokenizer.start
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
         """Tokenise a text."""
-        ids: list[int] = self._tokenizer.encode(string, add_special_tokens=False).ids
-        return ids
+        return self._tokenizer.encode(string)
 
     def _loglikelihood_tokens(
         self, requests: list[tuple[Any, list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        # lm-eval starts an empty context with the separator itself.
-        stop, found = self.eot_token_id, []
+        # lm-eval puts the first token in the place of an empty context itself.
+        first, found = self.prefix_token_id, []
         for _, context, targets in requests:
-            start = context if context[:1] == [stop] else [stop, *context[-CONTEXT_TOKENS:]]
+            start = context if context[:1] == [first] else [first, *context[-CONTEXT_TOKENS:]]
             found.append(continuation(self._score, start, targets))
         return found
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of whole texts, each read from a fresh state."""
         texts = [self.tok_encode(request.args[0]) for request in requests]
-        return [continuation(self._score, [self.eot_token_id], ids)[0] for ids in texts]
+        return [continuation(self._score, [self.prefix_token_id], ids)[0] for ids in texts]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Not offered: tasks that generate text ask for instruction-tuned models."""

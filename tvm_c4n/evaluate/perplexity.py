@@ -3,9 +3,10 @@
 Protocol. The text is one row of tokens: the documents in order, each followed by the separator
 token (`tvm_c4n.model.text.load_text_ids`). It is cut into consecutive windows that do not overlap;
 a last one that is not full is dropped, unless it is the only one. Each window is scored alone: the
-model starts from a state of zeros and reads the separator token and then all tokens of the window
-but the last, so that all ``window`` tokens of the window are predicted. The perplexity is exp of
-the mean negative log-likelihood over all predicted tokens, in natural logarithms.
+model starts from a state of zeros and reads the token that starts a text (bos; where a model has
+none, the separator) and then all tokens of the window but the last, so that all ``window`` tokens
+of the window are predicted. The perplexity is exp of the mean negative log-likelihood over all
+predicted tokens, in natural logarithms.
 
 The state is fresh in every window, so that the figure does not depend on how the windows are
 batched, and so that the protocol is the same for engines with and without a state. The standard
@@ -77,7 +78,7 @@ def perplexity(
     max_windows : int, optional
         Score at most this many windows, spread evenly over the text.
     start : int
-        Token that starts each window (the separator's id).
+        Token that starts each window.
     progress : callable, optional
         ``progress(done, total)`` after each window.
 

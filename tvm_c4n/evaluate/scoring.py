@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.cache import load
@@ -21,7 +20,7 @@ from tvm_c4n.evaluate.evaluation import engine_score
 from tvm_c4n.evaluate.perplexity import Score
 from tvm_c4n.extras import require
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.progress import Progress
 
 Backend = Literal["compiled", "torch"]
@@ -54,7 +53,7 @@ def scorer(
     threads: int | None = None,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
-) -> tuple[Score, Tokenizer]:
+) -> tuple[Score, TextTokenizer]:
     """Open a model for scoring.
 
     Parameters
@@ -72,7 +71,7 @@ def scorer(
     Returns
     -------
     score : callable
-    tokenizer : tokenizers.Tokenizer
+    tokenizer : TextTokenizer
 
     Raises
     ------
@@ -84,4 +83,4 @@ def scorer(
     if backend != "compiled":
         raise C4nError(f"backend {backend!r} is not compiled or torch")
     engine = load(model, threads=threads, progress=progress, notify=notify)
-    return engine_score(engine), load_tokenizer(engine.tokenizer_path.parent)
+    return engine_score(engine), engine.tokenizer

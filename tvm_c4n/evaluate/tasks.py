@@ -5,10 +5,10 @@ are continuations of the context, ``answer`` is the index of the right one; ``co
 list with one string for each option, and empty. With a single option (LAMBADA's last word) the
 question is whether the model would have chosen all its tokens, always taking the likeliest.
 
-Protocol. The model starts from a state of zeros and reads the separator token, the context's last
-tokens and the option; context and option are tokenised apart, so that an option has the same tokens
-after any context. The answer is the option with the largest sum of log-likelihoods; ``per_byte``
-divides the sums by the options' lengths in bytes of UTF-8.
+Protocol. The model starts from a state of zeros and reads the token that starts a text, the
+context's last tokens and the option; context and option are tokenised apart, so that an option has
+the same tokens after any context. The answer is the option with the largest sum of log-likelihoods;
+``per_byte`` divides the sums by the options' lengths in bytes of UTF-8.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from math import exp, sqrt
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.perplexity import Score, negative_log_likelihood
-from tvm_c4n.model.text import separator_id
+from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
 
 # The embedded model was trained on this many tokens; a longer context loses its first ones.
@@ -120,7 +119,7 @@ def run_task(
     task: str,
     items: Sequence[Item],
     score: Score,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     *,
     progress: Progress | None = None,
 ) -> TaskResult:
@@ -133,7 +132,7 @@ def run_task(
     items : list of Item
     score : callable
         ``score(ids (t,) int64) -> logits (t, v)``, from a fresh state.
-    tokenizer : tokenizers.Tokenizer
+    tokenizer : TextTokenizer
         The model's.
     progress : callable, optional
         ``progress(task, done, total)``.
@@ -170,12 +169,13 @@ def _stderr(accuracy: float, items: int) -> float:
     return sqrt(accuracy * (1 - accuracy) / (items - 1)) if items > 1 else float("nan")
 
 
-def _continue(score: Score, tokenizer: Tokenizer, context: str, option: str) -> tuple[float, bool]:
+def _continue(
+    score: Score, tokenizer: TextTokenizer, context: str, option: str
+) -> tuple[float, bool]:
     """Log-likelihood of an option after a context, and whether all its tokens are the likeliest."""
-    before = tokenizer.encode(context, add_special_tokens=False).ids if context else []
-    targets = np.array(tokenizer.encode(option, add_special_tokens=False).ids, dtype=np.int64)
-    start = [separator_id(tokenizer), *before[-CONTEXT_TOKENS:]]
-    return continuation(score, start, targets.tolist())
+    before = tokenizer.encode(context) if context else []
+    start = [tokenizer.start, *before[-CONTEXT_TOKENS:]]
+    return continuation(score, start, tokenizer.encode(option))
 
 
 def continuation(score: Score, start: list[int], targets: list[int]) -> tuple[float, bool]:

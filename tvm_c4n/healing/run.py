@@ -26,7 +26,7 @@ from tvm_c4n.healing.student import Student
 from tvm_c4n.healing.tokens import Windows, read_tokens
 from tvm_c4n.healing.train import Trainer
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 
 # Steps between two reports: reading a loss makes the GPU wait.

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.healing.settings import HealSettings
-from tvm_c4n.model.text import load_text_ids, separator_id
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.model.tokenizer import TextTokenizer
 
 RAW = (".bin", ".u16")
 
 
-def read_tokens(paths: Iterable[str | Path], tokenizer: Tokenizer) -> NDArray[np.uint16]:
+def read_tokens(paths: Iterable[str | Path], tokenizer: TextTokenizer) -> NDArray[np.uint16]:
     """Read files of text or of tokens, one after the other.
 
     Parameters
@@ -26,7 +26,7 @@ def read_tokens(paths: Iterable[str | Path], tokenizer: Tokenizer) -> NDArray[np
         ``.u16`` or ``.bin``: token ids as little-endian uint16, documents ending with the separator
         token; ``.bz2`` after it: compressed. Anything else is text, see
         `tvm_c4n.model.text.read_documents`.
-    tokenizer : tokenizers.Tokenizer
+    tokenizer : TextTokenizer
         The model's.
 
     Returns
@@ -38,7 +38,7 @@ def read_tokens(paths: Iterable[str | Path], tokenizer: Tokenizer) -> NDArray[np
     RecipeError
         A file that cannot be read, is damaged, or has tokens beyond the vocabulary.
     """
-    vocab = tokenizer.get_vocab_size()
+    vocab = tokenizer.vocab_size
     if vocab > 1 << 16:
         raise RecipeError(f"a vocabulary of {vocab} does not fit 16 bits; healing does not take it")
     parts = [_read(Path(path), tokenizer) for path in paths]
@@ -48,7 +48,7 @@ def read_tokens(paths: Iterable[str | Path], tokenizer: Tokenizer) -> NDArray[np
     return np.concatenate(parts) if parts else np.empty(0, np.uint16)
 
 
-def _read(path: Path, tokenizer: Tokenizer) -> NDArray[np.uint16]:
+def _read(path: Path, tokenizer: TextTokenizer) -> NDArray[np.uint16]:
     suffixes = path.suffixes
     packed = suffixes[-1:] == [".bz2"]
     if (suffixes[:-1] if packed else suffixes)[-1:] not in ([s] for s in RAW):
@@ -63,7 +63,7 @@ def _read(path: Path, tokenizer: Tokenizer) -> NDArray[np.uint16]:
 
 
 class Windows:
-    """Windows of a text that do not overlap, each starting with the separator token.
+    """Windows of a text that do not overlap, each behind the token that starts a text.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Windows:
     """
 
     def __init__(
-        self, tokens: NDArray[np.uint16], tokenizer: Tokenizer, settings: HealSettings
+        self, tokens: NDArray[np.uint16], tokenizer: TextTokenizer, settings: HealSettings
     ) -> None:
         piece = settings.window - 1
         count = len(tokens) // piece
@@ -88,7 +88,7 @@ class Windows:
                 f"{need} are needed (batch and held_out): give more text or smaller settings"
             )
         body = tokens[: count * piece].reshape(count, piece)
-        start = np.full((count, 1), separator_id(tokenizer), np.uint16)
+        start = np.full((count, 1), tokenizer.start, np.uint16)
         windows = np.concatenate([start, body], axis=1)
         self.train = windows[: -settings.held_out]
         self.held_out = windows[-settings.held_out :]

@@ -1,7 +1,7 @@
-"""Texts and tokens: which files are read, where documents end, what a text starts with.
+"""Texts and tokens: which files are read, and where documents end.
 
 A text file may hold several documents, separated by a line `SEPARATOR`. A tokenised text is one
-row of tokens in which the separator token stands between documents, as in training.
+row of tokens in which the model's separator token stands between documents, as in training.
 """
 
 from __future__ import annotations
@@ -11,53 +11,23 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from tvm_c4n.errors import CheckpointError, RecipeError
+from tvm_c4n.checkpoint.files import stand_in
+from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.tokenizer import TextTokenizer
 
+# A line of text files, whatever token it is that ends a text of the model that reads them.
 SEPARATOR = "<|endoftext|>"
-TOKENIZER = "tokenizer.json"
 
 
-def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Read ``tokenizer.json`` of a model folder.
-
-    Raises
-    ------
-    CheckpointError
-        Missing or damaged.
-    """
-    path = Path(folder) / TOKENIZER
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; copy the model's {TOKENIZER} there")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-
-
-def separator_id(tokenizer: Tokenizer, separator: str = SEPARATOR) -> int:
-    """Return the id of the separator token, which starts every text; 0 for the models known here.
-
-    Raises
-    ------
-    CheckpointError
-        The tokenizer has no such token.
-    """
-    token = tokenizer.token_to_id(separator)
-    if token is None:
-        raise CheckpointError(f"the tokenizer has no token {separator}; texts could not be started")
-    return int(token)
-
-
-def read_documents(path: str | Path, separator: str = SEPARATOR) -> list[str]:
+def read_documents(path: str | Path) -> list[str]:
     """Read the documents of a text file.
 
     Parameters
     ----------
     path : path
         ``.jsonl``: one object per line whose ``"text"`` is a document. Anything else: UTF-8 text in
-        which a line ``separator`` ends a document; of the line ends around it, one each is dropped.
+        which a line `SEPARATOR` ends a document; of the line ends around it, one each is dropped.
 
     Returns
     -------
@@ -67,7 +37,8 @@ def read_documents(path: str | Path, separator: str = SEPARATOR) -> list[str]:
     Raises
     ------
     RecipeError
-        Missing, not UTF-8, a line that is not such an object, or no document at all.
+        Missing, another file in its place, not UTF-8, a line that is not such an object, or no
+        document at all.
     """
     path = Path(path)
     try:
@@ -76,11 +47,13 @@ def read_documents(path: str | Path, separator: str = SEPARATOR) -> list[str]:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not UTF-8 text") from None
+    if found := stand_in(text[:64].encode()):
+        raise RecipeError(f"{path}: {found}")
     if path.suffix == ".jsonl":
         documents = [_text_of(path, number, line) for number, line in _lines(text)]
     else:
         # Line ends at both ends let a separator stand on the first or the last line.
-        documents = f"\n{text}\n".split(f"\n{separator}\n")
+        documents = f"\n{text}\n".split(f"\n{SEPARATOR}\n")
         documents[0] = documents[0][1:]
         documents[-1] = documents[-1][:-1]
     documents = [document for document in documents if document.strip()]
@@ -104,18 +77,14 @@ def _text_of(path: Path, number: int, line: str) -> str:
     return str(value["text"])
 
 
-def load_text_ids(
-    path: str | Path, tokenizer: Tokenizer, separator: str = SEPARATOR
-) -> NDArray[np.int64]:
+def load_text_ids(path: str | Path, tokenizer: TextTokenizer) -> NDArray[np.int64]:
     """Tokenise a file: its documents in order, each followed by the separator token.
 
     Parameters
     ----------
     path : path
         See `read_documents`.
-    tokenizer : tokenizers.Tokenizer
-    separator : str
-        Both the line that ends a document in a text file and the token that does so in the ids.
+    tokenizer : TextTokenizer
 
     Returns
     -------
@@ -125,10 +94,6 @@ def load_text_ids(
     ------
     RecipeError
         See `read_documents`.
-    CheckpointError
-        The tokenizer does not know the separator.
     """
-    stop = separator_id(tokenizer, separator)
-    documents = read_documents(path, separator)
-    encoded = tokenizer.encode_batch(documents, add_special_tokens=False)
-    return np.concatenate([np.array([*one.ids, stop], dtype=np.int64) for one in encoded])
+    rows = tokenizer.encode_batch(read_documents(path))
+    return np.concatenate([np.array([*ids, tokenizer.separator], dtype=np.int64) for ids in rows])

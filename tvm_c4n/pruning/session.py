@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, open_checkpoint
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import detect_removed
@@ -31,7 +30,7 @@ class Session:
     recipe : Recipe
     calibration : Path
         The file that the windows come from.
-    tokenizer : tokenizers.Tokenizer
+    tokenizer : TextTokenizer
     windows : (samples, sample_tokens) int64
         Calibration windows.
     """
@@ -40,7 +39,7 @@ class Session:
     config: MambaConfig
     recipe: Recipe
     calibration: Path
-    tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     windows: Tensor
 
     @classmethod
@@ -72,9 +71,9 @@ class Session:
         config = MambaConfig.from_hf(checkpoint.config)
         config.check(checkpoint)
         _check_dense(checkpoint, config)
+        tokenizer = load_tokenizer(checkpoint.path)
         recipe.plan(config)  # refuses what does not fit before the text is read
         text = CALIBRATION if calibration is None else Path(calibration)
-        tokenizer = load_tokenizer(checkpoint.path)
         windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
         return cls(checkpoint, config, recipe, text, tokenizer, windows)
 

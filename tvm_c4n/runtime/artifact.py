@@ -4,7 +4,8 @@
 because a process that has a library open gets it again under the same name, whatever the file has
 become), ``weights.bin`` the packed weights
 at offsets that are multiples of 64, in the order of the functions' trailing parameters,
-``manifest.json`` the rest. ``tokenizer.json`` is copied from the checkpoint.
+``manifest.json`` the rest. ``tokenizer.json`` is copied from the checkpoint; which tokens start and
+end a text, that its other files say, is in the manifest.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.errors import ArtifactError
+from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer, read_tokenizer
 from tvm_c4n.runtime.huge_pages import map_file
 
-MANIFEST, WEIGHTS, TOKENIZER = "manifest.json", "weights.bin", "tokenizer.json"
+MANIFEST, WEIGHTS = "manifest.json", "weights.bin"
 ALIGN = 64
 FORMAT = 1
 
@@ -55,6 +57,13 @@ class Projection(_Record):
     scale_group: int
 
 
+class Text(_Record):
+    """Tokens around a text; see `tvm_c4n.model.tokenizer.TextTokenizer`."""
+
+    start: int = Field(ge=0)
+    ends: tuple[int, ...] = Field(min_length=1)
+
+
 class Manifest(_Record):
     """The content of manifest.json.
 
@@ -78,6 +87,8 @@ class Manifest(_Record):
         In the order of the functions' parameters.
     states : list of tuple of int
         Shapes of the states, float32: they stand between tokens and weights, and start as zeros.
+    text : Text or None
+        What starts and ends a text; None in artifacts of before this was kept.
     chunk : int
         Tokens that one call of `prefill` or `score` takes at most.
     library_sha256, weights_sha256 : str
@@ -94,6 +105,7 @@ class Manifest(_Record):
     schedules: dict[str, str]
     tensors: list[Tensor]
     states: list[tuple[int, ...]]
+    text: Text | None = None
     chunk: int = Field(ge=1)
     weight_bytes: int
     library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -133,6 +145,19 @@ class Artifact:
             flat = block[tensor.offset : end].view(tensor.dtype)
             arrays.append(flat.reshape(tensor.shape))
         return arrays
+
+    def tokenizer(self) -> TextTokenizer:
+        """Read the tokenizer that the model was compiled with.
+
+        Raises
+        ------
+        CheckpointError
+            It is missing or damaged.
+        """
+        text = self.manifest.text
+        if text is None:
+            return load_tokenizer(self.path, self.manifest.config)
+        return TextTokenizer(read_tokenizer(self.path), text.start, text.ends)
 
     def verify(self, *, code_only: bool = False) -> None:
         """Compare the files with the manifest's sha256.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -16,9 +17,10 @@ from tvm_c4n._tvm import codegen, relax, tvm
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.relax_mamba import MAX_TOKENS, state_shapes
+from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
-from tvm_c4n.runtime.artifact import TOKENIZER, Artifact, Manifest, open_artifact
+from tvm_c4n.runtime.artifact import Artifact, Manifest, open_artifact
 from tvm_c4n.runtime.library import load_library
 from tvm_c4n.runtime.thread_policy import ThreadController
 from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
@@ -41,7 +43,6 @@ class Engine:
     ----------
     config : MambaConfig
     manifest : Manifest
-    tokenizer_path : Path
     """
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None):
@@ -50,7 +51,6 @@ class Engine:
         self.config = MambaConfig.from_hf(self.manifest.config)
         self._vocab = self.config.vocab_size
         self._alone = Exclusive()
-        self.tokenizer_path = artifact.path / TOKENIZER
         self.set_threads(default_threads() if threads is None else threads)
         self._library = load_library(artifact.path / self.manifest.library)
         self._vm = relax.VirtualMachine(self._library.module, tvm.cpu())
@@ -67,6 +67,11 @@ class Engine:
         # A saved function holds its arguments: a call converts no weights.
         self._vm.save_function("step", "bound_step", self._token, *self._states, *self._weights)
         self._step = self._vm["bound_step"]
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """The model's tokenizer, and the tokens that start and end its texts."""
+        return self.artifact.tokenizer()
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None) -> Engine:

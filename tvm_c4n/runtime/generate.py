@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.runtime.sampler import Sampler
-from tvm_c4n.runtime.tokenizer import TextStream, TextTokenizer
+from tvm_c4n.runtime.text_stream import TextStream
 
 
 class Model(Protocol):
     """The part of `tvm_c4n.runtime.engine.Engine` that generation needs."""
 
     @property
-    def tokenizer_path(self) -> Path:
-        """Where tokenizer.json is."""
+    def tokenizer(self) -> TextTokenizer:
+        """The model's tokenizer, and the tokens that start and end its texts."""
         ...
 
     def reset(self) -> None:
@@ -90,7 +90,7 @@ def generate_tokens(
     limit: int,
     *,
     sampler: Sampler | None = None,
-    stop: int = 0,
+    ends: Collection[int] = (),
     stats: Stats | None = None,
 ) -> Iterator[int]:
     """Yield up to ``limit`` tokens that follow a prompt, from a fresh state.
@@ -104,8 +104,8 @@ def generate_tokens(
         Tokens to generate at most.
     sampler : Sampler, optional
         Default: always the most likely token.
-    stop : int
-        The token that ends a text; it is not yielded.
+    ends : collection of int
+        The tokens that end a text; none of them is yielded. Default: the text goes on to the limit.
     stats : Stats, optional
         Filled while tokens come.
 
@@ -123,7 +123,7 @@ def generate_tokens(
     stats.prompt_tokens, stats.prompt_secs = len(prompt), perf_counter() - began
     while True:
         token = sampler(logits)
-        if token == stop:
+        if token in ends:
             return
         stats.tokens += 1
         yield token
@@ -152,7 +152,7 @@ def generate(
     prompt : str
         May be empty: the model then starts a text of its own.
     limit : int
-        Tokens to generate at most; ``<|endoftext|>`` ends it earlier.
+        Tokens to generate at most; a token that ends a text ends it earlier.
     temperature : float
         0: always the most likely token.
     seed : int
@@ -163,14 +163,14 @@ def generate(
     Raises
     ------
     C4nError
-        See `generate_tokens`, `Sampler` and `TextTokenizer`.
+        See `generate_tokens` and `Sampler`; CheckpointError for the tokenizer.
     """
     sampler = Sampler(temperature, seed)
-    tokenizer = TextTokenizer(model.tokenizer_path)
+    tokenizer = model.tokenizer
     stream = TextStream(tokenizer)
-    ids = tokenizer.encode(prompt)
+    ids = tokenizer.prompt(prompt)
     for token in generate_tokens(
-        model, ids, limit, sampler=sampler, stop=tokenizer.stop, stats=stats
+        model, ids, limit, sampler=sampler, ends=tokenizer.ends, stats=stats
     ):
         if piece := stream.put(token):
             yield piece

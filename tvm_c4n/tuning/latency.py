@@ -270,4 +270,4 @@ def _write_reference_model(checkpoint: Checkpoint, plan: Mapping[str, Choice], o
             group = REFERENCE_RECIPE.group_of(choice.removed)
             weight = from_dense(dense, choice.removed, choice.dtype, mask=mask, scale_group=group)
             writer.add_weight(name, weight)
-        writer.add_json("config.json", dict(checkpoint.config))
+        writer.copy_extra(checkpoint)

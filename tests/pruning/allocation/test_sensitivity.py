@@ -7,7 +7,7 @@ import torch
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.text import load_tokenizer
+from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
 from tvm_c4n.pruning.calibration.windows import draw_windows

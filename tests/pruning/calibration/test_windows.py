@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.text import load_text_ids, load_tokenizer
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.calibration.windows import draw_windows
 

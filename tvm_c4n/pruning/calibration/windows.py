@@ -6,26 +6,26 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.text import load_text_ids, separator_id
+from tvm_c4n.model.text import load_text_ids
+from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.pruning.recipe import Recipe
 
 
 def draw_windows(
-    tokenizer: Tokenizer, recipe: Recipe, text: Path | None = None
+    tokenizer: TextTokenizer, recipe: Recipe, text: Path | None = None
 ) -> NDArray[np.int64]:
     """Draw the calibration windows of a recipe.
 
     The text, tokenised as one row, is cut into pieces that do not overlap, beginning at an offset
-    that the seed draws; the seed also draws the pieces. Each window is the separator token and one
-    piece.
+    that the seed draws; the seed also draws the pieces. Each window is the token that starts
+    a text and one piece.
 
     Parameters
     ----------
-    tokenizer : tokenizers.Tokenizer
+    tokenizer : TextTokenizer
         The model's.
     recipe : Recipe
         ``samples``, ``sample_tokens`` and ``seed``.
@@ -55,5 +55,5 @@ def draw_windows(
     chosen = generator.permutation(pieces)[: recipe.samples]
     starts = offset + chosen * piece
     windows = ids[starts[:, None] + np.arange(piece)]
-    start = np.full((len(windows), 1), separator_id(tokenizer), dtype=np.int64)
+    start = np.full((len(windows), 1), tokenizer.start, dtype=np.int64)
     return np.concatenate([start, windows], axis=1)

@@ -164,7 +164,13 @@ class AdbDevice:
         return [f"{programs}/run.sh", there]
 
     def generate(
-        self, command: Sequence[str], prompt: Sequence[int], limit: int, *, stop: int, threads: int
+        self,
+        command: Sequence[str],
+        prompt: Sequence[int],
+        limit: int,
+        *,
+        ends: Sequence[int],
+        threads: int,
     ) -> Iterator[int]:
         """Yield the tokens that follow a prompt as the device chooses them.
 
@@ -173,7 +179,7 @@ class AdbDevice:
         DeviceError
             The runner fails; its message is passed on.
         """
-        options = ["-n", str(limit), "--stop", str(stop), "-t", str(threads)]
+        options = ["-n", str(limit), "--stop", ",".join(map(str, ends)), "-t", str(threads)]
         started = [*self._adb, "shell", shlex.join([*command, *options])]
         with subprocess.Popen(  # noqa: S603 - a list, never a shell of this machine
             started,

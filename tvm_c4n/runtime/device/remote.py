@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import ceil
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.errors import C4nError, DeviceError
 from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime.artifact import TOKENIZER, Artifact
+from tvm_c4n.runtime.artifact import Artifact
 from tvm_c4n.runtime.engine import Ids
 
 # TVM's name for threads on the big cores only (`ThreadGroup::kBig`).
@@ -53,7 +55,6 @@ class RemoteEngine:
     ) -> None:
         self.artifact, self.manifest = artifact, artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
-        self.tokenizer_path = artifact.path / TOKENIZER
         self._remote, self._device = remote, remote.cpu(0)
         if threads is not None:
             self.set_threads(threads)
@@ -73,6 +74,11 @@ class RemoteEngine:
         shapes = self.manifest.states
         self._states = [self._tensor(np.zeros(shape, np.float32)) for shape in shapes]
         self._token = self._tensor(np.zeros(1, np.int32))
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """The model's tokenizer, and the tokens that start and end its texts."""
+        return self.artifact.tokenizer()
 
     def _tensor(self, array: NDArray[Any]) -> Any:
         return tvm.runtime.tensor(array, self._device)

@@ -72,6 +72,24 @@ DLDataType dtype_of(const std::string& name, const std::string& where) {
   throw Error(where + ": unknown dtype" + kRemedy);
 }
 
+// The tokens that end a text. Artifacts of before the manifest had "text" name them in the model's
+// config.json, a number or a list, or not at all: then it is 0, transformers' default for Mamba.
+std::vector<int64_t> read_ends(const json::Object& manifest, const std::string& file) {
+  json::Value value;
+  if (auto text = manifest.Get(ffi::String("text")); text && *text != nullptr) {
+    value = member<json::Array>(as<json::Object>(*text, file + ": text"), "ends", file);
+  } else {
+    const auto config = member<json::Object>(manifest, "config", file);
+    if (auto found = config.Get(ffi::String("eos_token_id"))) value = *found;
+  }
+  if (value == nullptr) return {0};
+  if (auto one = value.try_cast<int64_t>()) return {*one};
+  std::vector<int64_t> ends;
+  for (const auto& token : as<json::Array>(value, file + ": the tokens that end a text"))
+    ends.push_back(as<int64_t>(token, file + ": a token that ends a text"));
+  return ends;
+}
+
 // A file mapped read-only until the program ends.
 struct Mapping {
   char* data;
@@ -131,6 +149,7 @@ Artifact open_artifact(const std::string& folder) {
     throw Error(file + ": library_sha256 is no digest" + kRemedy);
   artifact.library = folder + "/model-" + digest.substr(0, 12) + ".so";
   artifact.vocab = member<int64_t>(member<json::Object>(manifest, "config", file), "vocab_size", file);
+  artifact.ends = read_ends(manifest, file);
   artifact.chunk = member<int64_t>(manifest, "chunk", file);
   if (artifact.vocab < 1 || artifact.chunk < 1) throw Error(file + ": bad sizes" + kRemedy);
   for (const auto& shape : member<json::Array>(manifest, "states", file))

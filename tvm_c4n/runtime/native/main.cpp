@@ -3,10 +3,12 @@
 // Token ids come from stdin, separated by white space, and go to stdout, one a line, as they are
 // chosen (always the most likely one). What people read goes to stderr.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
+#include <sstream>
 
 #include "bench.hpp"
 #include "model.hpp"
@@ -14,15 +16,17 @@
 namespace {
 
 const char* const kUsage =
-    "usage: c4n_run ARTIFACT [-n N] [--stop ID] [-t THREADS] < TOKENS\n"
+    "usage: c4n_run ARTIFACT [-n N] [--stop IDS] [-t THREADS] < TOKENS\n"
     "       c4n_run ARTIFACT --bench [-p N_PROMPT] [-g N_GEN] [-r REPS] [-t THREADS]\n"
     "-n 64      tokens to generate at most     -p 512, -g 128, -r 5   as llama-bench has them\n"
-    "--stop 0   the token that ends a text     -t 0   one thread for each big core\n";
+    "--stop 0,2 tokens that end a text, in place of those that the model names\n"
+    "-t 0       one thread for each big core\n";
 
 struct Options {
   std::string artifact;
   bool bench = false;
-  int tokens = 64, stop = 0, threads = 0, n_prompt = 512, n_gen = 128, reps = 5;
+  std::vector<int64_t> ends;  // none: the model's own
+  int tokens = 64, threads = 0, n_prompt = 512, n_gen = 128, reps = 5;
 };
 
 int number(const char* name, const char* text, int low) {
@@ -33,15 +37,24 @@ int number(const char* name, const char* text, int low) {
   return static_cast<int>(value);
 }
 
+std::vector<int64_t> token_list(const char* name, const char* text) {
+  std::vector<int64_t> tokens;
+  std::istringstream words(text ? text : "");
+  for (std::string word; std::getline(words, word, ',');)
+    tokens.push_back(number(name, word.c_str(), 0));
+  if (tokens.empty()) throw c4n::Error(std::string(name) + " takes token ids with commas between");
+  return tokens;
+}
+
 Options parse(int count, char** arguments) {
   Options options;
   const struct {
     const char* name;
     int* value;
     int low;
-  } numbers[] = {{"-n", &options.tokens, 1},   {"--stop", &options.stop, 0},
-                 {"-t", &options.threads, 0},  {"-p", &options.n_prompt, 0},
-                 {"-g", &options.n_gen, 0},    {"-r", &options.reps, 1}};
+  } numbers[] = {{"-n", &options.tokens, 1},   {"-t", &options.threads, 0},
+                 {"-p", &options.n_prompt, 0}, {"-g", &options.n_gen, 0},
+                 {"-r", &options.reps, 1}};
   for (int i = 1; i < count; ++i) {
     const std::string word = arguments[i];
     if (word == "-h" || word == "--help") return {};
@@ -53,7 +66,9 @@ Options parse(int count, char** arguments) {
         break;
       }
     if (known) continue;
-    if (word == "--bench") options.bench = true;
+    if (word == "--stop")
+      options.ends = token_list("--stop", i + 1 < count ? arguments[i + 1] : nullptr), ++i;
+    else if (word == "--bench") options.bench = true;
     else if (word[0] == '-' || !options.artifact.empty()) throw c4n::Error("unknown argument " + word);
     else options.artifact = word;
   }
@@ -79,13 +94,14 @@ void generate(c4n::Model& model, const Options& options) {
   using clock = std::chrono::steady_clock;
   const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
   const auto prompt = read_tokens();
+  const auto& ends = options.ends.empty() ? model.ends() : options.ends;
   const auto began = clock::now();
   model.prefill(prompt);
   const auto read = clock::now();
   int made = 0;
   while (true) {
     const int32_t token = model.best();
-    if (token == options.stop) break;
+    if (std::find(ends.begin(), ends.end(), token) != ends.end()) break;
     std::printf("%d\n", token);
     std::fflush(stdout);  // whoever reads shows the text as it comes
     if (++made == options.tokens) break;  // nobody would use the last one's logits

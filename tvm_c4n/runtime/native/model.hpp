@@ -16,6 +16,8 @@ class Model {
   Model(const std::string& folder, int threads);
 
   int64_t vocab() const { return artifact_.vocab; }
+  // Each of these tokens ends a text.
+  const std::vector<int64_t>& ends() const { return artifact_.ends; }
   // Forgets the text.
   void reset();
   // Read tokens, continuing from the state; each leaves logits for `best`. Throw Error for a token

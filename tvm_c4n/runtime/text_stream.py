@@ -1,49 +1,12 @@
-"""Text to tokens and back: prompts start as texts did in training, text streams as it grows."""
+"""Tokens to text as it grows."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tokenizers import Tokenizer
-
-from tvm_c4n.model.text import load_tokenizer, separator_id
+from tvm_c4n.model.tokenizer import TextTokenizer
 
 # A character of UTF-8 has at most 4 bytes, so at most 4 tokens of a byte-level tokenizer.
 _MAX_TOKENS_OF_A_CHARACTER = 4
 _REPLACEMENT = "\ufffd"
-
-
-class TextTokenizer:
-    """The tokenizer of a model.
-
-    Parameters
-    ----------
-    path : Path
-        ``tokenizer.json``.
-
-    Attributes
-    ----------
-    stop : int
-        ``<|endoftext|>``: stands before every text and ends it.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing or damaged, or has no such token.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._tokenizer: Tokenizer = load_tokenizer(path.parent)
-        self.stop = separator_id(self._tokenizer)
-
-    def encode(self, prompt: str) -> list[int]:
-        """Tokenise a prompt; the first token is `stop`, as before every text in training."""
-        encoded = self._tokenizer.encode(prompt, add_special_tokens=False)
-        return [self.stop, *encoded.ids]
-
-    def decode(self, ids: list[int]) -> str:
-        """Return the text of tokens; special tokens have none."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
 
 class TextStream:
