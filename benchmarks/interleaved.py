@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import Contender, Test
-from benchmarks.machine import CpuContention, measure_bandwidth, wait_for_quiet
+from benchmarks.machine import measure_bandwidth, wait_for_quiet
 from benchmarks.results import run_info, update_readme
 from tvm_c4n.progress import Progress
+from tvm_c4n.runtime.contention import CpuContention
 
 Line = dict[str, Any]
 

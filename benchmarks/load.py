@@ -22,11 +22,11 @@ import numpy as np
 
 from benchmarks.contenders import C4nModel
 from benchmarks.interleaved import Line, Log, read_log
-from benchmarks.machine import CpuContention
 from benchmarks.options import Formats, OutFile, Rounds, Save, Sizes, words
 from benchmarks.random_models import Format
 from benchmarks.report import markdown
 from benchmarks.results import place
+from tvm_c4n.runtime.contention import CpuContention
 
 _TOKENS = 8
 

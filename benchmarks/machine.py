@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import time
 from pathlib import Path
 from statistics import harmonic_mean
 
 from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.contention import CpuContention
 
 HERE = Path(__file__).parent
 # Models, artifacts and programs that the benchmarks make.
@@ -17,35 +17,6 @@ CACHE = HERE.parent / "build" / "bench"
 # More than twice the last-level cache that a core of a shared machine can count on.
 _GIB = 1
 _PASSES = 4
-
-
-def busy_secs() -> float:
-    """Return the CPU seconds that all processes, and the hypervisor, have taken since boot."""
-    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-    user, nice, system, _idle, _wait, irq, softirq, steal = (int(field) for field in fields[:8])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def own_secs() -> float:
-    """Return the CPU seconds of this process and of its children that have ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-class CpuContention:
-    """Context manager: the cores that other processes took within its block, in `cores`."""
-
-    cores = 0.0
-
-    def __enter__(self) -> CpuContention:
-        self._began = time.monotonic(), busy_secs(), own_secs()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        wall, busy, own = self._began
-        taken = busy_secs() - busy - (own_secs() - own)
-        # Both clocks tick a hundred times a second: short blocks are known to a few per cent only.
-        self.cores = round(max(0.0, taken) / max(time.monotonic() - wall, 0.05), 2)
 
 
 def wait_for_quiet(patience_secs: float) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tvm_c4n.assets import resolve
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, HfCheckpoint, open_checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.tokenizer import load_tokenizer
@@ -66,7 +65,7 @@ class ModelSummary:
     config : MambaConfig
     weights : list of WeightKind
     size_bytes : int
-        Size of the weight files on disk.
+        All tensors: as stored, of an artifact as repacked.
     made_for : str
         What an artifact runs on; empty for other folders.
     """
@@ -111,9 +110,8 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
     config.check(checkpoint)
     load_tokenizer(checkpoint.path, checkpoint.config)  # or the model could not be run
     kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
-    folder = resolve(model)
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return ModelSummary(path, kind, config, _by_kind(_weights(checkpoint, config, progress)), size)
+    weights = _by_kind(_weights(checkpoint, config, progress))
+    return ModelSummary(path, kind, config, weights, checkpoint.size_bytes)
 
 
 def _weights(

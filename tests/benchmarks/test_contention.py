@@ -3,7 +3,7 @@
 import time
 
 from benchmarks.contention import busy_core, table
-from benchmarks.machine import busy_secs
+from tvm_c4n.runtime.contention import busy_secs
 
 
 def test_a_core_is_busy_within_the_block_only():

@@ -140,7 +140,7 @@ def test_what_adb_cannot_do_is_said(call, adb, artifact, arm_artifact, arm_runne
 def test_nobody_there_is_one_line(call, artifact):
     result = call("deploy", artifact, "--device", "rpc://127.0.0.1:1/phone")
     assert result.code == 1
-    assert result.err.startswith("error: rpc://127.0.0.1:1/phone: ")
+    assert result.err.startswith("error: no tracker answers at 127.0.0.1:1 ")
     assert result.err.count("\n") == 1
 
 

@@ -1,6 +1,7 @@
 """`tvm-c4n prune`: its tables and files, budgets, and options that make no sense."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -88,7 +89,11 @@ def test_prune_says_what_it_did_and_where_it_is(call, small_model, words, tmp_pa
     assert "3 of 4 removed" in in_proj
     assert "int8" in in_proj
     assert "1 of 4 removed" in next(line for line in lines if line.startswith("out_proj"))
-    assert " -> " in next(line for line in lines if line.startswith("on disk"))
+    size = next(line for line in lines if line.startswith("size:"))
+    assert re.search(r" MB -> .* MB, \d\.\dx smaller", size)
+    assert size.split(" -> ")[1].split(",")[0] in call("inspect", out).out.splitlines()[0]
+    assert lines[-1] == f'next:          tvm-c4n run {out} -p "Once upon a time"'
+    assert max(len(line.rstrip()) for line in lines if str(out) not in line) <= 80
     assert str(out / "dense") in result.out
     assert (out / "dense" / "model.safetensors").is_file()
     report = json.loads((out / "report.json").read_text())

@@ -46,7 +46,7 @@ def test_the_table_has_a_line_for_each_kind_that_was_pruned():
         ["in_proj", "1-3", "int4", "0.3000", "0.1500", "3.0"],
         ["out_proj", "2", "int4", "0.5000", "0.2500", "3.0"],
     ]
-    assert lines[-1] == "weights: 4.00 MB in the source, 1.00 MB pruned"
+    assert lines[-1] == "weights: 4.00 MB in the source, 0.90 MB pruned"
     assert len(lines) == 5
 
 

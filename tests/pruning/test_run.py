@@ -44,7 +44,8 @@ def test_the_folder_follows_the_plan(pruned, small_model):
 def test_the_report_is_in_the_folder_and_adds_up(pruned, small_model):
     out, report = pruned
     assert Report.model_validate_json((out / "report.json").read_text()) == report
-    assert report.source_bytes == (small_model / "model.safetensors").stat().st_size
+    assert report.source_bytes == open_checkpoint(small_model).size_bytes
+    assert report.packed_bytes == open_checkpoint(out).size_bytes
     files = (out / "model.safetensors", out / "c4n.json")
     assert report.disk_bytes == sum(file.stat().st_size for file in files)
     assert sum(p.size_bytes for p in report.projections) < report.packed_bytes < report.disk_bytes

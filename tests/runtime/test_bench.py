@@ -177,10 +177,36 @@ def test_markdown_is_a_table_with_llama_benchs_columns():
     assert len(head) == len(rule) == len(row)
     assert [part.strip() for part in row.strip("|").split("|")] == [
         "model: mamba 0.0M C4n n=2..3 int4",
-        "1.00 MiB",
+        "1.05 MB",
         "0.00 M",
         "TVM avx2",
         "2",
         "pp512",
         "512.00 ± 0.00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cores", "note"),
+    [
+        ([0.0, 0.1], ""),
+        ([0.0, 0.9, 0.3], "other programs took up to 0.9 cores in 2 of 3 rounds: "),
+    ],
+)
+def test_cores_that_were_taken_are_said(log, monkeypatch, cores, note):
+    class Others:
+        taken = iter(cores)
+
+        def __enter__(self):
+            self.cores = next(self.taken)
+            return self
+
+        def __exit__(self, *_error):
+            pass
+
+    monkeypatch.setattr(bench, "CpuContention", Others)
+    cells = run(log, reps=len(cores))
+    assert all(cell.others_cores == cores for cell in cells)
+    assert bench.contention_note(cells).startswith(note)
+    assert bool(bench.contention_note(cells)) == bool(note)
+    assert bench.as_json(cells[0])["others_cores"] == cores

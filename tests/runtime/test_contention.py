@@ -78,3 +78,22 @@ def test_a_system_that_says_nothing_has_cores(system: Path, text: str | None) ->
     if text is not None:
         (system / "loadavg").write_text(text)
     assert contention.cores_available(4)
+
+
+def test_own_work_is_no_contention(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([10.0, 13.0])
+    monkeypatch.setattr(contention, "busy_secs", lambda: next(ticks))
+    own = iter([1.0, 2.0])
+    monkeypatch.setattr(contention, "own_secs", lambda: next(own))
+    clock = iter([100.0, 104.0])
+    monkeypatch.setattr(contention.time, "monotonic", lambda: next(clock))
+    with contention.CpuContention() as others:
+        pass
+    assert others.cores == 0.5  # of 3 busy seconds 1 was ours, over 4 seconds
+
+
+def test_a_system_that_does_not_say_has_no_contention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contention, "_STAT", Path("/no/such/file"))
+    with contention.CpuContention() as others:
+        pass
+    assert others.cores == 0.0

@@ -12,6 +12,7 @@ from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import PROJECTIONS
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.generate import generate_tokens
+from tvm_c4n.runtime.thread_policy import ThreadController
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 PROMPT = list(range(100, 107))
@@ -68,3 +69,23 @@ def test_threads_that_the_machine_has_not_are_refused(engine):
     for wrong in (0, -1, cores + 1):
         with pytest.raises(C4nError, match=f"threads is {wrong}; this machine takes 1 to {cores}"):
             engine.set_threads(wrong)
+
+
+@pytest.mark.parametrize("adapt", [True, False])
+def test_a_prompt_takes_the_threads_that_have_cores_if_it_may(engine, monkeypatch, adapt):
+    monkeypatch.setattr("tvm_c4n.runtime.thread_policy.ASK_SECS", 0.0)
+    used = []
+    monkeypatch.setattr("tvm_c4n.runtime.engine.use", used.append)
+    monkeypatch.setattr("tvm_c4n.runtime.engine.os.cpu_count", lambda: 4)
+    free = iter([4, 4, 1, 3])  # when the threads are set, and before each chunk
+    monkeypatch.setattr(
+        "tvm_c4n.runtime.engine.ThreadController",
+        lambda most: ThreadController(most, available=lambda wanted: wanted <= cores[0]),
+    )
+    cores = [next(free)]
+    engine.set_threads(4, adapt=adapt)
+    for now in free:
+        cores[0] = now
+        engine.reset()
+        engine.prefill([0, 1, 2])
+    assert used[1:] == ([4, 1, 2] if adapt else [4, 4, 4])

@@ -266,3 +266,11 @@ def test_more_threads_are_not_probed_without_cores() -> None:
     found, _ = observe(Steady(1, 1.0, FRESH), Window([2e-3] * 10, [2e-3] * 10, 0.02), context)
     assert isinstance(found, Steady)
     assert found.place == 1
+
+
+@pytest.mark.parametrize(("free", "threads"), [(8, 8), (7, 4), (2, 2), (1, 1), (0, 1)])
+def test_chunks_of_a_prompt_take_as_many_threads_as_there_are_cores(
+    free: int, threads: int
+) -> None:
+    controller = ThreadController(8, available=lambda wanted: wanted <= free)
+    assert controller.threads_with_cores() == threads

@@ -64,8 +64,8 @@ def test_removed_outside_0_to_3(removed: object) -> None:
 
 def test_describe() -> None:
     assert describe(0) == "dense"
-    assert describe(1) == "C4n n=1: 1 of 4 removed, 75 % kept (NVIDIA 3:4)"
-    assert describe(3) == "C4n n=3: 3 of 4 removed, 25 % kept (NVIDIA 1:4)"
+    assert describe(1) == "n=1: 1 of 4 removed, 75 % kept"
+    assert describe(3) == "n=3: 3 of 4 removed, 25 % kept"
 
 
 def test_columns_that_groups_do_not_fill() -> None:

@@ -54,6 +54,10 @@ class Checkpoint(Protocol):
     def weight(self, name: str) -> C4nWeight | None:
         """Read one packed weight; None where the tensor is stored dense."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors as they are stored, without headers and padding."""
+
     def extra_files(self) -> list[Path]:
         """Tokenizer and licence files that belong to the model."""
 
@@ -108,6 +112,12 @@ class ArrayCheckpoint:
         """Return the packed weight, or None where the tensor is dense."""
         tensor = self._get(name)
         return tensor if isinstance(tensor, C4nWeight) else None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        tensors = self._tensors.values()
+        return sum(t.size_bytes if isinstance(t, C4nWeight) else t.nbytes for t in tensors)
 
     def extra_files(self) -> list[Path]:
         """Files that were passed in."""

@@ -74,6 +74,11 @@ class C4nCheckpoint:
                 )
         return list(rest)
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors as they are stored."""
+        return sum(entry.end - entry.begin for entry in self._file.entries.values())
+
     def names(self) -> list[str]:
         """Names of the model's tensors, sorted."""
         return sorted([*self._dense, *self.manifest.tensors])

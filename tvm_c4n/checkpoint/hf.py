@@ -52,6 +52,12 @@ class HfCheckpoint:
         if len(self._stored) != len(self._files):
             raise CheckpointError(f"{path}: holds backbone.embedding and embeddings; {_AGAIN}")
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors as they are stored."""
+        entries = (file.entry(name) for name, file in self._files.items())
+        return sum(entry.end - entry.begin for entry in entries)
+
     def names(self) -> list[str]:
         """Names of the tensors, sorted."""
         return sorted(self._stored)

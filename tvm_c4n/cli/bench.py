@@ -67,6 +67,8 @@ def bench(
         typer.echo(json.dumps([benchmark.as_json(cell) for cell in cells], indent=2))
     else:
         typer.echo(benchmark.as_markdown(cells))
+    if note := benchmark.contention_note(cells):
+        typer.echo(note, err=True)
 
 
 def show_profiles(models: list[str], threads: list[int], output: Output) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 import typer
@@ -38,6 +40,22 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     # The title by itself: as the table's own it would be folded to the table's width.
     console.print(title, soft_wrap=True)
     console.print(table)
+
+
+def pattern(removed: dict[int, int]) -> str:
+    """Describe the one pattern, or count several: ``dense x1, n=1 x11``."""
+    from tvm_c4n.sparsity import describe
+
+    if len(removed) == 1:
+        return describe(next(iter(removed)))
+    return ", ".join(
+        f"{f'n={n}' if n else 'dense'} x{count}" for n, count in sorted(removed.items())
+    )
+
+
+def next_step(model: Path) -> str:
+    """Return the line that says what to do with a model folder or an artifact."""
+    return f'next:          tvm-c4n run {shlex.quote(str(model))} -p "Once upon a time"'
 
 
 def megabytes(size_bytes: int) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar
+from tvm_c4n.cli.console import ProgressBar, next_step, on_interrupt
 
 
 def heal(
@@ -41,6 +41,7 @@ def heal(
     """Train a pruned model towards the dense one; resumes after an interrupt."""
     from tvm_c4n.healing import HealSettings
     from tvm_c4n.healing import heal as heal_model
+    from tvm_c4n.healing.state import state_path
 
     settings = HealSettings(
         tokens=tokens,
@@ -53,7 +54,14 @@ def heal(
         save_steps=save_steps,
         seed=seed,
     )
-    with ProgressBar("healing") as bar:
+
+    def left() -> str:
+        state = state_path(out)
+        kept = f"resumes from {state}" if state.exists() else "starts anew: no step was done yet"
+        return f"stopped; the same command {kept}"
+
+    with on_interrupt(left), ProgressBar("healing") as bar:
+        bar("loading", 0, 1)
         report = heal_model(
             pruned,
             out,
@@ -70,5 +78,6 @@ def heal(
         f"{before.ratio:.4f} -> {after.ratio:.4f}; "
         f"divergence {before.divergence:.4f} -> {after.divergence:.4f} nats per token "
         f"({held_out} windows of {window}, {report.run_secs:.0f} s on {report.device})\n"
-        f"healed model: {out}"
+        f"healed model:  {out}\n"
+        f"{next_step(out)}"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
+from tvm_c4n.cli.console import ProgressBar, megabytes, pattern, print_table
 
 if TYPE_CHECKING:
     from tvm_c4n.inspect import WeightKind
@@ -23,11 +23,12 @@ def inspect(
     with ProgressBar("reading") as bar:
         found = summarize(model, progress=bar)
     config = found.config
+    weights = "repacked weights" if found.made_for else "weights"
     title = (
-        f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of weights, "
+        f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of {weights}, "
         f"{config.n_layer} layers, hidden {config.d_model}, vocabulary {config.vocab_size}"
     )
-    head = ["weight", "count", "pattern", "dtype", "scale group", "bytes"]
+    head = ["weight", "count", "pattern", "dtype", "scale group", "size"]
     print_table(title, head, [_row(weight) for weight in found.weights])
     if found.made_for:
         typer.echo(f"compiled for {found.made_for}")
@@ -38,19 +39,8 @@ def _row(weight: WeightKind) -> list[str]:
     return [
         weight.kind,
         str(weight.count),
-        _pattern(weight.removed),
+        pattern(weight.removed),
         ", ".join(sorted(weight.dtypes)),
         ", ".join(groups),
         megabytes(weight.size_bytes),
     ]
-
-
-def _pattern(removed: dict[int, int]) -> str:
-    """Describe the one pattern, or count several: ``dense x1, n=1 x11``."""
-    from tvm_c4n.sparsity import describe
-
-    if len(removed) == 1:
-        return describe(next(iter(removed)))
-    return ", ".join(
-        f"{f'n={n}' if n else 'dense'} x{count}" for n, count in sorted(removed.items())
-    )

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tvm_c4n.cli.conflicts import refuse_together, refuse_without
-from tvm_c4n.cli.console import ProgressBar, megabytes, print_table
+from tvm_c4n.cli.console import (
+    ProgressBar,
+    megabytes,
+    next_step,
+    on_interrupt,
+    pattern,
+    print_table,
+)
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.extras import pip_command
 
@@ -83,7 +91,12 @@ def prune(
     budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)
     from tvm_c4n.pruning import prune as prune_model
 
-    with ProgressBar("pruning") as bar:
+    if resume is None:
+        left = "stopped; nothing is kept: with --resume DIR finished layers are"
+    else:
+        left = f"stopped; the same command resumes from {resume}"
+    with on_interrupt(lambda: left), ProgressBar("pruning") as bar:
+        bar("loading", 0, 1)
         report = prune_model(
             model,
             out,
@@ -196,29 +209,28 @@ def _show_allocation(out: Path) -> None:
 
 
 def _show(report: Report, out: Path) -> None:
-    from tvm_c4n.sparsity import describe
-
     kinds = list(dict.fromkeys(row.projection for row in report.projections))
     rows = []
     for kind in kinds:
         own = [row for row in report.projections if row.projection == kind]
-        patterns = ", ".join(describe(n) for n in sorted({row.removed for row in own}))
         rows.append(
             [
                 kind,
-                patterns,
+                pattern(Counter(row.removed for row in own)),
                 ", ".join(sorted({row.dtype for row in own})),
                 f"{report.mean_error(kind):.4f}",
                 megabytes(sum(row.size_bytes for row in own)),
             ]
         )
-    head = ["projection", "pattern", "dtype", "relative error", "packed"]
+    head = ["projection", "pattern", "dtype", "relative error", "size"]
     recipe = report.recipe
     title = f"{report.source}: {recipe['method']}, {recipe['dtype']}, {report.run_secs:.1f} s"
     print_table(title, head, rows)
+    before, after = report.source_bytes, report.packed_bytes
     typer.echo(
-        f"on disk:       {megabytes(report.source_bytes)} -> {megabytes(report.disk_bytes)}\n"
-        f"packed memory: {megabytes(report.packed_bytes)} with embeddings and small tensors\n"
+        f"size:          {megabytes(before)} -> {megabytes(after)}, "
+        f"{before / after:.1f}x smaller (all tensors)\n"
         f"pruned model:  {out}\n"
-        f"dense export:  {out / 'dense'} (opens with transformers and other Hugging Face tools)"
+        f"dense export:  {out / 'dense'} (for transformers and other Hugging Face tools)\n"
+        f"{next_step(out)}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tvm_c4n.cli.conflicts import refuse_without
-from tvm_c4n.cli.console import ProgressBar, print_table
+from tvm_c4n.cli.console import ProgressBar, on_interrupt, print_table
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -57,13 +57,19 @@ def tune(
     search = ["trials", "batch", "confirm"]
     refuse_without(context, search, "a run without --latency-table", not latency_table)
     devices = max(devices, phones, 1)
-    with ProgressBar("tuning") as bar:
+    left = f"stopped; the same command resumes from {records}"
+    with on_interrupt(lambda: left), ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
+        from tvm_c4n.runtime.contention import cores_available
         from tvm_c4n.tuning.harness import COLD_BYTES
         from tvm_c4n.tuning.runners import kill_workers
 
         device = _Device(f"rpc://{tracker}/{key}" if tracker else "", threads, timeout, samples)
         runner = device.runner(devices)
+        if local and not cores_available(threads):
+            bar.notify(
+                f"other programs need the cores: {threads} threads will be slower than alone"
+            )
         options: dict[str, Any] = {
             "threads": threads,
             "emulated": emulated,

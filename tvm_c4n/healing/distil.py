@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
 
@@ -118,12 +119,17 @@ class Distance:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def distance(
-    student: Student, teacher: Student, windows: NDArray[np.uint16], device: torch.device
+    student: Student,
+    teacher: Student,
+    windows: NDArray[np.uint16],
+    device: torch.device,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Distance:
-    """Measure on windows (windows, window) that were not trained on."""
+    """Measure on windows (windows, window) that were not trained on; tells those that are done."""
     far, excess, together = 0.0, 0.0, max(1, EVALUATION_TOKENS // windows.shape[1])
     with torch.compiler.set_stance("force_eager"):  # too few steps to be worth a compilation
         for first in range(0, len(windows), together):
+            tell(first, len(windows))
             tokens = to_tensor(windows[first : first + together], device)
             mine, theirs = student(tokens), teacher(tokens)
             far += float(divergence(mine, theirs)) * len(tokens)

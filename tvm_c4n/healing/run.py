@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -123,7 +124,8 @@ def heal(
     with C4nWriter(out, overwrite=overwrite, producer=producer) as writer:
         model = Student(dense, config, place).requires_grad_(False)
         student = Student(source, config, place)
-        before = distance(student, model, windows.held_out, place)
+        tell = partial(progress or (lambda *_: None), "measuring on held-out text")
+        before = distance(student, model, windows.held_out, place, tell)
         state = state_path(Path(out))
         trainer = Trainer(student, settings)
         run = _fingerprint(source, dense, tokens, settings)
@@ -131,7 +133,7 @@ def heal(
         _train(trainer, guide, windows, settings, state, run, progress)
         _export(student, source, writer)
         sealed = writer.seal()
-        after = distance(Student(sealed, config, place), model, windows.held_out, place)
+        after = distance(Student(sealed, config, place), model, windows.held_out, place, tell)
         if dense_export:
             export_dense(sealed, writer.folder / "dense")
         report = HealReport(

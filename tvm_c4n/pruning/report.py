@@ -55,11 +55,11 @@ class Report(BaseModel):
         Name of the calibration file.
     projections : tuple of ProjectionReport
     source_bytes : int
-        Weight files of the source, on disk.
+        All tensors of the source, as stored.
     disk_bytes : int
         model.safetensors and c4n.json of the C4n folder.
     packed_bytes : int
-        All tensors as they lie in memory, packed.
+        All tensors as stored: what a budget of bytes bounds, and what `inspect` shows.
     run_secs : float
     """
 
@@ -96,7 +96,7 @@ class Report(BaseModel):
                 )
         lines.append(
             f"weights: {self.source_bytes / 1e6:.2f} MB in the source, "
-            f"{self.disk_bytes / 1e6:.2f} MB pruned"
+            f"{self.packed_bytes / 1e6:.2f} MB pruned"
         )
         return "\n".join(lines)
 

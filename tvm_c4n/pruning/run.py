@@ -118,7 +118,7 @@ def _report(
         recipe=recipe.model_dump(mode="json"),
         calibration=session.calibration.name,
         projections=tuple(pruned.reports),
-        source_bytes=_weight_bytes(source),
+        source_bytes=session.checkpoint.size_bytes,
         disk_bytes=_weight_bytes(folder) + (folder / "c4n.json").stat().st_size,
         packed_bytes=pruned.packed_bytes,
         run_secs=round(run_secs, 3),

@@ -25,6 +25,7 @@ from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact
+from tvm_c4n.runtime.contention import CpuContention
 from tvm_c4n.runtime.describe import (
     cpu_name,
     main_dtype,
@@ -34,6 +35,8 @@ from tvm_c4n.runtime.describe import (
 )
 
 WARMUP_TOKENS = 16
+# Cores of other programs from which a round counts as disturbed; an idle system takes less.
+BUSY_CORES = 0.2
 _SEED = 42
 
 
@@ -79,6 +82,8 @@ class Cell:
         Tokens read or generated; one of them is 0.
     samples_ns : list of int
         Durations, one per round.
+    others_cores : list of float
+        Cores that other processes took in each round, all cells of the round together.
     test_time : str
         When the first sample was taken (UTC, ISO 8601).
     """
@@ -88,6 +93,7 @@ class Cell:
     n_prompt: int
     n_gen: int
     samples_ns: list[int] = field(default_factory=list)
+    others_cores: list[float] = field(default_factory=list)
     test_time: str = ""
 
     @property
@@ -184,11 +190,26 @@ def measure(
         tell(cell)
     for round_ in range(reps):
         first = round_ % len(cells)
-        for cell in cells[first:] + cells[:first]:
-            cell.test_time = cell.test_time or _now()
-            cell.samples_ns.append(cell.measure())
-            tell(cell)
+        with CpuContention() as others:
+            for cell in cells[first:] + cells[:first]:
+                cell.test_time = cell.test_time or _now()
+                cell.samples_ns.append(cell.measure())
+                tell(cell)
+        for cell in cells:
+            cell.others_cores.append(others.cores)
     return cells
+
+
+def contention_note(cells: Sequence[Cell]) -> str:
+    """Say that other programs took cores while cells were measured; empty if they did not."""
+    rounds = cells[0].others_cores
+    taken = [cores for cores in rounds if cores >= BUSY_CORES]
+    if not taken:
+        return ""
+    return (
+        f"other programs took up to {max(taken):.1f} cores in {len(taken)} of {len(rounds)} "
+        "rounds: these are not the speeds of an idle machine"
+    )
 
 
 def as_json(cell: Cell) -> dict[str, Any]:
@@ -216,6 +237,7 @@ def as_json(cell: Cell) -> dict[str, Any]:
         "stddev_ts": cell.stddev_ts,
         "samples_ns": list(cell.samples_ns),
         "samples_ts": cell.samples_ts,
+        "others_cores": list(cell.others_cores),
     }
 
 
@@ -242,7 +264,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
     manifest = artifact.manifest
     return (
         f"{artifact.path.name}: {model_type(manifest)}",
-        f"{manifest.weight_bytes / 2**20:.2f} MiB",
+        f"{manifest.weight_bytes / 1e6:.2f} MB",
         f"{parameters(manifest) / 1e6:.2f} M",
         f"TVM {manifest.isa}",
         str(cell.threads),

@@ -1,14 +1,16 @@
-"""Whether other programs leave cores free, as Linux reports it."""
+"""Whether other programs leave cores free, and how many they took, as Linux reports it."""
 
 from __future__ import annotations
 
 import os
+import resource
+import time
 from pathlib import Path
 
 # Cores must be taken at each of this many readings: most programs that run are brief.
 READINGS = 3
 
-_LOAD, _TASKS = Path("/proc/loadavg"), Path("/proc/self/task")
+_LOAD, _TASKS, _STAT = (Path("/proc", name) for name in ("loadavg", "self/task", "stat"))
 
 
 def cores_available(threads: int) -> bool:
@@ -36,3 +38,38 @@ def _runs(task: Path) -> bool:
         return (task / "stat").read_text().rsplit(")", 1)[-1].split()[0] == "R"
     except OSError:
         return False
+
+
+def busy_secs() -> float:
+    """Return the CPU seconds that all processes, and the hypervisor, have taken since boot.
+
+    Where the system does not say, 0.
+    """
+    try:
+        fields = _STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _wait, irq, softirq, steal = (int(field) for field in fields[:8])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own_secs() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+class CpuContention:
+    """Context manager: the cores that other processes took within its block, in `cores`."""
+
+    cores = 0.0
+
+    def __enter__(self) -> CpuContention:
+        self._began = time.monotonic(), busy_secs(), own_secs()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        wall, busy, own = self._began
+        taken = busy_secs() - busy - (own_secs() - own)
+        # Both clocks tick a hundred times a second: short blocks are known to a few per cent only.
+        self.cores = round(max(0.0, taken) / max(time.monotonic() - wall, 0.05), 2)

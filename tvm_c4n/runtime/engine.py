@@ -100,8 +100,8 @@ class Engine:
         ----------
         threads : int
         adapt : bool
-            A step takes fewer while other programs need the cores; see `thread_policy`. False: it
-            never does, for measurements.
+            Steps and chunks of a prompt take fewer while other programs need the cores; see
+            `thread_policy`. False: they never do, for measurements.
 
         Raises
         ------
@@ -113,6 +113,7 @@ class Engine:
             raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
         with self._alone:
             self._threads, self._controller = threads, ThreadController(threads)
+            self._adapts = adapt
             # Until then steps take this many threads, unwatched.
             self._watch_at, self._step_threads = 0.0 if adapt else math.inf, threads
             use(threads)
@@ -177,8 +178,8 @@ class Engine:
         function = self._vm[name]
         out = []
         with self._alone:
-            use(self._threads)
             for start in range(0, len(array), MAX_TOKENS):
+                use(self._controller.threads_with_cores() if self._adapts else self._threads)
                 tokens = tvm.runtime.tensor(array[start : start + MAX_TOKENS])
                 out.append(function(tokens, *self._states, *self._weights)[0].numpy())
         return out

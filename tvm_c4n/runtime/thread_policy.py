@@ -1,4 +1,4 @@
-"""How many threads a decode step takes: fewer while other programs need the cores.
+"""How many threads work takes: fewer while other programs need the cores.
 
 The threads of a step wait for each other at every barrier. Where another program takes one of the
 cores, all wait for the thread that lost its core, and one thread alone is faster than two that
@@ -26,6 +26,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from time import perf_counter
 from typing import NamedTuple
 
 from tvm_c4n.runtime.contention import cores_available
@@ -76,6 +77,9 @@ class Policy:
 
 
 POLICY = Policy()
+
+# Seconds for which an answer of the system holds: to ask takes 0.1 ms, and 1 ms with 64 threads.
+ASK_SECS = 0.05
 
 
 class Context(NamedTuple):
@@ -178,10 +182,14 @@ State = Steady | Probing
 
 def start(context: Context) -> Steady:
     """Return the first state: with as many threads as the system says there are cores for."""
-    counts, policy = context.counts, context.policy
-    place = next(i for i, n in enumerate(counts) if n == 1 or context.available(n))
+    policy, place = context.policy, _place_with_cores(context)
     fewer, more = (Backoff(0.0, s) for s in (policy.fewer_backoff_secs, policy.more_backoff_secs))
     return Steady(place, 0.0, History({}, fewer, more))
+
+
+def _place_with_cores(context: Context) -> int:
+    """Return the place of the largest count that the system says there are cores for now."""
+    return next(i for i, n in enumerate(context.counts) if n == 1 or context.available(n))
 
 
 def observe(state: State, window: Window, context: Context) -> tuple[State, float]:
@@ -292,8 +300,20 @@ class ThreadController:
             counts.append(counts[-1] // 2)
         self._context = Context(tuple(counts), available, policy)
         self._window_secs = policy.window_secs
+        self._with_cores, self._ask_at = most, 0.0
         self._start_window()
         self._take(start(self._context), 0.0)
+
+    def threads_with_cores(self) -> int:
+        """Return the largest count that the system says there are cores for now.
+
+        For work that lasts long enough to ask before it, and differs too much from call to call to
+        be compared: chunks of a prompt. The system is asked every `ASK_SECS`.
+        """
+        if perf_counter() >= self._ask_at:
+            self._with_cores = self._context.counts[_place_with_cores(self._context)]
+            self._ask_at = perf_counter() + ASK_SECS
+        return self._with_cores
 
     def observe(self, secs: float, cpu_secs: float) -> float:
         """Take in a step: its seconds, and those that all threads together had a core.

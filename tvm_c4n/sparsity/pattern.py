@@ -41,13 +41,13 @@ def describe(removed: int) -> str:
     Returns
     -------
     str
-        ``"C4n n=3: 3 of 4 removed, 25 % kept (NVIDIA 1:4)"``; ``"dense"`` for 0.
+        ``"n=3: 3 of 4 removed, 25 % kept"``; ``"dense"`` for 0.
     """
     kept = kept_of(removed)
     if removed == 0:
         return "dense"
     percent = 100 * kept // GROUP
-    return f"C4n n={removed}: {removed} of 4 removed, {percent} % kept (NVIDIA {kept}:4)"
+    return f"n={removed}: {removed} of 4 removed, {percent} % kept"
 
 
 def check_cols(cols: int, removed: int) -> None:

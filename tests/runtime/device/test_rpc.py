@@ -53,6 +53,8 @@ def test_a_tracker_without_the_key_says_what_it_has_within_seconds(tracker):
         with pytest.raises(DeviceError, match=has):
             check_devices(address, wait_secs=1)
         check_devices(RpcAddress("127.0.0.1", tracker.port, "pixel"))
+    with announce(tracker, "proxy[phone,tablet]"):
+        check_devices(address)
     assert time.monotonic() - began < 30
 
 

@@ -168,6 +168,11 @@ class Permuted:
     def weight(self, name: str) -> None:
         """Return None: in another order a packed weight is no longer packed."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors of the source, as stored."""
+        return self._source.size_bytes
+
     def extra_files(self) -> list[Path]:
         """Files that belong to the source."""
         return self._source.extra_files()

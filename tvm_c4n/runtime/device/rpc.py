@@ -116,7 +116,10 @@ def _devices(where: str, address: RpcAddress, wait_secs: float) -> Counter[str]:
             f"no tracker answers at {where} ({error.strerror or error}): start one with "
             f"python -m tvm.exec.rpc_tracker --host {address.host} --port {address.port}"
         ) from None
-    return Counter(str(server["key"]).partition(":")[2] for server in servers)
+    names = [str(server["key"]).partition(":")[2] for server in servers]
+    # A proxy registers as "proxy[phone,tablet]" for the devices behind it.
+    lists = [name.removeprefix("proxy[").removesuffix("]").split(",") for name in names]
+    return Counter(name for names in lists for name in names if name)
 
 
 @contextmanager
@@ -138,6 +141,8 @@ def open_session(
     DeviceError
         Nobody answers, or no device becomes free.
     """
+    if address.key is not None:
+        check_devices(address)
     gc.collect()  # what is left of an earlier session lies in cycles, and keeps it open
     remote = connect(address, wait_secs, session_secs)
     try:
