@@ -12,6 +12,7 @@ from relay_passes.hoist_alloc_tensor import HoistAllocTensor
 from relay_passes.inline_copies import InlineCopies
 from relay_passes.lift_constants import LiftConstants
 from relay_passes.pipeline import c4n_pipeline
+from relay_passes.protect_kernels import ProtectKernels
 from relay_passes.repack_weights import RepackWeights
 from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
 from relay_passes.roll_layers import RollLayers
@@ -23,6 +24,7 @@ __all__ = [
     "FuseRegions",
     "InlineCopies",
     "LiftConstants",
+    "ProtectKernels",
     "RepackWeights",
     "HoistAllocTensor",
     "RewriteDenseToC4n",

@@ -12,6 +12,17 @@ from typing import Any
 from relay_passes.call_tir import op_name
 from tvm_c4n._tvm import IRModule, relax, tvm
 
+# By what TVM 0.27 prints: what its parser takes instead.
+_PARSED = {
+    # The node of a launch or a barrier is an int32; it is printed as a Python integer.
+    'T.attr(0, "pragma': 'T.attr(T.int32(0), "pragma',
+    # The parser has no name for this operator.
+    "T.prefetch(": 'T.call_intrin("void", "tirx.prefetch", ',
+}
+_UNREAD = (
+    "# The values of constants are left out, so this does not parse; tvm.ir.save_json keeps them.\n"
+)
+
 
 @tvm.transform.module_pass(opt_level=0, name="DumpModule")
 class DumpModule:
@@ -31,11 +42,24 @@ class DumpModule:
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Write both files."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        script = mod.script(show_meta=False)
+        script = script_of(mod)
+        if "metadata[" in script:
+            script = _UNREAD + script
         (self.folder / f"{self.name}.py").write_text(script, encoding="utf-8")
         lines = [f"{count:6d}  {name}" for name, count in sorted(count_calls(mod).items())]
         (self.folder / f"{self.name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return mod
+
+
+def script_of(mod: IRModule, constants: bool = False) -> str:
+    """Return a module as TVMScript; it parses back if it holds the values of all constants.
+
+    After the phase "memory" it does not: TVM cannot parse what it prints of that.
+    """
+    text = str(mod.script(show_meta=constants))
+    for printed, parsed in _PARSED.items():
+        text = text.replace(printed, parsed)
+    return text
 
 
 def count_calls(mod: IRModule) -> Counter[str]:

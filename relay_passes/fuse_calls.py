@@ -9,7 +9,7 @@ from relay_passes.analysis import Kind, kind_of
 from relay_passes.call_graph import CallNode
 from relay_passes.fuse_into_producer import fuse_into_producer
 from relay_passes.inline_copies import count_copies, inline_copies
-from tvm_c4n._tvm import GlobalVar, IRModule, PrimFunc, relax
+from tvm_c4n._tvm import GlobalVar, IRModule, PrimFunc, relax, tvm
 
 
 class CallFuser:
@@ -38,7 +38,8 @@ class CallFuser:
         Returns
         -------
         CallNode or None
-            The call of the kernel; None where more copies would stay.
+            The call of the kernel; None where more copies would stay, or where
+            TVM cannot fuse them.
         """
         made_here = [call.var for call in calls]
         inputs: list[Any] = []
@@ -49,7 +50,7 @@ class CallFuser:
         key = (limit, *(self._signature(call, made_here, inputs) for call in calls))
         if key not in self.made:
             func, name = self._build(calls, inputs), calls[-1].gvar.name_hint
-            fits = count_copies(func) <= limit
+            fits = func is not None and count_copies(func) <= limit
             self.made[key] = self.bb.add_func(func, name) if fits else None
         gvar = self.made[key]
         if gvar is None:
@@ -85,7 +86,7 @@ class CallFuser:
         types = tuple(str(v.ty) for v in call.inputs)
         return call.gvar.name_hint, places, types, str(call.out)
 
-    def _build(self, calls: Sequence[CallNode], inputs: list[Any]) -> PrimFunc:
+    def _build(self, calls: Sequence[CallNode], inputs: list[Any]) -> PrimFunc | None:
         # Step 1: a function of the calls, marked for FuseTIR.
         mod = self.bb.get()
         used = {call.gvar: mod[call.gvar] for call in calls}
@@ -112,7 +113,10 @@ class CallFuser:
             bb.emit_func_output(out)
 
         # Step 3: one kernel, its copies as index maths.
-        fused = relax.transform.FuseTIR()(bb.get())
+        try:
+            fused = relax.transform.FuseTIR()(bb.get())
+        except tvm.error.InternalError:
+            return None  # a tensor between them has two types: `relay_passes.protect_kernels`
         func = fused[fused["main"].body.blocks[0].bindings[0].value.args[0]]
         return inline_copies(func) or func
 

@@ -15,6 +15,7 @@ from relay_passes.eliminate_layout import EliminateLayout
 from relay_passes.fuse_regions import FuseRegions
 from relay_passes.hoist_alloc_tensor import HoistAllocTensor
 from relay_passes.lift_constants import LiftConstants
+from relay_passes.protect_kernels import ProtectKernels
 from relay_passes.repack_weights import RepackWeights
 from relay_passes.rewrite_dense_to_c4n import Convert, RewriteDenseToC4n, lossless
 from relay_passes.roll_layers import RollLayers
@@ -184,6 +185,7 @@ def c4n_pipeline(
                 t.FoldConstant(),
                 DecomposeLayoutOps(),
                 t.LegalizeOps(),
+                ProtectKernels(),
                 t.AnnotateTIROpPattern(),
                 t.FoldConstant(),
                 t.FuseOps(),

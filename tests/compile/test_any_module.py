@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tvm.script import ir as I
 from tvm.script import relax as R
+from tvm.script import tirx as T
 
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.compile.build import build
@@ -79,10 +80,33 @@ def without_dataflow() -> IRModule:
     return bb.get()
 
 
+@I.ir_module(s_tir=True)
+class OwnKernel:
+    """A kernel of the user's own, whose shapes are int32, between layout ops of TVM."""
+
+    @T.prim_func(s_tir=True)
+    def double(x: T.Buffer((8, 4), "float32"), y: T.Buffer((8, 4), "float32")) -> None:
+        for i, j in T.grid(8, 4):
+            with T.sblock("double"):
+                v, w = T.axis.remap("SS", [i, j])
+                y[v, w] = x[v, w] * T.float32(2)
+
+    @R.function
+    def main(x: R.Tensor((4, 8), "float32")) -> R.Tensor((4, 8), "float32"):
+        cls = OwnKernel
+        with R.dataflow():
+            a = R.permute_dims(R.exp(x))
+            b = R.call_tir(cls.double, (a,), out_ty=R.Tensor((8, 4), "float32"))
+            c = R.negative(R.permute_dims(b))
+            R.output(c)
+        return c
+
+
 MODULES: dict[str, tuple[Callable[[], IRModule], list[np.ndarray]]] = {
     "branches": (lambda: Branches, [X, np.array(True)]),  # TVM's own build dies of False
     "calls": (lambda: Calls, [X]),
     "data dependent": (lambda: DataDependent, [X]),
+    "own kernel": (lambda: OwnKernel, [X]),
     "without dataflow": (without_dataflow, [X]),
 }
 

@@ -113,4 +113,4 @@ def test_the_prefetches_of_a_build_follow_the_cache(
     monkeypatch.setattr(VICTIM_CACHE, lambda: cache_kib << 10)
     build(layer(512), debug_dump=tmp_path)
     text = next(tmp_path.glob("*_bind.py")).read_text()
-    assert set(re.findall(r"prefetch\(.*, \d, (\d), 1\)", text)) == {locality}
+    assert set(re.findall(r'prefetch", .*, \d, (\d), 1\)', text)) == {locality}

@@ -271,6 +271,48 @@ class PlannedOnce:
         return out
 
 
+@I.ir_module(s_tir=True)
+class Foreign:
+    """Two kernels: the shapes of one are int32, those of the other int64 as TVM's own have them."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def narrow(a: T.Buffer((4, 8), "float32"), out: T.Buffer((4, 8), "float32")):
+        for i, j in T.grid(4, 8):
+            with T.sblock("double"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                out[vi, vj] = a[vi, vj] * T.float32(2)
+
+    @T.prim_func(private=True, s_tir=True)
+    def wide(
+        a: T.Buffer((T.int64(4), T.int64(8)), "float32"),
+        out: T.Buffer((T.int64(4), T.int64(8)), "float32"),
+    ):
+        for i, j in T.grid(T.int64(4), T.int64(8)):
+            with T.sblock("double"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                out[vi, vj] = a[vi, vj] * T.float32(2)
+
+    @R.function
+    def main(x: R.Tensor((4, 8), "float32")) -> R.Tensor((8, 4), "float32"):
+        cls = Foreign
+        with R.dataflow():
+            a = R.exp(x)
+            b = R.call_tir(cls.narrow, (a,), out_ty=R.Tensor((4, 8), "float32"))
+            c = R.call_tir(cls.wide, (b,), out_ty=R.Tensor((4, 8), "float32"))
+            d = R.permute_dims(c)
+            e = R.negative(d)
+            R.output(e)
+        return e
+
+
+def foreign_protected() -> IRModule:
+    """The kernel of int32 shapes is opaque."""
+    mod = Foreign.clone()
+    gvar = mod.get_global_var("narrow")
+    mod.update_func(gvar, mod[gvar].with_attr("op_pattern", 8))
+    return mod
+
+
 CASES: dict[str, PassCase] = {
     "RewriteDenseToC4n": PassCase(
         lambda _: relay_passes.RewriteDenseToC4n(), lambda: Dense, lambda: Stored, ((1, 8),)
@@ -328,6 +370,9 @@ CASES: dict[str, PassCase] = {
         lambda: Pieces,
         lambda: PiecesSpelledOut,
         ((4, 8),),
+    ),
+    "ProtectKernels": PassCase(
+        lambda _: relay_passes.ProtectKernels(), lambda: Foreign, foreign_protected, ((4, 8),)
     ),
     "InlineCopies": PassCase(
         lambda _: relay_passes.InlineCopies(), lambda: Turned, lambda: TurnedInlined, ((4, 8),)
