@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.pruning.calibration.torch_mamba import BATCH_TOKENS
+from tvm_c4n.pruning.products import gram_product, transposed_product
 
 
 def product(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -32,20 +33,16 @@ def product(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     for left, right in pairs:
         parts = (side.flatten(0, 1).split(BATCH_TOKENS) for side in (left, right))
         for a, b in zip(*parts, strict=True):
-            total = total + (a.T @ b).double()
+            total = total + transposed_product(a, b).double()
     return _finite(total)
 
 
 def gram(inputs: Iterable[Tensor]) -> Tensor:
-    """``X^T X`` of a projection's inputs, batches of (b, t, cols); see `product`. Symmetric.
-
-    NumPy computes a matrix times its own transpose with SYRK, at half the operations of a product.
-    """
+    """``X^T X`` of a projection's inputs, batches of (b, t, cols); see `product`. Symmetric."""
     total = torch.zeros((), dtype=torch.float64)
     for batch in inputs:
         for part in batch.flatten(0, 1).split(BATCH_TOKENS):
-            x = part.numpy()
-            total = total + torch.from_numpy(x.T @ x).double()
+            total = total + gram_product(part).double()
     return _finite(total)
 
 

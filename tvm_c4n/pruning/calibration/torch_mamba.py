@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.pruning.products import multiply_rows
 from tvm_c4n.pruning.threads import map_in_threads
 
 # State elements that one thread updates together in the scan: the state and its decay must stay in
@@ -165,15 +166,13 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def project(x: Tensor, weight: Tensor) -> Tensor:
     """``x @ weight.T``: (b, t, cols), (rows, cols) -> (b, t, rows)."""
     out = torch.empty(*x.shape[:-1], weight.shape[0])
-    for rows in _batches(x):
-        torch.mm(x[rows].flatten(0, 1), weight.T, out=out[rows].view(-1, len(weight)))
+    multiply_rows(x.flatten(0, -2), weight, out.view(-1, len(weight)))
     return out
 
 
 def add_projected(hidden: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """``hidden += x @ weight.T``, in place."""
-    for rows in _batches(x):
-        hidden[rows].view(-1, len(weight)).addmm_(x[rows].flatten(0, 1), weight.T)
+    multiply_rows(x.flatten(0, -2), weight, hidden.view(-1, len(weight)), add=True)
     return hidden
 
 

@@ -19,6 +19,7 @@ from tvm_c4n.pruning.method.criteria import (
     removal_operators,
     sparsegpt_scores,
 )
+from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.sparsity import GROUP
 
 # Columns whose updates are gathered before they are applied to the columns on the right: one
@@ -143,15 +144,15 @@ def refit(
     """
     kept = mask.to(weight.dtype)
     precondition = kept / hessian.diagonal()
-    goal = ((weight @ hessian).square() * precondition).sum()
+    goal = (times_transposed(weight, hessian).square() * precondition).sum()
     x = start * kept
-    residual = ((weight - x) @ hessian) * kept
+    residual = times_transposed(weight - x, hessian).mul_(kept)
     direction = residual * precondition
     power = (residual * direction).sum(1, keepdim=True)
     for _ in range(max_steps):
         if power.sum() <= tolerance**2 * goal:
             break
-        curved = (direction @ hessian) * kept
+        curved = times_transposed(direction, hessian).mul_(kept)  # H is symmetric
         step = power / (direction * curved).sum(1, keepdim=True).clamp_min(1e-30)
         x.addcmul_(direction, step)
         residual.addcmul_(curved, step, value=-1)
@@ -186,7 +187,7 @@ def reselect(
     w = current.clone()
     mask = torch.zeros_like(w, dtype=torch.bool)
     table = kept_table(removed)
-    gradient = (w - weight) @ hessian
+    gradient = times_transposed(w - weight, hessian)
     covariances = torch.linalg.inv(diagonal_blocks(hessian).double())
     operators = removal_operators(covariances, removed).to(w.dtype)
     covariances = covariances.to(w.dtype)

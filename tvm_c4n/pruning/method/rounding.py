@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tvm_c4n.pruning.method.compensate import COLUMN_BLOCK
+from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.sparsity import group_scales
 from tvm_c4n.sparsity.quantize import CODE_RANGE
 
@@ -50,7 +51,7 @@ class Grid:
             return weight.to(torch.float16).to(weight.dtype)
         low, high = CODE_RANGE[self.bits]
         divisor = torch.where(steps == 0, torch.inf, steps)
-        return (weight / divisor).round().clamp(low, high) * steps
+        return (weight / divisor).round_().clamp_(low, high).mul_(steps)
 
 
 def round_descending(
@@ -77,27 +78,27 @@ def round_descending(
     (rows, cols)
         On the grid, zero outside the mask.
     """
-    w = current.clone()
-    kept = mask.to(w.dtype)
-    steps = grid.steps(w.shape[1])
-    gradient = (w - weight) @ hessian
-    cols = w.shape[1]
+    # Transposed, so that a column lies in one piece: the loop is made of many short calls.
+    w, kept = current.T.contiguous(), mask.T.to(current.dtype).contiguous()
+    steps = grid.steps(len(w))
+    units = None if steps is None else steps.T.contiguous()
+    gradient = times_transposed(current - weight, hessian).T.contiguous()
     for _ in range(passes):
         moved = False
-        for start in range(0, cols, COLUMN_BLOCK):
-            stop = min(start + COLUMN_BLOCK, cols)
-            inside, local = gradient[:, start:stop].clone(), hessian[start:stop, start:stop]
+        for start in range(0, len(w), COLUMN_BLOCK):
+            block = slice(start, min(start + COLUMN_BLOCK, len(w)))
+            inside, local = gradient[block].clone(), hessian[block, block]
             change = torch.empty_like(inside)
-            for i in range(stop - start):
-                at = start + i
-                best = w[:, at] - inside[:, i] / local[i, i]
-                column = None if steps is None else steps[:, at]
-                new = grid.round(best, column) * kept[:, at]
-                change[:, i] = new - w[:, at]
-                inside += change[:, i, None] * local[i]
-                w[:, at] = new
-            gradient += change @ hessian[start:stop]
+            curvatures = local.diagonal().tolist()
+            for i, (column, slope) in enumerate(zip(w[block], inside, strict=True)):
+                best = torch.sub(column, slope, alpha=1 / curvatures[i])
+                new = grid.round(best, None if units is None else units[start + i])
+                new *= kept[start + i]
+                torch.sub(new, column, out=change[i])
+                inside[i + 1 :].addr_(local[i, i + 1 :], change[i])
+                column.copy_(new)
+            gradient.addmm_(hessian[:, block], change)
             moved = moved or bool(change.any())
         if not moved:
             break
-    return w
+    return w.T.contiguous()
