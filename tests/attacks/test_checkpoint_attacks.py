@@ -218,7 +218,7 @@ def test_many_tensors_take_little_time_and_memory(tmp_path: Path) -> None:
     names = (f'"{i:x}":0' for i in range(300_000))
     text = ("{" + ",".join(names) + ',"0":0}').encode()
     hostile.join(folder / "model.safetensors", text, b"")
-    with pytest.raises(CheckpointError, match="duplicate key"):
+    with pytest.raises(CheckpointError, match="300001 keys, more than 100000"):
         read_all(folder)
 
 

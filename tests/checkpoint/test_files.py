@@ -1,20 +1,11 @@
-"""Small files: what is written appears whole or not at all, what is read is checked."""
+"""What is written appears whole or not at all."""
 
 import multiprocessing
 
 import pytest
 
-from tvm_c4n.checkpoint.files import (
-    LEFTOVERS,
-    atomic_output,
-    file_size,
-    parse_json,
-    read_json,
-    shown,
-    write_atomically,
-    write_json,
-)
-from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
+from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, write_atomically, write_json
+from tvm_c4n.checkpoint.reading import read_json
 from tvm_c4n.errors import CheckpointError
 
 
@@ -87,63 +78,3 @@ def test_what_json_lacks_is_refused_and_writes_nothing(tmp_path, value):
     with pytest.raises(CheckpointError, match=r"a\.json: cannot be written as JSON"):
         write_json(tmp_path / "a.json", value)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("text", "cause"),
-    [
-        (b"{", "not valid JSON"),
-        (b"\xff", "not valid JSON"),
-        (b'{"a": 1, "a": 2}', "duplicate key"),
-        (b'{"a": NaN}', "NaN is not JSON"),
-        (b"[]", "JSON is not an object"),
-        (b'{"a":' + b"[" * 100_000, "nested too deeply"),
-    ],
-)
-def test_damaged_json_is_one_line_with_its_cause(text, cause):
-    with pytest.raises(CheckpointError) as caught:
-        parse_json(text, "here", "get another")
-    message = str(caught.value)
-    assert message.startswith("here: ")
-    assert cause in message
-    assert message.endswith("get another")
-    assert "\n" not in message
-
-
-def test_a_json_file_over_the_limit_is_not_read(tmp_path):
-    (tmp_path / "a.json").write_text("{" + " " * 100 + "}")
-    with pytest.raises(CheckpointError, match="102 bytes is too large"):
-        read_json(tmp_path / "a.json", 101, "shorten it")
-
-
-def test_only_a_regular_file_has_a_size(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert file_size(tmp_path / "a", "no") == 3
-    for path in (tmp_path, tmp_path / "b"):
-        with pytest.raises(CheckpointError, match="get it"):
-            file_size(path, "get it")
-
-
-def test_what_a_file_says_is_shown_on_one_line_and_cut():
-    assert shown("a\nb") == r"'a\nb'"
-    assert len(shown("x" * 1000)) < 140
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-            "Git LFS pointer.*lfs pull",
-        ),
-        (b"<!DOCTYPE html><html>", "web page"),
-        (b"\xef\xbb\xbf\n <html lang=en>", "web page"),
-    ],
-)
-def test_what_stands_in_the_place_of_a_file_is_called_that(tmp_path, content, said):
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"config\.json: a {said}"):
-        read_json(path, 1000, "again")
-    with pytest.raises(CheckpointError, match=rf"config\.json: a {said}"):
-        SafetensorsFile(path)

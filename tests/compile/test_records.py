@@ -99,8 +99,9 @@ def test_a_folder_is_of_one_way_of_measuring(folder: Path, threads: int, emulate
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
-        ("[]", "valid dictionary"),
+        ("{", "not valid JSON"),
+        ("[]", "not an object"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"format": 2}', "format"),
         ('{"format": 1, "threads": 0, "emulated": false}', "target"),
     ],

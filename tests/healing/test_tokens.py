@@ -32,9 +32,10 @@ def test_text_and_both_forms_of_tokens_are_one(words, tokenizer, tmp_path):
     [
         ("odd.u16", b"abc", "odd number of bytes"),
         ("beyond.u16", np.array([1, 96], "<u2").tobytes(), "token 96 is beyond the vocabulary"),
-        ("damaged.u16.bz2", b"not bz2", "cannot be read"),
-        ("cut.u16.bz2", bz2.compress(bytes(4096))[:-8], "cannot be read"),
-        ("missing.u16", None, "cannot be read"),
+        ("damaged.u16.bz2", b"not bz2", "not bzip2 or cut off"),
+        ("cut.u16.bz2", bz2.compress(bytes(4096))[:-8], "not bzip2 or cut off"),
+        ("bomb.u16.bz2", bz2.compress(bytes(64 << 20)), "unpacks to more than 10[0-9]{5} bytes"),
+        ("missing.u16", None, "missing file"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(name, data, message, tokenizer, tmp_path):

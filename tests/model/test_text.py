@@ -66,5 +66,5 @@ def test_bad_files_are_named(tmp_path, name, content, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match=r"none\.txt: missing file"):
         read_documents(tmp_path / "none.txt")

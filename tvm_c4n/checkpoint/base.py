@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.files import MAX_CONFIG_BYTES, check_head, read_json, shown
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head, read_json
+from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight
 
 CONFIG = "config.json"
@@ -189,6 +189,6 @@ def find_extra_files(folder: Path) -> list[Path]:
         if target.parent != home and not in_cache:
             raise CheckpointError(f"{path}: a link that leaves the folder; put the file itself")
         if not name.startswith(("LICENSE", "NOTICE")):  # some of those are web pages
-            check_head(path)
+            check_head(path, "save or download the model again")
         found.append(path)
     return found

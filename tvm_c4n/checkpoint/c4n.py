@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import check_folder, find_extra_files, read_config
-from tvm_c4n.checkpoint.files import shown
 from tvm_c4n.checkpoint.manifest import (
     DENSE_DTYPES,
     MANIFEST,
@@ -20,7 +19,7 @@ from tvm_c4n.checkpoint.manifest import (
     valid_name,
 )
 from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
-from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.errors import C4nError, CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight
 
 _AGAIN = "prune the model again"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import CONFIG, Checkpoint
 from tvm_c4n.checkpoint.c4n import C4nCheckpoint
-from tvm_c4n.checkpoint.files import os_errors, shown, write_json
+from tvm_c4n.checkpoint.files import os_errors, write_json
 from tvm_c4n.checkpoint.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -24,7 +24,7 @@ from tvm_c4n.checkpoint.manifest import (
 )
 from tvm_c4n.checkpoint.safetensors_file import little_endian, write_safetensors
 from tvm_c4n.checkpoint.transaction import FolderTransaction
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight
 
 _SPOOL = ".tensors.tmp"

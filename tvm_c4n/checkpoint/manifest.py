@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tvm_c4n.checkpoint.files import MAX_INDEX_BYTES, read_json, shown
-from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, read_json, validated
+from tvm_c4n.errors import C4nError, CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight, DType, part_shapes
 
 FORMAT_VERSION = 1
@@ -118,9 +118,4 @@ def read_manifest(path: Path) -> Manifest:
             f"{path}: format version {shown(version)} is newer than {FORMAT_VERSION}, "
             "the last this release reads; upgrade tvm-c4n"
         )
-    try:
-        return Manifest.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = shown(".".join(str(part) for part in first["loc"]) or "content")
-        raise CheckpointError(f"{path}: {place}: {first['msg']}; {remedy}") from error
+    return validated(Manifest, value, str(path), remedy)

@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.files import check_head, file_size, os_errors, parse_json, shown
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.checkpoint.files import os_errors
+from tvm_c4n.checkpoint.reading import check_head, open_regular, parse_json
+from tvm_c4n.errors import CheckpointError, shown
 
 MAX_HEADER_BYTES = 1 << 22
 DTYPE_BYTES = {
@@ -63,9 +64,9 @@ class SafetensorsFile:
     def __init__(self, path: Path, remedy: str = _AGAIN) -> None:
         self.path = path
         self._remedy = remedy
-        size = file_size(path, remedy)
-        check_head(path)
-        with os_errors(path, "read"), path.open("rb") as stream:
+        check_head(path, remedy)
+        stream, size = open_regular(path, remedy)
+        with os_errors(path, "read"), stream:
             prefix = stream.read(8)
             if len(prefix) < 8:
                 self._fail(f"truncated, {size} bytes hold no safetensors header")

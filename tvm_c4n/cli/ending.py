@@ -39,7 +39,7 @@ def interrupted() -> bool:
 
 def code_after(error: BaseException) -> int:
     """Print an error in one line on stderr, unless a signal caused it; returns the exit code."""
-    from tvm_c4n.errors import C4nError
+    from tvm_c4n.errors import C4nError, one_line
 
     if isinstance(error, KeyboardInterrupt) or interrupted():
         return 128 + (_state["signal"] or signal.SIGINT)
@@ -48,7 +48,7 @@ def code_after(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     message, code = _line_and_code(error, C4nError)
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return code
 
 

@@ -8,18 +8,18 @@ specifies them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from schedules import Tuned
 from schedules.base import Decisions, current_names
 from tvm_c4n._tvm import Target, tvm
 from tvm_c4n.checkpoint.files import write_atomically
+from tvm_c4n.checkpoint.reading import read_bytes, read_record
 from tvm_c4n.compile.target import features_of, is_native, triple_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
@@ -28,6 +28,9 @@ from tvm_c4n.runtime.describe import cpu_name
 
 MANIFEST, BEST, CONFIRMATIONS = "manifest.json", "best.json", "confirmations.json"
 SHIPPED = Path(__file__).parents[2] / "schedules" / "records"
+# Of each file of a folder; the largest that is shipped has 30 kB.
+MAX_BYTES = 64 << 20
+_AGAIN = "'tvm-c4n tune' makes folders of records: give one, or delete it and tune again"
 
 
 class _Record(BaseModel):
@@ -159,10 +162,10 @@ def open_records(path: Path, target: Target | None = None) -> Records:
     TuneError
         It is no such folder, is damaged, or was measured on another machine.
     """
-    manifest = RecordsManifest.model_validate(_read(path / MANIFEST, RecordsManifest))
+    manifest = read_record(path / MANIFEST, RecordsManifest, MAX_BYTES, _AGAIN, TuneError)
     best: list[Best] = []
-    if (path / BEST).is_file():
-        best = _BestFile.model_validate(_read(path / BEST, _BestFile)).kernels
+    if (path / BEST).exists():
+        best = read_record(path / BEST, _BestFile, MAX_BYTES, _AGAIN, TuneError).kernels
     if target is not None:
         check_machine(path, manifest, machine_of(target))
     return Records(path, manifest, best)
@@ -210,26 +213,10 @@ def export(records: Records, out: Path) -> None:
     write_manifest(out, records.manifest)
     write_best(out, records.best)
     if (records.path / CONFIRMATIONS).is_file():
-        write_atomically(out / CONFIRMATIONS, (records.path / CONFIRMATIONS).read_bytes())
+        confirmations = read_bytes(records.path / CONFIRMATIONS, MAX_BYTES, _AGAIN, TuneError)
+        write_atomically(out / CONFIRMATIONS, confirmations)
 
 
 def write_best(path: Path, best: list[Best]) -> None:
     """Replace best.json."""
     write_atomically(path / BEST, _BestFile(kernels=best).model_dump_json(indent=1) + "\n")
-
-
-def _read(file: Path, kind: type[BaseModel]) -> dict[str, Any]:
-    """Read and check a file; damage is one line."""
-    if not file.is_file():
-        raise TuneError(f"{file} is missing: 'tvm-c4n tune' makes folders of records")
-    try:
-        content = json.loads(file.read_bytes())
-        kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TuneError(f"{file}: {where}: {first['msg']}") from None
-    except ValueError:
-        raise TuneError(f"{file} is not JSON: delete the folder and tune again") from None
-    found: dict[str, Any] = content
-    return found

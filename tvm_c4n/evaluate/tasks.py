@@ -13,7 +13,6 @@ the same tokens after any context. The answer is the option with the largest sum
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, parse_json, read_text
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.perplexity import Score, negative_log_likelihood
 from tvm_c4n.model.tokenizer import TextTokenizer
@@ -86,10 +86,7 @@ def read_items(path: str | Path, max_items: int | None = None) -> list[Item]:
     path = Path(path)
     if max_items is not None and max_items < 1:
         raise C4nError(f"cannot score {max_items} items; use --max-items 1 or more")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise C4nError(f"{path}: cannot be read: {error}") from None
+    lines = read_text(path, MAX_TEXT_BYTES, f"a line looks like {_LOOKS}", C4nError).split("\n")
     items = [_item(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
     if not items:
         raise C4nError(f"{path}: holds no items; a line looks like {_LOOKS}")
@@ -100,15 +97,15 @@ def read_items(path: str | Path, max_items: int | None = None) -> list[Item]:
 
 
 def _item(path: Path, number: int, line: str) -> Item:
+    value = parse_json(line, f"{path}: line {number}", f"it should look like {_LOOKS}", C4nError)
     try:
-        value = json.loads(line)
         options, context = tuple(value["options"]), value["context"]
         contexts = tuple(context) if isinstance(context, list) else (context,) * len(options)
         item = Item(contexts, options, value["answer"])
         good = all(isinstance(text, str) for text in (*contexts, *options)) and all(options)
         good = good and len(contexts) == len(options) and type(item.answer) is int
         good = good and 0 <= item.answer < len(options)
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         good = False
     if not good:
         raise C4nError(f"{path}: line {number} is not an item; it should look like {_LOOKS}")

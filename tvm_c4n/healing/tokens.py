@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import bz2
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, read_bytes
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.healing.settings import HealSettings
 from tvm_c4n.model.text import load_text_ids
 from tvm_c4n.model.tokenizer import TextTokenizer
 
 RAW = (".bin", ".u16")
+# Token ids of text are packed to a third or so; what unpacks to more than this was made to fill
+# the memory.
+_MOST_UNPACKED, _UNPACKED_AT_LEAST = 64, 1 << 20
 
 
 def read_tokens(paths: Iterable[str | Path], tokenizer: TextTokenizer) -> NDArray[np.uint16]:
@@ -53,13 +58,24 @@ def _read(path: Path, tokenizer: TextTokenizer) -> NDArray[np.uint16]:
     packed = suffixes[-1:] == [".bz2"]
     if (suffixes[:-1] if packed else suffixes)[-1:] not in ([s] for s in RAW):
         return load_text_ids(path, tokenizer).astype(np.uint16)
-    try:
-        data = bz2.decompress(path.read_bytes()) if packed else path.read_bytes()
-    except (OSError, ValueError, EOFError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    data = read_bytes(path, MAX_TEXT_BYTES, "give token ids", RecipeError)
+    if packed:
+        data = _unpack(path, data)
     if len(data) % 2:
         raise RecipeError(f"{path}: an odd number of bytes; it should hold 16-bit token ids")
     return np.frombuffer(data, "<u2").astype(np.uint16)
+
+
+def _unpack(path: Path, data: bytes) -> bytes:
+    limit = min(MAX_TEXT_BYTES, _UNPACKED_AT_LEAST + _MOST_UNPACKED * len(data))
+    try:
+        with bz2.open(BytesIO(data)) as stream:
+            unpacked = stream.read(limit + 1)
+    except (OSError, EOFError) as error:
+        raise RecipeError(f"{path}: not bzip2 or cut off ({error}); pack it again") from None
+    if len(unpacked) > limit:
+        raise RecipeError(f"{path}: unpacks to more than {limit} bytes; give it unpacked")
+    return unpacked
 
 
 class Windows:

@@ -6,13 +6,12 @@ row of tokens in which the model's separator token stands between documents, as 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.files import stand_in
+from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, parse_json, read_text, stand_in
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.tokenizer import TextTokenizer
 
@@ -41,12 +40,7 @@ def read_documents(path: str | Path) -> list[str]:
         document at all.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8 text") from None
+    text = read_text(path, MAX_TEXT_BYTES, "give a text file", RecipeError)
     if found := stand_in(text[:64].encode()):
         raise RecipeError(f"{path}: {found}")
     if path.suffix == ".jsonl":
@@ -68,11 +62,9 @@ def _lines(text: str) -> list[tuple[int, str]]:
 
 
 def _text_of(path: Path, number: int, line: str) -> str:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+    wanted = 'each line must be an object with a "text"'
+    value = parse_json(line, f"{path}: line {number}", wanted, RecipeError)
+    if not isinstance(value.get("text"), str):
         raise RecipeError(f'{path}: line {number} is not a JSON object with a "text"')
     return str(value["text"])
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, os_errors, write_atomically
+from tvm_c4n.checkpoint.reading import parse_value, read_bytes, read_text
 from tvm_c4n.errors import C4nError, RecipeError
 from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
 from tvm_c4n.pruning.report import ProjectionReport
@@ -32,6 +33,9 @@ from tvm_c4n.sparsity import C4nWeight
 RUN = "run.json"
 # Counts changes of the folder's files; a folder of another number is refused like another run's.
 FORMAT = 2
+# Of run.json and of what was asked to be remembered: some kB.
+MAX_NOTE_BYTES = 64 << 20
+_REMOVE = "remove the folder"
 _ARRAYS = ("values", "positions", "scales")
 _SCALARS = tuple(f.name for f in fields(C4nWeight) if f.name not in _ARRAYS)
 
@@ -126,7 +130,7 @@ class ResumeFolder:
                 if any(not file.match(LEFTOVERS) for file in folder.iterdir()):
                     raise RecipeError(f"{folder}: holds other files; give an empty or a new folder")
                 write_atomically(folder / RUN, text)
-            elif (folder / RUN).read_text(encoding="utf-8") != text:
+            elif read_text(folder / RUN, MAX_NOTE_BYTES, _REMOVE) != text:
                 raise RecipeError(
                     f"{folder}: holds the layers of another model, recipe, budget or calibration; "
                     "give another folder, or remove this one"
@@ -137,7 +141,7 @@ class ResumeFolder:
         path = self.folder / f"{name}.json"
         if not path.exists():
             write_atomically(path, json.dumps(compute()))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_value(read_bytes(path, MAX_NOTE_BYTES, _REMOVE), str(path), _REMOVE)
 
     def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Read ``NAME.safetensors``, or compute and write it."""

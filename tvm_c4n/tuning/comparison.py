@@ -9,16 +9,16 @@ rule, docs/reference/format-records.md the file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.compile.records import CONFIRMATIONS, DecisionsInFile, key_of
+from tvm_c4n.checkpoint.reading import read_json, validated
+from tvm_c4n.compile.records import CONFIRMATIONS, MAX_BYTES, DecisionsInFile, key_of
 from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.tuning.measurer import Built, Measurer, error_line
@@ -285,17 +285,11 @@ def _seconds(measurer: Measurer, built: Built) -> tuple[float | None, str]:
 
 
 def _read(file: Path) -> list[Comparison]:
-    if not file.is_file():
+    if not file.exists():
         return []
-    try:
-        content = json.loads(file.read_bytes())
-        if isinstance(content, dict) and content.get("format") == 1:
-            found = _FileOfFormat1.model_validate(content).duels
-            return [Comparison(**one.model_dump()) for one in found]
-        return _File.model_validate(content).comparisons
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TuneError(f"{file}: {where}: {first['msg']}: delete it and tune again") from None
-    except ValueError:
-        raise TuneError(f"{file} is not JSON: delete it and tune again") from None
+    remedy = "delete it and tune again"
+    content = read_json(file, MAX_BYTES, remedy, TuneError)
+    if content.get("format") == 1:
+        found = validated(_FileOfFormat1, content, str(file), remedy, TuneError).duels
+        return [Comparison(**one.model_dump()) for one in found]
+    return validated(_File, content, str(file), remedy, TuneError).comparisons

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 from schedules import fits, space_of
 from tvm_c4n._tvm import tvm
 from tvm_c4n.checkpoint.files import write_atomically
+from tvm_c4n.checkpoint.reading import parse_value, read_bytes
 from tvm_c4n.compile.records import Best, key_of, open_records, write_best, write_manifest
+from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import Isa, isa_named
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.tuning.comparison import Comparisons, best_accepted
@@ -21,6 +23,12 @@ from tvm_c4n.tuning.tasks import DecisionKey, decision_key, default_of
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
 # MetaSchedule's seconds for a candidate that did not run.
 FAILED_SECS = 1e10
+# Some 30 kB a record.
+MAX_BYTES = 1 << 30
+_AGAIN = "delete the folder and tune again"
+# 2000 candidates of 20 kernels have 60 MB.
+MAX_DATABASE_BYTES = 1 << 30
+_AGAIN = "delete the folder and tune again"
 
 # Median seconds by operator and decisions.
 Measurements: TypeAlias = dict[OpSpec, dict[DecisionKey, float]]
@@ -41,22 +49,33 @@ def open_database(folder: Path) -> Any:
 
 
 def _repair(file: Path) -> None:
-    """Cut a file behind its last whole line: MetaSchedule refuses the whole file with the rest."""
-    if not file.is_file():
+    """Cut a file behind its last whole line: MetaSchedule refuses the whole file with the rest.
+
+    Raises
+    ------
+    TuneError
+        Another line is damaged. MetaSchedule's reader, in C++, must not get it: it has no limit of
+        depth.
+    """
+    if not file.exists():
         return
-    data = file.read_bytes()
-    keep = data
-    while keep:
-        line = keep.rstrip(b"\n").rsplit(b"\n", 1)[-1]
-        try:
-            json.loads(line)
-            break
-        except ValueError:
-            keep = keep[: keep.rstrip(b"\n").rfind(b"\n") + 1]
-    if keep and not keep.endswith(b"\n"):
-        keep += b"\n"
+    data = read_bytes(file, MAX_BYTES, _AGAIN, TuneError)
+    lines = data.split(b"\n")
+    while lines and not _is_json(lines[-1]):
+        lines.pop()
+    for number, line in enumerate(lines, 1):
+        parse_value(line, f"{file}: line {number}", _AGAIN, TuneError)
+    keep = b"".join(line + b"\n" for line in lines)
     if keep != data:
         write_atomically(file, keep)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def valid_records(database: Any) -> Iterator[tuple[OpSpec, dict[str, int], float]]:

@@ -62,14 +62,14 @@ def test_a_table_is_read_from_its_file_or_its_folder(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot be read: No such file"),
-        ("{", "the file: Invalid JSON"),
+        (None, "missing file"),
+        ("{", "not valid JSON"),
         (json.dumps(content([row(0.0)])), r"rows\.0\.seconds\.min"),
         (json.dumps(content([row(1.0, dtype="int3")])), r"rows\.0\.dtype"),
         (json.dumps(content([row(1.0, removed=4)])), r"rows\.0\.removed"),
         (json.dumps(content([row(1.0)], format=2)), "format: "),
         (json.dumps(content([row(1.0)], extra=1)), "extra: "),
-        (" " * (MAX_BYTES + 1), "larger than 4 MiB"),
+        (" " * (MAX_BYTES + 1), "4194305 bytes is too large"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_the_command_that_makes_one(tmp_path, text, message):

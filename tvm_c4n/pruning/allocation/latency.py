@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from tvm_c4n.checkpoint.reading import read_record
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.pruning.recipe import Choice
@@ -88,16 +89,7 @@ class LatencyTable(_Strict):
             Missing, too large, or not such a table.
         """
         file = path / FILE if path.is_dir() else path
-        try:
-            if file.stat().st_size > MAX_BYTES:
-                raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB; {_AGAIN}")
-            return cls.model_validate_json(file.read_bytes())
-        except OSError as error:
-            raise RecipeError(f"{file}: cannot be read: {error.strerror}; {_AGAIN}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise RecipeError(f"{file}: {where}: {first['msg']}; {_AGAIN}") from None
+        return read_record(file, cls, MAX_BYTES, _AGAIN, RecipeError)
 
     @property
     def threads(self) -> int:
