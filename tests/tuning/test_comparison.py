@@ -186,11 +186,12 @@ def test_the_files_of_the_package_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "not valid JSON"),
         ('{"format": 3, "comparisons": []}', "format"),
         ('{"format": 2, "duels": []}', "comparisons"),
         ('{"format": 1, "comparisons": []}', "duels"),
-        ("[]", "valid"),
+        ("[]", "not an object"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
