@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tvm_c4n.checkpoint import C4nWriter
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.errors import CheckpointError
 
@@ -94,6 +97,7 @@ def test_a_failed_rename_brings_the_old_folder_back(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr("tvm_c4n.checkpoint.transaction.exchange", lambda *_: False)
     with pytest.raises(CheckpointError, match="Input/output"):
         write(out, "two", overwrite=True)
     assert (out / "mark").read_text() == "one"
@@ -106,3 +110,42 @@ def test_a_link_as_out_survives(tmp_path: Path) -> None:
     write(tmp_path / "link", "one")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "mark").read_text() == "one"
+
+
+def test_out_that_no_folder_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match="/: cannot be replaced; name a folder"):
+        write(Path("/"), "one")
+    with pytest.raises(CheckpointError, match="cannot write: File name too long"):
+        write(tmp_path / ("n" * 300), "one")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(CheckpointError, match="out: cannot write: No such file"):
+        write(Path("out"), "one")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk_names_the_folder_what_is_full_and_what_is_needed(
+    tmp_path: Path, overwrite: bool
+) -> None:
+    """A limit of the file size stands for a full disk: both refuse bytes in mid-file."""
+    out = tmp_path / "out"
+    if overwrite:
+        _write_c4n(out, 1)
+    before = sorted(tmp_path.rglob("*"))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))
+    try:
+        with pytest.raises(CheckpointError) as caught:
+            _write_c4n(out, 1 << 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    said = "cannot write: the limit of a file's size is 1.05 MB, 8.39 MB are needed; raise it"
+    assert f"{out}: {said}" in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _write_c4n(out: Path, elements: int) -> None:
+    with C4nWriter(out, overwrite=True) as writer:
+        writer.add_json("config.json", {"model_type": "mamba"})
+        writer.add_dense("a", np.zeros(elements, np.float32))

@@ -141,15 +141,6 @@ def test_a_damaged_artifact_is_compiled_again(
     open_artifact(artifact).verify()
 
 
-def test_what_a_killed_process_left_is_cleared_away(
-    model: Path, root: Path, compilations: list[Path]
-) -> None:
-    home = root / "artifacts" / cache._key(model)
-    (home / ".model.99-abcd.tmp").mkdir(parents=True)
-    artifact = cache.cached_artifact(model)
-    assert list(home.iterdir()) == [artifact]
-
-
 def test_a_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     assert cache.cache_folder() == Path.home() / ".cache" / "tvm-c4n"

@@ -10,6 +10,7 @@ from tvm_c4n.assets import ROOT
 from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.config import check_values
 
 HF = json.loads((ROOT / "mamba-19m" / "config.json").read_text())
 
@@ -65,6 +66,14 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
         ({"vocab_size": None}, "lacks vocab_size"),
         ({"layer_norm_epsilon": 0.0}, "eps=0.0"),
         ({"state_size": True}, "state_size=True"),
+        ({"expand": [-1]}, "expand=[-1]: is not a positive number"),
+        ({"expand": "x"}, "expand='x': is not a positive number"),
+        ({"expand": True}, "expand=True: is not"),
+        ({"expand": -1}, "expand=-1: is not"),
+        ({"expand": 1e300}, "expand=1e+300: is not"),
+        ({"hidden_size": [1]}, "hidden_size=[1]: is not"),
+        ({"time_step_rank": {}}, "dt_rank="),
+        ({"intermediate_size": "wide"}, "d_inner='wide'"),
     ],
 )
 def test_unsupported_configs_are_refused_in_one_line(change, message):
@@ -82,3 +91,30 @@ def test_check_names_a_missing_and_a_misshapen_tensor(tiny):
     wrong = {**tensors, name: np.zeros((3, 5), dtype=np.float32)}
     with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has shape \[3, 5\]"):
         config.check(ArrayCheckpoint({}, wrong))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "name", ["backbone.norm_f.weight", "backbone.layers.1.mixer.out_proj.weight"]
+)
+def test_values_that_are_not_finite_are_named_with_their_place(name, value):
+    config = MambaConfig(
+        vocab_size=3, d_model=4, d_inner=8, n_layer=2, d_state=2, d_conv=2, dt_rank=1
+    )
+    tensors = {n: np.ones(s, np.float32) for n, s in config.tensor_shapes().items()}
+    checkpoint = ArrayCheckpoint(HF, tensors)
+    check_values(config, checkpoint)
+    place = (3,) if tensors[name].ndim == 1 else (2, 5)
+    tensors[name][place] = value
+    with pytest.raises(CheckpointError) as caught:
+        check_values(config, ArrayCheckpoint(HF, tensors))
+    assert f"tensor {name} has {value} at {list(place)};" in str(caught.value)
+
+
+def test_embeddings_of_zeros_are_named():
+    config = MambaConfig(
+        vocab_size=3, d_model=4, d_inner=8, n_layer=1, d_state=2, d_conv=2, dt_rank=1
+    )
+    tensors = {n: np.zeros(s, np.float32) for n, s in config.tensor_shapes().items()}
+    with pytest.raises(CheckpointError, match=r"backbone\.embeddings\.weight is all zeros"):
+        check_values(config, ArrayCheckpoint(HF, tensors))

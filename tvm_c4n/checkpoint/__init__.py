@@ -12,6 +12,7 @@ from tvm_c4n.checkpoint.c4n_writer import C4nWriter
 from tvm_c4n.checkpoint.dense_export import export_dense
 from tvm_c4n.checkpoint.files import os_errors
 from tvm_c4n.checkpoint.hf import HfCheckpoint
+from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.checkpoint.manifest import MANIFEST
 
 __all__ = [
@@ -45,5 +46,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     with os_errors(Path(path), "open"):
         folder = resolve(path)
+        if not folder.exists():
+            recover(folder)
         is_c4n = os.path.lexists(folder / MANIFEST)
         return C4nCheckpoint(folder) if is_c4n else HfCheckpoint(folder)

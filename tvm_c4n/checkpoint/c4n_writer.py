@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import CONFIG, Checkpoint
 from tvm_c4n.checkpoint.c4n import C4nCheckpoint
-from tvm_c4n.checkpoint.files import os_errors, write_json
+from tvm_c4n.checkpoint.files import copy_file, os_errors, write_json
 from tvm_c4n.checkpoint.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -79,7 +79,7 @@ class C4nWriter:
     def __enter__(self) -> C4nWriter:
         self._transaction.__enter__()
         try:
-            with os_errors(self.folder, "write"):
+            with os_errors(self._transaction.out, "write"):
                 self._spool = (self.folder / _SPOOL).open("w+b")
         except BaseException as error:
             self._transaction.__exit__(type(error), error, None)
@@ -128,8 +128,7 @@ class C4nWriter:
     def copy_extra(self, checkpoint: Checkpoint) -> None:
         """Copy tokenizer and licence files, and config.json unless `add_json` gave one already."""
         for path in checkpoint.extra_files():
-            with os_errors(path, "copy"):
-                shutil.copyfile(path, self.folder / path.name)
+            copy_file(path, self.folder / path.name)
         if not (self.folder / CONFIG).exists():
             self.add_json(CONFIG, checkpoint.config)
 
@@ -171,7 +170,9 @@ class C4nWriter:
     def _append(self, tensor: str, dtype: str, array: NDArray[Any]) -> None:
         assert self._spool is not None  # noqa: S101  (_check_name came first)
         data = little_endian(array)
-        with os_errors(self.folder / _SPOOL, "write"):
+        # Each byte lies in the spool and then in the file: the file's header has all sizes.
+        needed = 2 * (sum(size for _, size in self._spans.values()) + len(data))
+        with os_errors(self._transaction.out, "write", needed):
             start = self._spool.tell()
             self._spool.write(data)
         self._tensors[tensor] = (dtype, tuple(array.shape))
@@ -190,6 +191,8 @@ class C4nWriter:
 
     def _close_spool(self) -> None:
         if self._spool is not None:
-            self._spool.close()
+            # What a full disk did not take has been reported, and is not needed any more.
+            with suppress(OSError):
+                self._spool.close()
             self._spool = None
             (self.folder / _SPOOL).unlink(missing_ok=True)

@@ -7,7 +7,6 @@ by half a unit in the last place (a relative 2**-11), float32 not at all.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tvm_c4n.checkpoint.base import CONFIG, Checkpoint
-from tvm_c4n.checkpoint.files import os_errors, write_json
+from tvm_c4n.checkpoint.files import copy_file, write_json
 from tvm_c4n.checkpoint.hf import INDEX, SINGLE
 from tvm_c4n.checkpoint.safetensors_file import little_endian, write_safetensors
 from tvm_c4n.checkpoint.transaction import FolderTransaction
@@ -72,8 +71,7 @@ def export_dense(
             write_json(folder / INDEX, _index(checkpoint, files, shards, np.dtype(dtype).itemsize))
         write_json(folder / CONFIG, dense_config(checkpoint.config, dtype))
         for path in checkpoint.extra_files():
-            with os_errors(path, "copy"):
-                shutil.copyfile(path, folder / path.name)
+            copy_file(path, folder / path.name)
 
 
 def dense_config(config: dict[str, Any], dtype: ExportDType) -> dict[str, Any]:

@@ -2,38 +2,104 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import resource
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from tvm_c4n.errors import CheckpointError
 
 # What `atomic_output` leaves of a process that was killed, as a glob pattern.
 LEFTOVERS = ".*.tmp*"
+# After that long without a write, the temporary file of a process that this machine does not know
+# is a leftover. Until then it may be that of a process in another container.
+_LEFT_AFTER_SECS = 60
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def os_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn an operating system error into a CheckpointError that names the file."""
+def os_errors(path: Path, doing: str, needs_bytes: int | None = None) -> Iterator[None]:
+    """Turn an operating system error into a CheckpointError that names the file.
+
+    Parameters
+    ----------
+    path : Path
+    doing : str
+        What could not be done: ``"write"``.
+    needs_bytes : int, optional
+        Space that it takes, for the message if there is not enough.
+    """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, SafetensorError) as error:
+        cause = _os_error_of(error)
+        if cause is None:
+            raise
+        if is_full(cause):
+            raise CheckpointError(
+                f"{path}: cannot {doing}: {_full(path, cause, needs_bytes)}"
+            ) from (error)
+        reason = cause.strerror or type(cause).__name__
         raise CheckpointError(f"{path}: cannot {doing}: {reason}") from error
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Say whether an error means that a file cannot grow: disk, quota or limit are reached."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def _os_error_of(error: Exception) -> OSError | None:
+    """Return the operating system's error; safetensors, in Rust, has it in its text."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def _full(path: Path, error: OSError, needs_bytes: int | None) -> str:
+    """Say what is full, how much is free and how much is needed."""
+    needed = "" if needs_bytes is None else f", {_size(needs_bytes)} are needed"
+    if error.errno == errno.EFBIG:
+        limit_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        return (
+            f"the limit of a file's size is {_size(limit_bytes)}{needed}; raise it with `ulimit -f`"
+        )
+    folder = path.absolute()
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    what = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
+    free_bytes = shutil.disk_usage(folder).free
+    return f"{what}: {_size(free_bytes)} are free in {folder}{needed}; make room or write elsewhere"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+
+
 @contextmanager
-def atomic_output(path: Path) -> Iterator[Path]:
+def atomic_output(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
     """Yield a temporary file's path beside ``path``, renamed to it if the block succeeds.
 
     A reader sees the old content or the new, never a part. The temporary name is unique, so that
     two writers of one path do not disturb each other (the later rename wins), and keeps the suffix,
-    which some writers look at. It protects against errors and interrupts; nothing is flushed for a
-    loss of power.
+    which some writers look at. What killed processes left is removed. It protects against errors
+    and interrupts; nothing is flushed for a loss of power.
+
+    Parameters
+    ----------
+    path : Path
+    needs_bytes : int, optional
+        Size of the file, where it is known: for the message if the disk is full.
 
     Raises
     ------
@@ -42,12 +108,36 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """
     mark = f"{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.stem}.{mark}.tmp{path.suffix}")
-    with os_errors(path, "write"):
+    with os_errors(path, "write", needs_bytes):
+        _remove_leftovers(path)
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    name = re.compile(
+        rf"\.{re.escape(path.stem)}\.(\d+)-[0-9a-f]{{8}}\.tmp{re.escape(path.suffix)}"
+    )
+    with suppress(OSError):  # the writing itself says what is wrong with the folder
+        for entry in os.scandir(path.parent):
+            found = name.fullmatch(entry.name)
+            if found is None or _lives(int(found[1])):
+                continue
+            if time.time() - entry.stat().st_mtime > _LEFT_AFTER_SECS:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -59,8 +149,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         A disk error.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with atomic_output(path) as temporary:
+    with atomic_output(path, len(data)) as temporary:
         temporary.write_bytes(data)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content.
+
+    Raises
+    ------
+    CheckpointError
+        Names the target if it cannot be written, as where the disk is full, else the source.
+    """
+    with os_errors(source, "read"):
+        size = source.stat().st_size
+    with os_errors(target, "write", size):
+        shutil.copyfile(source, target)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

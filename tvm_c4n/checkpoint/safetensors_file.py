@@ -207,7 +207,7 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER_BYTES:
         raise CheckpointError(f"{path}: too many tensors for a header; write fewer per file")
-    with os_errors(path, "write"), path.open("wb") as stream:
+    with os_errors(path, "write", 8 + len(text) + end), path.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little"))
         stream.write(text)
         for name in order:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from tvm_c4n.checkpoint.files import os_errors
+from tvm_c4n.checkpoint.files import is_full, os_errors
+from tvm_c4n.checkpoint.leftovers import TemporaryFolder, exchange, remove_leftovers
 from tvm_c4n.errors import CheckpointError
 
 
 class FolderTransaction:
     """Context manager: a temporary folder beside ``out``, renamed on success, removed on error.
 
-    It protects against errors and interrupts; nothing is flushed for a loss of power.
+    It protects against errors, interrupts and kills; nothing is flushed for a loss of power. What
+    killed writers of the same folder left is removed.
 
     Parameters
     ----------
@@ -28,30 +27,38 @@ class FolderTransaction:
         Says whether an existing folder may be replaced: ``overwrite`` must not delete a home
         folder because of a typing mistake.
 
-    Attributes
-    ----------
-    folder : Path
-        The temporary folder, between enter and exit.
+    Raises
+    ------
+    CheckpointError
+        ``out`` cannot be written or may not be replaced; the disk is full.
     """
 
     def __init__(self, out: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
-        self.out = out.resolve()  # through a link, so that the link survives the rename
+        with os_errors(out, "write"):
+            self.out = out.resolve()  # through a link, so that the link survives the rename
+        if not self.out.name:
+            raise CheckpointError(f"{out}: cannot be replaced; name a folder to write")
         self._overwrite = overwrite
         self._ours = ours
         self._made: list[Path] = []
-        mark = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self.folder = self.out.with_name(f".{self.out.name}.{mark}.tmp")
-        self._old = self.out.with_name(f".{self.out.name}.{mark}.old")
+        self._temporary: TemporaryFolder | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The temporary folder, between enter and exit."""
+        assert self._temporary is not None, "outside of the with block"  # noqa: S101
+        return self._temporary.path
 
     def __enter__(self) -> FolderTransaction:
+        remove_leftovers(self.out)
         self._check_out()
         try:
             for parent in reversed([p for p in self.out.parents if not p.exists()]):
                 with os_errors(parent, "create"):
                     parent.mkdir()
                 self._made.append(parent)
-            with os_errors(self.folder, "create"):
-                self.folder.mkdir()
+            with os_errors(self.out, "create"):
+                self._temporary = TemporaryFolder(self.out)
         except BaseException:
             self._discard()
             raise
@@ -65,6 +72,14 @@ class FolderTransaction:
     ) -> None:
         if kind is not None:
             self._discard()
+            if error is not None and is_full(error):
+                with os_errors(self.out, "write"):
+                    raise error
+            if isinstance(error, CheckpointError) and str(self.folder) in str(error):
+                # Nobody but us knows the temporary name.
+                raise CheckpointError(
+                    str(error).replace(str(self.folder), str(self.out))
+                ) from error
             return
         try:
             self._check_out()  # again: another process may have written meanwhile
@@ -74,8 +89,9 @@ class FolderTransaction:
             raise
 
     def _check_out(self) -> None:
-        if not self.out.exists():
-            return
+        with os_errors(self.out, "write"):
+            if not self.out.exists():
+                return
         if not self.out.is_dir():
             raise CheckpointError(f"{self.out}: is a file; name a folder to write")
         with os_errors(self.out, "list"):
@@ -91,19 +107,23 @@ class FolderTransaction:
             )
 
     def _publish(self) -> None:
+        assert self._temporary is not None  # noqa: S101  (__enter__ made it)
         with os_errors(self.out, "write"):
-            if self.out.exists():
-                self.out.rename(self._old)
-            try:
+            if not self.out.exists():
                 self.folder.rename(self.out)
-            except BaseException:
-                if self._old.exists():
-                    self._old.rename(self.out)
-                raise
-        shutil.rmtree(self._old, ignore_errors=True)
+            elif not exchange(self.folder, self.out):
+                self.out.rename(self._temporary.aside)
+                # A kill here leaves no folder of this name: `recover` brings the old one back.
+                try:
+                    self.folder.rename(self.out)
+                except BaseException:
+                    self._temporary.aside.rename(self.out)
+                    raise
+        self._temporary.release()
 
     def _discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._temporary is not None:
+            self._temporary.release()
         for parent in reversed(self._made):
             try:
                 parent.rmdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
+from tvm_c4n.checkpoint.files import copy_file, os_errors, write_atomically
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig, check_values
 from tvm_c4n.model.relax_mamba import MAX_TOKENS, build_mamba, state_shapes
 from tvm_c4n.model.tokenizer import TOKENIZER, load_tokenizer
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
@@ -100,6 +101,7 @@ def compile_model(
         config = MambaConfig.from_hf(checkpoint.config)
         config.check(checkpoint)
         tokenizer = load_tokenizer(checkpoint.path, checkpoint.config)
+        check_values(config, checkpoint)
         mod = build_mamba(config, checkpoint, dtype=dtype)
         tell(1)
         select = select.for_weights_of(mod)
@@ -129,10 +131,10 @@ def compile_model(
             weights_sha256=sha256_of(folder / WEIGHTS),
         )
         text = manifest.model_dump_json(indent=1)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        write_atomically(folder / MANIFEST, text + "\n")
         for extra in checkpoint.extra_files():
             if extra.name == TOKENIZER:
-                shutil.copyfile(extra, folder / TOKENIZER)
+                copy_file(extra, folder / TOKENIZER)
         tell(4)
     return manifest
 
@@ -149,7 +151,8 @@ def _link(executable: relax.VMExecutable, folder: Path, target: Target) -> str:
 def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
     """Write the lifted constants in order, each at a multiple of 64 bytes."""
     tensors: list[Tensor] = []
-    with file.open("wb") as stream:
+    needed = sum(ALIGN + _size_bytes(constant) for constant in mod.attrs[CONSTANTS])
+    with os_errors(file, "write", needed), file.open("wb") as stream:
         for constant in mod.attrs[CONSTANTS]:
             array = np.ascontiguousarray(constant.numpy())
             stream.write(b"\0" * (-stream.tell() % ALIGN))
@@ -158,6 +161,10 @@ def _write_weights(mod: IRModule, file: Path) -> list[Tensor]:
             )
             stream.write(array.data)
     return tensors
+
+
+def _size_bytes(constant: Any) -> int:
+    return int(prod(constant.shape)) * np.dtype(str(constant.dtype)).itemsize
 
 
 def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dict[str, Projection]:

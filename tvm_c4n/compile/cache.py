@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from tvm_c4n._tvm import tvm
 from tvm_c4n._version import __version__
 from tvm_c4n.assets import MODELS, resolve
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.compile.target import host_description
@@ -94,6 +94,8 @@ def cached_artifact(
     C4nError
         The model is missing or damaged, or the cache cannot be written.
     """
+    if not Path(model).exists():
+        recover(Path(model))
     if is_artifact(Path(model)):
         return Path(model)
     if not resolve(model).is_dir():
@@ -107,8 +109,6 @@ def cached_artifact(
         if not _is_whole(artifact):  # else another process compiled it while this one waited
             if notify is not None:
                 notify(f"compiling {artifact.name} for this CPU, once; kept in {cache_folder()}")
-            for left in home.glob(".*.tmp"):  # of a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
             compile_model(folder, artifact, progress=progress, overwrite=True)
     return artifact
 

@@ -26,7 +26,7 @@ from tvm_c4n.healing.state import load_state, save_state, state_path
 from tvm_c4n.healing.student import Student
 from tvm_c4n.healing.tokens import Windows, read_tokens
 from tvm_c4n.healing.train import Trainer
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.config import MambaConfig, check_values
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 
@@ -232,12 +232,14 @@ def _check(source: Checkpoint, dense: Checkpoint) -> MambaConfig:
         raise CheckpointError(f"{source.path}: not a pruned folder; make one with tvm-c4n prune")
     config = MambaConfig.from_hf(source.config)
     config.check(source)
+    check_values(config, source)
     if MambaConfig.from_hf(dense.config) != config:
         raise CheckpointError(
             f"{dense.path}: has other sizes than {source.path}; "
             "the teacher is the model that was pruned"
         )
     config.check(dense)
+    check_values(config, dense)
     return config
 
 

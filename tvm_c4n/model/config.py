@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from math import ceil
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.errors import CheckpointError, shown
 
 PROJECTIONS = ("in_proj", "x_proj", "dt_proj", "out_proj")
 EMBEDDINGS = "backbone.embeddings.weight"
 FINAL_NORM = "backbone.norm_f.weight"
 HEAD = "lm_head.weight"
 
+_MAX_NUMBER = 1 << 32
 _HF_NAMES = {
     "vocab_size": "vocab_size",
     "d_model": "hidden_size",
@@ -25,13 +28,16 @@ _HF_NAMES = {
 
 
 class HasTensors(Protocol):
-    """The part of a checkpoint that `MambaConfig.check` needs."""
+    """The part of a checkpoint that `MambaConfig.check` and `check_values` need."""
 
     def names(self) -> list[str]:
         """Names of all tensors."""
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one tensor."""
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """Read one tensor."""
 
 
 class MambaConfig(BaseModel):
@@ -78,12 +84,10 @@ class MambaConfig(BaseModel):
         missing = [_HF_NAMES[key] for key, value in fields.items() if value is None]
         if missing:
             raise CheckpointError(f"config.json lacks {', '.join(missing)}")
-        hidden = fields["d_model"]
+        hidden, expand = _number(config, "hidden_size"), _number(config, "expand", 2)
         rank = config.get("time_step_rank", "auto")
-        if isinstance(hidden, int):
-            default_inner = int(config.get("expand", 2) * hidden)
-            fields["dt_rank"] = ceil(hidden / 16) if rank == "auto" else rank
-            fields["d_inner"] = config.get("intermediate_size", default_inner)
+        fields["dt_rank"] = ceil(hidden / 16) if rank == "auto" else rank
+        fields["d_inner"] = config.get("intermediate_size", int(expand * hidden))
         fields["eps"] = config.get("layer_norm_epsilon", 1e-5)
         fields["conv_bias"] = config.get("use_conv_bias", True)
         fields["tie_embeddings"] = config.get("tie_word_embeddings", True)
@@ -93,7 +97,7 @@ class MambaConfig(BaseModel):
             first = error.errors()[0]
             name = str(first["loc"][0])
             raise CheckpointError(
-                f"config.json: {_HF_NAMES.get(name, name)}={first['input']!r}: {first['msg']}"
+                f"config.json: {_HF_NAMES.get(name, name)}={shown(first['input'])}: {first['msg']}"
             ) from None
 
     def prefix(self, layer: int) -> str:
@@ -151,6 +155,33 @@ class MambaConfig(BaseModel):
                 )
 
 
+def check_values(config: MambaConfig, checkpoint: HasTensors) -> None:
+    """Read every tensor once and refuse values that no model can have.
+
+    Raises
+    ------
+    CheckpointError
+        Names the first tensor with a value that is NaN or infinite, and its place: the index into
+        the tensor as the file has it. Or all embeddings are zero.
+    """
+    for name in config.tensor_shapes():
+        values = checkpoint.dense(name)
+        _check_finite(name, values)
+        if name == EMBEDDINGS and not values.any():
+            raise CheckpointError(f"tensor {name} is all zeros; the model was never trained")
+
+
+def _check_finite(name: str, values: NDArray[np.float32]) -> None:
+    good = np.isfinite(values)
+    if good.all():
+        return
+    place = [int(i) for i in np.unravel_index(np.argmin(good), good.shape)]
+    raise CheckpointError(
+        f"tensor {name} has {values[tuple(place)]} at {place}; the model is damaged or its "
+        "training diverged"
+    )
+
+
 def _check_supported(config: dict[str, Any]) -> None:
     kind = config.get("model_type")
     if kind is None and "d_model" in config:
@@ -159,12 +190,22 @@ def _check_supported(config: dict[str, Any]) -> None:
             "use the converted model, whose name ends in -hf"
         )
     if kind != "mamba":
-        raise CheckpointError(f"model_type is {kind!r}; only 'mamba' (Mamba-1) is supported")
+        raise CheckpointError(f"model_type is {shown(kind)}; only 'mamba' (Mamba-1) is supported")
     activation = config.get("hidden_act", "silu")
     if activation != "silu":
-        raise CheckpointError(f"hidden_act is {activation!r}; only 'silu' is supported")
+        raise CheckpointError(f"hidden_act is {shown(activation)}; only 'silu' is supported")
     if config.get("use_bias", False):
         raise CheckpointError("use_bias is true; biases in in_proj and out_proj are not supported")
+
+
+def _number(config: dict[str, Any], key: str, default: float | None = None) -> float:
+    """Return a number of config.json that others are computed from."""
+    value: Any = config.get(key, default)
+    # The bound is above all limits of `MambaConfig`, whose messages name the size.
+    if type(value) not in (int, float) or not 0 < value <= _MAX_NUMBER:
+        raise CheckpointError(f"config.json: {key}={shown(value)}: is not a positive number")
+    number: float = value
+    return number
 
 
 def _hint(names: Iterable[str]) -> str:

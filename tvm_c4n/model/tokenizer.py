@@ -14,8 +14,14 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from tvm_c4n.checkpoint.files import MAX_CONFIG_BYTES, check_head, file_size, read_json, shown
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.checkpoint.reading import (
+    MAX_CONFIG_BYTES,
+    check_head,
+    read_bytes,
+    read_json,
+    stand_in,
+)
+from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.config import MambaConfig
 
 CONFIG = "config.json"
@@ -139,20 +145,17 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if not path.exists():
         for other in (folder / name for name in _OTHER_KINDS):
             if other.is_file():
-                check_head(other)
+                check_head(other, _AGAIN)
                 raise CheckpointError(
                     f"{path}: missing file, and {other.name} is not read; make it with "
                     "transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
                 )
     remedy = f"copy the model's {TOKENIZER} there"
-    size = file_size(path, remedy)
-    if size > _MAX_TOKENIZER_BYTES:
-        raise CheckpointError(
-            f"{path}: {size} bytes is too large (limit {_MAX_TOKENIZER_BYTES}); {remedy}"
-        )
-    check_head(path)
+    data = read_bytes(path, _MAX_TOKENIZER_BYTES, remedy)
+    if found := stand_in(data):
+        raise CheckpointError(f"{path}: {found}")
     try:
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_buffer(data)
     except Exception as error:  # tokenizers raises bare Exception
         cause = shown(str(error)).strip("'\"")
         raise CheckpointError(f"{path}: not a tokenizer: {cause}; {_AGAIN}") from None

@@ -11,7 +11,7 @@ from torch import Tensor
 from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, open_checkpoint
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.config import MambaConfig, check_values
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Recipe
@@ -72,6 +72,7 @@ class Session:
         config.check(checkpoint)
         _check_dense(checkpoint, config)
         tokenizer = load_tokenizer(checkpoint.path)
+        check_values(config, checkpoint)
         recipe.plan(config)  # refuses what does not fit before the text is read
         text = CALIBRATION if calibration is None else Path(calibration)
         windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
