@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,20 @@ def test_damaged_manifests_are_one_line(tmp_path: Path, text: str, message: str)
 def test_titles_name_a_kernel_by_its_sizes() -> None:
     assert title_of(key_of(SPEC)) == "step 256x64 n=2 float32"
     assert title_of(key_of(ConvSpec(True, 768, 4, 2, 1536))) == "prefill conv1d 768x4"
+
+
+def _write_often(folder: Path) -> None:
+    for _ in range(200):
+        write_best(folder, [])
+
+
+def test_writers_of_one_folder_do_not_collide(tmp_path: Path) -> None:
+    """Two of them once wrote to one temporary file, and one then found it gone."""
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=_write_often, args=(tmp_path,)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert [path.name for path in tmp_path.iterdir()] == [BEST]
