@@ -19,8 +19,7 @@ from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
-from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
-from tvm_c4n.model.relax_mamba import state_shapes
+from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig, state_shapes
 
 VARIANTS = ("default", "dlight")
 

@@ -28,6 +28,16 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_artifact(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model, compiled for this machine. Tests change copies."""
+    from tvm_c4n.compile.artifact import compile_model  # most tests do without
+
+    out = tmp_path_factory.mktemp("small") / "art"
+    compile_model(small_model, out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """4000 words of the small model's vocabulary in 40 documents."""
     from tests.models import write_words

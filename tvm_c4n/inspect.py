@@ -11,7 +11,8 @@ from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, HfCheckpoint, open_che
 from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
-from tvm_c4n.runtime.artifact import Manifest, Projection, is_artifact, open_artifact
+from tvm_c4n.runtime.artifact import is_artifact, open_artifact
+from tvm_c4n.runtime.manifest import Manifest, Projection
 from tvm_c4n.sparsity import SCALE_GROUP, detect_removed, size_bytes
 
 Kind = Literal["Hugging Face folder", "C4n folder", "artifact"]

@@ -12,9 +12,9 @@ from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.compile.build import build
 from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import EMBEDDINGS
+from tvm_c4n.model.config import EMBEDDINGS, state_shapes
 from tvm_c4n.model.reference import Mamba
-from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
+from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 

@@ -13,7 +13,8 @@ from relay_passes import BindSchedules, RepackWeights
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
+from tvm_c4n.model.config import state_shapes
+from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.ops.isa import PORTABLE
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 

@@ -14,7 +14,7 @@ from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.relax_mamba import state_shapes
+from tvm_c4n.model.config import state_shapes
 
 
 def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[MambaConfig, IRModule]:

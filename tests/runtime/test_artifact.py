@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.models import HF
 from tvm_c4n.errors import ArtifactError
+from tvm_c4n.model.config import MambaConfig, state_shapes
 from tvm_c4n.runtime.artifact import (
-    ALIGN,
     MANIFEST,
     WEIGHTS,
     is_artifact,
-    library_name,
     open_artifact,
     sha256_of,
 )
+from tvm_c4n.runtime.manifest import ALIGN, library_name
 
+CONFIG = MambaConfig.from_hf(HF)
 ARRAYS = [
-    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.arange(1023, dtype=np.float32).reshape(33, 31),
     np.array([[-1], [127]], np.int8),
     np.arange(5, dtype=np.uint16),
 ]
@@ -46,13 +48,17 @@ def folder(tmp_path: Path) -> Path:
         "isa": "avx2",
         "features": ["avx2"],
         "tvm": "0.27.0",
-        "config": {"model_type": "mamba"},
-        "projections": {},
+        "config": HF,
+        "projections": {
+            name: {"rows": rows, "cols": cols, "removed": 0, "dtype": "int8", "scale_group": 32}
+            for name in CONFIG.projection_names()
+            for rows, cols in [CONFIG.tensor_shapes()[name]]
+        },
         "schedules": {},
         "tensors": tensors,
-        "states": [[1, 2, 3]],
+        "states": state_shapes(CONFIG),
         "chunk": 256,
-        "weight_bytes": len(data),
+        "weight_bytes": sum(array.nbytes for array in ARRAYS),
         "library_sha256": digest,
         "weights_sha256": sha256_of(tmp_path / WEIGHTS),
     }
@@ -98,14 +104,19 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
         artifact.verify()
 
 
-def test_weights_that_are_short_or_missing_say_so(folder: Path) -> None:
+@pytest.mark.parametrize("size", [0, 1, -1])
+def test_weights_of_another_size_say_so(folder: Path, size: int) -> None:
     artifact = open_artifact(folder)
     data = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(data[:-1])
-    with pytest.raises(ArtifactError, match="ends before its tensors do"):
+    changed = data + b"x" if size == 1 else data[:size]
+    (folder / WEIGHTS).write_bytes(changed)
+    said = f"has {len(changed)} bytes, its tensors have {len(data)}; compile the model again"
+    with pytest.raises(ArtifactError, match=said):
         artifact.weights()
+    with pytest.raises(ArtifactError, match=said):
+        artifact.verify(code_only=True)
     (folder / WEIGHTS).unlink()
-    with pytest.raises(ArtifactError, match="is missing or empty"):
+    with pytest.raises(ArtifactError, match="missing file; compile the model again"):
         artifact.weights()
 
 
@@ -113,6 +124,7 @@ def test_weights_that_are_short_or_missing_say_so(folder: Path) -> None:
     ("changes", "message"),
     [
         ({"format": 2}, "has format 2, this version reads 1"),
+        ({"format": "1\n2"}, r"has format '1\\n2', this version"),
         ({"chunk": 0}, "chunk: "),
         ({"extra": 1}, "extra: "),
         ({"library_sha256": "../x"}, "library_sha256: "),
@@ -135,5 +147,5 @@ def test_folders_that_are_none_are_told_apart(folder: Path, small_model: Path) -
     with pytest.raises(ArtifactError, match="is no compiled model: make one with"):
         open_artifact(small_model)
     (folder / MANIFEST).write_text("{")
-    with pytest.raises(ArtifactError, match="is not JSON: compile the model again"):
+    with pytest.raises(ArtifactError, match="not valid JSON"):
         open_artifact(folder)

@@ -7,7 +7,8 @@ import pytest
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.runtime import bench
-from tvm_c4n.runtime.artifact import Artifact, Manifest, Projection
+from tvm_c4n.runtime.artifact import Artifact
+from tvm_c4n.runtime.manifest import Manifest, Projection
 
 HF = {
     "model_type": "mamba",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.models import HF
 from tvm_c4n.runtime import describe
-from tvm_c4n.runtime.artifact import Manifest, Projection
+from tvm_c4n.runtime.manifest import Manifest, Projection
 
 LAYER = "backbone.layers.{}.mixer.{}.weight"
 

@@ -75,13 +75,13 @@ def test_two_threads_at_one_engine_read_all_or_are_refused(small_artifact: Path)
 
 
 def test_each_thread_may_have_an_engine(small_artifact: Path) -> None:
-    expected = list(generate_tokens(Engine.load(small_artifact), TEXT, 50, stop=-1))
+    expected = list(generate_tokens(Engine.load(small_artifact), TEXT, 50, ends=()))
     texts: list[list[int]] = []
 
     def write() -> None:
         engine = Engine.load(small_artifact)
         for _ in range(10):
-            texts.append(list(generate_tokens(engine, TEXT, 50, stop=-1)))
+            texts.append(list(generate_tokens(engine, TEXT, 50, ends=())))
 
     in_threads(write, write, write)
     assert texts == [expected] * 30

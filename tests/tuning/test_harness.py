@@ -10,7 +10,7 @@ import pytest
 from tvm_c4n._tvm import tvm
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.model.relax_mamba import MAX_TOKENS
+from tvm_c4n.model.config import MAX_TOKENS
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec
 from tvm_c4n.ops.tir import Kernel

@@ -17,24 +17,19 @@ from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig, check_values
-from tvm_c4n.model.relax_mamba import MAX_TOKENS, build_mamba, state_shapes
+from tvm_c4n.model.config import MAX_TOKENS, MambaConfig, check_values, state_shapes
+from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.model.tokenizer import TOKENIZER, load_tokenizer
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import (
-    ALIGN,
     MANIFEST,
     WEIGHTS,
-    Manifest,
-    Projection,
-    Tensor,
-    Text,
     is_artifact,
-    library_name,
     sha256_of,
 )
+from tvm_c4n.runtime.manifest import ALIGN, Manifest, Projection, Tensor, Text, library_name
 from tvm_c4n.sparsity import DType
 
 # What `compile_model` tells its progress, in order.
@@ -168,13 +163,6 @@ def _size_bytes(constant: Any) -> int:
 
 
 def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dict[str, Projection]:
-    names = [EMBEDDINGS] if config.tie_embeddings else [EMBEDDINGS, HEAD]
-    names += [
-        config.projection(layer, projection)
-        for layer in range(config.n_layer)
-        for projection in PROJECTIONS
-    ]
-
     def describe(name: str) -> Projection:
         weight = checkpoint.weight(name)
         fields: dict[str, Any] = {"removed": 0, "dtype": dtype, "scale_group": 0}
@@ -183,7 +171,7 @@ def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dic
         rows, cols = checkpoint.shape(name)
         return Projection(rows=rows, cols=cols, **fields)
 
-    return {name: describe(name) for name in names}
+    return {name: describe(name) for name in config.projection_names()}
 
 
 def _schedules(mod: IRModule) -> dict[str, str]:

@@ -34,8 +34,8 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.undisturbed import repeat
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba, state_shapes
+from tvm_c4n.model.config import PROJECTIONS, MambaConfig, state_shapes
+from tvm_c4n.model.relax_mamba import build_mamba
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import huge_pages

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tvm_c4n.errors import CheckpointError, shown
 
+# Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
+MAX_TOKENS = 256
+
 PROJECTIONS = ("in_proj", "x_proj", "dt_proj", "out_proj")
 EMBEDDINGS = "backbone.embeddings.weight"
 FINAL_NORM = "backbone.norm_f.weight"
@@ -108,6 +111,12 @@ class MambaConfig(BaseModel):
         """Return the name of the weight of one of `PROJECTIONS` in a layer."""
         return f"{self.prefix(layer)}{name}.weight"
 
+    def projection_names(self) -> list[str]:
+        """Return the names of all projections, the embedding and the head among them."""
+        names = [EMBEDDINGS] if self.tie_embeddings else [EMBEDDINGS, HEAD]
+        layers = range(self.n_layer)
+        return names + [self.projection(layer, name) for layer in layers for name in PROJECTIONS]
+
     def layer_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the tensors of one layer."""
         mixer, rank = self.prefix(layer), self.dt_rank
@@ -179,6 +188,14 @@ def _check_finite(name: str, values: NDArray[np.float32]) -> None:
     raise CheckpointError(
         f"tensor {name} has {values[tuple(place)]} at {place}; the model is damaged or its "
         "training diverged"
+    )
+
+
+def state_shapes(config: MambaConfig) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return the shapes of the convolution's and the scan's state, both float32."""
+    return (
+        (config.n_layer, config.d_conv - 1, config.d_inner),
+        (config.n_layer, config.d_state, config.d_inner),
     )
 
 

@@ -18,13 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import IRModule, relax, tirx
-from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.model.config import (
+    EMBEDDINGS,
+    FINAL_NORM,
+    HEAD,
+    MAX_TOKENS,
+    MambaConfig,
+    state_shapes,
+)
 from tvm_c4n.ops import c4n_linear, conv1d, embedding, rms_norm, selective_scan
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.sparsity import C4nWeight, DType, from_dense
-
-# Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
-MAX_TOKENS = 256
 
 FUNCTIONS = ("step", "prefill", "score")
 
@@ -136,14 +140,6 @@ def _function(bb: relax.BlockBuilder, name: str, model: _Model, pool: ConstantPo
             logits = c4n_linear.emit(head, normed, model.head)
             out = bb.emit_output(relax.Tuple([logits, *states]))
         bb.emit_func_output(out)
-
-
-def state_shapes(config: MambaConfig) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return the shapes of the convolution's and the scan's state, both float32."""
-    return (
-        (config.n_layer, config.d_conv - 1, config.d_inner),
-        (config.n_layer, config.d_state, config.d_inner),
-    )
 
 
 def build_mamba(config: MambaConfig, weights: Weights, *, dtype: DType = "float16") -> IRModule:

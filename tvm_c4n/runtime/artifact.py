@@ -11,110 +11,22 @@ end a text, that its other files say, is in the manifest.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tvm_c4n.errors import ArtifactError
+from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, file_size, read_json, validated
+from tvm_c4n.errors import ArtifactError, CheckpointError, shown
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer, read_tokenizer
 from tvm_c4n.runtime.huge_pages import map_file
+from tvm_c4n.runtime.manifest import FORMAT, Manifest
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.bin"
-ALIGN = 64
-FORMAT = 1
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tensor(_Record):
-    """Where a packed tensor lies in weights.bin."""
-
-    dtype: Literal["float32", "float16", "int8", "uint8", "uint16", "uint32"]
-    shape: tuple[int, ...]
-    offset: int = Field(ge=0, multiple_of=ALIGN)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the tensor's elements."""
-        return prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
-class Projection(_Record):
-    """Pattern and format of one weight of the model."""
-
-    rows: int
-    cols: int
-    removed: int = Field(ge=0, le=3)
-    dtype: str
-    scale_group: int
-
-
-class Text(_Record):
-    """Tokens around a text; see `tvm_c4n.model.tokenizer.TextTokenizer`."""
-
-    start: int = Field(ge=0)
-    ends: tuple[int, ...] = Field(min_length=1)
-
-
-class Manifest(_Record):
-    """The content of manifest.json.
-
-    Attributes
-    ----------
-    target : str
-        The name that the user gave, for example ``"host"``.
-    triple, isa : str
-        What the library was compiled for.
-    features : list of str
-        CPU features that the kernels use, under LLVM's names.
-    config : dict
-        The model's config.json.
-    projections : dict
-        By tensor name: the packed weights of the model.
-    schedules : dict
-        By operator: the rule that wrote the kernel, with the decisions of tuning in brackets, or
-        ``"definition"`` where none did. ``layers.03_linear`` is the fourth operator of the
-        layers (those of each pattern in turn), ``region.01_linear`` the second one of the head.
-    tensors : list of Tensor
-        In the order of the functions' parameters.
-    states : list of tuple of int
-        Shapes of the states, float32: they stand between tokens and weights, and start as zeros.
-    text : Text or None
-        What starts and ends a text; None in artifacts of before this was kept.
-    chunk : int
-        Tokens that one call of `prefill` or `score` takes at most.
-    library_sha256, weights_sha256 : str
-    """
-
-    format: Literal[1] = 1
-    target: str
-    triple: str
-    isa: str
-    features: list[str]
-    tvm: str
-    config: dict[str, Any]
-    projections: dict[str, Projection]
-    schedules: dict[str, str]
-    tensors: list[Tensor]
-    states: list[tuple[int, ...]]
-    text: Text | None = None
-    chunk: int = Field(ge=1)
-    weight_bytes: int
-    library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-    @property
-    def library(self) -> str:
-        """File name of the library."""
-        return library_name(self.library_sha256)
+# A compiled model has 0.1 to 0.5 MB of code; hashing what is far larger would only take time.
+MAX_LIBRARY_BYTES = 1 << 26
+_AGAIN = "compile the model again"
 
 
 @dataclass(frozen=True)
@@ -124,27 +36,33 @@ class Artifact:
     path: Path
     manifest: Manifest
 
+    def check_weights(self) -> None:
+        """Compare the size of weights.bin with the manifest.
+
+        Raises
+        ------
+        ArtifactError
+            It is missing, no regular file, or has more or fewer bytes than its tensors.
+        """
+        file, expected = self.path / WEIGHTS, self.manifest.file_bytes
+        found = file_size(file, _AGAIN, ArtifactError)
+        if found != expected:
+            raise ArtifactError(f"{file} has {found} bytes, its tensors have {expected}; {_AGAIN}")
+
     def weights(self) -> list[NDArray[Any]]:
         """Bring the packed weights into memory as one block; writes do not reach the file.
 
         Raises
         ------
         ArtifactError
-            The file is missing or shorter than the manifest says.
+            As `check_weights`.
         """
-        file = self.path / WEIGHTS
-        try:
-            block = map_file(file)
-        except (OSError, ValueError):
-            raise ArtifactError(f"{file} is missing or empty: compile the model again") from None
-        arrays = []
-        for tensor in self.manifest.tensors:
-            end = tensor.offset + tensor.size_bytes
-            if end > block.size:
-                raise ArtifactError(f"{file} ends before its tensors do: compile the model again")
-            flat = block[tensor.offset : end].view(tensor.dtype)
-            arrays.append(flat.reshape(tensor.shape))
-        return arrays
+        self.check_weights()
+        block = map_file(self.path / WEIGHTS)
+        return [
+            block[tensor.offset : tensor.end].view(tensor.dtype).reshape(tensor.shape)
+            for tensor in self.manifest.tensors
+        ]
 
     def tokenizer(self) -> TextTokenizer:
         """Read the tokenizer that the model was compiled with.
@@ -160,13 +78,13 @@ class Artifact:
         return TextTokenizer(read_tokenizer(self.path), text.start, text.ends)
 
     def verify(self, *, code_only: bool = False) -> None:
-        """Compare the files with the manifest's sha256.
+        """Compare the files with the manifest's sizes and sha256.
 
         Parameters
         ----------
         code_only : bool
-            Leave out the weights: hashing gigabytes would make a start half as long again. What is
-            wrong in them makes bad text; what is wrong in the code is run.
+            Leave out the weights' sha256: hashing gigabytes would make a start half as long again.
+            What is wrong in them makes bad text; what is wrong in the code is run.
 
         Raises
         ------
@@ -174,17 +92,20 @@ class Artifact:
             Names the file that was changed or is missing.
         """
         expected = {self.manifest.library: self.manifest.library_sha256}
+        size = file_size(self.path / self.manifest.library, _AGAIN, ArtifactError)
+        if size > MAX_LIBRARY_BYTES:
+            raise ArtifactError(
+                f"{self.path / self.manifest.library}: {size} bytes is too large for a library "
+                f"(limit {MAX_LIBRARY_BYTES}); {_AGAIN}"
+            )
+        self.check_weights()
         if not code_only:
             expected[WEIGHTS] = self.manifest.weights_sha256
         for name, digest in expected.items():
-            file = self.path / name
-            if not file.is_file() or sha256_of(file) != digest:
-                raise ArtifactError(f"{file} is not the file that was compiled: compile again")
-
-
-def library_name(digest: str) -> str:
-    """Return the file name of the library with a sha256."""
-    return f"model-{digest[:12]}.so"
+            if sha256_of(self.path / name) != digest:
+                raise ArtifactError(
+                    f"{self.path / name} is not the file that was compiled; {_AGAIN}"
+                )
 
 
 def sha256_of(file: Path) -> str:
@@ -208,18 +129,15 @@ def open_artifact(path: str | Path) -> Artifact:
     """
     folder = Path(path)
     file = folder / MANIFEST
-    if not file.is_file():
+    if not file.exists():
         raise ArtifactError(f"{folder} is no compiled model: make one with 'tvm-c4n compile'")
+    content = read_json(file, MAX_INDEX_BYTES, _AGAIN, ArtifactError)
+    if content.get("format") != FORMAT:
+        found = shown(content.get("format"))
+        raise ArtifactError(f"{file} has format {found}, this version reads {FORMAT}")
+    manifest = validated(Manifest, content, str(file), _AGAIN, ArtifactError)
     try:
-        content = json.loads(file.read_bytes())
-    except ValueError:
-        raise ArtifactError(f"{file} is not JSON: compile the model again") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise ArtifactError(f"{file} has format {found!r}, this version reads {FORMAT}")
-    try:
-        return Artifact(folder, Manifest.model_validate(content))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{file}: {where}: {first['msg']}") from None
+        manifest.check()
+    except (ArtifactError, CheckpointError) as error:
+        raise ArtifactError(f"{file}: {error}; {_AGAIN}") from error
+    return Artifact(folder, manifest)

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.runtime.artifact import Manifest
+from tvm_c4n.runtime.manifest import Manifest
 
 
 def model_type(manifest: Manifest) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter, process_time
@@ -13,23 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n._tvm import codegen, relax, tvm
+from tvm_c4n._tvm import codegen, tvm
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.relax_mamba import MAX_TOKENS, state_shapes
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
-from tvm_c4n.runtime.artifact import Artifact, Manifest, open_artifact
-from tvm_c4n.runtime.library import load_library
+from tvm_c4n.runtime.artifact import Artifact, open_artifact
+from tvm_c4n.runtime.library import load_library, open_machine
+from tvm_c4n.runtime.manifest import Manifest
 from tvm_c4n.runtime.thread_policy import ThreadController
 from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
+from tvm_c4n.runtime.tokens import Ids, check_token, check_tokens
 
 # What ``[]`` of a result comes to, after Python's checks, which take 4 us
 # (docs/decisions/python-step-overhead.md).
 _item = tvm.get_global_func("ffi.ArrayGetItem")
-
-Ids = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class Engine:
@@ -52,21 +50,43 @@ class Engine:
         self._vocab = self.config.vocab_size
         self._alone = Exclusive()
         self.set_threads(default_threads() if threads is None else threads)
-        self._library = load_library(artifact.path / self.manifest.library)
-        self._vm = relax.VirtualMachine(self._library.module, tvm.cpu())
         self._migrated = False
+        try:
+            self._bind()
+        except C4nError:
+            raise
+        except Exception as error:  # whatever TVM makes of a damaged library
+            said = " ".join(str(error).split())
+            raise ArtifactError(
+                f"{artifact.path} cannot be loaded: {said}; compile the model again"
+            ) from error
+
+    def _bind(self) -> None:
+        """Load the library, bind weights and states, and take a step to see that all fits.
+
+        TVM compares each tensor that a kernel gets with the shape that it was compiled for; the
+        vocabulary, which tokens are checked by, is compared with the logits that come out.
+        """
+        manifest, shapes = self.manifest, self.manifest.states
+        self._library = load_library(self.artifact.path / manifest.library)
+        self._vm = open_machine(self._library, self.artifact)
         # These arrays own the memory that the tensors point to.
-        self._arrays = artifact.weights()
+        self._arrays = self.artifact.weights()
         self._weights = [tvm.runtime.from_dlpack(array) for array in self._arrays]
         self._token = tvm.runtime.tensor(np.zeros(1, np.int32))
         self._token_id = np.from_dlpack(self._token)  # a view: the one that `step` writes to
-        self._states = [
-            tvm.runtime.tensor(np.zeros(shape, np.float32)) for shape in state_shapes(self.config)
-        ]
-        self._zeros = [np.zeros(shape, np.float32) for shape in state_shapes(self.config)]
+        self._zeros = [np.zeros(shape, np.float32) for shape in shapes]
+        self._states = [tvm.runtime.tensor(zeros) for zeros in self._zeros]
         # A saved function holds its arguments: a call converts no weights.
         self._vm.save_function("step", "bound_step", self._token, *self._states, *self._weights)
         self._step = self._vm["bound_step"]
+        logits = np.from_dlpack(_item(self._step(), 0))
+        if logits.shape != (1, self._vocab) or logits.dtype != np.float32:
+            raise ArtifactError(
+                f"{self.artifact.path}: vocab_size is {self._vocab}, the library's logits are "
+                f"{list(logits.shape)} {logits.dtype}; compile the model again"
+            )
+        self.reset()
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
@@ -131,6 +151,11 @@ class Engine:
         -------
         ndarray, (vocab,) float32
             Logits of the token after the last one.
+
+        Raises
+        ------
+        C4nError
+            No tokens, or one that is no integer of the vocabulary; so do `step` and `score`.
         """
         return np.asarray(self._chunks("prefill", ids)[-1][0])
 
@@ -140,8 +165,8 @@ class Engine:
         Python itself is slow here: the weights have just pushed all it needs out of the caches. So
         there are few statements, and nothing is copied.
         """
-        if not 0 <= token < self._vocab:
-            raise self._outside(token)
+        if type(token) is not int or not 0 <= token < self._vocab:
+            token = check_token(token, self._vocab)
         with self._alone:
             self._token_id[0] = token
             if perf_counter() < self._watch_at and self._step_threads == POOL.threads:
@@ -173,26 +198,15 @@ class Engine:
         return np.concatenate(self._chunks("score", ids))
 
     def _chunks(self, name: str, ids: Ids) -> list[NDArray[np.float32]]:
-        self._check(ids)
-        array = np.ascontiguousarray(ids, np.int32)
+        array, chunk = check_tokens(ids, self._vocab), self.manifest.chunk
         function = self._vm[name]
         out = []
         with self._alone:
-            for start in range(0, len(array), MAX_TOKENS):
+            for start in range(0, len(array), chunk):
                 use(self._controller.threads_with_cores() if self._adapts else self._threads)
-                tokens = tvm.runtime.tensor(array[start : start + MAX_TOKENS])
+                tokens = tvm.runtime.tensor(array[start : start + chunk])
                 out.append(function(tokens, *self._states, *self._weights)[0].numpy())
         return out
-
-    def _check(self, ids: Ids) -> None:
-        if len(ids) == 0:
-            raise C4nError("no tokens to read: the text is empty")
-        low, high = int(np.min(ids)), int(np.max(ids))
-        if low < 0 or high >= self.config.vocab_size:
-            raise self._outside(low if low < 0 else high)
-
-    def _outside(self, token: int) -> C4nError:
-        return C4nError(f"token {token} is outside the vocabulary of {self.config.vocab_size}")
 
 
 def _check_machine(artifact: Artifact) -> None:

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from tvm_c4n._tvm import load_module
+from tvm_c4n._tvm import load_module, relax, tvm
+from tvm_c4n.errors import ArtifactError
+from tvm_c4n.runtime.artifact import MANIFEST, Artifact
+
+# What `build_mamba` makes.
+FUNCTIONS = ("step", "prefill", "score")
 
 
 class Library:
@@ -42,3 +47,32 @@ def load_library(file: Path) -> Library:
         if found is None:
             found = _open[path] = Library(path)
         return found
+
+
+def open_machine(library: Library, artifact: Artifact) -> Any:
+    """Return a virtual machine whose functions take an artifact's states and tensors.
+
+    Parameters
+    ----------
+    library : Library
+    artifact : Artifact
+
+    Raises
+    ------
+    ArtifactError
+        Names the first tensor that is missing, or one too many.
+    """
+    machine = relax.VirtualMachine(library.module, tvm.cpu())
+    arity, name_of = (machine.module[f"get_function_{what}"] for what in ("arity", "param_name"))
+    tensors = len(artifact.manifest.tensors)
+    given = 1 + len(artifact.manifest.states) + tensors
+    for function in FUNCTIONS:
+        takes = arity(function)
+        if given < takes:
+            wrong = f"tensor {tensors} is missing ({name_of(function, given)} of {function})"
+        elif given > takes:
+            wrong = f"tensor {tensors - given + takes} is one too many for {function}"
+        else:
+            continue
+        raise ArtifactError(f"{artifact.path / MANIFEST}: {wrong}; compile the model again")
+    return machine

@@ -20,7 +20,7 @@ from relay_passes.regions.parallel import BARRIER, LAUNCH, only_parallel
 from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import triple_of
-from tvm_c4n.model.relax_mamba import MAX_TOKENS
+from tvm_c4n.model.config import MAX_TOKENS
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import Kernel, in_root_block
 from tvm_c4n.tuning.metaschedule import ENTRY, FILL, ms

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import relax, tvm
-from tvm_c4n.errors import C4nError, DeviceError
+from tvm_c4n.errors import ArtifactError, C4nError, DeviceError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import Artifact
-from tvm_c4n.runtime.engine import Ids
+from tvm_c4n.runtime.tokens import Ids, check_tokens
 
 # TVM's name for threads on the big cores only (`ThreadGroup::kBig`).
 _BIG_CORES = 1
@@ -41,6 +41,8 @@ class RemoteEngine:
 
     Raises
     ------
+    ArtifactError
+        The folder is damaged.
     DeviceError
         The device refuses the library, or goes away.
     """
@@ -74,6 +76,13 @@ class RemoteEngine:
         shapes = self.manifest.states
         self._states = [self._tensor(np.zeros(shape, np.float32)) for shape in shapes]
         self._token = self._tensor(np.zeros(1, np.int32))
+        vocab, found = self.config.vocab_size, len(self.step(0))
+        if found != vocab:
+            raise ArtifactError(
+                f"{artifact.path}: vocab_size is {vocab}, the library has {found} logits; "
+                "compile the model again"
+            )
+        self.reset()
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
@@ -106,8 +115,7 @@ class RemoteEngine:
 
     def prefill(self, ids: Ids) -> NDArray[np.float32]:
         """Read tokens, continuing from the state; returns logits ``(vocab,)``."""
-        self._check(ids)
-        array = np.ascontiguousarray(ids, np.int32)
+        array = check_tokens(ids, self.config.vocab_size)
         chunk = self.manifest.chunk
         # All chunks but the last are read for the state they leave.
         *_, logits = (
@@ -118,8 +126,7 @@ class RemoteEngine:
 
     def step(self, token: int) -> NDArray[np.float32]:
         """Read one token; returns logits ``(vocab,)``."""
-        self._check([token])
-        self._token.copyfrom(np.array([token], np.int32))
+        self._token.copyfrom(check_tokens([token], self.config.vocab_size))
         return self._call("step", self._token)
 
     def _call(self, name: str, tokens: Any) -> NDArray[np.float32]:
@@ -128,12 +135,6 @@ class RemoteEngine:
             return np.asarray(self._item(out, 0).numpy()[0])
         except Exception as error:
             raise DeviceError(f"the device failed in {name}: {_last(error)}") from error
-
-    def _check(self, ids: Ids) -> None:
-        if len(ids) == 0:
-            raise C4nError("no tokens to read: the text is empty")
-        if min(ids) < 0 or max(ids) >= self.config.vocab_size:
-            raise C4nError(f"a token is outside the vocabulary of {self.config.vocab_size}")
 
     def time_test(self, n_prompt: int, n_gen: int, reps: int) -> list[int]:
         """Measure by the device's own clock, which the connection does not slow down.

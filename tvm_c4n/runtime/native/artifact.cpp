@@ -1,13 +1,6 @@
 #include "artifact.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <tvm/ffi/extra/json.h>
-#include <unistd.h>
-
-#include <fstream>
-#include <iterator>
 
 #include "cpu.hpp"
 
@@ -19,12 +12,18 @@ namespace json = tvm::ffi::json;
 
 constexpr int64_t kFormat = 1;
 constexpr int64_t kAlignBytes = 64;
-const char* const kRemedy = ": compile the model again";
+constexpr int64_t kMaxChunk = 256;  // the memory of prefill is planned for as many tokens
+constexpr int64_t kMaxManifestBytes = 1 << 22;
+constexpr int64_t kMaxLibraryBytes = 1 << 26;
+constexpr int kMaxDepth = 32;  // of JSON, which TVM reads by recursion; a manifest has 4
+// A layer's scan state has as many numbers as its A, of 2 or 4 bytes where the state has 4, and its
+// convolution's state has fewer than its weights.
+constexpr int64_t kStateBytesPerWeightByte = 2;
 
 // A JSON value as a T; `where` names it in the error.
 template <typename T>
 T as(const json::Value& value, const std::string& where) {
-  if (auto found = value.try_cast<T>()) return *found;
+  if (auto found = value.as<T>()) return *found;  // without conversions: true is no number
   throw Error(where + " is of another kind than expected" + kRemedy);
 }
 
@@ -34,10 +33,22 @@ T member(const json::Object& object, const char* key, const std::string& where) 
   throw Error(where + ": " + key + " is missing" + kRemedy);
 }
 
+void check_depth(const std::string& text, const std::string& file) {
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\') ++i;
+    else if (c == '"') quoted = !quoted;
+    else if (!quoted && (c == '[' || c == '{') && ++depth > kMaxDepth)
+      throw Error(file + ": JSON is nested too deeply" + kRemedy);
+    else if (!quoted && (c == ']' || c == '}')) --depth;
+  }
+}
+
 json::Object read_manifest(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw Error(file + " is missing: give the folder that 'tvm-c4n compile' wrote");
-  const std::string text(std::istreambuf_iterator<char>(stream), {});
+  const std::string text = read_file(file, kMaxManifestBytes);
+  check_depth(text, file);
   ffi::String error;
   json::Value value = json::Parse(text, &error);
   if (!error.empty()) throw Error(file + " is not JSON" + kRemedy);
@@ -59,7 +70,7 @@ void check_machine(const json::Object& manifest, const std::string& file) {
 std::vector<int64_t> read_shape(const json::Array& values, const std::string& where) {
   std::vector<int64_t> shape;
   for (const auto& value : values) {
-    const auto extent = value.try_cast<int64_t>();
+    const auto extent = value.as<int64_t>();
     if (!extent || *extent < 0 || *extent > INT32_MAX) throw Error(where + ": bad shape" + kRemedy);
     shape.push_back(*extent);
   }
@@ -83,28 +94,11 @@ std::vector<int64_t> read_ends(const json::Object& manifest, const std::string& 
     if (auto found = config.Get(ffi::String("eos_token_id"))) value = *found;
   }
   if (value == nullptr) return {0};
-  if (auto one = value.try_cast<int64_t>()) return {*one};
+  if (auto one = value.as<int64_t>()) return {*one};
   std::vector<int64_t> ends;
   for (const auto& token : as<json::Array>(value, file + ": the tokens that end a text"))
     ends.push_back(as<int64_t>(token, file + ": a token that ends a text"));
   return ends;
-}
-
-// A file mapped read-only until the program ends.
-struct Mapping {
-  char* data;
-  int64_t size;
-};
-
-Mapping map_file(const std::string& file) {
-  const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  struct stat status;
-  if (descriptor < 0 || fstat(descriptor, &status) || status.st_size == 0)
-    throw Error(file + " is missing or empty" + kRemedy);
-  void* data = mmap(nullptr, status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  close(descriptor);
-  if (data == MAP_FAILED) throw Error(file + ": cannot be mapped into memory");
-  return {static_cast<char*>(data), status.st_size};
 }
 
 // Gives a tensor memory that the mapping owns.
@@ -114,24 +108,81 @@ struct Mapped {
   void FreeData(DLTensor*) {}
 };
 
-std::vector<ffi::Tensor> read_weights(const json::Object& manifest, const std::string& file,
-                                      const Mapping& block) {
-  std::vector<ffi::Tensor> weights;
+struct Spec {
+  std::vector<int64_t> shape;
+  DLDataType dtype;
+  int64_t offset;
+};
+
+// Bytes of a tensor; throws where they are more than there can be.
+int64_t bytes_of(const std::vector<int64_t>& shape, int64_t item, const std::string& where) {
+  for (const int64_t extent : shape)
+    if (__builtin_mul_overflow(item, extent, &item) || item > INT64_MAX / 4)
+      throw Error(where + ": too large" + kRemedy);
+  return item;
+}
+
+// Tensors fill weights.bin from its start to its end, each at the next multiple of kAlignBytes.
+std::vector<ffi::Tensor> read_weights(const json::Object& manifest, const std::string& folder) {
+  const std::string file = folder + "/manifest.json";
+  std::vector<Spec> specs;
+  int64_t end = 0, total = 0;
   for (const auto& value : member<json::Array>(manifest, "tensors", file)) {
-    const std::string where = file + ": tensor " + std::to_string(weights.size());
+    const std::string where = file + ": tensor " + std::to_string(specs.size());
     const auto tensor = as<json::Object>(value, where);
-    const auto shape = read_shape(member<json::Array>(tensor, "shape", where), where);
-    const auto offset = member<int64_t>(tensor, "offset", where);
-    const auto dtype = dtype_of(member<ffi::String>(tensor, "dtype", where), where);
-    int64_t size = dtype.bits / 8;
-    for (const int64_t extent : shape)
-      if (__builtin_mul_overflow(size, extent, &size)) throw Error(where + ": too large" + kRemedy);
-    if (offset < 0 || offset % kAlignBytes || offset > block.size || size > block.size - offset)
-      throw Error(where + " lies outside the weights" + kRemedy);
-    weights.push_back(ffi::Tensor::FromNDAlloc(Mapped{block.data + offset}, ffi::Shape(shape),
-                                               dtype, DLDevice{kDLCPU, 0}));
+    Spec spec{read_shape(member<json::Array>(tensor, "shape", where), where),
+              dtype_of(member<ffi::String>(tensor, "dtype", where), where),
+              member<int64_t>(tensor, "offset", where)};
+    const int64_t expected = (end + kAlignBytes - 1) / kAlignBytes * kAlignBytes;
+    if (spec.offset != expected)
+      throw Error(where + " lies at byte " + std::to_string(spec.offset) + " and should at " +
+                  std::to_string(expected) + kRemedy);
+    const int64_t size = bytes_of(spec.shape, spec.dtype.bits / 8, where);
+    if (__builtin_add_overflow(spec.offset, size, &end) || end > INT64_MAX / 4)
+      throw Error(where + ": too large" + kRemedy);
+    total += size;
+    specs.push_back(spec);
   }
-  return weights;
+  if (member<int64_t>(manifest, "weight_bytes", file) != total)
+    throw Error(file + ": weight_bytes is not what the tensors have" + kRemedy);
+  const std::string weights = folder + "/weights.bin";
+  if (const int64_t size = size_of(weights); size != end)
+    throw Error(weights + " has " + std::to_string(size) + " bytes, its tensors have " +
+                std::to_string(end) + kRemedy);
+  const Mapping block = map_file(weights, end);
+  std::vector<ffi::Tensor> tensors;
+  for (const auto& spec : specs)
+    tensors.push_back(ffi::Tensor::FromNDAlloc(
+        Mapped{block.data + spec.offset}, ffi::Shape(spec.shape), spec.dtype, DLDevice{kDLCPU, 0}));
+  return tensors;
+}
+
+std::vector<ffi::Shape> read_states(const json::Object& manifest, const std::string& folder) {
+  const std::string file = folder + "/manifest.json";
+  std::vector<ffi::Shape> states;
+  int64_t total = 0;
+  for (const auto& value : member<json::Array>(manifest, "states", file)) {
+    const std::string where = file + ": state " + std::to_string(states.size());
+    const auto shape = read_shape(as<json::Array>(value, where), where);
+    if (__builtin_add_overflow(total, bytes_of(shape, sizeof(float), where), &total))
+      throw Error(where + ": too large" + kRemedy);
+    states.emplace_back(shape);
+  }
+  const int64_t weights = size_of(folder + "/weights.bin");
+  if (total / kStateBytesPerWeightByte > weights)
+    throw Error(file + ": states of " + std::to_string(total) + " bytes do not belong to " +
+                std::to_string(weights) + " bytes of weights" + kRemedy);
+  return states;
+}
+
+std::string check_library(const json::Object& manifest, const std::string& folder) {
+  const std::string digest = member<ffi::String>(manifest, "library_sha256", folder + "/manifest.json");
+  if (digest.find_first_not_of("0123456789abcdef") != std::string::npos || digest.size() != 64)
+    throw Error(folder + "/manifest.json: library_sha256 is no digest" + kRemedy);
+  const std::string library = folder + "/model-" + digest.substr(0, 12) + ".so";
+  if (sha256_of(library, kMaxLibraryBytes) != digest)
+    throw Error(library + " is not the file that was compiled" + kRemedy);
+  return library;
 }
 
 }  // namespace
@@ -144,17 +195,16 @@ Artifact open_artifact(const std::string& folder) {
     throw Error(file + " has format " + std::to_string(format) + ", this program reads 1");
   check_machine(manifest, file);
   Artifact artifact;
-  const std::string digest = member<ffi::String>(manifest, "library_sha256", file);
-  if (digest.find_first_not_of("0123456789abcdef") != std::string::npos || digest.size() != 64)
-    throw Error(file + ": library_sha256 is no digest" + kRemedy);
-  artifact.library = folder + "/model-" + digest.substr(0, 12) + ".so";
   artifact.vocab = member<int64_t>(member<json::Object>(manifest, "config", file), "vocab_size", file);
   artifact.ends = read_ends(manifest, file);
   artifact.chunk = member<int64_t>(manifest, "chunk", file);
-  if (artifact.vocab < 1 || artifact.chunk < 1) throw Error(file + ": bad sizes" + kRemedy);
-  for (const auto& shape : member<json::Array>(manifest, "states", file))
-    artifact.states.emplace_back(read_shape(as<json::Array>(shape, file), file));
-  artifact.weights = read_weights(manifest, file, map_file(folder + "/weights.bin"));
+  if (artifact.vocab < 1 || artifact.vocab > INT32_MAX)
+    throw Error(file + ": vocab_size is out of range" + kRemedy);
+  if (artifact.chunk < 1 || artifact.chunk > kMaxChunk)
+    throw Error(file + ": chunk is not in 1 to " + std::to_string(kMaxChunk) + kRemedy);
+  artifact.states = read_states(manifest, folder);
+  artifact.library = check_library(manifest, folder);
+  artifact.weights = read_weights(manifest, folder);
   return artifact;
 }
 

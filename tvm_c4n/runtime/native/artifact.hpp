@@ -4,16 +4,12 @@
 #include <tvm/ffi/tvm_ffi.h>
 
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
-namespace c4n {
+#include "file.hpp"
 
-// Says in one line what is wrong, where, and what to do about it.
-struct Error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+namespace c4n {
 
 struct Artifact {
   std::string library;                       // path of the compiled code

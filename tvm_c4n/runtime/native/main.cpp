@@ -4,9 +4,12 @@
 // chosen (always the most likely one). What people read goes to stderr.
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <iomanip>
 #include <iostream>
 #include <sstream>
 
@@ -78,16 +81,39 @@ Options parse(int count, char** arguments) {
 }
 
 std::vector<int32_t> read_tokens() {
+  constexpr int kLongestWord = 24;  // what is longer is no number
+  constexpr size_t kMostTokens = 1 << 24;
   std::vector<int32_t> tokens;
-  for (std::string word; std::cin >> word;) {
+  for (std::string word; std::cin >> std::setw(kLongestWord) >> word;) {
     char* end = nullptr;
     errno = 0;
     const long value = std::strtol(word.c_str(), &end, 10);
-    if (*end || errno || value < 0 || value > INT32_MAX)
-      throw c4n::Error("stdin: '" + word.substr(0, 40) + "' is no token id");
+    if (end != word.c_str() + word.size() || errno || value < 0 || value > INT32_MAX)
+      throw c4n::Error("stdin: '" + word + "' is no token id");
     tokens.push_back(static_cast<int32_t>(value));
+    if (tokens.size() > kMostTokens) throw c4n::Error("stdin: more than 16 million tokens");
   }
   return tokens;
+}
+
+void print_line(const std::string& text) {
+  // Flushed: whoever reads shows the text as it comes.
+  if (std::printf("%s\n", text.c_str()) < 0 || std::fflush(stdout))
+    throw c4n::Error(std::string("stdout cannot be written: ") + std::strerror(errno));
+}
+
+// White space and control characters, which a path may have, become spaces.
+std::string one_line(const std::string& text) {
+  std::string line;
+  for (const unsigned char c : text.substr(0, 1000))
+    if (c > ' ' && c != 0x7f) line += static_cast<char>(c);
+    else if (!line.empty() && line.back() != ' ') line += ' ';
+  return line;
+}
+
+int fail(const std::string& message, int code) {
+  std::fprintf(stderr, "error: %s\n", one_line(message).c_str());
+  return code;
 }
 
 void generate(c4n::Model& model, const Options& options) {
@@ -102,8 +128,7 @@ void generate(c4n::Model& model, const Options& options) {
   while (true) {
     const int32_t token = model.best();
     if (std::find(ends.begin(), ends.end(), token) != ends.end()) break;
-    std::printf("%d\n", token);
-    std::fflush(stdout);  // whoever reads shows the text as it comes
+    print_line(std::to_string(token));
     if (++made == options.tokens) break;  // nobody would use the last one's logits
     model.step(token);
   }
@@ -116,19 +141,20 @@ void generate(c4n::Model& model, const Options& options) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that left is an error like a full disk
   try {
     const Options options = parse(count, arguments);
     if (options.artifact.empty()) return std::fputs(kUsage, stderr), 2;
     c4n::Model model(options.artifact, options.threads);
     if (options.bench)
-      std::puts(c4n::bench(model, options.threads, options.n_prompt, options.n_gen, options.reps).c_str());
+      print_line(c4n::bench(model, options.threads, options.n_prompt, options.n_gen, options.reps));
     else generate(model, options);
     return 0;
   } catch (const c4n::Error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 2;
+    return fail(error.what(), 2);
+  } catch (const tvm::ffi::Error& error) {
+    return fail(error.message(), 1);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
+    return fail(error.what(), 1);
   }
 }

@@ -14,6 +14,7 @@ namespace ffi = tvm::ffi;
 constexpr size_t kAlignBytes = 64;  // kernels load whole vectors
 constexpr int kPooledAllocator = 2;  // of TVM's virtual machine
 constexpr DLDevice kCpu{kDLCPU, 0};
+constexpr DLDataType kFloat32{kDLFloat, 32, 1}, kInt32{kDLInt, 32, 1};
 
 struct Heap {
   void AllocData(DLTensor* tensor) {
@@ -44,25 +45,53 @@ void set_threads(int threads) {
 
 }  // namespace
 
-Model::Model(const std::string& folder, int threads)
-    : artifact_(open_artifact(folder)),
-      library_(ffi::Module::LoadFromFile(artifact_.library)),
-      machine_(function_of(library_, "vm_load_executable")().cast<ffi::Module>()) {
-  if (threads) set_threads(threads);
-  function_of(machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
-  const DLDataType float32{kDLFloat, 32, 1}, int32{kDLInt, 32, 1};
-  for (const auto& shape : artifact_.states) states_.push_back(allocate(shape, float32));
-  token_ = allocate({1}, int32);
+Model::Model(const std::string& folder, int threads) : artifact_(open_artifact(folder)) {
+  try {
+    load(threads);
+  } catch (const ffi::Error& error) {  // whatever TVM makes of a damaged library
+    throw Error(folder + " cannot be loaded: " + error.message() + kRemedy);
+  }
+  // TVM compared the tensors with the shapes that the kernels were compiled for; tokens are checked
+  // by the vocabulary, which is compared with the logits here.
+  if (logits_.ndim() != 2 || logits_.size(0) != 1 || logits_.size(1) != artifact_.vocab ||
+      logits_.dtype() != kFloat32)
+    throw Error(folder + ": vocab_size is " + std::to_string(artifact_.vocab) +
+                ", which the library's logits are not" + kRemedy);
   reset();
-  prefill_ = function_of(machine_, "prefill");
+}
+
+void Model::load(int threads) {
+  library_ = ffi::Module::LoadFromFile(artifact_.library);
+  machine_ = function_of(*library_, "vm_load_executable")().cast<ffi::Module>();
+  if (threads) set_threads(threads);
+  function_of(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  check_parameters("step");
+  check_parameters("prefill");
+  for (const auto& shape : artifact_.states) states_.push_back(allocate(shape, kFloat32));
+  token_ = allocate({1}, kInt32);
+  reset();
+  prefill_ = function_of(*machine_, "prefill");
   // A saved function holds its arguments: a step then hands none over.
   std::vector<ffi::AnyView> bound{ffi::AnyView("step"), ffi::AnyView("bound_step"),
                                   ffi::AnyView(true), ffi::AnyView(token_)};
   for (const auto& state : states_) bound.emplace_back(state);
   for (const auto& weight : artifact_.weights) bound.emplace_back(weight);
   ffi::Any none;
-  function_of(machine_, "save_function").CallPacked(bound.data(), bound.size(), &none);
-  bound_step_ = function_of(machine_, "bound_step");
+  function_of(*machine_, "save_function").CallPacked(bound.data(), bound.size(), &none);
+  bound_step_ = function_of(*machine_, "bound_step");
+  step(0);
+}
+
+void Model::check_parameters(const char* function) const {
+  const auto takes = function_of(*machine_, "get_function_arity")(function).cast<int64_t>();
+  const auto tensors = static_cast<int64_t>(artifact_.weights.size());
+  const int64_t given = 1 + static_cast<int64_t>(artifact_.states.size()) + tensors;
+  if (given < takes)
+    throw Error("manifest.json: tensor " + std::to_string(tensors) + " is missing: " + function +
+                " takes more" + kRemedy);
+  if (given > takes)
+    throw Error("manifest.json: tensor " + std::to_string(tensors - given + takes) +
+                " is one too many for " + function + kRemedy);
 }
 
 void Model::reset() {
@@ -81,7 +110,7 @@ void Model::prefill(const std::vector<int32_t>& tokens) {
   const int64_t total = static_cast<int64_t>(tokens.size());
   for (int64_t start = 0; start < total; start += artifact_.chunk) {
     const int64_t count = std::min(artifact_.chunk, total - start);
-    const auto chunk = allocate({count}, DLDataType{kDLInt, 32, 1});
+    const auto chunk = allocate({count}, kInt32);
     std::copy_n(tokens.begin() + start, count, static_cast<int32_t*>(chunk.data_ptr()));
     std::vector<ffi::AnyView> arguments{ffi::AnyView(chunk)};
     for (const auto& state : states_) arguments.emplace_back(state);
@@ -101,7 +130,7 @@ void Model::step(int32_t token) {
 int32_t Model::best() const {
   const float* logits = static_cast<const float*>(logits_.data_ptr());
   int64_t found = 0;
-  for (int64_t token = 0; token < artifact_.vocab; ++token) {
+  for (int64_t token = 0; token < logits_.numel(); ++token) {
     if (!std::isfinite(logits[token])) throw Error("a logit is not finite: the model is damaged");
     if (logits[token] > logits[found]) found = token;
   }

@@ -28,10 +28,12 @@ class Model {
   int32_t best() const;
 
  private:
+  void load(int threads);
+  void check_parameters(const char* function) const;
   void check(int32_t token) const;
 
   Artifact artifact_;
-  tvm::ffi::Module library_, machine_;
+  tvm::ffi::Optional<tvm::ffi::Module> library_, machine_;
   tvm::ffi::Function prefill_, bound_step_;
   std::vector<tvm::ffi::Tensor> states_;
   tvm::ffi::Tensor token_, logits_;

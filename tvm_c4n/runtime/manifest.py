@@ -1,0 +1,176 @@
+"""manifest.json of an artifact: its fields, and whether they agree with each other."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from tvm_c4n.errors import ArtifactError
+from tvm_c4n.model.config import MAX_TOKENS, MambaConfig, state_shapes
+
+ALIGN = 64
+FORMAT = 1
+# A layer's scan state has as many numbers as its A, which takes 2 or 4 bytes where the state takes
+# 4, and its convolution's state has fewer than its weights.
+_STATE_BYTES_PER_WEIGHT_BYTE = 2
+
+# Strict: true and 3.0 are no sizes.
+Size = Annotated[int, Field(strict=True, ge=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tensor(_Record):
+    """Where a packed tensor lies in weights.bin."""
+
+    dtype: Literal["float32", "float16", "int8", "uint8", "uint16", "uint32"]
+    shape: tuple[Size, ...]
+    offset: int = Field(strict=True, ge=0, multiple_of=ALIGN)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the tensor's elements."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after the tensor."""
+        return self.offset + self.size_bytes
+
+
+class Projection(_Record):
+    """Pattern and format of one weight of the model."""
+
+    rows: Size
+    cols: Size
+    removed: int = Field(strict=True, ge=0, le=3)
+    dtype: str
+    scale_group: Size
+
+
+class Text(_Record):
+    """Tokens around a text; see `tvm_c4n.model.tokenizer.TextTokenizer`."""
+
+    start: Size
+    ends: tuple[Size, ...] = Field(min_length=1)
+
+
+class Manifest(_Record):
+    """The content of manifest.json.
+
+    Attributes
+    ----------
+    target : str
+        The name that the user gave, for example ``"host"``.
+    triple, isa : str
+        What the library was compiled for.
+    features : list of str
+        CPU features that the kernels use, under LLVM's names.
+    config : dict
+        The model's config.json.
+    projections : dict
+        By tensor name: the packed weights of the model.
+    schedules : dict
+        By operator: the rule that wrote the kernel, with the decisions of tuning in brackets, or
+        ``"definition"`` where none did. ``layers.03_linear`` is the fourth operator of the
+        layers (those of each pattern in turn), ``region.01_linear`` the second one of the head.
+    tensors : list of Tensor
+        In the order of the functions' parameters.
+    states : list of tuple of int
+        Shapes of the states, float32: they stand between tokens and weights, and start as zeros.
+    text : Text or None
+        What starts and ends a text; None in artifacts of before this was kept.
+    chunk : int
+        Tokens that one call of `prefill` or `score` takes at most.
+    library_sha256, weights_sha256 : str
+    """
+
+    format: Literal[1] = 1
+    target: str
+    triple: str
+    isa: str
+    features: list[str]
+    tvm: str
+    config: dict[str, Any]
+    projections: dict[str, Projection]
+    schedules: dict[str, str]
+    tensors: list[Tensor]
+    states: list[tuple[Size, ...]]
+    text: Text | None = None
+    chunk: int = Field(strict=True, ge=1, le=MAX_TOKENS)
+    weight_bytes: Size
+    library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @property
+    def library(self) -> str:
+        """File name of the library."""
+        return library_name(self.library_sha256)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size that weights.bin must have."""
+        return self.tensors[-1].end if self.tensors else 0
+
+    def check(self) -> None:
+        """Compare sizes with those that follow from others, before anybody allocates by them.
+
+        Raises
+        ------
+        ArtifactError
+            Names the field that does not agree.
+        CheckpointError
+            The config is not that of a Mamba.
+        """
+        config = MambaConfig.from_hf(self.config)
+        self._check_projections(config)
+        self._check_tensors()
+        if self.states != list(state_shapes(config)):
+            expected = [list(shape) for shape in state_shapes(config)]
+            raise ArtifactError(
+                f"states are {[list(shape) for shape in self.states]}; config asks for {expected}"
+            )
+        state_bytes = sum(4 * prod(shape) for shape in self.states)
+        if state_bytes > _STATE_BYTES_PER_WEIGHT_BYTE * self.file_bytes:
+            raise ArtifactError(
+                f"states of {state_bytes} bytes do not belong to {self.file_bytes} bytes of weights"
+            )
+
+    def _check_projections(self, config: MambaConfig) -> None:
+        names, shapes = config.projection_names(), config.tensor_shapes()
+        for name in names:
+            if name not in self.projections:
+                raise ArtifactError(f"projections: {name} is missing")
+            found = self.projections[name]
+            if (found.rows, found.cols) != shapes[name]:
+                raise ArtifactError(
+                    f"projections: {name} has shape {[found.rows, found.cols]}; "
+                    f"config asks for {list(shapes[name])}"
+                )
+        for name in self.projections:
+            if name not in names:
+                raise ArtifactError(f"projections: {name} is not in the model of config")
+
+    def _check_tensors(self) -> None:
+        """Tensors fill weights.bin from its start, each at the next multiple of `ALIGN`."""
+        end = 0
+        for index, tensor in enumerate(self.tensors):
+            expected = end + -end % ALIGN
+            if tensor.offset != expected:
+                raise ArtifactError(
+                    f"tensors: tensor {index} lies at byte {tensor.offset} and should at {expected}"
+                )
+            end = tensor.end
+        total = sum(tensor.size_bytes for tensor in self.tensors)
+        if total != self.weight_bytes:
+            raise ArtifactError(f"weight_bytes is {self.weight_bytes}; the tensors have {total}")
+
+
+def library_name(digest: str) -> str:
+    """Return the file name of the library with a sha256."""
+    return f"model-{digest[:12]}.so"
