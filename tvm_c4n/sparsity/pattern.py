@@ -174,7 +174,7 @@ def check_mask(mask: NDArray[Any], removed: int) -> None:
         row, group = (int(i[0]) for i in np.nonzero(count != kept))
         raise C4nError(
             f"mask keeps {int(count[row, group])} weights in row {row}, group {group}; "
-            f"{describe(removed)} keeps {kept}"
+            f"C4n n={removed} keeps {kept}"
         )
 
 
