@@ -99,7 +99,7 @@ def test_latency_is_read_from_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "not valid JSON"),
         (json.dumps(table(format=2)), "format"),
         (json.dumps(table(more=1)), "more: Extra"),
         (json.dumps(table(rows=[{"rows": 0}])), r"rows\.0\.rows"),
