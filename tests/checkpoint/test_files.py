@@ -5,7 +5,7 @@ import multiprocessing
 import pytest
 
 from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, write_atomically, write_json
-from tvm_c4n.checkpoint.reading import read_json
+from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.errors import CheckpointError
 
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head, read_json
+from tvm_c4n.checkpoint.json_reading import read_json
+from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import check_folder, find_extra_files, read_config
-from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, read_json
+from tvm_c4n.checkpoint.json_reading import read_json
+from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight

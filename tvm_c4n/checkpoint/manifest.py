@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, read_json, validated
+from tvm_c4n.checkpoint.json_reading import read_json, validated
+from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.errors import C4nError, CheckpointError, shown
 from tvm_c4n.sparsity import C4nWeight, DType, part_shapes
 

@@ -1,21 +1,17 @@
 """The one reader of small files, which may be damaged or hostile.
 
-It reads regular files only, a bounded number of bytes of them, and JSON of bounded depth, number
-and length of keys. Every failure is one line that names the file.
+It reads regular files only, and a bounded number of bytes of them; `json_reading` is on top of it.
+Every failure is one line that names the file.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO
 
-from pydantic import BaseModel, ValidationError
-
-from tvm_c4n.errors import C4nError, CheckpointError, shown
+from tvm_c4n.errors import C4nError, CheckpointError
 
 # The largest config.json of a Mamba has about 1 kB.
 MAX_CONFIG_BYTES = 1 << 20
@@ -23,10 +19,6 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_INDEX_BYTES = 1 << 22
 # Texts and token ids: some 250 million tokens of English.
 MAX_TEXT_BYTES = 1 << 30
-# The files read here are 6 levels deep at most; Python's own reader gives up at about 1000.
-MAX_DEPTH = 32
-MAX_KEYS = 100_000
-MAX_KEY_LENGTH = 1000
 # What is read at a time of a file that says that it has no bytes, as those of /proc do.
 _PIECE = 1 << 16
 # How files begin that stand in the place of others: what a clone without git-lfs holds, and what a
@@ -34,8 +26,6 @@ _PIECE = 1 << 16
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml")
 _HEAD_BYTES = 64
-
-_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 def open_regular(
@@ -150,126 +140,6 @@ def read_text(
     except UnicodeDecodeError as cause:
         raise error(f"{path}: not UTF-8 text (byte {cause.start}); {remedy}") from cause
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_json(
-    path: Path, limit_bytes: int, remedy: str, error: type[C4nError] = CheckpointError
-) -> dict[str, Any]:
-    """Read a JSON object from a small file; raises as `read_bytes` and `parse_json` do."""
-    data = read_bytes(path, limit_bytes, remedy, error)
-    if found := stand_in(data):
-        raise error(f"{path}: {found}")
-    return parse_json(data, str(path), remedy, error)
-
-
-def read_record(
-    path: Path,
-    kind: type[_Kind],
-    limit_bytes: int,
-    remedy: str,
-    error: type[C4nError] = CheckpointError,
-) -> _Kind:
-    """Read a JSON object whose keys and values a class describes.
-
-    Raises
-    ------
-    error
-        As `read_json`; a key that is missing, unknown, or has a bad value is named.
-    """
-    return validated(kind, read_json(path, limit_bytes, remedy, error), str(path), remedy, error)
-
-
-def validated(
-    kind: type[_Kind],
-    value: Any,
-    where: str,
-    remedy: str,
-    error: type[C4nError] = CheckpointError,
-) -> _Kind:
-    """Check a JSON value against the class that describes it; raises as `read_record` does."""
-    try:
-        return kind.model_validate(value)
-    except ValidationError as cause:
-        first = cause.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        place = shown(place)[1:-1] if place else "content"
-        raise error(f"{where}: {place}: {first['msg']}; {remedy}") from cause
-
-
-def parse_json(
-    text: bytes | str, where: str, remedy: str, error: type[C4nError] = CheckpointError
-) -> dict[str, Any]:
-    """Parse a JSON object; raises as `parse_value` does, and if it is another value."""
-    value = parse_value(text, where, remedy, error)
-    if not isinstance(value, dict):
-        raise error(f"{where}: JSON is not an object; {remedy}")
-    return value
-
-
-def parse_value(
-    text: bytes | str, where: str, remedy: str, error: type[C4nError] = CheckpointError
-) -> Any:
-    """Parse JSON strictly: UTF-8, finite numbers, no key twice, of bounded depth.
-
-    Raises
-    ------
-    error
-        Naming ``where`` and the cause.
-    """
-    try:
-        value = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
-        _check_depth(value)
-    except RecursionError as cause:
-        raise error(f"{where}: JSON is nested too deeply; {remedy}") from cause
-    except ValueError as cause:  # includes JSONDecodeError and UnicodeDecodeError
-        said = shown(str(cause))[1:-1]
-        raise error(f"{where}: not valid JSON ({said}); {remedy}") from cause
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_KEYS:
-        raise ValueError(f"{len(pairs)} keys, more than {MAX_KEYS}")
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if len(key) > MAX_KEY_LENGTH:
-            raise ValueError(f"a key of {len(key)} characters, more than {MAX_KEY_LENGTH}")
-        if key in result:
-            raise ValueError(f"duplicate key {shown(key)}")
-        result[key] = value
-    return result
-
-
-def _check_depth(value: Any) -> None:
-    """Raise RecursionError if containers are nested deeper than `MAX_DEPTH`."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                inner.extend(v for v in one.values() if isinstance(v, dict | list))
-            elif isinstance(one, list):
-                inner.extend(v for v in one if isinstance(v, dict | list))
-        if not inner:
-            return
-        level = inner
-    raise RecursionError
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not isfinite(value):
-        raise ValueError(f"{shown(digits)} is too large a number")
-    return value
 
 
 def _reason(error: OSError | ValueError) -> str:

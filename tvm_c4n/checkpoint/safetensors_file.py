@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.files import os_errors
-from tvm_c4n.checkpoint.reading import check_head, open_regular, parse_json
+from tvm_c4n.checkpoint.json_reading import parse_json
+from tvm_c4n.checkpoint.reading import check_head, open_regular
 from tvm_c4n.errors import CheckpointError, shown
 
 MAX_HEADER_BYTES = 1 << 22

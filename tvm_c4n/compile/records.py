@@ -19,7 +19,8 @@ from schedules import Tuned
 from schedules.base import Decisions, current_names
 from tvm_c4n._tvm import Target, tvm
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.checkpoint.reading import read_bytes, read_record
+from tvm_c4n.checkpoint.json_reading import read_record
+from tvm_c4n.checkpoint.reading import read_bytes
 from tvm_c4n.compile.target import features_of, is_native, triple_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of

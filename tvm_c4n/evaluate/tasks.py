@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, parse_json, read_text
+from tvm_c4n.checkpoint.json_reading import parse_json
+from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, read_text
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.perplexity import Score, negative_log_likelihood
 from tvm_c4n.model.tokenizer import TextTokenizer

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, parse_json, read_text, stand_in
+from tvm_c4n.checkpoint.json_reading import parse_json
+from tvm_c4n.checkpoint.reading import MAX_TEXT_BYTES, read_text, stand_in
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.tokenizer import TextTokenizer
 

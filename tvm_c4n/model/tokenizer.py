@@ -14,13 +14,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from tvm_c4n.checkpoint.reading import (
-    MAX_CONFIG_BYTES,
-    check_head,
-    read_bytes,
-    read_json,
-    stand_in,
-)
+from tvm_c4n.checkpoint.json_reading import read_json
+from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head, read_bytes, stand_in
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.config import MambaConfig
 

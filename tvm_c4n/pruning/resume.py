@@ -22,7 +22,8 @@ from torch import Tensor
 
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, os_errors, write_atomically
-from tvm_c4n.checkpoint.reading import parse_value, read_bytes, read_text
+from tvm_c4n.checkpoint.json_reading import parse_value
+from tvm_c4n.checkpoint.reading import read_bytes, read_text
 from tvm_c4n.errors import C4nError, RecipeError
 from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
 from tvm_c4n.pruning.report import ProjectionReport

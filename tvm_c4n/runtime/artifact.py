@@ -17,7 +17,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, file_size, read_json, validated
+from tvm_c4n.checkpoint.json_reading import read_json, validated
+from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, file_size
 from tvm_c4n.errors import ArtifactError, CheckpointError, shown
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer, read_tokenizer
 from tvm_c4n.runtime.huge_pages import map_file

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.checkpoint.reading import read_json, validated
+from tvm_c4n.checkpoint.json_reading import read_json, validated
 from tvm_c4n.compile.records import CONFIRMATIONS, MAX_BYTES, DecisionsInFile, key_of
 from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.spec import OpSpec

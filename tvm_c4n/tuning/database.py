@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from schedules import fits, space_of
 from tvm_c4n._tvm import tvm
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.checkpoint.reading import parse_value, read_bytes
+from tvm_c4n.checkpoint.json_reading import parse_value
+from tvm_c4n.checkpoint.reading import read_bytes
 from tvm_c4n.compile.records import Best, key_of, open_records, write_best, write_manifest
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import Isa, isa_named

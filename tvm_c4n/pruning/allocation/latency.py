@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tvm_c4n.checkpoint.reading import read_record
+from tvm_c4n.checkpoint.json_reading import read_record
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.pruning.recipe import Choice
