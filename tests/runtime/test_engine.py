@@ -12,7 +12,7 @@ from tvm_c4n.errors import C4nError
 from tvm_c4n.model.config import PROJECTIONS
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.generate import generate_tokens
-from tvm_c4n.runtime.thread_policy import ThreadController
+from tvm_c4n.runtime.thread_controller import ThreadController
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 PROMPT = list(range(100, 107))
@@ -73,7 +73,7 @@ def test_threads_that_the_machine_has_not_are_refused(engine):
 
 @pytest.mark.parametrize("adapt", [True, False])
 def test_a_prompt_takes_the_threads_that_have_cores_if_it_may(engine, monkeypatch, adapt):
-    monkeypatch.setattr("tvm_c4n.runtime.thread_policy.ASK_SECS", 0.0)
+    monkeypatch.setattr("tvm_c4n.runtime.thread_controller.ASK_SECS", 0.0)
     used = []
     monkeypatch.setattr("tvm_c4n.runtime.engine.use", used.append)
     monkeypatch.setattr("tvm_c4n.runtime.engine.os.cpu_count", lambda: 4)

@@ -21,7 +21,7 @@ from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.library import load_library, open_machine
 from tvm_c4n.runtime.manifest import Manifest
-from tvm_c4n.runtime.thread_policy import ThreadController
+from tvm_c4n.runtime.thread_controller import ThreadController
 from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
 from tvm_c4n.runtime.tokens import Ids, check_token, check_tokens
 
@@ -121,7 +121,7 @@ class Engine:
         threads : int
         adapt : bool
             Steps and chunks of a prompt take fewer while other programs need the cores; see
-            `thread_policy`. False: they never do, for measurements.
+            `thread_controller`. False: they never do, for measurements.
 
         Raises
         ------
