@@ -14,6 +14,7 @@ from schedules.elementwise import Quantize, RmsNorm
 from schedules.intrin import intrinsics_of
 from schedules.opencl import choose as choose_opencl
 from schedules.selective_scan import SelectiveScan
+from schedules.swiglu import Swiglu
 from tvm_c4n.ops.isa import OPENCL, Isa
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     Conv1d(),
     RmsNorm(),
     Quantize(),
+    Swiglu(),
 )
 # Answers with the decisions that tuning found for an operator, or None.
 Tuned = Callable[[OpSpec], Decisions | None]

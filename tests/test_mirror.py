@@ -37,6 +37,7 @@ WITHOUT = {
     "schedules/opencl/linear.py": OPENCL,
     "schedules/opencl/quantize.py": OPENCL,
     "schedules/opencl/selective_scan.py": OPENCL,
+    "schedules/opencl/swiglu.py": OPENCL,
     "relay_passes/fuse_calls.py": LAYOUT,
     "relay_passes/fuse_into_producer.py": LAYOUT,
     "relay_passes/inline_copies.py": LAYOUT,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from schedules.opencl.linear import linear
 from schedules.opencl.quantize import quantize
 from schedules.opencl.selective_scan import selective_scan
+from schedules.opencl.swiglu import swiglu
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec, ScanSpec
+from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec, ScanSpec, SwigluSpec
 from tvm_c4n.ops.tir import Kernel
 
 
@@ -29,6 +30,8 @@ def choose(spec: OpSpec) -> tuple[str, Kernel] | None:
         return "opencl_selective_scan", selective_scan(spec)
     if isinstance(spec, QuantizeSpec):
         return "opencl_quantize", quantize(spec)
+    if isinstance(spec, SwigluSpec):
+        return "opencl_swiglu", swiglu(spec)
     raise TargetError(
         f"there is no OpenCL kernel for {spec.kind!r}: the experimental target adreno takes "
         "modules of dense layers and selective scans; compile this one for a CPU"

@@ -10,9 +10,9 @@ import pytest
 import schedules
 from tests.schedules.linear_cases import Case, arguments, make, nmse, spec_for
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops import quantize, selective_scan
+from tvm_c4n.ops import quantize, selective_scan, swiglu
 from tvm_c4n.ops.isa import OPENCL
-from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec, ScanSpec
+from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec, ScanSpec, SwigluSpec
 
 NMSE = 1e-10
 CASES = [
@@ -80,6 +80,16 @@ def test_selective_scan(device: Any, tokens: int, half: bool) -> None:
     assert nmse(found["out"], y) <= NMSE
     assert nmse(found["state"][layer], state) <= NMSE
     np.testing.assert_array_equal(found["state"][0], arrays["state"][0])
+
+
+@pytest.mark.parametrize(("tokens", "fused"), [(1, False), (3, True)])
+def test_swiglu(device: Any, tokens: int, fused: bool) -> None:
+    gate, up = np.random.default_rng(0).normal(size=(2, tokens, 100)).astype(np.float32) * 8
+    inputs = {"gate_up": np.concatenate([gate, up], 1)} if fused else {"gate": gate, "up": up}
+    blank = {"out": np.full((tokens, 100), np.nan, np.float32)}
+    func = prim_func(SwigluSpec(tokens > 1, 100, fused))
+    found = device.run(func, {**inputs, **blank}, tokens)
+    assert nmse(found["out"], swiglu.oracle(gate, up)) <= NMSE
 
 
 def test_quantize_is_exact(device: Any) -> None:

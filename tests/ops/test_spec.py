@@ -14,6 +14,7 @@ from tvm_c4n.ops.spec import (
     QuantizeSpec,
     RmsNormSpec,
     ScanSpec,
+    SwigluSpec,
     is_weight_only,
     spec_of,
 )
@@ -26,6 +27,7 @@ SPECS = [
     RmsNormSpec(True, 8, 1e-5, True),
     ConvSpec(False, 4, 4, 2, 8),
     ScanSpec(True, 8, 16, 2, 3, half=True),
+    SwigluSpec(True, 8, fused=True),
 ]
 
 

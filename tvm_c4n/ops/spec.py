@@ -173,6 +173,15 @@ class ScanSpec(OpSpec):
     half: bool = False
 
 
+@dataclass(frozen=True)
+class SwigluSpec(OpSpec):
+    """``silu(gate) * up`` over `cols` columns: two inputs, or one that holds gate, then up."""
+
+    kind: ClassVar[str] = "swiglu"
+    cols: int
+    fused: bool = False
+
+
 SPECS: tuple[type[OpSpec], ...] = (
     LinearSpec,
     QuantizeSpec,
@@ -180,6 +189,7 @@ SPECS: tuple[type[OpSpec], ...] = (
     RmsNormSpec,
     ConvSpec,
     ScanSpec,
+    SwigluSpec,
 )
 
 
