@@ -58,11 +58,6 @@ def decided(given: int | None, choices: tuple[int, ...]) -> int:
     return choices[0] if given is None else given
 
 
-# Where one token's scan and convolution prefetch: their states and weights are many rows, more than
-# the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md). Never measured on ARM.
-PREFETCHES = frozenset(("avx2", "avx512"))
-
-
 def interleave_candidates(channels: int, lanes: int, most: int, min_tasks: int) -> tuple[int, ...]:
     """Return candidates for how many vectors of channels a core carries through time together.
 

@@ -15,25 +15,6 @@ from tvm_c4n.ops.repack import panel_format
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import Kernel, aligned_stack, tokens_of
 
-# Panels and tokens of a micro-tile: their sums must fit the vector registers. The figures of all
-# these constants are in docs/decisions/prefill-gemm.md.
-MICRO_TILE = {"avx512": (1, 8), "avx2": (1, 6), "neon": (2, 6), "portable": (1, 2)}
-# Where a dtype has another shape. Sums of int4 products take half a register with AVX2, and
-# unpacking four bits pays the more tokens share it; a float product loads two operands, of which a
-# square micro-tile loads fewest.
-MICRO_TILE_BY_DTYPE: dict[tuple[str, str], tuple[int, int]] = {
-    ("avx2", "int4"): (2, 8),
-    ("avx2", "float16"): (2, 4),
-    ("avx2", "float32"): (2, 4),
-}
-# Where a dtype has another shape for this many removed weights. With none removed, each token has
-# four vectors of activations at a time instead of one.
-MICRO_TILE_BY_REMOVED = {
-    ("avx512", "int8", 0): (4, 4),
-    ("avx512", "int4", 0): (4, 4),
-    ("avx512", "float16", 0): (2, 8),
-    ("avx512", "float32", 0): (2, 8),
-}
 # Candidates for the tokens of a micro-tile.
 TOKENS = (2, 3, 4, 6, 8, 12)
 
@@ -55,13 +36,8 @@ class C4nGemm:
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
         """Return the candidates for the panels and tokens of a micro-tile."""
         assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
-        in_bundle, isa = panel_format(spec).layout.panels, intrin.isa.name
-        panels, tokens = MICRO_TILE_BY_DTYPE.get((isa, spec.dtype), MICRO_TILE[isa])
-        by_removed = MICRO_TILE_BY_REMOVED.get((isa, spec.dtype, spec.removed))
-        if by_removed is not None:
-            panels, tokens = by_removed
-            # Panels that a narrow bundle lacks leave registers for more tokens.
-            tokens = min(max(TOKENS), tokens * panels // min(panels, in_bundle))
+        in_bundle = panel_format(spec).layout.panels
+        panels, tokens = intrin.micro_tile(spec, in_bundle)
         fitting = [count for count in (1, 2, 4) if in_bundle % count == 0]
         return {
             "panels": candidates(min(panels, in_bundle), fitting),

@@ -16,32 +16,6 @@ from tvm_c4n.ops.repack import Prefetching, panel_format
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import ColumnTiles, Kernel, loop
 
-# Panels in flight: enough independent sums to hide the latency of the dot product.
-PANELS = {"avx512": 4, "avx2": 4, "neon": 4, "portable": 1}
-# Bytes between what is prefetched (into L2) and what is read. On ARM it was never measured, and
-# stays off. docs/decisions/prefetching.md has the figures of all these constants.
-PREFETCH_BYTES = {"avx512": 4096, "avx2": 4096, "neon": 0, "portable": 0}
-# Where a dtype is faster with another distance.
-PREFETCH_BYTES_BY_DTYPE = {("avx512", "int4"): 6144, ("avx512", "int8"): 12288}
-# Streams of fewer distances than this keep that of `PREFETCH_BYTES`: threads split the stream, and
-# prefetching past a split fetches another thread's data.
-LONG_STREAM_DISTANCES = 16
-
-
-@dataclass(frozen=True)
-class ShortStream:
-    """Streams below `size_bytes` are prefetched at `distance`, for they may still be in a cache."""
-
-    size_bytes: int
-    distance: int
-
-
-# By instruction set and whether weights are integers.
-SHORT_STREAMS = {
-    ("avx512", True): ShortStream(56 << 10, 2048),
-    ("avx512", False): ShortStream(96 << 10, 0),
-}
-
 
 @dataclass(frozen=True)
 class C4nGemv:
@@ -66,12 +40,13 @@ class C4nGemv:
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
         """Return the candidates for the panels in flight and the prefetch distance."""
         assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
-        in_bundle, isa = panel_format(spec).layout.panels, intrin.isa.name
-        fitting = [panels for panels in (1, 2, 4) if in_bundle % panels == 0]
+        layout = panel_format(spec).layout
+        fitting = [panels for panels in (1, 2, 4) if layout.panels % panels == 0]
+        default = intrin.prefetch_distance(spec, prod(layout.shape))
         distances = (0, 2048, 4096, 6144, 8192, 12288, 16384)
         return {
-            "panels": candidates(min(PANELS[isa], in_bundle), fitting),
-            "prefetch_distance": candidates(_prefetch_distance(spec, isa), distances),
+            "panels": candidates(min(intrin.gemv_panels, layout.panels), fitting),
+            "prefetch_distance": candidates(default, distances),
         }
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
@@ -112,16 +87,6 @@ class C4nGemv:
                 bundles(args, bundle, 1)
 
         return Kernel(spec, self.name, body)
-
-
-def _prefetch_distance(spec: LinearSpec, isa: str) -> int:
-    """Return the default distance of an operator's weights."""
-    size_bytes = prod(panel_format(spec).layout.shape)
-    short = SHORT_STREAMS.get((isa, spec.integer))
-    if short is not None and size_bytes < short.size_bytes:
-        return short.distance
-    distance = PREFETCH_BYTES_BY_DTYPE.get((isa, spec.dtype), PREFETCH_BYTES[isa])
-    return PREFETCH_BYTES[isa] if size_bytes < LONG_STREAM_DISTANCES * distance else distance
 
 
 def _elementwise_args(spec: LinearSpec) -> frozenset[int]:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 from schedules.base import (
-    PREFETCHES,
     Space,
     decided,
     interleave_candidates,
@@ -30,9 +29,6 @@ from tvm_c4n.ops.tir import (
     tokens_of,
 )
 
-# Vectors of channels that a core interleaves: a whole cache line at least, for the next token's
-# line lies elsewhere.
-INTERLEAVE = {"avx512": 4, "avx2": 2, "neon": 4, "portable": 4}
 # Tasks that are left for cores to share, at least.
 MIN_TASKS = 16
 
@@ -56,7 +52,7 @@ class Conv1d:
         assert isinstance(spec, ConvSpec)  # noqa: S101 - the rule applies
         if not spec.dynamic:
             return {}
-        most = INTERLEAVE[intrin.isa.name]
+        most = intrin.conv_vectors
         return {"vectors": interleave_candidates(spec.channels, intrin.lanes, most, MIN_TASKS)}
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
@@ -66,7 +62,7 @@ class Conv1d:
 
         lanes, n = intrin.lanes, spec.channels
         if not spec.dynamic and n % lanes == 0:
-            prefetches = intrin.isa.name in PREFETCHES
+            prefetches = intrin.prefetches_rows
             return Kernel.of_tiles(
                 spec,
                 self.name,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from schedules.base import (
-    PREFETCHES,
     Space,
     decided,
     interleave_candidates,
@@ -71,7 +70,7 @@ class SelectiveScan:
             return None
 
         lanes, n = intrin.lanes, spec.channels
-        prefetches = intrin.isa.name in PREFETCHES
+        prefetches = intrin.prefetches_rows
         if not spec.dynamic and n % lanes == 0:
             return Kernel.of_tiles(
                 spec,

@@ -30,7 +30,6 @@ WITHOUT = {
     "schedules/micro_tile.py": KERNELS,
     "schedules/intrin/avx2.py": KERNELS,
     "schedules/intrin/avx512.py": KERNELS,
-    "schedules/intrin/base.py": KERNELS,
     "schedules/intrin/neon.py": KERNELS,
     "schedules/intrin/portable.py": KERNELS,
     "schedules/opencl/grid.py": OPENCL,

@@ -15,6 +15,19 @@ class Avx2(Intrinsics):
     """256-bit vectors, 8 rows per panel."""
 
     isa = AVX2
+    gemv_panels = 4
+    conv_vectors = 2
+    prefetches_rows = True
+
+    def prefetch_distance(self, spec: LinearSpec, size_bytes: int) -> int:
+        # Others were no faster (docs/decisions/prefetching.md).
+        return 4096
+
+    def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
+        # Sums of int4 products take half a register, and unpacking four bits pays the more tokens
+        # share it; a float product loads two operands, of which a square micro-tile loads fewest.
+        # docs/decisions/prefill-gemm.md has the figures.
+        return {"int8": (1, 6), "int4": (2, 8)}.get(spec.dtype, (2, 4))
 
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
         # int4 weights leave room to add their products in 16 bits.

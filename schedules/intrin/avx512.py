@@ -7,6 +7,7 @@ from typing import Any
 from schedules.intrin.base import Intrinsics, ZeroPoint, repeat
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import AVX512
+from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
 
 
@@ -15,6 +16,26 @@ class Avx512(Intrinsics):
 
     isa = AVX512
     zero_point_side = ZeroPoint.OF_WEIGHTS
+    gemv_panels = 4
+    prefetches_rows = True
+
+    def prefetch_distance(self, spec: LinearSpec, size_bytes: int) -> int:
+        # docs/decisions/prefetching.md has the figures. Short streams may still be in a cache.
+        if size_bytes < (56 << 10 if spec.integer else 96 << 10):
+            return 2048 if spec.integer else 0
+        # Threads split a stream, and prefetching past a split fetches another thread's data: the
+        # longer distances are for streams of at least 16 of them.
+        distance = {"int4": 6144, "int8": 12288}.get(spec.dtype, 4096)
+        return distance if size_bytes >= 16 * distance else 4096
+
+    def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
+        # docs/decisions/prefill-gemm.md has the figures.
+        if spec.removed:
+            return 1, 8
+        # With none removed, each token has four vectors of activations at a time instead of one.
+        # There are 16 sums: panels that a narrow bundle lacks leave registers for more tokens.
+        panels = min(panels, 4 if spec.quantized else 2)
+        return panels, min(16 // panels, 12)
 
     def _dot(self, acc: Any, unsigned: Any, signed: Any) -> Any:
         name = "llvm.x86.avx512.vpdpbusd.512"

@@ -34,7 +34,10 @@ def repeat(vector: Any, length: int, times: int) -> Any:
 
 
 class Intrinsics(ABC):
-    """Gathers and dot products of one instruction set.
+    """Gathers and dot products of one instruction set, and its kernels' defaults.
+
+    The defaults here are for a CPU that nobody measured: few sums at once, for it may have few
+    registers, and no prefetches.
 
     Attributes
     ----------
@@ -51,6 +54,14 @@ class Intrinsics(ABC):
         Columns after which sums must be taken out; None: they hold a scale group of any length.
     output_scale : float
         What sums of int4 weights are multiplied by, see `unpack_nibbles`.
+    gemv_panels : int
+        Panels of a GEMV in flight: enough independent sums to hide the latency of the dot product.
+    conv_vectors : int
+        Vectors of channels that a core interleaves in a convolution's prefill, at most: a whole
+        cache line at least, for the next token's line lies elsewhere.
+    prefetches_rows : bool
+        Whether one token's scan and convolution prefetch: their states and weights are many rows,
+        more than the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md).
     """
 
     isa: Isa
@@ -59,6 +70,9 @@ class Intrinsics(ABC):
     zero_point_dtype: str = "int32"
     accumulate_cols: int | None = None
     output_scale: float = 1 / 16
+    gemv_panels: int = 1
+    conv_vectors: int = 4
+    prefetches_rows: bool = False
 
     @property
     def lanes(self) -> int:
@@ -78,6 +92,30 @@ class Intrinsics(ABC):
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
         """Return the variant that multiplies an operator's weights."""
         return self
+
+    # Defaults of what tuning decides.
+
+    def prefetch_distance(self, spec: LinearSpec, size_bytes: int) -> int:
+        """Return how far ahead a GEMV prefetches its weights (into L2), in bytes; 0: not at all.
+
+        Parameters
+        ----------
+        spec : LinearSpec
+        size_bytes : int
+            Of the repacked weight.
+        """
+        return 0
+
+    def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
+        """Return panels and tokens of a GEMM's micro-tile: their sums must fit the registers.
+
+        Parameters
+        ----------
+        spec : LinearSpec
+        panels : int
+            Panels of a bundle: with more, the micro-tile has these.
+        """
+        return 1, 2
 
     # Activations.
 

@@ -7,6 +7,7 @@ from typing import Any
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import NEON
+from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
 
 
@@ -14,6 +15,12 @@ class Neon(Intrinsics):
     """128-bit vectors, 4 rows per panel."""
 
     isa = NEON
+    # Neither these nor prefetches were ever measured on Arm.
+    gemv_panels = 4
+
+    def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
+        # 12 sums, of 32 registers.
+        return 2, 6
 
     def gather(self, window: Any, index: Any) -> Any:
         return intrinsic(self.bytes_type, "llvm.aarch64.neon.tbl1", window, index)

@@ -11,7 +11,7 @@ from tvm_c4n.ops.tir import ramp, splat
 
 
 class Portable(Intrinsics):
-    """4 rows per panel; LLVM turns vectors into what the CPU has."""
+    """One row per lane, however many; LLVM turns vectors into what the CPU has."""
 
     isa = PORTABLE
 
@@ -19,7 +19,9 @@ class Portable(Intrinsics):
         # Four vectors: byte b of a lane is activation p of group b, for p = 0..3.
         loaded = T.bind(x[token, ramp(start, 16)])
         places = [[4 * b + p for b in range(4)] * self.lanes for p in range(4)]
-        return [T.bind(T.Shuffle([loaded], [T.int32(i) for i in place])) for place in places]
+        # A shuffle makes no more elements than it is given.
+        given = [loaded] * (self.lanes // 4)
+        return [T.bind(T.Shuffle(given, [T.int32(i) for i in place])) for place in places]
 
     def gather(self, window: Any, index: Any) -> Any:
         # The index of byte b lies in group b, so only its place there matters.

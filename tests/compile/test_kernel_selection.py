@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedules.base import PREFETCHES
+from schedules import intrinsics_of
 from tvm_c4n._tvm import IRModule, Target, relax
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.kernel_selection import selector
@@ -104,7 +104,7 @@ def test_only_this_machines_cache_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(
-    isa_of(resolve_target("host")).name not in PREFETCHES, reason="prefetches nothing"
+    not intrinsics_of(isa_of(resolve_target("host"))).prefetches_rows, reason="prefetches nothing"
 )
 @pytest.mark.parametrize(("cache_kib", "locality"), [(1 << 20, "2"), (64, "0")])
 def test_the_prefetches_of_a_build_follow_the_cache(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tvm_c4n.compile.elf import read_elf
-from tvm_c4n.compile.native import LAUNCHER, PROGRAM, build_runner
+from tvm_c4n.compile.native import LAUNCHER, PROGRAM, SOURCES, build_runner
 from tvm_c4n.errors import CheckpointError, TargetError
+from tvm_c4n.ops.isa import FAMILIES, Isa
 
 
 @pytest.mark.phone
@@ -66,3 +67,9 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path, host_comp
     with pytest.raises(CheckpointError, match="not overwritten"):
         build_runner(tmp_path / "r", overwrite=True)
     assert (tmp_path / "r" / "mine").is_file()
+
+
+@pytest.mark.parametrize("isa", FAMILIES, ids=lambda isa: isa.name)
+def test_the_runner_tells_whether_a_cpu_has_what_a_family_needs(isa: Isa) -> None:
+    source = (SOURCES / "cpu.cpp").read_text()
+    assert [name for name in isa.needs if f'(name == "{name}")' not in source] == []

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import schedules
-from schedules.c4n_gemv import LONG_STREAM_DISTANCES, PREFETCH_BYTES, PREFETCH_BYTES_BY_DTYPE
 from tests.schedules.linear_cases import Case, check_against_float64
 from tvm_c4n.ops.isa import AVX512, NEON
 from tvm_c4n.ops.spec import LinearSpec
@@ -38,11 +37,9 @@ def default_distance(rows: int, dtype: str) -> int:
 
 
 def test_short_streams_are_prefetched_less_far_ahead() -> None:
-    by_dtype = PREFETCH_BYTES_BY_DTYPE["avx512", "int4"]
-    bytes_per_row = 1024 / 4 * 1.5 + 1024 / 64 * 2  # two int4 and two codes per group; scales
-    just_long = int(LONG_STREAM_DISTANCES * by_dtype / bytes_per_row) // 16 * 16
-    assert default_distance(4 * just_long, "int4") == by_dtype
-    assert default_distance(just_long - 16, "int4") == PREFETCH_BYTES["avx512"]
+    # A row has 416 bytes: two int4 and two codes per group, and 16 scales.
+    assert default_distance(240, "int4") == 6144  # 16.25 distances
+    assert default_distance(224, "int4") == 4096
     assert default_distance(64, "int4") == 2048
     assert default_distance(16, "float16") == 0
 
