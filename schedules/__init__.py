@@ -10,10 +10,11 @@ from schedules.base import Decisions, Rule, Space, Tunable
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
-from schedules.elementwise import Quantize, RmsNorm
+from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
 from schedules.intrin import intrinsics_of
 from schedules.opencl import choose as choose_opencl
 from schedules.selective_scan import SelectiveScan
+from schedules.ssd_scan import SsdScan
 from schedules.swiglu import Swiglu
 from tvm_c4n.ops.isa import OPENCL, Isa
 from tvm_c4n.ops.spec import OpSpec
@@ -27,8 +28,10 @@ RULES: tuple[Rule, ...] = (
     C4nGemv(),
     C4nGemm(),
     SelectiveScan(),
+    SsdScan(),
     Conv1d(),
     RmsNorm(),
+    RmsNormParts(),
     Quantize(),
     Swiglu(),
 )

@@ -70,7 +70,8 @@ class Conv1d:
                     extent=n,
                     multiple=lanes,
                     width=lanes,
-                    elementwise_args=frozenset((0, 1, 2, 3, 5)),
+                    # A tile reads other columns of x where the channels begin further right.
+                    elementwise_args=frozenset((1, 2, 3, 5) if spec.first else (0, 1, 2, 3, 5)),
                     declare=lambda: conv1d.declare(spec, 1),
                     emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _channels(spec, args, start + at, count)
@@ -109,7 +110,7 @@ def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> 
         store(kept, (), 0, lanes, load(state, (layer, j), start, lanes))
     with loop(out.shape[0] if spec.dynamic else 1) as t:
         # Step 2: the taps times these and the new input, then SiLU.
-        new = load(x, (t,), start, lanes)
+        new = load(x, (t,), spec.first + start, lanes)
         inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
         total = load(bias, (), start, lanes)
         for j, value in enumerate(inputs):

@@ -6,8 +6,8 @@ from typing import Any
 
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
-from tvm_c4n.ops import quantize, rms_norm
-from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec
+from tvm_c4n.ops import quantize, rms_norm, rms_norm_parts
+from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormPartsSpec, RmsNormSpec
 from tvm_c4n.ops.tir import (
     ColumnTiles,
     Kernel,
@@ -42,9 +42,49 @@ class RmsNorm:
             tokens = tokens_of(spec)
             buffers = rms_norm.declare(spec, tokens)
             count, first = rms_norm.rows(spec, tokens)
-            with loop(count, parallel=True) as m:
-                factor = _norm_factor(spec, buffers[0], first + m, lanes)
-                _scale(buffers, factor, (first + m, m, 0), spec.cols, lanes)
+            size = spec.cols // spec.groups
+            with loop(count, parallel=True) as m, loop(spec.groups) as group:
+                factor = _norm_factor(spec, buffers[0], (first + m, group * size), lanes)
+                _scale(buffers, factor, (first + m, m, group * size), size, lanes)
+
+        return Kernel(spec, self.name, body)
+
+
+class RmsNormParts:
+    """One token: its parts in parallel; else tokens in parallel."""
+
+    name = "rms_norm_parts"
+
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
+        """Return the kernel of RMSNorms over parts of a row."""
+        if not isinstance(spec, RmsNormPartsSpec):
+            return None
+        lanes = intrin.lanes
+
+        def body() -> None:
+            tokens = tokens_of(spec)
+            x, out = rms_norm_parts.declare(spec, tokens)
+            parts = rms_norm_parts.parts(spec)
+
+            def norm(token: Any, start: Any, size: int) -> None:
+                factor = _factor(x, (token, start), size, spec.eps, lanes)
+
+                def scale(at: Any, width: int) -> None:
+                    value = load(x, (token,), start + at, width) * splat(factor, width)
+                    store(out, (token,), start + at, width, value)
+
+                vectors(size, lanes, scale)
+
+            if spec.dynamic:
+                with T.parallel(tokens) as token:
+                    for start, size in parts:
+                        norm(token, start, size)
+                return
+            with T.parallel(len(parts)) as part, T.If(part == 0):
+                with T.Then():
+                    norm(0, *parts[0])
+                with T.Else():
+                    norm(0, spec.rank + (part - 1) * spec.state, spec.state)
 
         return Kernel(spec, self.name, body)
 
@@ -52,14 +92,19 @@ class RmsNorm:
 def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
     """Return tiles of columns, each with a sum of all squares of its own.
 
-    Adding up the squares again costs less than waiting for one core's sum.
+    Adding up the squares again costs less than waiting for one core's sum. Where there are groups
+    tiles are whole groups.
     """
-    multiple = lanes if spec.cols % lanes == 0 else spec.cols
+    size = spec.cols // spec.groups
+    multiple = lanes if spec.groups == 1 and size % lanes == 0 else size
     tiles = next(t for t in (8, 4, 2, 1) if spec.cols % (t * multiple) == 0)
 
     def emit(buffers: tuple[Any, ...], start: Any, width: int) -> None:
-        factor = _norm_factor(spec, buffers[0], 0, lanes)
-        _scale(buffers, factor, (0, 0, start), width, lanes)
+        part = min(width, size)
+        with loop(width // part) as group:
+            at = start + group * part
+            factor = _norm_factor(spec, buffers[0], (0, at if spec.groups > 1 else 0), lanes)
+            _scale(buffers, factor, (0, 0, at), part, lanes)
 
     return ColumnTiles(
         spec.cols,
@@ -71,21 +116,29 @@ def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
     )
 
 
-def _norm_factor(spec: RmsNormSpec, x: Any, token: Any, lanes: int) -> Any:
-    """Emit the sum of squares of a token; returns 1 / sqrt(mean + eps)."""
+def _norm_factor(spec: RmsNormSpec, x: Any, place: tuple[Any, Any], lanes: int) -> Any:
+    """Emit the sum of squares of a group; returns 1 / sqrt(mean + eps).
+
+    `place` is the token and the group's first column.
+    """
+    return _factor(x, place, spec.cols // spec.groups, spec.eps, lanes)
+
+
+def _factor(x: Any, place: tuple[Any, Any], count: int, eps: float, lanes: int) -> Any:
+    token, first = place
     sums = local((lanes,))
     store(sums, (), 0, lanes, f32(0.0, lanes))
 
     def add(start: Any, width: int) -> None:
-        value = load(x, (token,), start, width)
+        value = load(x, (token,), first + start, width)
         store(sums, (), 0, width, load(sums, (), 0, width) + value * value)
 
-    vectors(spec.cols, lanes, add)
+    vectors(count, lanes, add)
     total: Any = sums[0]
     for lane in range(1, lanes):
         total = total + sums[lane]
-    mean = total * T.float32(1 / spec.cols)
-    return T.bind(T.float32(1) / T.sqrt(mean + T.float32(spec.eps)))
+    mean = total * T.float32(1 / count)
+    return T.bind(T.float32(1) / T.sqrt(mean + T.float32(eps)))
 
 
 def _scale(

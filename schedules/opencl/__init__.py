@@ -10,9 +10,10 @@ from __future__ import annotations
 from schedules.opencl.linear import linear
 from schedules.opencl.quantize import quantize
 from schedules.opencl.selective_scan import selective_scan
+from schedules.opencl.ssd_scan import ssd_scan
 from schedules.opencl.swiglu import swiglu
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec, ScanSpec, SwigluSpec
+from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec, ScanSpec, SsdSpec, SwigluSpec
 from tvm_c4n.ops.tir import Kernel
 
 
@@ -28,6 +29,8 @@ def choose(spec: OpSpec) -> tuple[str, Kernel] | None:
         return ("opencl_linear", linear(spec)) if spec.lanes else None
     if isinstance(spec, ScanSpec):
         return "opencl_selective_scan", selective_scan(spec)
+    if isinstance(spec, SsdSpec):
+        return "opencl_ssd_scan", ssd_scan(spec)
     if isinstance(spec, QuantizeSpec):
         return "opencl_quantize", quantize(spec)
     if isinstance(spec, SwigluSpec):

@@ -45,3 +45,18 @@ def half_to_float(bits: Any) -> Any:
     moved = (magnitude << T.uint32(13)) + T.uint32((127 - 15) << 23)
     value = T.bind(T.Select(magnitude < T.uint32(0x400), small, T.reinterpret("float32", moved)))
     return T.Select(bits < T.uint32(0x8000), value, T.float32(0) - value)
+
+
+def float_to_half(value: Any) -> Any:
+    """Return the 16 bits, as uint32, of the float16 nearest to a finite float32."""
+    bits = T.bind(T.reinterpret("uint32", value))
+    magnitude = T.bind(bits & T.uint32(0x7FFFFFFF))
+    # Below 2^-14 float16 counts in 2^-24, as float32 does from 1/2 to 1: the sum rounds.
+    small = T.reinterpret("float32", magnitude) + T.float32(0.5)
+    small = T.reinterpret("uint32", small) - T.uint32(0x3F000000)
+    # Half of a float16's last bit, less one where the bit before it is even: ties go to even.
+    even = (magnitude >> T.uint32(13)) & T.uint32(1)
+    moved = (magnitude + T.uint32(0xFFF) + even) >> T.uint32(13)
+    moved = T.min(moved - T.uint32((127 - 15) << 10), T.uint32(0x7C00))
+    rounded = T.Select(magnitude < T.uint32((127 - 14) << 23), small, moved)
+    return rounded | ((bits >> T.uint32(16)) & T.uint32(0x8000))

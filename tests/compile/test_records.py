@@ -26,7 +26,7 @@ from tvm_c4n.compile.records import (
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
-from tvm_c4n.ops.spec import ConvSpec, LinearSpec
+from tvm_c4n.ops.spec import ConvSpec, LinearSpec, SsdSpec
 from tvm_c4n.sparsity import mask_from_scores
 
 HOST = resolve_target("host")
@@ -117,6 +117,25 @@ def test_damaged_manifests_are_one_line(tmp_path: Path, text: str, message: str)
 def test_titles_name_a_kernel_by_its_sizes() -> None:
     assert title_of(key_of(SPEC)) == "step 256x64 n=2 float32"
     assert title_of(key_of(ConvSpec(True, 768, 4, 2, 1536))) == "prefill conv1d 768x4"
+    assert title_of(key_of(SsdSpec(True, 24, 64, 128, 2))) == "prefill ssd_scan 24x64x128"
+
+
+def test_records_count_for_operators_that_got_a_field_since(tmp_path: Path) -> None:
+    write_manifest(tmp_path, RecordsManifest(target=machine_of(HOST), threads=1, emulated=False))
+    spec = key_of(ConvSpec(True, 768, 4, 2, 1536))
+    del spec["first"]
+    write_best(tmp_path, [Best(spec=spec, decisions={"vectors": 2}, seconds=1, default_seconds=2)])
+    tuned = open_records(tmp_path).tuned()
+    assert tuned(ConvSpec(True, 768, 4, 2, 1536)) == {"vectors": 2}
+    assert tuned(ConvSpec(True, 768, 4, 2, 1536, first=768)) is None
+
+
+def test_limits_of_delta_come_back_from_records(tmp_path: Path) -> None:
+    write_manifest(tmp_path, RecordsManifest(target=machine_of(HOST), threads=1, emulated=False))
+    spec, decisions = SsdSpec(True, 4, 32, 16, 2, low=0.001), {"tokens": 4, "vectors": 1}
+    best = Best(spec=key_of(spec), decisions=decisions, seconds=1, default_seconds=2)
+    write_best(tmp_path, [best])
+    assert open_records(tmp_path).tuned()(spec) == decisions
 
 
 def _write_often(folder: Path) -> None:

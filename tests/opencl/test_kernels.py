@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 import schedules
+from schedules.opencl.grid import GROUP, float_to_half, grid
+from tests.schedules import ssd_case
 from tests.schedules.linear_cases import Case, arguments, make, nmse, spec_for
+from tvm_c4n._tvm import T
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops import quantize, selective_scan, swiglu
+from tvm_c4n.ops import quantize, selective_scan, swiglu, tir
 from tvm_c4n.ops.isa import OPENCL
-from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec, ScanSpec, SwigluSpec
+from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec, ScanSpec, SsdSpec, SwigluSpec
 
 NMSE = 1e-10
 CASES = [
@@ -90,6 +93,34 @@ def test_swiglu(device: Any, tokens: int, fused: bool) -> None:
     func = prim_func(SwigluSpec(tokens > 1, 100, fused))
     found = device.run(func, {**inputs, **blank}, tokens)
     assert nmse(found["out"], swiglu.oracle(gate, up)) <= NMSE
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("tokens", "groups"), [(1, 1), (5, 3)])
+def test_ssd_scan(device: Any, tokens: int, groups: int, half: bool) -> None:
+    spec = SsdSpec(tokens > 1, 3, 37, 16, 2, groups, low=0.01, high=4.0, half=half)
+    case = ssd_case.make(spec, tokens)
+    found = device.run(prim_func(spec), case.named, tokens)
+    case.check([found.get(name) for name in case.named])
+
+
+def test_float32_becomes_the_nearest_float16(device: Any) -> None:
+    ties = [1 + 2**-11, 1 + 3 * 2**-11, 65519.9, 65520, 2**-25, 3 * 2**-25, 2**-14 - 2**-26]
+    spread = 2.0 ** np.random.default_rng(0).uniform(-27, 17, 128 - len(ties) - 1)
+    x = np.array([0, *ties, *spread], np.float32)
+    x = np.concatenate([x, -x]).reshape(1, -1)
+
+    def body() -> None:
+        source = tir.declare_or_bind("x", x.shape)
+        out = tir.declare_or_bind("out", x.shape, "uint16")
+        with grid(x.shape[1] // GROUP, 1) as (group, _, item):
+            at = group * GROUP + item
+            T.buffer_store(out, T.cast(float_to_half(source[0, at]), "uint16"), [0, at])
+
+    func = tir.build(RmsNormSpec(False, 1, 0.0), "halves", body)
+    found = device.run(func, {"x": x, "out": np.zeros(x.shape, np.uint16)})["out"]
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(found.view(np.float16), x.astype(np.float16))
 
 
 def test_quantize_is_exact(device: Any) -> None:

@@ -22,3 +22,11 @@ def test_only_the_last_token() -> None:
     func = rms_norm.define(RmsNormSpec(True, 12, 1e-5, last=True))
     out = call(func, x, weight, np.zeros((1, 12), "f4"))
     np.testing.assert_allclose(out[-1], rms_norm.oracle(x[2:], weight, 1e-5), rtol=1e-5)
+
+
+def test_groups_have_means_of_their_own() -> None:
+    x, weight = np.array([[3.0, -3, 1, 7]], "f4"), np.array([1.0, 2, 1, 1], "f4")
+    func = rms_norm.define(RmsNormSpec(False, 4, 0.0, groups=2))
+    out = call(func, x, weight, np.zeros((1, 4), "f4"))[-1]
+    np.testing.assert_allclose(out, [[1, -2, 0.2, 1.4]], rtol=1e-6)
+    np.testing.assert_allclose(rms_norm.oracle(x, weight, 0, 2), out, rtol=1e-6)

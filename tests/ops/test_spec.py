@@ -12,8 +12,10 @@ from tvm_c4n.ops.spec import (
     LinearSpec,
     OpSpec,
     QuantizeSpec,
+    RmsNormPartsSpec,
     RmsNormSpec,
     ScanSpec,
+    SsdSpec,
     SwigluSpec,
     is_weight_only,
     spec_of,
@@ -24,16 +26,29 @@ SPECS = [
     LinearSpec(True, 8, 12, 3, "int4", 64, 16, 20, bias=True),
     QuantizeSpec(False, 12, 64, 64, 12),
     EmbeddingSpec(True, 8, 12, "int8", 64, 8),
-    RmsNormSpec(True, 8, 1e-5, True),
-    ConvSpec(False, 4, 4, 2, 8),
+    RmsNormSpec(True, 8, 1e-5, True, groups=2),
+    RmsNormPartsSpec(True, 4, 2, 1e-5),
+    ConvSpec(False, 4, 4, 2, 8, first=2),
     ScanSpec(True, 8, 16, 2, 3, half=True),
     SwigluSpec(True, 8, fused=True),
+    SsdSpec(True, 4, 32, 64, 2, groups=2, low=0.001, high=0.1, half=True),
 ]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
 def test_specs_survive_as_attributes(spec: OpSpec) -> None:
     assert spec_of(build(spec, "f", lambda: T.evaluate(0))) == spec
+
+
+def test_fields_that_a_module_was_written_without_have_their_default() -> None:
+    func = build(ConvSpec(False, 4, 4, 2, 8), "f", lambda: T.evaluate(0))
+    assert spec_of(func.without_attr("c4n.first")) == ConvSpec(False, 4, 4, 2, 8, first=0)
+
+
+def test_widths_of_a_mamba2_mixer() -> None:
+    """mamba2-130m: in_proj has 3352 rows."""
+    spec = SsdSpec(True, 24, 64, 128, 24)
+    assert (spec.inner, spec.conv_width, spec.input_width) == (1536, 1792, 3352)
 
 
 def test_what_is_no_operator_has_no_spec() -> None:

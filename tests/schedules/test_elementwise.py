@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+import schedules
+from tests.ops.compiled import call
 from tests.schedules.variants import scheduled
-from tvm_c4n.ops import quantize, rms_norm
-from tvm_c4n.ops.spec import QuantizeSpec, RmsNormSpec
+from tvm_c4n.ops import quantize, rms_norm, rms_norm_parts
+from tvm_c4n.ops.isa import PORTABLE
+from tvm_c4n.ops.spec import QuantizeSpec, RmsNormPartsSpec, RmsNormSpec
+from tvm_c4n.ops.tir import build
 
 
 def test_rms_norm(machine: Any) -> None:
@@ -23,6 +28,55 @@ def test_rms_norm(machine: Any) -> None:
             out = np.zeros((1 if last else tokens, cols), np.float32)
             calls[name] = [x, weight, out]
             expected[name] = rms_norm.oracle(x, weight, 1e-5)[-1 if last else 0 :]
+    results = machine.run(funcs, calls)
+    for name in funcs:
+        np.testing.assert_allclose(results[name][-1], expected[name], rtol=2e-6, atol=1e-7)
+
+
+def test_rms_norm_of_groups(machine: Any) -> None:
+    rng = np.random.default_rng(0)
+    funcs, calls, expected = {}, {}, {}
+    for cols, groups in ((6, 2), (128, 2), (96, 8), (264, 8)):
+        for tokens in (1, 3):
+            name = f"g{cols}_{groups}_{tokens}"
+            # Groups of different sizes of numbers: a mean over all columns would be far off.
+            scale = np.repeat(10.0 ** np.arange(groups), cols // groups)
+            x = (rng.normal(size=(tokens, cols)) * scale).astype(np.float32)
+            weight = rng.normal(size=cols).astype(np.float32)
+            funcs[name] = scheduled(machine, RmsNormSpec(tokens > 1, cols, 1e-5, groups=groups))
+            calls[name] = [x, weight, np.zeros((tokens, cols), np.float32)]
+            expected[name] = rms_norm.oracle(x, weight, 1e-5, groups)
+    results = machine.run(funcs, calls)
+    for name in funcs:
+        np.testing.assert_allclose(results[name][-1], expected[name], rtol=2e-6, atol=1e-7)
+
+
+def test_tiles_of_several_groups() -> None:
+    """What a region may ask for: tiles wider than a group, narrower than all columns."""
+    spec = RmsNormSpec(False, 64, 1e-5, groups=8)
+    answer = schedules.choose(spec, PORTABLE)
+    assert answer is not None
+    tiles = answer[1].tiles
+    assert tiles is not None
+    wide = replace(tiles, width=32)
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(1, 64)).astype("f4"), rng.normal(size=64).astype("f4")
+    out = call(build(spec, "wide", wide.body), x, weight, np.zeros((1, 64), "f4"))[-1]
+    np.testing.assert_allclose(out, rms_norm.oracle(x, weight, 1e-5, 8), rtol=2e-6)
+
+
+def test_rms_norm_parts(machine: Any) -> None:
+    rng = np.random.default_rng(0)
+    funcs, calls, expected = {}, {}, {}
+    for rank, state in ((5, 3), (48, 16), (256, 16), (7, 64)):
+        for tokens in (1, 3):
+            name = f"p{rank}_{state}_{tokens}"
+            spec = RmsNormPartsSpec(tokens > 1, rank, state, 1e-5)
+            x = rng.normal(size=(tokens, spec.cols)).astype(np.float32)
+            x[:, :rank] *= 100
+            funcs[name] = scheduled(machine, spec)
+            calls[name] = [x, np.zeros_like(x)]
+            expected[name] = rms_norm_parts.oracle(x, spec)
     results = machine.run(funcs, calls)
     for name in funcs:
         np.testing.assert_allclose(results[name][-1], expected[name], rtol=2e-6, atol=1e-7)

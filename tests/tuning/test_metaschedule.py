@@ -7,7 +7,7 @@ import pytest
 import schedules
 from tvm_c4n._tvm import tvm
 from tvm_c4n.ops.isa import NEON
-from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec
+from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, SsdSpec
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
@@ -23,6 +23,7 @@ SPECS: tuple[OpSpec, ...] = (
     LinearSpec(False, 64, 128, 2, "int4", 64, 4, 128, False, True),
     ConvSpec(True, 64, 4, 2, 128),
     ScanSpec(True, 64, 4, 2, 8),
+    SsdSpec(True, 2, 32, 16, 2),
 )
 
 

@@ -86,7 +86,7 @@ DecisionsInFile = Annotated[dict[str, int], AfterValidator(current_names)]
 class Best(_Record):
     """The decisions for an operator, and the seconds with them and with the default."""
 
-    spec: dict[str, int | str | bool]
+    spec: dict[str, int | float | str | bool]
     decisions: DecisionsInFile
     seconds: float = Field(gt=0)
     default_seconds: float = Field(gt=0)
@@ -121,8 +121,8 @@ def title_of(spec: Mapping[str, Any]) -> str:
     """Name an operator as it stands in files: ``step 768x384 n=2 int4 +residual``."""
     step = "prefill" if spec["dynamic"] else "step"
     if spec["kind"] != "linear":
-        second = spec.get("state", spec.get("width"))
-        return f"{step} {spec['kind']} {spec['channels']}x{second}"
+        sizes = (spec.get(name) for name in ("channels", "heads", "head_dim", "state", "width"))
+        return f"{step} {spec['kind']} {'x'.join(str(n) for n in sizes if n is not None)}"
     extra = "".join(f" +{name}" for name in ("bias", "residual") if spec[name])
     return f"{step} {spec['rows']}x{spec['cols']} n={spec['removed']} {spec['dtype']}{extra}"
 
@@ -146,7 +146,8 @@ class Records:
 
 
 def _frozen(spec: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(spec.items()))
+    """Return an operator as a key, without what is 0: later fields are 0 where they are new."""
+    return tuple(sorted((name, value) for name, value in spec.items() if value))
 
 
 def open_records(path: Path, target: Target | None = None) -> Records:

@@ -1,4 +1,6 @@
-"""Mamba's causal depthwise convolution over time with SiLU, reading half of in_proj's output.
+"""Mamba's causal depthwise convolution over time with SiLU, reading a part of in_proj's output.
+
+That part is x in Mamba-1, and x, B and C together in Mamba-2.
 
 ``y[t, d] = silu(bias[d] + sum_j weight[j, d] * s[t + j, d])``, where s is the state (the last
 ``width - 1`` inputs) followed by the new inputs. The state is one tensor for all layers and is
@@ -24,7 +26,7 @@ def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
     Returns
     -------
     x, weight, bias, state, layer, out
-        x ``(tokens, input_width)`` whose first `channels` columns are read, weight
+        x ``(tokens, input_width)`` of which `channels` columns are read, weight
         ``(width, channels)``, bias ``(channels,)``, state ``(layers, width - 1, channels)``,
         layer int64, out ``(tokens, channels)``.
     """
@@ -47,7 +49,7 @@ def define(spec: ConvSpec) -> PrimFunc:
 
         def sequence(t: Any, d: Any) -> Any:
             old = state[layer, T.min(t, history - 1), d]
-            return T.if_then_else(t < history, old, x[T.max(t - history, 0), d])
+            return T.if_then_else(t < history, old, x[T.max(t - history, 0), spec.first + d])
 
         with T.serial(spec.channels) as d:
             with loop(tokens) as t:
@@ -96,15 +98,17 @@ def emit(
     bias: NDArray[np.float32],
     state: Any,
     layer: int,
+    *,
+    first: int = 0,
 ) -> tuple[Any, Any]:
     """Emit the operator; returns y ``(tokens, channels)`` and the updated state.
 
-    `x` is ``(tokens, width)``, of which the first `channels` columns are read; `weight` is
+    `x` is ``(tokens, width)``, of which `channels` columns from `first` on are read; `weight` is
     ``(width, channels)``; the state variable must not be used afterwards.
     """
     width, channels = weight.shape
     layers = int(state.ty.shape[0])
-    spec = ConvSpec(em.dynamic, channels, width, layers, int(x.ty.shape[1]))
+    spec = ConvSpec(em.dynamic, channels, width, layers, int(x.ty.shape[1]), first)
     inputs = [x, em.constant(weight), em.constant(bias), state, relax.prim_value(layer)]
     out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
     new_state, y = em.call(define(spec), inputs, out, inplace=3)

@@ -1,4 +1,8 @@
-"""RMSNorm: ``x / sqrt(mean(x^2) + eps) * weight`` (Zhang and Sennrich 2019, eq. 4)."""
+"""RMSNorm: ``x / sqrt(mean(x^2) + eps) * weight`` (Zhang and Sennrich 2019, eq. 4).
+
+The mean is taken over each of `groups` slices of the columns: Mamba-2's gated norm has as many as
+groups of heads.
+"""
 
 from __future__ import annotations
 
@@ -34,31 +38,41 @@ def define(spec: RmsNormSpec) -> PrimFunc:
         tokens = tokens_of(spec)
         x, weight, out = declare(spec, tokens)
         count, first = rows(spec, tokens)
-        with loop(count) as m:
-            source = first + m
+        size = spec.cols // spec.groups
+        with loop(count) as m, loop(spec.groups) as group:
+            source, start = first + m, group * size
             total = local((1,), "float32")
             T.buffer_store(total, T.float32(0), [0])
-            with T.serial(spec.cols) as i:
-                T.buffer_store(total, total[0] + x[source, i] * x[source, i], [0])
-            with T.serial(spec.cols) as i:
-                root = T.sqrt(total[0] / T.float32(spec.cols) + T.float32(spec.eps))
-                T.buffer_store(out, x[source, i] / root * weight[i], [m, i])
+            with T.serial(size) as i:
+                value = x[source, start + i]
+                T.buffer_store(total, total[0] + value * value, [0])
+            with T.serial(size) as i:
+                root = T.sqrt(total[0] / T.float32(size) + T.float32(spec.eps))
+                scaled = x[source, start + i] / root * weight[start + i]
+                T.buffer_store(out, scaled, [m, start + i])
 
     return build(spec, "rms_norm", body)
 
 
 def oracle(
-    x: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], eps: float
+    x: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], eps: float, groups: int = 1
 ) -> NDArray[np.float64]:
     """Compute the norm of ``(tokens, cols)`` in float64."""
-    wide = x.astype(np.float64)
-    return np.asarray(wide / np.sqrt((wide**2).mean(1, keepdims=True) + eps) * weight, np.float64)
+    wide = x.astype(np.float64).reshape(len(x), groups, -1)
+    normed = wide / np.sqrt((wide**2).mean(2, keepdims=True) + eps)
+    return np.asarray(normed.reshape(x.shape) * weight, np.float64)
 
 
 def emit(
-    em: Emitter, x: Any, weight: NDArray[np.float32], eps: float, *, last: bool = False
+    em: Emitter,
+    x: Any,
+    weight: NDArray[np.float32],
+    eps: float,
+    *,
+    last: bool = False,
+    groups: int = 1,
 ) -> Any:
     """Emit the operator on ``(tokens, cols)`` float32; with `last` the result is ``(1, cols)``."""
-    spec = RmsNormSpec(em.dynamic, len(weight), eps, last)
+    spec = RmsNormSpec(em.dynamic, len(weight), eps, last, groups)
     out = relax.TensorType((1 if last else em.tokens, spec.cols), "float32")
     return em.call(define(spec), [x, em.constant(weight)], [out])[0]

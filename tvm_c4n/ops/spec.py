@@ -6,7 +6,7 @@ plain definition of the operator, and a schedule reads the spec back and writes 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from tvm_c4n._tvm import PrimFunc
@@ -16,6 +16,8 @@ from tvm_c4n.ops.attrs import KIND, PREFIX
 # of them costs more than integer products save. dt_proj's rows are that short, 160 columns at 2.8b
 # (docs/decisions/weight-only-dt-proj.md).
 WEIGHT_ONLY_MAX_COLS = 192
+# The largest float32. Attributes are written to files that have no infinity.
+NO_LIMIT = 3.4028234663852886e38
 
 
 def is_weight_only(cols: int, removed: int, dtype: str) -> bool:
@@ -133,23 +135,57 @@ class EmbeddingSpec(OpSpec):
 
 @dataclass(frozen=True)
 class RmsNormSpec(OpSpec):
-    """``x / sqrt(mean(x^2) + eps) * weight`` over `cols`; of all tokens, or of the last one."""
+    """``x / sqrt(mean(x^2) + eps) * weight`` over `cols`; of all tokens, or of the last one.
+
+    Attributes
+    ----------
+    groups : int
+        Slices of `cols`, each with a mean of its own; divides `cols`.
+    """
 
     kind: ClassVar[str] = "rms_norm"
     cols: int
     eps: float
     last: bool = False
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class RmsNormPartsSpec(OpSpec):
+    """RMSNorm without weight over each part of a row: `rank` columns, then twice `state`."""
+
+    kind: ClassVar[str] = "rms_norm_parts"
+    rank: int
+    state: int
+    eps: float
+
+    @property
+    def cols(self) -> int:
+        """Columns of a row."""
+        return self.rank + 2 * self.state
 
 
 @dataclass(frozen=True)
 class ConvSpec(OpSpec):
-    """Causal depthwise convolution over time, then SiLU; state is updated in place."""
+    """Causal depthwise convolution over time, then SiLU; state is updated in place.
+
+    Attributes
+    ----------
+    channels, layers : int
+    width : int
+        Taps.
+    input_width : int
+        Width of the rows of the input.
+    first : int
+        The input's column at which the channels begin.
+    """
 
     kind: ClassVar[str] = "conv1d"
     channels: int
     width: int
     layers: int
     input_width: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,14 +218,57 @@ class SwigluSpec(OpSpec):
     fused: bool = False
 
 
+class SsdSpec(OpSpec):
+    """Mamba-2's scan with its softplus, skip and gate; state is updated in place.
+
+    Attributes
+    ----------
+    heads, head_dim, state, layers : int
+        Sizes; `head_dim` is P, `state` is S.
+    groups : int
+        Groups of heads that share B and C; divides `heads`.
+    low, high : float
+        Limits of a step's delta; `NO_LIMIT` and above: none.
+    half : bool
+        Whether the state is stored as float16; arithmetic is float32.
+    """
+
+    kind: ClassVar[str] = "ssd_scan"
+    heads: int
+    head_dim: int
+    state: int
+    layers: int
+    groups: int = 1
+    low: float = 0.0
+    high: float = NO_LIMIT
+    half: bool = False
+
+    @property
+    def inner(self) -> int:
+        """Columns of x, z and the result."""
+        return self.heads * self.head_dim
+
+    @property
+    def conv_width(self) -> int:
+        """Columns of x, B and C together."""
+        return self.inner + 2 * self.groups * self.state
+
+    @property
+    def input_width(self) -> int:
+        """Columns of z, x, B, C and dt together."""
+        return self.inner + self.conv_width + self.heads
+
+
 SPECS: tuple[type[OpSpec], ...] = (
     LinearSpec,
     QuantizeSpec,
     EmbeddingSpec,
     RmsNormSpec,
+    RmsNormPartsSpec,
     ConvSpec,
     ScanSpec,
     SwigluSpec,
+    SsdSpec,
 )
 
 
@@ -206,7 +285,10 @@ def spec_of(func: Any) -> OpSpec | None:
     cls = next(c for c in SPECS if c.kind == kind)
     values = {}
     for field in fields(cls):
-        raw = func.attrs[f"{PREFIX}{field.name}"]
+        name = f"{PREFIX}{field.name}"
+        if name not in func.attrs and field.default is not MISSING:
+            continue  # written before the field was there
+        raw = func.attrs[name]
         caster = {"int": int, "bool": bool, "str": str, "float": float}[str(field.type)]
         values[field.name] = caster(raw.value if hasattr(raw, "value") else raw)
     return cls(**values)

@@ -21,9 +21,9 @@ import numpy as np
 from schedules.base import current_names
 from tvm_c4n._tvm import IRModule, Target, tvm
 from tvm_c4n.extras import require
-from tvm_c4n.ops import c4n_linear, conv1d, selective_scan
+from tvm_c4n.ops import c4n_linear, conv1d, selective_scan, ssd_scan
 from tvm_c4n.ops.attrs import PREFIX
-from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, spec_of
+from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, SsdSpec, spec_of
 
 if TYPE_CHECKING:
     from schedules.base import Decisions, Space
@@ -41,6 +41,7 @@ ENTRY, FILL = "main", "fill"
 _DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
     LinearSpec: c4n_linear.define,
     ScanSpec: selective_scan.define,
+    SsdSpec: ssd_scan.define,
     ConvSpec: conv1d.define,
 }
 _SIZES = ("rows", "cols", "channels", "state", "width", "removed", "lanes", "dynamic")

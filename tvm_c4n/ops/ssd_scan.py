@@ -1,0 +1,202 @@
+"""Mamba-2's scan (Dao and Gu 2024) with softplus, skip connection and gate.
+
+For each token t, head k of group g = k // (heads / groups), channel p of the head, and S states::
+
+    delta = clamp(softplus(dt[t, k] + dt_bias[k]), low, high)
+    h[k, s, p] = exp(delta * a[k]) * h[k, s, p] + delta * B[t, g, s] * x[t, k, p]
+    y[t, k, p] = (sum_s C[t, g, s] * h[k, s, p] + D[k] * x[t, k, p]) * silu(z[t, k, p])
+
+x, B and C are read from the convolution's output, z and dt from in_proj's (z | x | B | C | dt), so
+no split is ever computed. The decay is one number a head. A head's state is one block of memory, in
+which the channels are contiguous and fill the vector lanes: no sum goes across lanes.
+
+A float16 state is rounded once a call; between the tokens of a call it is float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.spec import NO_LIMIT, SsdSpec
+from tvm_c4n.ops.tir import (
+    build,
+    declare_or_bind,
+    declare_or_bind_scalar,
+    load,
+    local,
+    loop,
+    store,
+    to_float,
+    tokens_of,
+    typed,
+)
+
+
+def declare(spec: SsdSpec, tokens: Any) -> tuple[Any, ...]:
+    """Declare the arguments.
+
+    Returns
+    -------
+    xbc, zxbcdt, a, dt_bias, d, state, layer, out
+        xbc ``(tokens, inner + 2 groups S)``: x, B and C; zxbcdt ``(tokens, input_width)``: z in
+        its first columns, dt in its last; a, dt_bias and d ``(heads,)``; state
+        ``(layers, heads, S, P)``; layer int64; out ``(tokens, inner)``; float32. A float16 state
+        comes as its bits, uint16: OpenCL need not have halves.
+    """
+    xbc = declare_or_bind("xbc", (tokens, spec.conv_width))
+    zxbcdt = declare_or_bind("zxbcdt", (tokens, spec.input_width))
+    a, bias, d = (declare_or_bind(name, (spec.heads,)) for name in ("a", "dt_bias", "d"))
+    shape = (spec.layers, spec.heads, spec.state, spec.head_dim)
+    state = declare_or_bind("state", shape, "uint16" if spec.half else "float32")
+    layer = declare_or_bind_scalar("layer")
+    out = declare_or_bind("out", (tokens, spec.inner))
+    return xbc, zxbcdt, a, bias, d, state, layer, out
+
+
+def load_state(state: Any, outer: tuple[Any, ...], start: Any, lanes: int) -> Any:
+    """Read `lanes` elements of a state as float32."""
+    found = load(state, outer, start, lanes)
+    if str(state.dtype) == "float32":
+        return found
+    return to_float(T.reinterpret(typed("float16", lanes), found), lanes)
+
+
+def store_state(state: Any, outer: tuple[Any, ...], start: Any, lanes: int, value: Any) -> None:
+    """Write `lanes` elements of a state."""
+    if str(state.dtype) != "float32":
+        value = T.reinterpret(typed("uint16", lanes), T.cast(value, typed("float16", lanes)))
+    store(state, outer, start, lanes, value)
+
+
+def clamped(spec: SsdSpec, delta: Any, limit: Any) -> Any:
+    """Return delta within its limits; `limit` makes a constant of a float."""
+    if spec.low > 0:
+        delta = T.max(delta, limit(spec.low))
+    return delta if spec.high >= NO_LIMIT else T.min(delta, limit(spec.high))
+
+
+def columns_of(spec: SsdSpec, head: Any) -> tuple[Any, Any]:
+    """Return the columns of xbc at which a head's B and C begin."""
+    group = head // (spec.heads // spec.groups)
+    b = spec.inner + group * spec.state
+    return b, b + spec.groups * spec.state
+
+
+def define(spec: SsdSpec) -> PrimFunc:
+    """Return the plain definition as a PrimFunc."""
+    zero, one = T.float32(0), T.float32(1)
+
+    def body() -> None:
+        tokens = tokens_of(spec)
+        xbc, zxbcdt, a, bias, skip, state, layer, out = declare(spec, tokens)
+        with T.serial(spec.heads) as k, T.serial(spec.head_dim) as p:
+            h, acc = local((spec.state,)), local((1,))
+            b, c = columns_of(spec, k)
+            column = k * spec.head_dim + p
+            with T.serial(spec.state) as s:
+                T.buffer_store(h, load_state(state, (layer, k, s), p, 1), [s])
+            with loop(tokens) as t:
+                raw = T.bind(zxbcdt[t, spec.input_width - spec.heads + k] + bias[k])
+                tail = T.log(one + T.exp(zero - T.max(raw, zero - raw)))
+                delta = T.bind(clamped(spec, T.max(raw, zero) + tail, T.float32))
+                decay = T.bind(T.exp(delta * a[k]))
+                x = T.bind(xbc[t, column])
+                T.buffer_store(acc, skip[k] * x, [0])
+                with T.serial(spec.state) as s:
+                    T.buffer_store(h, decay * h[s] + delta * xbc[t, b + s] * x, [s])
+                    T.buffer_store(acc, acc[0] + xbc[t, c + s] * h[s], [0])
+                z = T.bind(zxbcdt[t, column])
+                T.buffer_store(out, acc[0] * (z / (one + T.exp(zero - z))), [t, column])
+            with T.serial(spec.state) as s:
+                store_state(state, (layer, k, s), p, 1, h[s])
+
+    return build(spec, "ssd_scan", body)
+
+
+def oracle(
+    spec: SsdSpec,
+    xbc: NDArray[np.floating[Any]],
+    zxbcdt: NDArray[np.floating[Any]],
+    a: NDArray[np.floating[Any]],
+    dt_bias: NDArray[np.floating[Any]],
+    d: NDArray[np.floating[Any]],
+    state: NDArray[np.floating[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute one layer in float64.
+
+    Parameters
+    ----------
+    spec : SsdSpec
+    xbc : ndarray, (tokens, inner + 2 groups S)
+    zxbcdt : ndarray, (tokens, input_width)
+    a, dt_bias, d : ndarray, (heads,)
+    state : ndarray, (heads, S, P)
+
+    Returns
+    -------
+    y : ndarray, (tokens, inner)
+    state : ndarray, (heads, S, P)
+    """
+    tokens, inner, per_group = len(xbc), spec.inner, spec.heads // spec.groups
+    h, wide = state.astype(np.float64), xbc.astype(np.float64)
+    x = wide[:, :inner].reshape(tokens, spec.heads, spec.head_dim)
+    bc = wide[:, inner:].reshape(tokens, 2, spec.groups, spec.state)
+    b, c = np.repeat(bc, per_group, axis=2).transpose(1, 0, 2, 3)
+    raw = zxbcdt[:, -spec.heads :].astype(np.float64) + dt_bias
+    delta = np.clip(np.logaddexp(0, raw), spec.low, spec.high)
+    y = np.zeros(x.shape)
+    for t in range(tokens):
+        driven = np.einsum("k,ks,kp->ksp", delta[t], b[t], x[t])
+        h = np.exp(delta[t] * a)[:, None, None] * h + driven
+        y[t] = np.einsum("ks,ksp->kp", c[t], h) + d[:, None] * x[t]
+    z = zxbcdt[:, :inner].astype(np.float64)
+    return y.reshape(tokens, inner) * (z / (1 + np.exp(-z))), h
+
+
+def emit(
+    em: Emitter,
+    inputs: tuple[Any, Any],
+    vectors: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    state: Any,
+    layer: int,
+    *,
+    limits: tuple[float, float] = (0.0, NO_LIMIT),
+) -> tuple[Any, Any]:
+    """Emit the operator; returns y ``(tokens, inner)`` and the updated state.
+
+    Parameters
+    ----------
+    em : Emitter
+    inputs : tuple of relax.Expr
+        xbc and zxbcdt, see `declare`.
+    vectors : tuple of ndarray, (heads,)
+        a, which is ``-exp(A_log)``, dt_bias and d.
+    state : relax.Var
+        ``(layers, heads, S, P)``, float32, or uint16 for float16; it must not be used afterwards.
+    layer : int
+    limits : tuple of float
+        The least and the largest delta; infinity is no limit.
+    """
+    layers, heads, states, head_dim = (int(n) for n in state.ty.shape)
+    low, high = limits
+    spec = SsdSpec(
+        dynamic=em.dynamic,
+        heads=heads,
+        head_dim=head_dim,
+        state=states,
+        layers=layers,
+        groups=(int(inputs[0].ty.shape[1]) - heads * head_dim) // (2 * states),
+        low=max(low, 0.0),
+        high=min(high, NO_LIMIT),
+        half=str(state.ty.dtype) == "uint16",
+    )
+    constants = [em.constant(vector) for vector in vectors]
+    arguments = [*inputs, *constants, state, relax.prim_value(layer)]
+    out = [state.ty, relax.TensorType((em.tokens, spec.inner), "float32")]
+    new_state, y = em.call(define(spec), arguments, out, inplace=5)
+    return y, new_state
