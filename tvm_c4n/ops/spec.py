@@ -218,6 +218,7 @@ class SwigluSpec(OpSpec):
     fused: bool = False
 
 
+@dataclass(frozen=True)
 class SsdSpec(OpSpec):
     """Mamba-2's scan with its softplus, skip and gate; state is updated in place.
 
