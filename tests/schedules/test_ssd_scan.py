@@ -11,23 +11,16 @@ from tests.schedules.variants import default_only, variants
 from tvm_c4n.ops.spec import NO_LIMIT, SsdSpec
 
 # heads, head_dim, state, groups
-SHAPES = [
-    (2, 32, 16, 1),
-    (4, 64, 64, 2),
-    (3, 37, 5, 3),
-    (17, 3, 7, 1),
-    (8, 16, 128, 8),
-    (1, 8, 9, 1),
-]
+SHAPES = [(1, 37, 5, 1), (2, 32, 16, 2), (4, 64, 64, 1), (17, 3, 7, 1), (8, 16, 128, 8)]
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("tokens", [1, 2, 8, 33])
+@pytest.mark.parametrize("tokens", [1, 3, 33])
 def test_ssd_scan(machine: Any, tokens: int, half: bool) -> None:
     funcs, cases = {}, {}
     for heads, head_dim, state, groups in SHAPES:
         spec = SsdSpec(tokens > 1, heads, head_dim, state, 2, groups, half=half)
-        made = variants if head_dim == 64 and tokens == 33 else default_only
+        made = variants if head_dim == 64 and tokens == 33 and not half else default_only
         for decided, func in made(machine, spec).items():
             name = f"s{heads}_{head_dim}_{state}_{decided}"
             funcs[name], cases[name] = func, make(spec, tokens)
@@ -36,7 +29,7 @@ def test_ssd_scan(machine: Any, tokens: int, half: bool) -> None:
         case.check(found[name])
 
 
-@pytest.mark.parametrize("tokens", [1, 9])
+@pytest.mark.parametrize("tokens", [1, 8])
 def test_limits_of_delta(machine: Any, tokens: int) -> None:
     funcs, cases = {}, {}
     for low, high in ((0.5, 1.0), (0.0, 0.25), (2.0, NO_LIMIT)):
