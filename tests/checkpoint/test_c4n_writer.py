@@ -114,7 +114,7 @@ def test_where_the_writer_refuses_to_write(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not empty"), C4nWriter(home):
         pass
     with (
-        pytest.raises(CheckpointError, match="does not look like"),
+        pytest.raises(CheckpointError, match="holds something else"),
         C4nWriter(home, overwrite=True),
     ):
         pass

@@ -62,7 +62,7 @@ def test_only_a_folder_of_ours_is_replaced_and_only_if_asked(tmp_path: Path) -> 
     assert (out / "mark").read_text() == "two"
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
-    with pytest.raises(CheckpointError, match="does not look like a model folder"):
+    with pytest.raises(CheckpointError, match="holds something else than what is written"):
         write(tmp_path / "home", "three", overwrite=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="is a file"):

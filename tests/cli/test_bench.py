@@ -7,6 +7,7 @@ import pytest
 from tvm_c4n.cli.bench import parse_threads, print_profile
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.profile import Profile, Stage
+from tvm_c4n.runtime.artifact import open_artifact
 
 
 def test_the_rest_and_the_kernels_add_up_to_the_step(capsys):
@@ -32,11 +33,13 @@ def test_threads_are_numbers():
         parse_threads("one")
 
 
-def test_bench_prints_llama_benchs_table_and_json(call, artifact):
+def test_bench_prints_llama_benchs_tests_and_json(call, artifact):
+    isa = open_artifact(artifact).manifest.isa
     args = ["bench", artifact, "--n-prompt", "8", "--n-gen", "4", "--threads", "1", "--reps", "2"]
     table = call(*args).out.splitlines()
     assert table[0].split("|")[-2].strip() == "t/s"
-    assert [line.split("|")[-3].strip() for line in table[2:]] == ["pp8", "tg4"]
+    assert [line.split("|")[-3].strip() for line in table[2:4]] == ["pp8", "tg4"]
+    assert table[4:] == ["", f"n2.art: mamba 0.0M C4n n=2 int8, TVM {isa}"]
     found = json.loads(call(*args, "-o", "json").out)
     assert [(cell["n_prompt"], cell["n_gen"]) for cell in found] == [(8, 0), (0, 4)]
     assert all(len(cell["samples_ts"]) == 2 for cell in found)

@@ -25,7 +25,7 @@ def test_run_compiles_a_folder_once(call, pruned, artifact, tmp_path, monkeypatc
     assert len(second.err.splitlines()) == 1
     measured = call("bench", pruned, "--n-prompt", "0", "--n-gen", "4", "--reps", "1")
     assert "compiling" not in measured.err
-    assert measured.out.splitlines()[2].split("|")[1].strip().startswith(f"{pruned.name}: mamba")
+    assert measured.out.splitlines()[-1].startswith(f"{pruned.name}: mamba 0.0M C4n n=2 int8, ")
 
 
 def test_a_prompt_comes_from_a_file_or_a_pipe_as_well(call, artifact, tmp_path):

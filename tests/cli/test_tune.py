@@ -91,7 +91,7 @@ def test_compiling_says_what_is_tuned_and_the_text_stays(
     result = call("compile", pruned, "-o", out, "--records", folder)
     assert result.code == 0, result.err
     tuned = [rule for rule in open_artifact(out).manifest.schedules.values() if "[" in rule]
-    assert f"kernels: {len(tuned)} tuned, " in result.out
+    assert f"kernels:       {len(tuned)} tuned, " in result.out
     for part in ("c4n_gemv[", "c4n_gemm[", "selective_scan[", "conv1d["):
         assert any(rule.startswith(part) for rule in tuned)
     text = ["--prompt", "w3 w14 w15", "-n", 20]
@@ -105,9 +105,9 @@ def test_what_the_package_ships_is_taken_on_its_machine_alone(
     one = [next(task for task in tasks if task.spec.kind == "selective_scan")]
     write_records(shipped / "a", one, cpu="6502")
     monkeypatch.setattr(store, "SHIPPED", shipped)
-    assert "kernels: 0 tuned, " in call("compile", pruned, "-o", tmp_path / "none.art").out
+    assert "kernels:       0 tuned, " in call("compile", pruned, "-o", tmp_path / "none.art").out
     write_records(shipped / "here", one)
-    assert "kernels: 1 tuned, " in call("compile", pruned, "-o", tmp_path / "one.art").out
+    assert "kernels:       1 tuned, " in call("compile", pruned, "-o", tmp_path / "one.art").out
 
 
 def test_records_are_listed_and_exported(call: Call, tasks: list[Task], tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """Real lm-eval tasks on the plugin: its figures are those of our own harness."""
 
+import importlib
 import json
+import runpy
+import sys
 
 import numpy as np
 import pytest
 
+from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.scoring import torch_score
 from tvm_c4n.evaluate.tasks import Item, run_task
 from tvm_c4n.model.tokenizer import load_tokenizer
@@ -54,3 +58,15 @@ def test_lm_eval_scores_what_the_harness_scores(small_model, tmp_path, monkeypat
     )
     assert found["results"]["c4n_pairs"]["acc,none"] == 1
     assert len({json.loads(line)["answer"] for line in lines}) == 2
+
+
+def test_without_lm_eval_the_program_ends_in_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    monkeypatch.delitem(sys.modules, "tvm_c4n.evaluate.lm_eval_model", raising=False)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("tvm_c4n.evaluate.lm_eval_model", run_name="__main__")
+    assert left.value.code == 2
+    line = "error: this model of lm-eval needs lm_eval: pip install 'tvm-c4n[lm-eval]'\n"
+    assert capsys.readouterr() == ("", line)
+    with pytest.raises(C4nError, match="needs lm_eval"):
+        importlib.import_module("tvm_c4n.evaluate.lm_eval_model")

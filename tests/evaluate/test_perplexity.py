@@ -61,6 +61,7 @@ def test_chosen_windows_are_spread_over_the_text():
 
 def test_text_form_and_progress():
     assert str(Perplexity(22.512, 0.1189, 10, 2)) == "PPL = 22.51 +/- 0.12"
+    assert str(Perplexity(22.512, float("nan"), 10, 1)) == "PPL = 22.51"  # one window: no spread
     calls = []
     perplexity(uniform(9), np.arange(6), window=3, progress=lambda *a: calls.append(a))
     assert calls == [(1, 2), (2, 2)]

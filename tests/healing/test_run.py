@@ -123,6 +123,8 @@ def test_a_damaged_state_is_refused(pruned, small_model, words, settings, tmp_pa
 def test_models_that_do_not_fit_are_refused(pruned, small_model, words, settings, tmp_path):
     with pytest.raises(CheckpointError, match="not a pruned folder"):
         heal(small_model, tmp_path / "out", small_model, [words], settings(2))
+    with pytest.raises(CheckpointError, match="is pruned itself; the teacher is the dense model"):
+        heal(pruned, tmp_path / "out", pruned, [words], settings(2))
     with pytest.raises(CheckpointError, match="the teacher is the model that was pruned"):
         heal(pruned, tmp_path / "out", "mamba-19m", [words], settings(2))
     for device, message in (("cuda", "no GPU here"), ("tpu", "not cpu or cuda")):

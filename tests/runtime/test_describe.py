@@ -77,7 +77,7 @@ def test_kernels_are_counted_by_how_they_came_about() -> None:
     found = manifest(**DENSE).model_copy(
         update={"schedules": {f"layers.0{i}": name for i, name in enumerate(names)}}
     )
-    assert describe.schedule_report(found) == "kernels: 1 tuned, 2 by default rule, 1 fallback"
+    assert describe.schedule_report(found) == "1 tuned, 2 by default rule, 1 fallback"
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ class FolderTransaction:
             raise CheckpointError(f"{self.out}: not empty; pick another folder, or overwrite it")
         if not self._ours(self.out):
             raise CheckpointError(
-                f"{self.out}: does not look like a model folder, so it is not overwritten; "
-                "empty it or pick another folder"
+                f"{self.out}: holds something else than what is written here, so it is not "
+                "overwritten; empty it or pick another folder"
             )
 
     def _publish(self) -> None:

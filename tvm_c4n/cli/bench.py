@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tvm_c4n.cli.conflicts import refuse_without
-from tvm_c4n.cli.console import ProgressBar, print_table
+from tvm_c4n.cli.console import ProgressBar, print_table, say
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def bench(
     else:
         typer.echo(benchmark.as_markdown(cells))
     if note := benchmark.contention_note(cells):
-        typer.echo(note, err=True)
+        say(note)
 
 
 def show_profiles(models: list[str], threads: list[int], output: Output) -> None:
@@ -112,8 +112,8 @@ def print_profile(name: str, profile: Profile) -> None:
     rows.append(["step", "", f"{profile.step:.1f}", "100 %", ""])
     count = profile.threads
     title = (
-        f"{name}, {count} thread{'s' * (count > 1)}: microseconds of a decode step. "
-        f"Each kernel called by itself in the step's order, less {profile.call:.1f} us per call."
+        f"{name}, {count} thread{'s' * (count > 1)}: microseconds of a decode step\n"
+        f"each kernel called by itself in the step's order, less {profile.call:.1f} us per call"
     )
     print_table(title, ["kernel", "calls", "us", "of step", "GB/s"], rows)
 

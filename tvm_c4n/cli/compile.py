@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.cli.console import ProgressBar, megabytes
+from tvm_c4n.cli.console import ProgressBar, megabytes, next_step
 
 
 def compile_(
@@ -44,7 +44,11 @@ def compile_(
         )
     from tvm_c4n.runtime.describe import schedule_report
 
+    there = ("run",) if target == "host" else ("deploy", " --device DEVICE")
     typer.echo(
-        f"{out}: for {manifest.triple}, kernels for {manifest.isa}, "
-        f"{megabytes(manifest.weight_bytes)} of repacked weights; {schedule_report(manifest)}"
+        f"size:          {megabytes(manifest.weight_bytes)} of repacked weights\n"
+        f"compiled for:  {manifest.triple}, {manifest.isa}\n"
+        f"kernels:       {schedule_report(manifest)}\n"
+        f"artifact:      {out}\n"
+        f"{next_step(out, *there)}"
     )

@@ -42,6 +42,13 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     console.print(table)
 
 
+def say(sentence: str, console: Console | None = None) -> None:
+    """Print a sentence on stderr: a terminal gets it in lines that end with a word."""
+    console = console or Console(stderr=True)
+    wrapped = console.is_terminal
+    console.print(sentence, highlight=False, markup=False, soft_wrap=not wrapped)
+
+
 def pattern(removed: dict[int, int]) -> str:
     """Describe the one pattern, or count several: ``dense x1, n=1 x11``."""
     from tvm_c4n.sparsity import describe
@@ -53,9 +60,9 @@ def pattern(removed: dict[int, int]) -> str:
     )
 
 
-def next_step(model: Path) -> str:
+def next_step(model: Path, verb: str = "run", more: str = "") -> str:
     """Return the line that says what to do with a model folder or an artifact."""
-    return f'next:          tvm-c4n run {shlex.quote(str(model))} -p "Once upon a time"'
+    return f'next:          tvm-c4n {verb} {shlex.quote(str(model))}{more} -p "Once upon a time"'
 
 
 def megabytes(size_bytes: int) -> str:
@@ -149,8 +156,8 @@ class ProgressBar:
         self._bar.stop()
 
     def notify(self, sentence: str) -> None:
-        """Print a line on stderr that stays, above the bar if there is one."""
-        self._bar.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        """Print a sentence on stderr that stays, above the bar if there is one."""
+        say(sentence, self._bar.console)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how far a step is; work that counts from the start again is timed anew."""

@@ -52,8 +52,10 @@ def deploy(
     from tvm_c4n.runtime.generate import check_request
 
     opened = open_artifact(artifact)
-    if bench and n_prompt + n_gen < 1:
-        raise C4nError("nothing to measure: --n-prompt or --n-gen must be above 0")
+    if bench and (n_prompt + n_gen < 1 or min(n_prompt, n_gen) < 0 or reps < 1):
+        raise C4nError("nothing to measure: --n-prompt or --n-gen, and --reps must be above 0")
+    if threads < 0:
+        raise C4nError(f"--threads {threads}: use 1 or more, or 0 for one per big core")
     tests = [(n_prompt, 0)] * (n_prompt > 0) + [(0, n_gen)] * (n_gen > 0) if bench else []
     text = "" if bench else read_prompt(prompt, file)
     check_request(tokens)

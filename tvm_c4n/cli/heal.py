@@ -74,10 +74,10 @@ def heal(
         )
     before, after = report.before, report.after
     typer.echo(
-        f"perplexity over {report.teacher}'s on held-out text: "
-        f"{before.ratio:.4f} -> {after.ratio:.4f}; "
-        f"divergence {before.divergence:.4f} -> {after.divergence:.4f} nats per token "
-        f"({held_out} windows of {window}, {report.run_secs:.0f} s on {report.device})\n"
+        f"perplexity:    {before.ratio:.4f} -> {after.ratio:.4f} times {report.teacher}'s\n"
+        f"divergence:    {before.divergence:.4f} -> {after.divergence:.4f} nats per token\n"
+        f"measured on:   {held_out} held-out windows of {window} tokens\n"
+        f"trained for:   {report.run_secs:.0f} s on {report.device}\n"
         f"healed model:  {out}\n"
         f"{next_step(out)}"
     )

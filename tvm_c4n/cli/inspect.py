@@ -25,7 +25,7 @@ def inspect(
     config = found.config
     weights = "repacked weights" if found.made_for else "weights"
     title = (
-        f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of {weights}, "
+        f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of {weights}\n"
         f"{config.n_layer} layers, hidden {config.d_model}, vocabulary {config.vocab_size}"
     )
     head = ["weight", "count", "pattern", "dtype", "scale group", "size"]

@@ -83,6 +83,7 @@ def prune(
     refuse_together(context, "removed", ["sparsity", *by_cost], "both say how much goes")
     refuse_together(context, "dtype", by_cost, "the budget chooses the dtype too")
     refuse_without(context, ["latency_table", "records"], "--latency", latency is not None)
+    refuse_without(context, ["without"], "--method obs", method == "obs")
     fields: dict[str, Any] = {"method": method, "dtype": dtype, "samples": samples, "seed": seed}
     fields["without"] = tuple(part.strip() for part in without.split(",") if part.strip())
     from tvm_c4n.pruning.recipe import Recipe

@@ -60,16 +60,18 @@ def tune(
     left = f"stopped; the same command resumes from {records}"
     with on_interrupt(lambda: left), ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
-        from tvm_c4n.runtime.contention import cores_available
+        from tvm_c4n.checkpoint import open_checkpoint
+        from tvm_c4n.runtime.contention import check_threads, cores_available
         from tvm_c4n.tuning.harness import COLD_BYTES
         from tvm_c4n.tuning.runners import kill_workers
 
+        open_checkpoint(model)  # what is wrong with it is said before a device is asked for
+        if local:
+            check_threads(threads)
         device = _Device(f"rpc://{tracker}/{key}" if tracker else "", threads, timeout, samples)
         runner = device.runner(devices)
         if local and not cores_available(threads):
-            bar.notify(
-                f"other programs need the cores: {threads} threads will be slower than alone"
-            )
+            bar.notify("other programs need the cores: kernels will be slower than alone")
         options: dict[str, Any] = {
             "threads": threads,
             "emulated": emulated,
@@ -97,7 +99,7 @@ def tune(
             )
         finally:
             kill_workers(runner)
-    _show(best, f"{records}: the best of each kernel, microseconds")
+    _show(best, f"{records}: the best of each kernel")
 
 
 @dataclass(frozen=True)
@@ -198,22 +200,18 @@ def records_(
         machine, manifest = found.manifest.target, found.manifest
         where = f"{machine.triple}, {machine.cpu}, {machine.isa}, TVM {machine.tvm}"
         emulated = ", emulated" if manifest.emulated else ""
-        _show(found.best, f"{found.path}: {where}, {manifest.threads} threads{emulated}")
+        threads = f"{manifest.threads} thread{'s' * (manifest.threads > 1)}"
+        _show(found.best, f"{found.path}\n{where}\n{threads}{emulated}")
 
 
 def _show(best: list[Best], title: str) -> None:
     from tvm_c4n.compile.records import title_of
 
-    head = ["kernel", "decisions", "best us", "default us", "gain"]
     rows = []
     for found in best:
-        rows.append(
-            [
-                title_of(found.spec),
-                ", ".join(f"{name}={value}" for name, value in found.decisions.items()),
-                f"{found.seconds * 1e6:.1f}",
-                f"{found.default_seconds * 1e6:.1f}",
-                f"{(found.default_seconds / found.seconds - 1) * 100:.0f} %",
-            ]
-        )
-    print_table(title, head, rows)
+        micros = [f"{secs * 1e6:.1f}" for secs in (found.seconds, found.default_seconds)]
+        gain = f"{(found.default_seconds / found.seconds - 1) * 100:.0f} %"
+        rows.append([title_of(found.spec), *micros, gain])
+        decisions = ", ".join(f"{name}={value}" for name, value in found.decisions.items())
+        rows.append([f"  {decisions}", "", "", ""])  # a line of its own: 80 columns hold no more
+    print_table(title, ["kernel, decisions", "best us", "default us", "gain"], rows)

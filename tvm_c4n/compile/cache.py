@@ -28,7 +28,7 @@ from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.compile.target import host_description
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.tokenizer import TEXT_FILES
+from tvm_c4n.model.tokenizer import TEXT_FILES, load_tokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact, sha256_of
 from tvm_c4n.runtime.describe import cpu_name
@@ -100,13 +100,15 @@ def cached_artifact(
         return Path(model)
     if not resolve(model).is_dir():
         raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
-    folder = open_checkpoint(model).path
+    checkpoint = open_checkpoint(model)
+    folder = checkpoint.path
     home = cache_folder() / "artifacts" / _key(folder)
     artifact = home / (folder.resolve().name or "model")
     if _is_whole(artifact):
         return artifact
     with _locked(home):
         if not _is_whole(artifact):  # else another process compiled it while this one waited
+            load_tokenizer(folder, checkpoint.config)  # a missing one is said before anything else
             if notify is not None:
                 notify(f"compiling {artifact.name} for this CPU, once; kept in {cache_folder()}")
             compile_model(folder, artifact, progress=progress, overwrite=True)

@@ -12,16 +12,29 @@ not look for entry points by itself.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from tvm_c4n.errors import C4nError
 from tvm_c4n.extras import require
 
-require("lm-eval", "this model of lm-eval")
+
+def _end(error: C4nError) -> None:
+    """End a program with the error's line and exit code; where this is a module, raise it."""
+    if __name__ != "__main__":
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+try:
+    require("lm-eval", "this model of lm-eval")
+except C4nError as error:
+    _end(error)
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
-from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.scoring import Backend, scorer
 from tvm_c4n.evaluate.tasks import CONTEXT_TOKENS, continuation
 
@@ -92,4 +105,7 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
 if __name__ == "__main__":
     from lm_eval.__main__ import cli_evaluate
 
-    cli_evaluate()
+    try:
+        cli_evaluate()
+    except C4nError as error:
+        _end(error)

@@ -53,7 +53,8 @@ class Perplexity:
     windows: int
 
     def __str__(self) -> str:
-        return f"PPL = {self.value:.2f} +/- {self.stderr:.2f}"
+        spread = f" +/- {self.stderr:.2f}" if self.windows > 1 else ""
+        return f"PPL = {self.value:.2f}{spread}"
 
 
 def perplexity(
@@ -92,7 +93,9 @@ def perplexity(
         No tokens, a window below 1, or logits of a wrong shape or not finite.
     """
     ids = np.asarray(ids, dtype=np.int64)
-    if ids.ndim != 1 or ids.size == 0 or window < 1:
+    if window < 1:
+        raise C4nError(f"cannot score windows of {window} tokens; use --window 1 or more")
+    if ids.ndim != 1 or ids.size == 0:
         raise C4nError(f"cannot score windows of {window} tokens of a text of shape {ids.shape}")
     if max_windows is not None and max_windows < 1:
         raise C4nError(f"cannot score {max_windows} windows; use --max-windows 1 or more")

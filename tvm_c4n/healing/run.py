@@ -164,7 +164,7 @@ def _train(
     place = next(trainer.student.parameters()).device
     done = load_state(state, trainer.tensors(), run)
     with _interrupts() as interrupted:
-        while done < settings.steps:
+        while done < settings.steps and not interrupted:
             rows = windows.batch(done)
             tokens = to_tensor(windows.train[rows], place)
             loss = trainer.step(done, tokens, teacher(rows))
@@ -175,28 +175,42 @@ def _train(
                     raise RecipeError(f"the loss is not finite at step {done}; lower the lr")
                 if progress is not None:
                     progress(f"loss {value:.4f}", done, settings.steps)
-            if interrupted or (done % settings.save_steps == 0 and done < settings.steps):
+            if done % settings.save_steps == 0 and done < settings.steps:
                 save_state(state, trainer.tensors(), done, run)
-            if interrupted:
-                raise KeyboardInterrupt
+        if interrupted:
+            save_state(state, trainer.tensors(), done, run)
 
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that a step is not left half done; a second one is obeyed."""
+    """Collect Ctrl-C and SIGTERM, so that a step is not left half done; a second one is obeyed.
+
+    At the end the first one is passed on to the handler of before.
+    """
     caught: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def obey(number: int) -> None:
+        handler = handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, None)
+        raise KeyboardInterrupt
 
     def note(number: int, frame: FrameType | None) -> None:
         if caught:
-            raise KeyboardInterrupt
+            obey(number)
         caught.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, note)
     try:
         yield caught
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, handlers[number])
+    if caught:
+        obey(caught[0])
 
 
 def _export(student: Student, source: Checkpoint, writer: C4nWriter) -> None:
@@ -237,6 +251,10 @@ def _check(source: Checkpoint, dense: Checkpoint) -> MambaConfig:
         raise CheckpointError(
             f"{dense.path}: has other sizes than {source.path}; "
             "the teacher is the model that was pruned"
+        )
+    if isinstance(dense, C4nCheckpoint) and any(e.removed for e in dense.manifest.tensors.values()):
+        raise CheckpointError(
+            f"{dense.path}: is pruned itself; the teacher is the dense model that was pruned"
         )
     config.check(dense)
     check_values(config, dense)

@@ -242,8 +242,8 @@ def as_json(cell: Cell) -> dict[str, Any]:
 
 
 def as_markdown(cells: Sequence[Cell]) -> str:
-    """Lay cells out as llama-bench's table."""
-    head = ("model", "size", "params", "backend", "threads", "test", "t/s")
+    """Lay cells out as llama-bench's table, in 80 columns: what a model is stands below."""
+    head = ("model", "size", "threads", "test", "t/s")
     rows = [_row(cell) for cell in cells]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     left = 1  # the model's name is text, the rest are figures
@@ -256,17 +256,20 @@ def as_markdown(cells: Sequence[Cell]) -> str:
         return f"| {' | '.join(parts)} |"
 
     rules = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-    return "\n".join([line(head), line(rules), *(line(row) for row in rows)])
+    models = dict.fromkeys(_about(cell.model.artifact) for cell in cells)
+    return "\n".join([line(head), line(rules), *(line(row) for row in rows), "", *models])
+
+
+def _about(artifact: Artifact) -> str:
+    manifest = artifact.manifest
+    return f"{artifact.path.name}: {model_type(manifest)}, TVM {manifest.isa}"
 
 
 def _row(cell: Cell) -> tuple[str, ...]:
     artifact = cell.model.artifact
-    manifest = artifact.manifest
     return (
-        f"{artifact.path.name}: {model_type(manifest)}",
-        f"{manifest.weight_bytes / 1e6:.2f} MB",
-        f"{parameters(manifest) / 1e6:.2f} M",
-        f"TVM {manifest.isa}",
+        artifact.path.name,
+        f"{artifact.manifest.weight_bytes / 1e6:.2f} MB",
         str(cell.threads),
         cell.test,
         f"{cell.avg_ts:.2f} ± {cell.stddev_ts:.2f}",

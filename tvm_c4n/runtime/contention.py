@@ -7,10 +7,25 @@ import resource
 import time
 from pathlib import Path
 
+from tvm_c4n.errors import C4nError
+
 # Cores must be taken at each of this many readings: most programs that run are brief.
 READINGS = 3
 
 _LOAD, _TASKS, _STAT = (Path("/proc", name) for name in ("loadavg", "self/task", "stat"))
+
+
+def check_threads(threads: int) -> None:
+    """Check that this machine has a core for each of so many threads.
+
+    Raises
+    ------
+    C4nError
+        Fewer than one, or more than there are cores.
+    """
+    cores = os.cpu_count() or 1
+    if not 1 <= threads <= cores:
+        raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
 
 
 def cores_available(threads: int) -> bool:

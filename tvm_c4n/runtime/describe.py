@@ -47,7 +47,7 @@ def main_dtype(manifest: Manifest) -> str:
 
 
 def schedule_report(manifest: Manifest) -> str:
-    """Count kernels: ``kernels: 6 tuned, 10 by default rule, 1 fallback``.
+    """Count kernels: ``6 tuned, 10 by default rule, 1 fallback``.
 
     A fallback is the plain definition of an operator, where no rule applies.
     """
@@ -55,7 +55,7 @@ def schedule_report(manifest: Manifest) -> str:
     fallback = names.count("definition")
     tuned = sum("[" in name for name in names)
     rest = len(names) - fallback - tuned
-    return f"kernels: {tuned} tuned, {rest} by default rule, {fallback} fallback"
+    return f"{tuned} tuned, {rest} by default rule, {fallback} fallback"
 
 
 def cpu_name() -> str:

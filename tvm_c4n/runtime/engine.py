@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter, process_time
@@ -19,6 +18,7 @@ from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
+from tvm_c4n.runtime.contention import check_threads
 from tvm_c4n.runtime.library import load_library, open_machine
 from tvm_c4n.runtime.manifest import Manifest
 from tvm_c4n.runtime.thread_controller import ThreadController
@@ -128,9 +128,7 @@ class Engine:
         C4nError
             Fewer than one, or more than this machine has cores.
         """
-        cores = os.cpu_count() or 1
-        if not 1 <= threads <= cores:
-            raise C4nError(f"threads is {threads}; this machine takes 1 to {cores}")
+        check_threads(threads)
         with self._alone:
             self._threads, self._controller = threads, ThreadController(threads)
             self._adapts = adapt

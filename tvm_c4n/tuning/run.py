@@ -105,13 +105,13 @@ def tune(
     resolved, records = resolve_target(target), Path(records)
     if trials < 1 or batch < 1:
         raise TuneError(f"trials is {trials} and batch {batch}; both must be 1 or more")
+    tasks = tasks_of(model, resolved)
+    if not tasks:
+        raise TuneError("nothing to tune: no operator of this model leaves a decision open")
     write_manifest(
         records,
         RecordsManifest(target=machine_of(resolved), threads=threads, emulated=emulated),
     )
-    tasks = tasks_of(model, resolved)
-    if not tasks:
-        raise TuneError("nothing to tune: no operator of this model leaves a decision open")
     measurer = Measurer(resolved, runner, cold_bytes, batch_secs)
     tuner = Tuner(measurer, records, tasks, seed=seed, progress=progress)
     tuner.search(trials, batch)
