@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.extras import EXTRAS, pip_command, require
+from tvm_c4n.extras import EXTRAS, require
 
 ROOT = Path(__file__).parents[1]
-
-
-def hide(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Make a module look as if it were not installed, and forget who has imported it."""
-    monkeypatch.setitem(sys.modules, name, None)
-    for loaded in list(sys.modules):
-        if loaded.startswith(("tvm_c4n.tuning", "tvm_c4n.cli.tune")):
-            monkeypatch.delitem(sys.modules, loaded)
 
 
 def test_the_extras_are_those_of_the_project() -> None:
@@ -42,33 +31,3 @@ def test_what_is_there_passes_and_what_is_not_is_named(monkeypatch: pytest.Monke
         require("bench", "drawing")
     monkeypatch.setitem(EXTRAS, "bench", ("json",))
     require("bench", "drawing")
-
-
-@pytest.mark.parametrize(
-    ("args", "module", "extra"),
-    [
-        (["tune", "{model}", "--records", "{tmp}/r", "--local"], "xgboost", "tune"),
-        (["prune", "{model}", "-o", "{tmp}/out"], "torch", "prune"),
-        (["prune", "{model}", "-o", "{tmp}/out"], "scipy", "prune"),
-        (
-            ["heal", "{tmp}", "-o", "{tmp}/out", "--teacher", "{model}", "--data", "x"],
-            "torch",
-            "prune",
-        ),
-        (["eval", "{model}", "--backend", "torch"], "torch", "prune"),
-    ],
-)
-def test_each_verb_says_it_before_it_works(
-    call: Callable[..., Any],
-    small_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    args: list[str],
-    module: str,
-    extra: str,
-) -> None:
-    hide(monkeypatch, module)
-    result = call(*(arg.format(model=small_model, tmp=tmp_path) for arg in args))
-    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
-    assert f"needs {module}: {pip_command(extra)}" in result.err
-    assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,8 @@ HEAD = """# Command line
 `--help` shows.
 
 Results go to stdout, progress and speed to stderr. An error is one line with cause and remedy;
-`tvm-c4n --debug VERB ...` shows the traceback. [Exit codes](python.md#errors).
+`tvm-c4n --debug VERB ...` shows the traceback. [Error lines](errors.md),
+[exit codes](python.md#errors).
 
 | verb | |
 |---|---|

@@ -1,5 +1,7 @@
 """The small model, pruned and compiled once."""
 
+import shutil
+
 import pytest
 
 from tvm_c4n.model.config import MambaConfig
@@ -25,6 +27,25 @@ def artifact(pruned, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli-artifact") / "n2.art"
     compile_model(pruned, folder)
     return folder
+
+
+@pytest.fixture
+def furnished(small_model, pruned, artifact, words, tmp_path, monkeypatch):
+    """A folder to work in, with ``model``, ``pruned``, ``model.art`` and ``text.jsonl``."""
+    folder = tmp_path.resolve() / "work"
+    for source, name in ((small_model, "model"), (pruned, "pruned"), (artifact, "model.art")):
+        shutil.copytree(source, folder / name)
+    shutil.copy(words, folder / "text.jsonl")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def host_runner(host_compiler, tmp_path_factory):
+    """The runner for this machine."""
+    from tvm_c4n.compile.native import build_runner
+
+    return build_runner(tmp_path_factory.mktemp("runner") / "host")
 
 
 @pytest.fixture(scope="session")

@@ -126,37 +126,3 @@ def test_an_interrupt_in_the_middle_leaves_nothing(tmp_path, number, code):
     process.send_signal(number)
     assert process.wait(timeout=200) == code
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("args", "named"),
-    [
-        (["run", "{tmp}/none"], "none: no such folder; give one, or one of mamba-19m, "),
-        (["run", "{tmp}"], "config.json"),
-        (["run", "{art}", "-n", "0"], "0 tokens"),
-        (["run", "{art}", "--temp", "-1"], "temperature"),
-        (["run", "{art}", "--threads", "0"], "threads"),
-        (["bench", "{art}", "--reps", "0"], "nothing to measure"),
-        (["bench", "{art}", "--threads", "4096"], "4096"),
-        (["compile", "{model}", "-o", "{tmp}/a", "--target", "vax"], "vax"),
-        (["compile", "{model}", "-o", "{tmp}/a", "--dtype", "int1"], "int1"),
-        (["eval", "{art}", "--text", "{tmp}/none.txt"], "none.txt"),
-        (["eval", "{art}", "--window", "0"], "windows of 0"),
-        (["inspect", "{tmp}"], "config.json"),
-        (["eval", "{art}", "--max-windows", "0"], "cannot score 0 windows"),
-        (["eval", "{art}", "--tasks", "blimp", "--max-items", "0"], "cannot score 0 items"),
-        (["prune", "{art}", "-o", "{tmp}/a"], "n2.art: a compiled model; give the folder it was"),
-        (["compile", "{art}", "-o", "{tmp}/a"], "n2.art: a compiled model; give the folder"),
-        (["prune", "{pruned}", "-o", "{tmp}/a"], "pruned or quantised already (n=0 "),
-        (["prune", "{pruned}/dense", "-o", "{tmp}/a"], "pruned or quantised already (n=2)"),
-    ],
-)
-def test_users_errors_are_one_line(call, artifact, pruned, small_model, tmp_path, args, named):
-    given = {"tmp": tmp_path, "art": artifact, "model": small_model, "pruned": pruned}
-    filled = [arg.format(**given) for arg in args]
-    result = call(*filled)
-    assert result.code == 2
-    assert result.err.startswith("error: ")
-    assert result.err.count("\n") == 1
-    assert named in result.err
-    assert list(tmp_path.iterdir()) == []

@@ -20,12 +20,6 @@ def test_the_rest_and_the_kernels_add_up_to_the_step(capsys):
     assert rows["step"] == ["step", "80.0", "100", "%"]
 
 
-def test_profile_takes_the_model_and_not_the_artifact(call, artifact):
-    result = call("bench", artifact, "--profile")
-    assert result.code == 2
-    assert "--profile takes the model folder" in result.err
-
-
 def test_threads_are_numbers():
     assert parse_threads("1,2") == [1, 2]
     assert parse_threads("")[0] >= 1

@@ -135,24 +135,3 @@ def test_what_adb_cannot_do_is_said(call, adb, artifact, arm_artifact, arm_runne
         list(device.generate(command, [0], 1, ends=(0,), threads=1))
     monkeypatch.setenv("PATH", str(adb))
     assert "adb is not installed" in call(*start, "adb", *with_runner).err
-
-
-def test_nobody_there_is_one_line(call, artifact):
-    result = call("deploy", artifact, "--device", "rpc://127.0.0.1:1/phone")
-    assert result.code == 1
-    assert result.err.startswith("error: no tracker answers at 127.0.0.1:1 ")
-    assert result.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("device", "named"),
-    [
-        ("usb", "--device 'usb': use adb, adb:SERIAL or rpc"),
-        ("adb", "adb needs a runner: tvm-c4n runner"),
-        ("rpc://phone", "'rpc://phone' is no device: use rpc://HOST:PORT/KEY"),
-    ],
-)
-def test_what_the_user_got_wrong_exits_with_2(call, artifact, device, named):
-    result = call("deploy", artifact, "--device", device)
-    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
-    assert named in result.err

@@ -36,28 +36,6 @@ def test_a_size_is_met_and_the_front_is_printed(call, small_model, words, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (["--sparsity", "0.3", "--size", "1MB"], "one budget at a time"),
-        (["--size", "9"], "--size 9: use a number and KB, MB, GB"),
-        (["--size", "ninemb"], "--size ninemb"),
-        (["--latency", "8ms"], "--latency-table DIR"),
-        (["--latency", "8ms", "--latency-table", "nowhere"], "nowhere: missing file"),
-        (["--latency", "8ms", "--records", "nowhere"], "nowhere: missing file"),
-        (["--sparsity", "0.9"], "sparsity 0.9"),
-        (["--ppl-ratio", "0.9"], "ppl-ratio 0.9"),
-        (["--without", "magic"], "without"),
-    ],
-)
-def test_budgets_that_make_no_sense_are_refused(call, small_model, tmp_path, options, named):
-    result = call("prune", small_model, "-o", tmp_path / "out", *options)
-    assert result.code == 2
-    assert named in result.err and result.err.startswith("error: ")
-    assert result.err.strip().count("\n") == 0
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("2", 2),
@@ -106,26 +84,6 @@ def test_prune_says_what_it_did_and_where_it_is(call, small_model, words, tmp_pa
     assert again.code == 2
     assert again.err.startswith("error: ")
     assert call(*args, "--overwrite").code == 0
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "named"),
-    [
-        ("--removed", "4", "removed"),
-        ("--removed", "lm_head=1", "lm_head"),
-        ("--method", "best", "best"),
-        ("--dtype", "int2", "int2"),
-        ("--samples", "0", "samples"),
-        ("--calibration", "/no/such/file", "/no/such/file"),
-    ],
-)
-def test_prune_names_what_is_wrong_in_one_line(call, small_model, tmp_path, option, value, named):
-    result = call("prune", small_model, "-o", tmp_path / "out", option, value)
-    assert result.code == 2
-    assert result.err.startswith("error: ")
-    assert result.err.count("\n") == 1
-    assert named in result.err
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_first_spelling_of_the_latency_table_is_hidden(call):

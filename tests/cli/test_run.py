@@ -36,10 +36,3 @@ def test_a_prompt_comes_from_a_file_or_a_pipe_as_well(call, artifact, tmp_path):
     assert call(*args, "-f", file).out == wanted
     assert call(*args, stdin=b"w1 w2\n").out == wanted
     assert call(*args, "-f", "-", stdin=b"w1 w2\n").out == wanted
-
-
-def test_what_cannot_be_generated_is_said_before_a_model_is_compiled(call, pruned, tmp_path):
-    for options in (["-n", "0"], ["--temp", "-1"], ["--seed", "-1"], ["-f", tmp_path / "none"]):
-        result = call("run", pruned, *options)
-        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
-        assert result.err.startswith("error: ")

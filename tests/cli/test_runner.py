@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 
 from tvm_c4n.compile.elf import read_elf
-from tvm_c4n.compile.native import PROGRAM, build_runner
+from tvm_c4n.compile.native import PROGRAM
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.generate import generate_tokens
 
 # Longer than what one call of prefill takes.
 PROMPT = [0, *np.random.default_rng(9).integers(1, 96, 300).tolist()]
-
-
-@pytest.fixture(scope="module")
-def host_runner(host_compiler, tmp_path_factory):
-    """The runner for this machine."""
-    return build_runner(tmp_path_factory.mktemp("runner") / "host")
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +94,6 @@ def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
     assert gen["stddev_ts"] == pytest.approx(np.std(rates, ddof=1), rel=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "options", "message"),
-    [
-        ([0, 96], [], "token 96 is outside the vocabulary of 96"),
-        (["0", "x"], [], "stdin: 'x' is no token id"),
-        ([], [], "no tokens to read"),
-        ([0], ["-n", "0"], "-n takes a number from 1"),
-        ([0], ["--bench", "-p", "0", "-g", "0"], "nothing to measure"),
-        ([0], ["--stop", "1,x"], "--stop takes a number from 0"),
-        ([0], ["--stop", ""], "--stop takes token ids"),
-        ([0], ["--colour"], "unknown argument --colour"),
-    ],
-)
-def test_the_runners_errors_are_one_line(host_runner, artifact, tokens, options, message):
-    done = start([host_runner], artifact, *options, tokens=tokens)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {message}")
-    assert done.stderr.count("\n") == 1
-
-
 def damage_offset(manifest):
     manifest["tensors"][3]["offset"] = 2**40
 
@@ -186,14 +160,6 @@ def test_a_library_for_android_needs_what_a_phone_has(android_artifact):
     assert elf.load_align_bytes == 16384
     unknown = [name for name in elf.undefined if not name.startswith(("TVMFFI", "TVMBackend"))]
     assert set(unknown) <= {"memset", "memcpy", "memmove", "expf", "logf", "log1pf", "nearbyintf"}
-
-
-def test_what_is_missing_is_said(call, tmp_path):
-    result = call("runner", "-o", tmp_path / "r", "--target", "arm64-linux")
-    assert result.code == 2
-    assert "--runtime; tvm-c4n runner --fetch gets them" in result.err
-    result = call("runner", "-o", tmp_path / "r", "--fetch")
-    assert "--fetch gets the libraries for --target arm64-linux" in result.err
 
 
 @pytest.mark.slow

@@ -52,25 +52,6 @@ def write_records(folder: Path, tasks: list[Task], **machine: str) -> Path:
     return folder
 
 
-def test_what_is_refused(call: Call, tmp_path: Path) -> None:
-    start = ["tune", "mamba-19m", "--records", tmp_path / "r"]
-    nowhere = call(*start)
-    assert "either --local, or --tracker" in nowhere.err
-    elsewhere = call(*start, "--local", "--target", "arm64-linux")
-    assert "--local measures on this machine" in elsewhere.err
-    missing = call("records", tmp_path / "none")
-    assert "'tvm-c4n tune' makes folders" in missing.err
-    assert nowhere.code == elsewhere.code == missing.code == 2
-
-
-def test_without_a_tracker_tuning_ends_at_once(call: Call, tmp_path: Path) -> None:
-    start = ["tune", "mamba-19m", "--records", tmp_path / "r", "--tracker"]
-    result = call(*start, "127.0.0.1:1", "--target", "arm64-linux")
-    assert (result.code, result.err.count("\n")) == (1, 1)
-    assert "no tracker answers at 127.0.0.1:1" in result.err
-    assert not (tmp_path / "r").exists()
-
-
 def test_a_small_model_is_tuned_here(call: Call, small_model: Path, tmp_path: Path) -> None:
     """Also with the former spelling of an option."""
     pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
@@ -78,7 +59,9 @@ def test_a_small_model_is_tuned_here(call: Call, small_model: Path, tmp_path: Pa
     options = ["--local", "--trials", 2, "--batch", 2, "--samples", 1, "--no-confirm"]
     result = call("tune", small_model, "--records", folder, *options, "--phones", 1)
     assert result.code == 0, result.err
-    assert f"{folder}: the best of each kernel, microseconds" in result.out
+    title, *table = result.out.splitlines()
+    assert title == f"{folder}: the best of each kernel"
+    assert max(map(len, table)) <= 80
     assert len(open_records(folder).best) >= 1
     assert "--phones" not in call("tune", "--help").out
 

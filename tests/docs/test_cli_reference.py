@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-from tests.docs.documents import DOCS, ROOT
+from tests.docs.documents import DOCS, script
 
 
 def test_the_page_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "tools/cli_reference.py")
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert (DOCS / "reference/cli.md").read_text() == script.page(), (
-        "run: python tools/cli_reference.py"
-    )
+    page = script("cli_reference").page()
+    assert (DOCS / "reference/cli.md").read_text() == page, "run: python tools/cli_reference.py"

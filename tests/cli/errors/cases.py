@@ -1,0 +1,28 @@
+"""The table of error lines: `tests/cli/test_error_lines.py` runs every row for real.
+
+`python tools/error_reference.py` writes docs/reference/errors.md from it.
+"""
+
+from __future__ import annotations
+
+from tests.cli.errors import devices, extras, making, spoiled, using
+from tests.cli.errors.case import Case
+
+TABLE: dict[str, list[Case]] = {
+    "prune": making.PRUNE,
+    "heal": making.HEAL,
+    "inspect": making.INSPECT,
+    "compile": making.COMPILE,
+    "run": using.RUN,
+    "eval": using.EVAL,
+    "bench": using.BENCH,
+    "tune": devices.TUNE,
+    "records": devices.RECORDS,
+    "runner": devices.RUNNER,
+    "deploy": devices.DEPLOY,
+    "c4n_run": devices.C4N_RUN,
+    "Model folders": spoiled.FOLDERS,
+    "Artifacts": spoiled.ARTIFACTS,
+    "Texts": spoiled.TEXTS,
+    "Extras": extras.EXTRAS,
+}

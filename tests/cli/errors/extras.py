@@ -1,0 +1,22 @@
+"""Error lines where an extra is not installed."""
+
+from __future__ import annotations
+
+from tests.cli.errors.case import Case
+
+
+def extra(command: str, what: str, module: str, name: str) -> Case:
+    """Run a command without a module of an extra."""
+    line = f"{what} needs {module}: pip install 'tvm-c4n[{name}]'"
+    return Case(f"no {module}", command, line, missing=module)
+
+
+HEAL = "heal pruned -o out --teacher model --data text.jsonl"
+EXTRAS = [
+    extra("prune model -o out", "pruning", "torch", "prune"),
+    extra("prune model -o out", "pruning", "scipy", "prune"),
+    extra(HEAL, "healing", "torch", "prune"),
+    extra("eval model --backend torch", "--backend torch", "torch", "prune"),
+    extra("tune model --records r --local", "tuning", "xgboost", "tune"),
+    extra("tune model --records r --local", "tuning", "psutil", "tune"),
+]

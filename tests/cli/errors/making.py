@@ -1,0 +1,207 @@
+"""Error lines of the verbs that make models: prune, heal, inspect, compile."""
+
+from __future__ import annotations
+
+from tests.cli.errors.case import Case
+
+NO_FOLDER = (
+    "none: no such folder; pass a folder with config.json and model.safetensors (download one with "
+    "`hf download state-spaces/mamba-130m-hf --local-dir DIR`)"
+)
+COMPILED = "model.art: a compiled model; give the folder it was compiled from"
+PRUNED = "give the model that it was made from, or train this one on with tvm-c4n heal"
+NUMBER = "use a number, or in_proj=2,out_proj=1"
+
+
+def prune(wrong: str, options: str, line: str) -> Case:
+    """Prune ``model`` to ``out`` with more options."""
+    return Case(wrong, f"prune model -o out {options}", line)
+
+
+def heal(wrong: str, options: str, line: str) -> Case:
+    """Heal ``pruned`` to ``out`` on the CPU with more options."""
+    start = "heal pruned -o out --teacher model --data text.jsonl --device cpu"
+    return Case(wrong, f"{start} {options}".strip(), line)
+
+
+PRUNE = [
+    Case("no such model", "prune none -o out", NO_FOLDER),
+    Case(
+        "a file",
+        "prune text.jsonl -o out",
+        "text.jsonl: not a folder; pass the folder that holds config.json",
+    ),
+    Case("an artifact", "prune model.art -o out", COMPILED),
+    Case(
+        "pruned already",
+        "prune pruned -o out",
+        f"pruned: pruned or quantised already (n=0 int8, n=2 int8); {PRUNED}",
+    ),
+    Case(
+        "a pruned model's dense export",
+        "prune pruned/dense -o out",
+        f"pruned/dense: pruned or quantised already (n=2); {PRUNED}",
+    ),
+    Case(
+        "OUT is there",
+        "prune model -o pruned",
+        "HERE/pruned: not empty; pick another folder, or overwrite it",
+    ),
+    Case(
+        "OUT is a file",
+        "prune model -o text.jsonl",
+        "HERE/text.jsonl: is a file; name a folder to write",
+    ),
+    Case(
+        "OUT is another kind of folder",
+        "prune model -o model.art --overwrite",
+        "HERE/model.art: holds something else than what is written here, so it is not "
+        "overwritten; empty it or pick another folder",
+    ),
+    Case("OUT is the root", "prune model -o /", "/: cannot be replaced; name a folder to write"),
+    prune("n above 3", "--removed 4", "removed=4: 0, 1, 2 or 3 of every 4 can be removed"),
+    prune("n is a word", "--removed two", f"--removed: 'two' is not a number; {NUMBER}"),
+    prune(
+        "a projection without n",
+        "--removed in_proj=2,",
+        f"--removed in_proj=2,: cannot read ''; {NUMBER}",
+    ),
+    prune(
+        "no projection",
+        "--removed lm_head=1",
+        "removed: 'lm_head' names no projection; use in_proj, x_proj, dt_proj, out_proj or "
+        "layers.3.out_proj",
+    ),
+    prune(
+        "no such layer",
+        "--removed layers.9.in_proj=1",
+        "removed: 'layers.9.in_proj': the model has 2 layers",
+    ),
+    prune(
+        "no such method",
+        "--method best",
+        "method='best': Input should be 'obs', 'sparsegpt', 'wanda' or 'magnitude'",
+    ),
+    prune(
+        "no such dtype", "--dtype int2", "dtype='int2': Input should be 'float16', 'int8' or 'int4'"
+    ),
+    prune(
+        "no such part of the method",
+        "--without magic",
+        "without='magic': Input should be 'permute', 'corrected_target', 'rms', 'joint', 'refit', "
+        "'reselect' or 'error_feedback'",
+    ),
+    prune(
+        "parts of another method", "--method wanda --without rms", "--without needs --method obs"
+    ),
+    prune("no windows", "--samples 0", "samples=0: Input should be greater than or equal to 1"),
+    prune("a sparsity above 3/4", "--sparsity 0.9", "sparsity 0.9: use a value in (0, 0.75]"),
+    prune("two budgets", "--sparsity 0.3 --size 1MB", "--sparsity, --size: one budget at a time"),
+    prune("a size without a unit", "--size 9", "--size 9: use a number and KB, MB, GB"),
+    prune(
+        "a size that no recipe reaches",
+        "--size 1KB --samples 4 --calibration text.jsonl",
+        "size 0.001MB: the smallest is 0.01MB",
+    ),
+    prune(
+        "a latency without a device",
+        "--latency 8ms",
+        "--latency needs the table of a device: --latency-table DIR",
+    ),
+    prune(
+        "no such latency table",
+        "--latency 8ms --latency-table nowhere",
+        "nowhere: missing file; measure it again with `tvm-c4n tune --latency-table`",
+    ),
+    prune("a table for nothing", "--latency-table nowhere", "--latency-table needs --latency"),
+    prune("better than dense", "--ppl-ratio 0.9", "ppl-ratio 0.9: use a value in (1, 1e+06]"),
+    prune(
+        "a pattern and a budget",
+        "--removed 2 --size 1MB",
+        "--removed and --size exclude each other: both say how much goes; give one of them",
+    ),
+    prune(
+        "a pattern and a sparsity",
+        "--removed 2 --sparsity 0.3",
+        "--removed and --sparsity exclude each other: both say how much goes; give one of them",
+    ),
+    prune(
+        "a dtype and a budget that chooses it",
+        "--dtype int8 --ppl-ratio 1.1",
+        "--dtype and --ppl-ratio exclude each other: the budget chooses the dtype too; give one of "
+        "them",
+    ),
+    prune("no such text", "--calibration none.txt", "none.txt: missing file; give a text file"),
+    prune(
+        "too little text",
+        "--calibration text.jsonl",
+        "text.jsonl: 4040 tokens are too few for 128 windows of 256; give more text or set samples "
+        "to at most 15",
+    ),
+    prune(
+        "a folder of something else to resume from",
+        "--resume model",
+        "model: holds other files; give an empty or a new folder",
+    ),
+]
+
+HEAL = [
+    Case(
+        "not a pruned model",
+        "heal model -o out --teacher model --data text.jsonl --device cpu",
+        "model: not a pruned folder; make one with tvm-c4n prune",
+    ),
+    heal("no such text", "--data none.txt", "none.txt: missing file; give a text file"),
+    heal("no such device", "--device tpu", "device 'tpu' is not cpu or cuda"),
+    heal("less than a step", "--tokens 10", "tokens is 10, less than one step of 64 x 1024"),
+    heal("an odd window", "--window 7", "window is 7; give a multiple of 4, 8 or more"),
+    heal("no learning", "--lr 0", "lr is 0.0; give a number between 0 and 1, such as 1e-3"),
+    heal("no share", "--label-loss 2", "label_loss is 2.0; give a share from 0 to 1"),
+    heal("empty steps", "--batch 0", "batch is 0; give at least 1"),
+    heal(
+        "too little text",
+        "",
+        "the text has 4040 tokens, 3 windows of 1024; 128 are needed (batch and held_out): give "
+        "more text or smaller settings",
+    ),
+    heal(
+        "another model as the teacher",
+        "--teacher pruned",
+        "pruned: is pruned itself; the teacher is the dense model that was pruned",
+    ),
+]
+
+INSPECT = [
+    Case("no such model", "inspect none", NO_FOLDER),
+    Case(
+        "a file",
+        "inspect text.jsonl",
+        "text.jsonl: not a folder; pass the folder that holds config.json",
+    ),
+]
+
+COMPILE = [
+    Case("an artifact", "compile model.art -o out", COMPILED),
+    Case(
+        "no such target",
+        "compile model -o out --target vax",
+        "unknown target 'vax'; known are host, arm64-linux, arm64-android, adreno, or pass a "
+        "tvm.target.Target",
+    ),
+    Case(
+        "no such dtype",
+        "compile model -o out --dtype int1",
+        "dtype is 'int1'; known are float16, float32",
+    ),
+    Case(
+        "no such records",
+        "compile model -o out --records none",
+        "none/manifest.json: missing file; 'tvm-c4n tune' makes folders of records: give one, or "
+        "delete it and tune again",
+    ),
+    Case(
+        "OUT is there",
+        "compile model -o model.art",
+        "HERE/model.art: not empty; pick another folder, or overwrite it",
+    ),
+]

@@ -1,0 +1,110 @@
+"""Error lines of the verbs that use models: run, eval, bench."""
+
+from __future__ import annotations
+
+from tests.cli.errors.case import Case
+
+NO_MODEL = (
+    "none: no such folder; give one, or one of mamba-19m, mamba-19m-n2-int4, mamba-19m-n3-int4, "
+    "mamba-19m-s30-int4"
+)
+NOTHING = "nothing to measure: needs a model, threads, a test of 1 token and 1 rep"
+
+# What can be said of a request is said before a model is compiled for it: `model` is a folder.
+RUN = [
+    Case("no such model", "run none", NO_MODEL),
+    Case("nothing to generate", "run model -n 0", "cannot generate 0 tokens; use 1 or more"),
+    Case(
+        "a temperature below 0",
+        "run model --temp -1",
+        "temperature is -1.0; use 0 (most likely token) or more",
+    ),
+    Case("a seed below 0", "run model --seed -1", "seed is -1; use 0 or more"),
+    Case("no threads", "run model.art -t 0", "threads is 0; this machine takes 1 to 2"),
+    Case(
+        "no such file", "run model.art -f none", "none: cannot be read: No such file or directory"
+    ),
+    Case(
+        "a folder as the prompt", "run model.art -f model", "model: cannot be read: Is a directory"
+    ),
+    Case(
+        "two prompts",
+        "run model.art -p a -f text.jsonl",
+        "--prompt and --file both say what to continue: give one of them",
+    ),
+    Case("stdin is no text", "run model.art", "stdin: not UTF-8 text", stdin="\udcff"),
+]
+
+EVAL = [
+    Case("no such model", "eval none", NO_MODEL),
+    Case("no such text", "eval model.art --text none", "none: missing file; give a text file"),
+    Case(
+        "a folder as the text",
+        "eval model.art --text model",
+        "model: not a regular file; give a text file",
+    ),
+    Case(
+        "windows of nothing",
+        "eval model.art --window 0",
+        "cannot score windows of 0 tokens; use --window 1 or more",
+    ),
+    Case(
+        "no windows",
+        "eval model.art --max-windows 0",
+        "cannot score 0 windows; use --max-windows 1 or more",
+    ),
+    Case(
+        "no such tasks",
+        "eval model.art --tasks none.jsonl",
+        'none.jsonl: missing file; a line looks like {"context": "...", "options": ["..."], '
+        '"answer": 0}',
+    ),
+    Case(
+        "no items",
+        "eval model.art --tasks blimp --max-items 0",
+        "cannot score 0 items; use --max-items 1 or more",
+    ),
+    Case("items of a text", "eval model.art --max-items 2", "--max-items needs --tasks"),
+    Case(
+        "windows of tasks",
+        "eval model.art --tasks blimp --window 64",
+        "--window needs --text beside --tasks",
+    ),
+    Case(
+        "no such backend",
+        "eval model.art --backend numpy",
+        "backend 'numpy' is not compiled or torch",
+    ),
+    Case(
+        "torch with an artifact",
+        "eval model.art --backend torch",
+        "model.art: a compiled model; give the folder it was compiled from",
+    ),
+    Case(
+        "threads that torch does not heed",
+        "eval model --backend torch -t 2",
+        "--threads needs --backend compiled",
+    ),
+]
+
+BENCH = [
+    Case("no such model", "bench none", NO_MODEL),
+    Case("no rounds", "bench model.art --reps 0", NOTHING),
+    Case("no tests", "bench model.art --n-prompt 0 --n-gen 0", NOTHING),
+    Case("no numbers", "bench model.art -t one", "--threads one: not numbers; use 1 or 1,2"),
+    Case(
+        "more threads than cores",
+        "bench model.art -t 4096",
+        "threads is 4096; this machine takes 1 to 2",
+    ),
+    Case(
+        "kernels of an artifact",
+        "bench model.art --profile",
+        "model.art is compiled: --profile takes the model folder it was made of",
+    ),
+    Case(
+        "rounds of a profile",
+        "bench model --profile --reps 2",
+        "--reps needs a run without --profile",
+    ),
+]

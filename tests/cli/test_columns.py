@@ -1,0 +1,61 @@
+"""What goes to stdout fits 80 columns, for each verb."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_tune import write_records
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.tuning.tasks import tasks_of
+
+COLUMNS = 80
+PRUNE = "prune model -o out --calibration text.jsonl --samples 4"
+HEAL = "heal pruned -o out --teacher model --data text.jsonl --device cpu"
+COMMANDS = [
+    f"{PRUNE} --removed in_proj=3,out_proj=1 --dtype int8",
+    f"{PRUNE} --sparsity 0.3",
+    f"{HEAL} --tokens 1280 --batch 8 --window 16 --held-out 8",
+    "inspect model",
+    "inspect pruned",
+    "inspect model.art",
+    "inspect mamba-19m-s30-int4",
+    "compile pruned -o out",
+    "compile pruned -o out --target arm64-linux",
+    "run pruned -n 4",
+    "eval model.art --text text.jsonl --window 64",
+    "eval model.art --tasks blimp --max-items 4",
+    "bench model.art pruned model -t 1,2 --n-prompt 4 --n-gen 4 -r 2",
+    "bench --profile pruned -t 1",
+]
+
+
+def longest(text: str) -> str:
+    return max(text.splitlines(), key=len)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_stdout_fits(
+    command: str,
+    furnished: Path,
+    call: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    if "arm64" in command:
+        request.getfixturevalue("arm_linker")
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    result = call(*shlex.split(command))
+    assert result.code == 0, result.err
+    assert len(longest(result.out)) <= COLUMNS, longest(result.out)
+
+
+def test_what_tune_and_records_show_fits(furnished: Path, call: Callable[..., Any]) -> None:
+    write_records(furnished / "r", tasks_of("mamba-19m-s30-int4", resolve_target("host")))
+    result = call("records", "r")
+    assert "prefetch_distance=" in result.out
+    assert len(longest(result.out)) <= COLUMNS, longest(result.out)
