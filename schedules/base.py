@@ -79,18 +79,23 @@ def wide_vectors(extent: int, lanes: int, emit: Callable[[Any, int], None]) -> N
     vectors(extent, registers * lanes, emit)
 
 
-def parallel_channels(channels: int, lanes: int, emit: Callable[[Any, int], None]) -> None:
+def parallel_channels(
+    channels: int, lanes: int, emit: Callable[[Any, int], None], *, parallel: bool = True
+) -> None:
     """Emit parallel loops over the vectors of channels and over the scalar rest.
 
     Parameters
     ----------
     emit : callable
         ``emit(start, lanes)`` emits the code for one vector of channels.
+    parallel : bool
+        False for serial loops.
     """
+    over = T.parallel if parallel else T.serial
     whole, rest = divmod(channels, lanes)
     if whole:
-        with T.parallel(whole) as vector:
+        with over(whole) as vector:
             emit(vector * lanes, lanes)
     if rest:
-        with T.parallel(rest) as lane:
+        with over(rest) as lane:
             emit(whole * lanes + lane, 1)

@@ -50,9 +50,13 @@ class SelectiveScan:
     vectors : int or None
         Vectors of channels that a core interleaves, in prefill. One token leaves nothing to decide:
         see `wide_vectors`.
+    parallel : bool
+        False where the caller shares sequences between threads: prefill's loop over channels is
+        serial then.
     """
 
     vectors: int | None = None
+    parallel: bool = True
     name: ClassVar[str] = "selective_scan"
 
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
@@ -97,7 +101,10 @@ class SelectiveScan:
             space = self.space(spec, intrin)
             interleave = decided(self.vectors, space["vectors"]) if space else 1
             parallel_channels(
-                n, lanes * interleave, lambda start, width: emit(spec, args, start, width)
+                n,
+                lanes * interleave,
+                lambda start, width: emit(spec, args, start, width),
+                parallel=self.parallel,
             )
 
         return Kernel(spec, self.name, body)

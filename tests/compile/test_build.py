@@ -13,7 +13,8 @@ from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import NAMED, host_description
+from tvm_c4n.compile.target import NAMED
+from tvm_c4n.ops.host import host_description
 from tvm_c4n.sparsity import mask_from_scores
 
 

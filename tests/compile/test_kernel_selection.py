@@ -21,8 +21,9 @@ from tvm_c4n.compile.records import (
     write_best,
     write_manifest,
 )
-from tvm_c4n.compile.target import host_description, resolve_target
+from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
+from tvm_c4n.ops.host import host_description
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec
 

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from tvm_c4n._tvm import Target, codegen
-from tvm_c4n.compile import target as target_module
-from tvm_c4n.compile.target import host_description, is_native, resolve_target, triple_of
+from tvm_c4n.compile.target import is_native, resolve_target, triple_of
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.host import host_features
 from tvm_c4n.ops.isa import AVX2, NEON, OPENCL, PORTABLE, isa_of
 
 
@@ -43,32 +41,6 @@ def test_a_target_without_a_triple_is_this_machines() -> None:
         assert is_native(Target(description))
     assert triple_of(resolve_target("arm64-linux")) == "aarch64-linux-gnu"
     assert triple_of(resolve_target("adreno")) == "aarch64-linux-android"  # its host's
-
-
-def test_the_host_is_described_by_what_it_can_do() -> None:
-    features = {str(f) for f in codegen.llvm_get_cpu_features(Target(host_description()))}
-    isa = isa_of(Target(host_description()))
-    assert host_features().issuperset(isa.needs)
-    assert features.issuperset(isa.needs)
-
-
-@pytest.mark.parametrize(
-    ("machine", "features", "expected"),
-    [
-        ("x86_64", set(), {}),
-        ("x86_64", {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}, {"mcpu": "x86-64-v3"}),
-        ("aarch64", {"neon", "dotprod"}, {"mattr": ["+dotprod"]}),
-        ("aarch64", {"neon"}, {}),
-        ("riscv64", {"v"}, {}),
-    ],
-)
-def test_features_that_a_virtual_machine_hides_are_not_used(
-    monkeypatch: pytest.MonkeyPatch, machine: str, features: set[str], expected: dict[str, object]
-) -> None:
-    monkeypatch.setattr(target_module.platform, "machine", lambda: machine)
-    monkeypatch.setattr(target_module, "host_features", lambda: frozenset(features))
-    found = host_description()
-    assert {name: found[name] for name in found if name not in ("kind", "mtriple")} == expected
 
 
 def test_targets_choose_their_instruction_set() -> None:

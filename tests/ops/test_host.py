@@ -1,4 +1,4 @@
-"""This machine's CPU features under LLVM's names."""
+"""This machine's CPU features under LLVM's names, and the target that they make."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tvm_c4n.ops.host import host_features
+from tvm_c4n._tvm import Target, codegen
+from tvm_c4n.ops import host
+from tvm_c4n.ops.host import host_description, host_features
+from tvm_c4n.ops.isa import isa_of
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,29 @@ def test_a_system_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert host_features() == frozenset()
+
+
+def test_the_host_is_described_by_what_it_can_do() -> None:
+    features = {str(f) for f in codegen.llvm_get_cpu_features(Target(host_description()))}
+    isa = isa_of(Target(host_description()))
+    assert host_features().issuperset(isa.needs)
+    assert features.issuperset(isa.needs)
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "expected"),
+    [
+        ("x86_64", set(), {}),
+        ("x86_64", {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}, {"mcpu": "x86-64-v3"}),
+        ("aarch64", {"neon", "dotprod"}, {"mattr": ["+dotprod"]}),
+        ("aarch64", {"neon"}, {}),
+        ("riscv64", {"v"}, {}),
+    ],
+)
+def test_features_that_a_virtual_machine_hides_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, machine: str, features: set[str], expected: dict[str, object]
+) -> None:
+    monkeypatch.setattr(host.platform, "machine", lambda: machine)
+    monkeypatch.setattr(host, "host_features", lambda: frozenset(features))
+    found = host_description()
+    assert {name: found[name] for name in found if name not in ("kind", "mtriple")} == expected

@@ -26,9 +26,9 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.host import victim_cache_bytes
-from tvm_c4n.compile.target import host_description
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.tokenizer import TEXT_FILES, load_tokenizer
+from tvm_c4n.ops.host import host_description
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact, sha256_of
 from tvm_c4n.runtime.describe import cpu_name

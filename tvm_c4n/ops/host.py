@@ -1,8 +1,12 @@
-"""The CPU features of this machine, under LLVM's names."""
+"""CPU features of this machine under LLVM's names, and the target that they make."""
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
+from typing import Any
+
+from tvm_c4n._tvm import codegen
 
 # Where Linux and LLVM use other words.
 _LLVM_NAMES = {
@@ -15,6 +19,13 @@ _LLVM_NAMES = {
     "sse4_2": "sse4.2",
 }
 _KEYS = ("flags", "Features")
+
+# Levels of the x86-64 psABI with what they need, best first.
+_X86_LEVELS = (
+    ("x86-64-v4", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "f16c"}),
+    ("x86-64-v3", {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"}),
+    ("x86-64-v2", {"sse4.2", "ssse3", "popcnt"}),
+)
 
 
 def host_features() -> frozenset[str]:
@@ -35,3 +46,24 @@ def host_features() -> frozenset[str]:
     found = next((line for line in lines if line.split(":")[0].strip() in _KEYS), "")
     flags = found.partition(":")[2].split()
     return frozenset(_LLVM_NAMES.get(flag, flag) for flag in flags)
+
+
+def host_description() -> dict[str, Any]:
+    """Describe this machine's CPU by what it can do, not by its name.
+
+    Virtual machines report CPU names whose features they hide; code for the name would crash
+    (docs/decisions/host-target-by-features.md).
+    """
+    triple = codegen.llvm_get_system_triple()
+    machine, features = platform.machine(), host_features()
+    description: dict[str, Any] = {"kind": "llvm", "mtriple": triple}
+    if machine in ("x86_64", "AMD64"):
+        levels = (level for level, needs in _X86_LEVELS if needs <= features)
+        level = next(levels, None)
+        if level is not None:
+            description["mcpu"] = level
+        if level == "x86-64-v4" and "avx512vnni" in features:
+            description["mattr"] = ["+avx512vnni"]
+    elif machine in ("aarch64", "arm64") and "dotprod" in features:
+        description["mattr"] = ["+dotprod"]
+    return description

@@ -34,7 +34,6 @@ def test_batches_and_threads_change_nothing(small_model, monkeypatch):
     ids = np.random.default_rng(0).integers(0, 96, (5, 12))
     together = logits(checkpoint, ids)
     torch.set_num_threads(2)
-    monkeypatch.setattr(torch_mamba, "SCAN_ELEMENTS", 1)
     monkeypatch.setattr(torch_mamba, "BATCH_TOKENS", 1)
     torch.testing.assert_close(logits(checkpoint, ids), together)
     assert torch.get_num_threads() == 2

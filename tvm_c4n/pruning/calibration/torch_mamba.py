@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import e, log2
 
 import numpy as np
 import torch
@@ -25,12 +24,9 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.pruning.calibration.compiled_scan import selective_scan
 from tvm_c4n.pruning.products import multiply_rows
-from tvm_c4n.pruning.threads import map_in_threads
 
-# State elements that one thread updates together in the scan: the state and its decay must stay in
-# the core's cache, while the cost of calling torch (5 times per step) is spread over enough.
-SCAN_ELEMENTS = 1 << 17
 # Tokens that go through a layer or a product together: the temporaries stay small, and float32 sums
 # of a few thousand terms keep enough digits.
 BATCH_TOKENS = 8192
@@ -106,18 +102,8 @@ class Layer:
         -------
         (b, t, d)
         """
-        out = torch.empty_like(x)
-        together = max(1, SCAN_ELEMENTS // (self.config.d_inner * self.config.d_state))
-
-        def scan_windows(first: int) -> None:
-            rows = slice(first, first + together)
-            delta = F.softplus(step[rows] + self.dt_bias)
-            y = _scan(self.a, x[rows] * delta, delta, b[rows], c[rows])
-            y.addcmul_(x[rows], self.skip)
-            torch.mul(y, F.silu(z[rows]), out=out[rows])
-
-        map_in_threads(scan_windows, range(0, len(x), together))
-        return out
+        bc = torch.cat([b, c], -1)
+        return selective_scan(x, step, bc, z, self.a, self.dt_bias, self.skip)
 
     def mixer_input(self, hidden: Tensor) -> Tensor:
         """RMSNorm of the residual stream: (b, t, h) -> (b, t, h)."""
@@ -136,26 +122,6 @@ class Layer:
         step, b, c = self.split(self.project("x_proj", x))
         y = self.scan(x, self.project("dt_proj", step), b, c, z)
         return add_projected(hidden, y, self.projections["out_proj"])
-
-
-def _scan(a: Tensor, x: Tensor, delta: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """State recurrence of some windows; ``x`` is already multiplied by ``delta``."""
-    windows, tokens, inner = x.shape
-    # exp2 takes a quarter of exp's time in torch (Sleef's vectors), and half of the scan was exp.
-    a = a * log2(e)
-    state = x.new_zeros(windows, a.shape[0], inner)
-    decay = torch.empty_like(state)
-    # Time first, so that each step reads one contiguous piece.
-    x, delta = (v.transpose(0, 1).unsqueeze(2).contiguous() for v in (x, delta))  # t b 1 d
-    b = b.transpose(0, 1).unsqueeze(3).contiguous()  # t b n 1
-    c = c.transpose(0, 1).unsqueeze(2).contiguous()  # t b 1 n
-    y = torch.empty(tokens, windows, 1, inner)
-    for t in range(tokens):
-        torch.mul(delta[t], a, out=decay)
-        decay.exp2_()
-        state.mul_(decay).addcmul_(b[t], x[t])
-        torch.bmm(c[t], state, out=y[t])
-    return y.squeeze(2).transpose(0, 1).contiguous()
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
