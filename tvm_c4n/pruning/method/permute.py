@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
@@ -32,8 +33,6 @@ from tvm_c4n.sparsity import GROUP
 SEARCH_ITERATIONS = 60
 # Rows that are looked at.
 SAMPLED_ROWS = 256
-# Minima that are computed together: they stay in the core's cache until they are summed.
-COST_ELEMENTS = 1 << 18
 
 
 def removal_scores(weight: Tensor, statistics: Tensor, dampening_frac: float) -> Tensor:
@@ -77,29 +76,28 @@ def find_order(
     order = torch.arange(len(columns)).view(-1, GROUP)
     for _ in range(iterations):
         order = order.gather(1, torch.rand(order.shape, generator=generator).argsort(1))
-        cost = _costs(columns[order[:, 1:]], columns[order[:, 0]], removed)
-        _, taken = linear_sum_assignment(cost.numpy())
-        order[:, 0] = order[torch.from_numpy(taken), 0]
+        rest = columns[order[:, 1:]]
+        # Of 4 columns the ``removed`` smallest go. What a group loses if it takes a column is a sum
+        # over what it has, and the smaller one of its next to go, p, and that column, q. The
+        # smaller one is (p + q - |p - q|) / 2, and whatever depends on the group or the column
+        # alone is the same in every assignment: the best one has the largest distances.
+        offered = order[:, 0].clone()
+        distances = cdist(columns[offered], _smallest(rest, removed), "cityblock")
+        _, group = linear_sum_assignment(distances, maximize=True)
+        order[torch.from_numpy(group), 0] = offered
     return order.sort(1).values.flatten()
 
 
-def _costs(rest: Tensor, offered: Tensor, removed: int) -> Tensor:
-    """Scores that are lost if a group takes a column: (groups, 3, rows), (groups, rows) -> square.
+def _smallest(three: Tensor, which: int) -> Tensor:
+    """Find the first, second or third smallest of each three: (groups, 3, rows) -> (groups, rows).
 
-    Of 4 columns the ``removed`` smallest go. With the other three sorted, that is the sum of their
-    ``removed - 1`` smallest and the smaller one of the next of them and the offered column.
+    By hand: torch takes longer to sort many triples than all else takes.
     """
-    # Sorted by hand: torch takes longer to sort many triples than for all that follows.
-    first, second, third = rest.unbind(1)
+    first, second, third = three.unbind(1)
     low, high = torch.minimum(first, second), torch.maximum(first, second)
-    middle = torch.maximum(low, torch.minimum(high, third))
-    low, high = torch.minimum(low, third), torch.maximum(high, third)
-    rest = torch.stack([low, middle, high], 1)
-    always = rest[:, : removed - 1].sum((1, 2))
-    next_one = rest[:, removed - 1]
-    parts = next_one.split(max(1, COST_ELEMENTS // offered.numel()))
-    minima = [torch.minimum(part[:, None], offered).sum(-1) for part in parts]
-    return torch.cat(minima) + always[:, None]
+    if which == 2:
+        return torch.maximum(low, torch.minimum(high, third))
+    return torch.minimum(low, third) if which == 1 else torch.maximum(high, third)
 
 
 class Permuted:
