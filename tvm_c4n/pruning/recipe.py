@@ -78,7 +78,8 @@ class Recipe(BaseModel):
     sample_tokens : int
         Tokens per window, the leading separator token included.
     seed : int
-        Draws the windows. The same seed gives the same bytes on the same machine.
+        Draws the windows. The same seed gives the same bytes on the same machine with the same
+        number of threads.
     dampening_frac : float
         Added to the diagonal of the statistics, as a fraction of its mean.
     without : tuple of str

@@ -45,7 +45,7 @@ def test_dense_weights_lose_least_with_obs(problem, dtype):
 
 def test_parts_of_rows_are_independent(problem, monkeypatch):
     whole = run(problem, "obs", 2, "int4")
-    monkeypatch.setattr("tvm_c4n.pruning.method.matrix.PART_ELEMENTS", 192 * 20)
+    monkeypatch.setattr("tvm_c4n.pruning.method.compensate.REFIT_ELEMENTS", 192 * 20)
     parts = run(problem, "obs", 2, "int4")
     # Each part decides when its refit is done, hence no exact equality.
     assert parts.output_error == pytest.approx(whole.output_error, rel=1e-2)

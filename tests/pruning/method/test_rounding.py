@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tvm_c4n.pruning.method.criteria import keep_best, magnitude_scores
-from tvm_c4n.pruning.method.rounding import Grid, round_descending
+from tvm_c4n.pruning.method.hessian import inverse_factor
+from tvm_c4n.pruning.method.rounding import Grid, round_descending, round_feeding_back
 from tvm_c4n.sparsity import group_scales, quantize
 
 
@@ -31,6 +32,31 @@ def test_float16_has_no_scales():
     assert grid.scales is None and grid.steps(4) is None
     third = torch.full((1, 1), 1 / 3)
     assert float(grid.round(third, None)) == float(np.float16(1 / 3))
+
+
+@pytest.mark.parametrize("removed", [0, 2])
+def test_error_feedback_stays_on_the_grid_and_beats_rounding_to_nearest(problem, removed):
+    weight, hessian = (v.float() for v in problem(24, 160))
+    mask = keep_best(magnitude_scores(weight), removed)
+    start = weight * mask
+    grid = Grid.of(start, "int4", 32)
+    result = round_feeding_back(start, inverse_factor(hessian).float(), mask, grid)
+    assert not result[~mask].any()
+    codes = result / torch.where(grid.steps(160) == 0, torch.inf, grid.steps(160))
+    torch.testing.assert_close(codes, codes.round(), atol=1e-4, rtol=0)
+    nearest = grid.round(start, grid.steps(160))
+    # Of pruned weights a part of the errors is made up for by weights that are not there.
+    assert removed or loss(start, result, hessian) < 0.9 * loss(start, nearest, hessian)
+
+
+def test_the_last_column_takes_up_the_error_of_the_first():
+    hessian = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    weight = torch.tensor([[1.4, 2.45]])
+    grid = Grid(torch.ones(1, 1, dtype=torch.float16), 4, 32)
+    # 1.4 becomes 1; of the 0.4 the other weight makes up for a half: 2.45 + 0.2 becomes 3.
+    full = torch.ones(1, 2, dtype=torch.bool)
+    result = round_feeding_back(weight, inverse_factor(hessian).float(), full, grid)
+    assert result.tolist() == [[1, 3]]
 
 
 @pytest.mark.parametrize("removed", [0, 2])

@@ -1,43 +1,42 @@
 """How the kept weights make up for the removed ones: sweeps, exact refit, better masks.
 
 The problem of each row w of a projection: minimise ``(w - w0) H (w - w0)^T`` over rows that obey a
-mask, where H = X^T X of the projection's inputs, damped. All functions work on all rows at once.
+mask, where H = X^T X of the projection's inputs, damped. All functions work on all rows at once;
+the loops over groups of the two that choose exactly are compiled (`panels.py`), in float32.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from tvm_c4n.pruning.method.criteria import (
-    best_removal,
     diagonal_blocks,
     keep_best,
-    kept_table,
     removal_operators,
     sparsegpt_scores,
 )
+from tvm_c4n.pruning.method.panels import (
+    from_panels,
+    run_in_parts,
+    selection_kernel,
+    to_panels,
+)
 from tvm_c4n.pruning.products import times_transposed
+from tvm_c4n.pruning.threads import map_in_threads
 from tvm_c4n.sparsity import GROUP
 
 # Columns whose updates are gathered before they are applied to the columns on the right: one
-# product instead of 128 rank-1 updates of the whole matrix.
-COLUMN_BLOCK = 128
+# product instead of a rank-1 update of the whole matrix each. More make the updates inside a block
+# longer than the calls, fewer make the products too thin.
+COLUMN_BLOCK = 32
+# Weights that are refitted together: a product with H is long enough for a thread. Fixed, so that
+# where a part stops does not depend on the number of threads. (The bytes of a pruned model do, in
+# the last digits of the factors of H, which LAPACK computes.)
+REFIT_ELEMENTS = 1 << 17
 
-# Rounds the weights of some columns: (rows, width) and the first column -> (rows, width).
-Rounding = Callable[[Tensor, int], Tensor]
 
-
-def sweep_sparsegpt(
-    weight: Tensor,
-    factor: Tensor,
-    removed: int,
-    *,
-    mask: Tensor | None = None,
-    rounding: Rounding | None = None,
-) -> tuple[Tensor, Tensor]:
+def sweep_sparsegpt(weight: Tensor, factor: Tensor, removed: int) -> tuple[Tensor, Tensor]:
     """Prune as SparseGPT does: a diagonal score per group, then updates column by column.
 
     Parameters
@@ -47,35 +46,27 @@ def sweep_sparsegpt(
         From `inverse_factor`, in the weight's dtype.
     removed : int
         n, 0..3.
-    mask : (rows, cols) bool, optional
-        Use this mask and choose none.
-    rounding : callable, optional
-        Rounds each column in turn; its error is made up for like that of a removed weight.
 
     Returns
     -------
     weight : (rows, cols), mask : (rows, cols) bool
     """
-    w = weight.clone()
-    chosen = keep_best(w, 0) if mask is None else mask.clone()
-    cols = w.shape[1]
-    for start in range(0, cols, COLUMN_BLOCK):
-        stop = min(start + COLUMN_BLOCK, cols)
-        block, u = w[:, start:stop], factor[start:stop, start:stop]
+    w = weight.T.contiguous()  # a column lies in one piece
+    mask = keep_best(weight, 0).T.contiguous()
+    scaled = factor / factor.diagonal()[:, None]
+    for start in range(0, len(w) if removed else 0, COLUMN_BLOCK):
+        stop = min(start + COLUMN_BLOCK, len(w))
+        block, u = w[start:stop], factor[start:stop, start:stop]
         errors = torch.empty_like(block)
-        for i in range(stop - start):
-            if mask is None and removed and i % GROUP == 0:
+        for i, column in enumerate(block):
+            if i % GROUP == 0:
                 group = slice(i, i + GROUP)
-                scores = sparsegpt_scores(block[:, group], u[group, group])
-                chosen[:, start + i : start + i + GROUP] = keep_best(scores, removed)
-            column = block[:, i]
-            target = column if rounding is None else rounding(column[:, None], start + i)[:, 0]
-            target = target * chosen[:, start + i]
-            errors[:, i] = (column - target) / u[i, i]
-            block[:, i + 1 :] -= errors[:, i, None] * u[i, i + 1 :]
-            block[:, i] = target
-        w[:, stop:] -= errors @ factor[start:stop, stop:]
-    return w, chosen
+                scores = sparsegpt_scores(block[group].T, u[group, group])
+                mask[start + i : start + i + GROUP] = keep_best(scores.contiguous(), removed).T
+            torch.mul(column, ~mask[start + i], out=errors[i])
+            block[i:].addr_(scaled[start + i, start + i : stop], errors[i], alpha=-1)
+        w[stop:].addmm_(scaled[start:stop, stop:].T, errors, alpha=-1)
+    return w.T.contiguous(), mask.T.contiguous()
 
 
 def sweep_joint(weight: Tensor, factor: Tensor, removed: int) -> tuple[Tensor, Tensor]:
@@ -83,31 +74,19 @@ def sweep_joint(weight: Tensor, factor: Tensor, removed: int) -> tuple[Tensor, T
 
     Parameters and returns as `sweep_sparsegpt`. The inverse of H over the columns from i on is
     ``U_i^T U_i``, so that the update ``-e [H^-1]_group,:`` is ``-(e U_g^T) U[group, i:]`` with the
-    group's 4 x 4 block U_g: like SparseGPT's, it can be gathered per block.
+    group's 4 x 4 block U_g.
     """
-    w = weight.clone()
-    mask = keep_best(w, 0)
     if removed == 0:
-        return w, mask
-    table = kept_table(removed)
+        return weight.clone(), keep_best(weight, 0)
     corners = diagonal_blocks(factor).double()
-    operators = removal_operators(corners.mT @ corners, removed).to(w.dtype)
-    cols = w.shape[1]
-    for start in range(0, cols, COLUMN_BLOCK):
-        stop = min(start + COLUMN_BLOCK, cols)
-        block, u = w[:, start:stop], factor[start:stop, start:stop]
-        errors = torch.empty_like(block)
-        for i in range(0, stop - start, GROUP):
-            group = slice(i, i + GROUP)
-            at = (start + i) // GROUP
-            choice, _, multipliers = best_removal(block[:, group], operators[at])
-            errors[:, group] = multipliers @ u[group, group].T
-            block[:, i:] -= errors[:, group] @ u[group, i:]
-            kept = table[choice]
-            block[:, group] *= kept
-            mask[:, start + i : start + i + GROUP] = kept
-        w[:, stop:] -= errors @ factor[start:stop, stop:]
-    return w, mask
+    covariances = corners.mT @ corners
+    w = to_panels(weight)
+    gradient, kept = torch.zeros_like(w), torch.empty_like(w)
+    operators = removal_operators(covariances, removed)
+    shared = [operators, covariances, corners, factor]
+    kernel = selection_kernel(removed, anew=False)
+    run_in_parts(kernel, [w, gradient, kept], [matrix.float() for matrix in shared])
+    return from_panels(w, len(weight)), from_panels(kept, len(weight)).bool()
 
 
 def refit(
@@ -121,8 +100,8 @@ def refit(
 ) -> Tensor:
     """Solve the least-squares problem of every row on its mask, by conjugate gradients.
 
-    All rows run together, so that a step costs one product with H; preconditioned with the
-    diagonal of H.
+    The rows of a part run together, so that a step costs one product with H; preconditioned with
+    the diagonal of H. Threads share the parts.
 
     Parameters
     ----------
@@ -135,13 +114,28 @@ def refit(
         First guess, zero outside the mask.
     tolerance : float
         Stop when the residual's norm (with the preconditioner) is that fraction of the one that
-        zeros would have, over all rows.
+        zeros would have, over all rows of a part.
+    max_steps : int
 
     Returns
     -------
     (rows, cols)
         Zero outside the mask.
     """
+    parts = -(-weight.numel() // REFIT_ELEMENTS)
+
+    def part(sides: tuple[Tensor, ...]) -> Tensor:
+        weight, mask, start = sides
+        return _refit_part(weight, mask, start, hessian, tolerance, max_steps)
+
+    chunks = (side.chunk(parts) for side in (weight, mask, start))
+    return torch.cat(map_in_threads(part, zip(*chunks, strict=True)))
+
+
+def _refit_part(
+    weight: Tensor, mask: Tensor, start: Tensor, hessian: Tensor, tolerance: float, max_steps: int
+) -> Tensor:
+    """Refit some rows together."""
     kept = mask.to(weight.dtype)
     precondition = kept / hessian.diagonal()
     goal = (times_transposed(weight, hessian).square() * precondition).sum()
@@ -184,28 +178,11 @@ def reselect(
     -------
     weight : (rows, cols), mask : (rows, cols) bool
     """
-    w = current.clone()
-    mask = torch.zeros_like(w, dtype=torch.bool)
-    table = kept_table(removed)
-    gradient = times_transposed(w - weight, hessian)
     covariances = torch.linalg.inv(diagonal_blocks(hessian).double())
-    operators = removal_operators(covariances, removed).to(w.dtype)
-    covariances = covariances.to(w.dtype)
-    cols = w.shape[1]
-    for start in range(0, cols, COLUMN_BLOCK):
-        stop = min(start + COLUMN_BLOCK, cols)
-        inside, local = gradient[:, start:stop].clone(), hessian[start:stop, start:stop]
-        before = w[:, start:stop].clone()
-        for i in range(0, stop - start, GROUP):
-            group = slice(i, i + GROUP)
-            columns = slice(start + i, start + i + GROUP)
-            at = (start + i) // GROUP
-            free = w[:, columns] - inside[:, group] @ covariances[at]
-            choice, _, multipliers = best_removal(free, operators[at])
-            kept = table[choice]
-            new = (free - multipliers @ covariances[at]) * kept
-            inside += (new - w[:, columns]) @ local[group]
-            w[:, columns] = new
-            mask[:, columns] = kept
-        gradient[:, stop:] += (w[:, start:stop] - before) @ hessian[start:stop, stop:]
-    return w, mask
+    gradient = to_panels(times_transposed(current - weight, hessian))
+    w, kept = to_panels(current), torch.empty_like(gradient)
+    operators = removal_operators(covariances, removed)
+    shared = [operators, covariances, covariances, hessian]
+    kernel = selection_kernel(removed, anew=True)
+    run_in_parts(kernel, [w, gradient, kept], [matrix.float() for matrix in shared])
+    return from_panels(w, len(weight)), from_panels(kept, len(weight)).bool()

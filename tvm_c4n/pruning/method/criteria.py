@@ -89,35 +89,3 @@ def diagonal_blocks(matrix: Tensor) -> Tensor:
     blocks = matrix.view(groups, GROUP, groups, GROUP)
     index = torch.arange(groups)
     return blocks[index, :, index]
-
-
-def best_removal(group: Tensor, operators: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose for each row the mask of least loss among all masks of the group.
-
-    Parameters
-    ----------
-    group : (rows, 4)
-    operators : (sets, 4, 4)
-        Of this group, from `removal_operators`.
-
-    Returns
-    -------
-    choice : (rows,) int64
-        Index into `removed_sets`; of equals, the first.
-    loss : (rows,)
-    multipliers : (rows, 4)
-        ``e``; zero at the columns that stay.
-    """
-    multipliers = group @ operators  # sets rows 4
-    losses = (multipliers * group).sum(-1) / 2
-    loss, choice = losses.min(dim=0)
-    rows = torch.arange(len(group))
-    return choice, loss, multipliers[choice, rows]
-
-
-def kept_table(removed: int) -> Tensor:
-    """Mask (sets, 4) bool of what each of `removed_sets` keeps."""
-    table = torch.ones(len(removed_sets(removed)), GROUP, dtype=torch.bool)
-    for row, columns in zip(table, removed_sets(removed), strict=True):
-        row[list(columns)] = False
-    return table

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tvm_c4n.pruning.method.compensate import COLUMN_BLOCK
+from tvm_c4n.pruning.method.panels import (
+    from_panels,
+    rounding_kernel,
+    run_in_parts,
+    to_panels,
+)
 from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.sparsity import group_scales
 from tvm_c4n.sparsity.quantize import CODE_RANGE
@@ -45,6 +50,12 @@ class Grid:
             return None
         return self.scales.float().repeat_interleave(self.scale_group, dim=1)[:, :cols]
 
+    def units(self, mask: Tensor) -> Tensor:
+        """Scale of each weight (rows, cols) float32; zero where it is removed."""
+        steps = self.steps(mask.shape[1])
+        assert steps is not None  # noqa: S101 - float16 has none
+        return steps * mask
+
     def round(self, weight: Tensor, steps: Tensor | None) -> Tensor:
         """Round weights (rows, width) to nearest; ``steps`` are the same columns of `steps`."""
         if steps is None:
@@ -52,6 +63,32 @@ class Grid:
         low, high = CODE_RANGE[self.bits]
         divisor = torch.where(steps == 0, torch.inf, steps)
         return (weight / divisor).round_().clamp_(low, high).mul_(steps)
+
+
+def round_feeding_back(weight: Tensor, factor: Tensor, mask: Tensor, grid: Grid) -> Tensor:
+    """Round column by column; those on the right make up for each error, as for a removed weight.
+
+    Parameters
+    ----------
+    weight : (rows, cols) float32
+    factor : (cols, cols)
+        From `inverse_factor`, in the weight's dtype.
+    mask : (rows, cols) bool
+        What is removed is rounded to zero.
+    grid : Grid
+        Of int8 or int4.
+
+    Returns
+    -------
+    (rows, cols)
+        On the grid, zero outside the mask.
+    """
+    kernel = rounding_kernel(*CODE_RANGE[grid.bits], descends=False)
+    w = to_panels(weight)
+    coupling = (factor / factor.diagonal()[:, None]).contiguous()
+    panels = [w, torch.zeros_like(w), to_panels(grid.units(mask))]
+    run_in_parts(kernel, panels, [coupling, torch.ones(len(factor))])
+    return from_panels(w, len(weight))
 
 
 def round_descending(
@@ -67,10 +104,11 @@ def round_descending(
     Parameters
     ----------
     weight, hessian, mask
-        As in `compensate.refit`.
+        As in `compensate.refit`; float32.
     current : (rows, cols)
         The refitted weights.
     grid : Grid
+        Of int8 or int4.
     passes : int
 
     Returns
@@ -78,27 +116,9 @@ def round_descending(
     (rows, cols)
         On the grid, zero outside the mask.
     """
-    # Transposed, so that a column lies in one piece: the loop is made of many short calls.
-    w, kept = current.T.contiguous(), mask.T.to(current.dtype).contiguous()
-    steps = grid.steps(len(w))
-    units = None if steps is None else steps.T.contiguous()
-    gradient = times_transposed(current - weight, hessian).T.contiguous()
+    kernel = rounding_kernel(*CODE_RANGE[grid.bits], descends=True)
+    w, gradient = to_panels(current), to_panels(times_transposed(current - weight, hessian))
+    panels = [w, gradient, to_panels(grid.units(mask))]
     for _ in range(passes):
-        moved = False
-        for start in range(0, len(w), COLUMN_BLOCK):
-            block = slice(start, min(start + COLUMN_BLOCK, len(w)))
-            inside, local = gradient[block].clone(), hessian[block, block]
-            change = torch.empty_like(inside)
-            curvatures = local.diagonal().tolist()
-            for i, (column, slope) in enumerate(zip(w[block], inside, strict=True)):
-                best = torch.sub(column, slope, alpha=1 / curvatures[i])
-                new = grid.round(best, None if units is None else units[start + i])
-                new *= kept[start + i]
-                torch.sub(new, column, out=change[i])
-                inside[i + 1 :].addr_(local[i, i + 1 :], change[i])
-                column.copy_(new)
-            gradient.addmm_(hessian[:, block], change)
-            moved = moved or bool(change.any())
-        if not moved:
-            break
-    return w.T.contiguous()
+        run_in_parts(kernel, panels, [hessian, hessian.diagonal().reciprocal()])
+    return from_panels(w, len(weight))
