@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tvm_c4n.sparsity import CODE_RANGE, GROUP, C4nWeight, from_dense, kept_of
+from tvm_c4n.sparsity import CODE_RANGE, GROUP, INT_BITS, C4nWeight, from_dense, kept_of
 
-BITS = {"int8": 8, "int4": 4}
 # A scale of zero belongs to weights that were all zero; it must be able to grow.
 SMALLEST_SCALE = 2.0**-14
 
@@ -40,7 +39,7 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
         )
         self.weight = nn.Parameter(torch.from_numpy(source.dense()))
         self.register_buffer("mask", torch.from_numpy(source.mask()))
-        if self.dtype in BITS:
+        if self.dtype in INT_BITS:
             assert source.scales is not None  # noqa: S101  (C4nWeight has checked)
             scale = torch.from_numpy(source.scales.astype(np.float32))
             self.register_buffer("scale", torch.where(scale == 0, SMALLEST_SCALE, scale))
@@ -54,13 +53,13 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
     def forward(self) -> Tensor:
         """Return (rows, cols) float32, as `C4nWeight.dense` will."""
         weight = self.weight
-        if self.dtype in BITS:
+        if self.dtype in INT_BITS:
             cols = weight.shape[1]
             step = self.scales().repeat_interleave(self.scale_group, dim=1)[:, :cols]
             # Removed weights are zero before the rounding, so that they claim no gradient of the
             # scale; their own gradient passes.
             held = weight + (weight * self.mask - weight).detach()
-            codes = (held / step).clamp(*CODE_RANGE[BITS[self.dtype]])
+            codes = (held / step).clamp(*CODE_RANGE[INT_BITS[self.dtype]])
             return (codes + (codes.round() - codes).detach()) * step
         stored = weight.half().float() if self.dtype == "float16" else weight
         return weight + (stored * self.mask - weight).detach()
@@ -93,7 +92,7 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
     def packed(self) -> C4nWeight:
         """Return the weight as the folder stores it."""
         scales = None
-        if self.dtype in BITS:
+        if self.dtype in INT_BITS:
             scales = self.scales().half().cpu().numpy()
         return from_dense(
             self.weight.cpu().numpy(),

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tvm_c4n._tvm import PrimFunc
 from tvm_c4n.ops.attrs import KIND, PREFIX
+from tvm_c4n.sparsity import INT_BITS
 
 # Dense int8 weights of at most this many columns multiply float32 activations: to quantise so few
 # of them costs more than integer products save. dt_proj's rows are that short, 160 columns at 2.8b
@@ -83,7 +84,7 @@ class LinearSpec(OpSpec):
     @property
     def quantized(self) -> bool:
         """Whether the weights are integers with scales."""
-        return self.dtype in ("int8", "int4")
+        return self.dtype in INT_BITS
 
     @property
     def weight_only(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.tir import declare_or_bind
+from tvm_c4n.sparsity import INT_BITS
 from tvm_c4n.sparsity.bits import CODES_PER_GROUP, POSITION_BITS
 
 Shape = tuple[tuple[int, ...], str]
@@ -48,7 +49,7 @@ class WeightFormat(ABC):
     @property
     def quantized(self) -> bool:
         """Whether the weights are integers with scales."""
-        return self.dtype in ("int8", "int4")
+        return self.dtype in INT_BITS
 
     @property
     def codes_per_group(self) -> int:

@@ -17,13 +17,22 @@ from tvm_c4n.sparsity.quantize import (
     quantize,
 )
 from tvm_c4n.sparsity.stats import WeightStats, relative_error, size_bytes, stats_of, total
-from tvm_c4n.sparsity.weight import DTYPES, C4nWeight, DType, part_shapes
+from tvm_c4n.sparsity.weight import (
+    DTYPES,
+    INT_BITS,
+    STORED_DTYPES,
+    C4nWeight,
+    DType,
+    part_shapes,
+)
 
 __all__ = [
     "CODE_RANGE",
     "DTYPES",
     "GROUP",
+    "INT_BITS",
     "SCALE_GROUP",
+    "STORED_DTYPES",
     "default_scale_group",
     "C4nWeight",
     "DType",

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.sparsity.quantize import SCALE_GROUP
-from tvm_c4n.sparsity.weight import C4nWeight, part_shapes
-
-_VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "int4": 1}
+from tvm_c4n.sparsity.weight import STORED_DTYPES, C4nWeight, part_shapes
 
 
 def size_bytes(
@@ -26,7 +24,7 @@ def size_bytes(
     """
     group = scale_group if dtype.startswith("int") else 0
     shapes = part_shapes(rows, cols, removed, dtype, group)
-    size = prod(shapes.values) * _VALUE_BYTES[dtype]
+    size = prod(shapes.values) * np.dtype(STORED_DTYPES[dtype]).itemsize
     size += prod(shapes.positions) if shapes.positions else 0
     return size + (2 * prod(shapes.scales) if shapes.scales else 0)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.latency import FILE, LatencyEntry, LatencyTable, Rest, Seconds
-from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.pruning.recipe import Choice, Recipe, WeightDType
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.bench import Cell
 from tvm_c4n.runtime.device.remote import RemoteEngine
@@ -43,7 +43,7 @@ from tvm_c4n.sparsity import GROUP, default_scale_group, from_dense, mask_from_s
 from tvm_c4n.tuning.measurer import Measurer, error_line
 from tvm_c4n.tuning.tasks import operators_of
 
-DTYPES: tuple[Literal["int4", "int8", "float16"], ...] = ("int4", "int8", "float16")
+DTYPES: tuple[WeightDType, ...] = get_args(WeightDType)
 # All kernels are timed once per round: a device that is disturbed for a second costs no row its
 # median.
 ROUNDS = 3

@@ -24,6 +24,7 @@ from tvm_c4n.extras import require
 from tvm_c4n.ops import c4n_linear, conv1d, selective_scan, ssd_scan
 from tvm_c4n.ops.attrs import PREFIX
 from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, SsdSpec, spec_of
+from tvm_c4n.sparsity import INT_BITS, STORED_DTYPES
 
 if TYPE_CHECKING:
     from schedules.base import Decisions, Space
@@ -46,7 +47,7 @@ _DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
 }
 _SIZES = ("rows", "cols", "channels", "state", "width", "removed", "lanes", "dynamic")
 _DECISIONS = ("panels", "prefetch_distance", "tokens", "vectors")
-_BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
+_BITS = {n: INT_BITS.get(n, 8 * np.dtype(t).itemsize) for n, t in STORED_DTYPES.items()}
 
 
 def workload(spec: OpSpec) -> IRModule:

@@ -21,7 +21,7 @@ from tvm_c4n.ops.repack.panel import (
 from tvm_c4n.ops.repack.stream import PanelStream, Prefetching
 from tvm_c4n.ops.tir import to_float
 from tvm_c4n.ops.weight_format import code_in, nibble_in
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import INT_BITS, C4nWeight
 from tvm_c4n.sparsity.bits import POSITION_BITS
 
 # Columns of a slice: the codes of one kept weight of each group fill a 32-bit word.
@@ -50,7 +50,7 @@ class IntPanel(PanelFormat):
 
     @staticmethod
     def holds(cols: int, removed: int, dtype: str) -> bool:
-        return dtype in ("int8", "int4")
+        return dtype in INT_BITS
 
     @property
     def words(self) -> int:

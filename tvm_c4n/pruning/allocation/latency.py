@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tvm_c4n.checkpoint.json_reading import read_record
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.pruning.recipe import Choice
+from tvm_c4n.pruning.recipe import Choice, WeightDType
 
 FILE = "latency.json"
 MAX_BYTES = 4 << 20
@@ -36,7 +36,7 @@ class LatencyEntry(_Strict):
     rows: int = Field(ge=1)
     cols: int = Field(ge=1)
     removed: int = Field(ge=0, le=3)
-    dtype: Literal["int4", "int8", "float16"]
+    dtype: WeightDType
     threads: int = Field(ge=1)
     seconds: Seconds
 

@@ -11,15 +11,10 @@ from torch import Tensor
 from tvm_c4n.pruning.method.compensate import refit, reselect, sweep_joint, sweep_sparsegpt
 from tvm_c4n.pruning.method.criteria import keep_best, magnitude_scores, wanda_scores
 from tvm_c4n.pruning.method.hessian import damped, inverse_factor
-from tvm_c4n.pruning.method.rounding import (
-    BITS,
-    Grid,
-    round_descending,
-    round_feeding_back,
-)
+from tvm_c4n.pruning.method.rounding import Grid, round_descending, round_feeding_back
 from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.pruning.recipe import Ablation, Choice, Method
-from tvm_c4n.sparsity import C4nWeight, DType, from_dense
+from tvm_c4n.sparsity import INT_BITS, C4nWeight, DType, from_dense
 
 # Rounds of choosing masks anew after the first refit; a third one gains under 0.2 % of the error.
 RESELECTIONS = 2
@@ -109,12 +104,12 @@ def prune_matrix(
     hessian = damped(statistics, dampening_frac)
     removed, dtype = choice
     factor = torch.empty(0)
-    if method in ("obs", "sparsegpt") and (removed or dtype in BITS):
+    if method in ("obs", "sparsegpt") and (removed or dtype in INT_BITS):
         factor = inverse_factor(hessian).to(weight.dtype)
 
     result, mask = _remove(weight, statistics, hessian, factor, removed, method, without)
     grid = Grid.of(result, dtype, scale_group)
-    if dtype not in BITS or method in ("magnitude", "wanda") or "error_feedback" in without:
+    if dtype not in INT_BITS or method in ("magnitude", "wanda") or "error_feedback" in without:
         result = grid.round(result, grid.steps(weight.shape[1]))
     elif method == "sparsegpt":
         # Its joint algorithm: one sweep over the original weights that removes and rounds.

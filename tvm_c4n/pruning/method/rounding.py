@@ -14,10 +14,8 @@ from tvm_c4n.pruning.method.panels import (
     to_panels,
 )
 from tvm_c4n.pruning.products import times_transposed
-from tvm_c4n.sparsity import group_scales
+from tvm_c4n.sparsity import INT_BITS, group_scales
 from tvm_c4n.sparsity.quantize import CODE_RANGE
-
-BITS = {"int8": 8, "int4": 4}
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,10 @@ class Grid:
     @classmethod
     def of(cls, weight: Tensor, dtype: str, scale_group: int) -> Grid:
         """Choose the scales for weights (rows, cols) that are zero where removed."""
-        if dtype not in BITS:
+        if dtype not in INT_BITS:
             return cls(None, 0, 0)
-        scales = group_scales(weight.float().numpy(), BITS[dtype], scale_group)
-        return cls(torch.from_numpy(scales), BITS[dtype], scale_group)
+        scales = group_scales(weight.float().numpy(), INT_BITS[dtype], scale_group)
+        return cls(torch.from_numpy(scales), INT_BITS[dtype], scale_group)
 
     def steps(self, cols: int) -> Tensor | None:
         """Scale of each weight: (rows, cols) float32."""
