@@ -12,11 +12,6 @@ from schedules.ssd_token import decode_tiles
 from tvm_c4n.ops.spec import OpSpec, SsdSpec
 from tvm_c4n.ops.tir import Kernel
 
-# Tokens of a chunk and vectors of channels of a task. Registers bound their product: each token has
-# a vector of x and one of y for each vector of the state (docs/decisions/ssd-prefill.md).
-TOKENS = {"avx512": 4, "avx2": 2, "neon": 4, "portable": 2}
-VECTORS = {"avx512": 1, "avx2": 2, "neon": 2, "portable": 2}
-
 
 @dataclass(frozen=True)
 class SsdScan:
@@ -40,9 +35,9 @@ class SsdScan:
         if not spec.dynamic:
             return {}
         fitting = [n for n in (1, 2, 4) if spec.head_dim % (n * intrin.lanes) == 0] or [1]
-        most = VECTORS[intrin.isa.name]
+        most = intrin.ssd_vectors
         return {
-            "tokens": candidates(TOKENS[intrin.isa.name], (1, 2, 4, 8)),
+            "tokens": candidates(intrin.ssd_tokens, (1, 2, 4, 8)),
             "vectors": candidates(max(n for n in fitting if n <= most), fitting),
         }
 

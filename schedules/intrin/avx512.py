@@ -18,6 +18,7 @@ class Avx512(Intrinsics):
     zero_point_side = ZeroPoint.OF_WEIGHTS
     gemv_panels = 4
     prefetches_rows = True
+    ssd_tokens, ssd_vectors = 4, 1
 
     def prefetch_distance(self, spec: LinearSpec, size_bytes: int) -> int:
         # docs/decisions/prefetching.md has the figures. Short streams may still be in a cache.

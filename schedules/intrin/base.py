@@ -62,6 +62,10 @@ class Intrinsics(ABC):
     prefetches_rows : bool
         Whether one token's scan and convolution prefetch: their states and weights are many rows,
         more than the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md).
+    ssd_tokens, ssd_vectors : int
+        Tokens of a chunk and vectors of channels of a task of Mamba-2's scan. Registers bound their
+        product: each token has a vector of x and one of y for each vector of the state
+        (docs/decisions/ssd-prefill.md).
     """
 
     isa: Isa
@@ -73,6 +77,8 @@ class Intrinsics(ABC):
     gemv_panels: int = 1
     conv_vectors: int = 4
     prefetches_rows: bool = False
+    ssd_tokens: int = 2
+    ssd_vectors: int = 2
 
     @property
     def lanes(self) -> int:

@@ -17,6 +17,7 @@ class Neon(Intrinsics):
     isa = NEON
     # Neither these nor prefetches were ever measured on Arm.
     gemv_panels = 4
+    ssd_tokens = 4
 
     def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
         # 12 sums, of 32 registers.
