@@ -24,7 +24,6 @@ WITHOUT = {
     "tvm_c4n/pruning/calibration/analysis.py": RUNS,
     "tvm_c4n/pruning/driver.py": RUNS,
     "tvm_c4n/pruning/layerwise.py": RUNS,
-    "tvm_c4n/runtime/device/remote.py": "needs a phone: tests/cli/test_deploy.py runs it on qemu's",
     "tvm_c4n/runtime/thread_policy.py": "numbers: test_thread_controller.py tests what they do",
     "schedules/linear_body.py": KERNELS,
     "schedules/micro_tile.py": KERNELS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -15,6 +18,7 @@ from tvm_c4n.model.config import MambaConfig
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import Artifact
+from tvm_c4n.runtime.thread_pool import Exclusive
 from tvm_c4n.runtime.tokens import Ids, check_tokens
 
 # TVM's name for threads on the big cores only (`ThreadGroup::kBig`).
@@ -26,7 +30,9 @@ _BOUND = {"prefill": "bound_prefill", "step": "bound_step"}
 class RemoteEngine:
     """Runs an artifact in the virtual machine of a device, over TVM's RPC.
 
-    It is used like `tvm_c4n.runtime.engine.Engine`; every token crosses the connection.
+    It is used like `tvm_c4n.runtime.engine.Engine`; every token crosses the connection. It belongs
+    to one thread at a time, too: a call while another thread is in one raises a C4nError. So does
+    every call in a process that was forked after it was made: the connection is the parent's.
 
     Parameters
     ----------
@@ -58,6 +64,7 @@ class RemoteEngine:
         self.artifact, self.manifest = artifact, artifact.manifest
         self.config = MambaConfig.from_hf(self.manifest.config)
         self._remote, self._device = remote, remote.cpu(0)
+        self._alone, self._process = Exclusive(), os.getpid()
         if threads is not None:
             self.set_threads(threads)
         artifact.verify()
@@ -102,14 +109,30 @@ class RemoteEngine:
                 progress("sending", sent, total)
         return tensors
 
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Enter the engine. Bytes of two processes would mix in the connection."""
+        if os.getpid() != self._process:
+            raise C4nError(
+                "this process was forked from the one that is connected to the device: connect "
+                "after the fork"
+            )
+        with self._alone:
+            yield
+
     def set_threads(self, threads: int) -> None:
         """Use this many of the device's cores, the big ones first."""
         if threads < 1:
             raise C4nError(f"threads is {threads}; a device takes 1 or more")
-        self._remote.get_function("runtime.config_threadpool")(_BIG_CORES, threads)
+        with self._in_use():
+            self._remote.get_function("runtime.config_threadpool")(_BIG_CORES, threads)
 
     def reset(self) -> None:
         """Forget the text: states of zeros."""
+        with self._in_use():
+            self._clear()
+
+    def _clear(self) -> None:
         for state, shape in zip(self._states, self.manifest.states, strict=True):
             state.copyfrom(np.zeros(shape, np.float32))
 
@@ -117,17 +140,20 @@ class RemoteEngine:
         """Read tokens, continuing from the state; returns logits ``(vocab,)``."""
         array = check_tokens(ids, self.config.vocab_size)
         chunk = self.manifest.chunk
-        # All chunks but the last are read for the state they leave.
-        *_, logits = (
-            self._call("prefill", self._tensor(array[start : start + chunk]))
-            for start in range(0, len(array), chunk)
-        )
+        with self._in_use():
+            # All chunks but the last are read for the state they leave.
+            *_, logits = (
+                self._call("prefill", self._tensor(array[start : start + chunk]))
+                for start in range(0, len(array), chunk)
+            )
         return logits
 
     def step(self, token: int) -> NDArray[np.float32]:
         """Read one token; returns logits ``(vocab,)``."""
-        self._token.copyfrom(check_tokens([token], self.config.vocab_size))
-        return self._call("step", self._token)
+        array = check_tokens([token], self.config.vocab_size)
+        with self._in_use():
+            self._token.copyfrom(array)
+            return self._call("step", self._token)
 
     def _call(self, name: str, tokens: Any) -> NDArray[np.float32]:
         try:
@@ -162,13 +188,16 @@ class RemoteEngine:
         ]
 
     def _time(self, name: str, tokens: Any, calls: int, reps: int) -> list[int]:
-        self.reset()
         number = min(calls, _CALLS_TIMED_TOGETHER)
-        try:
-            timer = self._vm.time_evaluator(_BOUND[name], self._device, number=number, repeat=reps)
-            return [round(secs * 1e9 * calls) for secs in timer(tokens, *self._states).results]
-        except Exception as error:
-            raise DeviceError(f"the device failed in {name}: {_last(error)}") from error
+        with self._in_use():
+            self._clear()
+            try:
+                timed = self._vm.time_evaluator(
+                    _BOUND[name], self._device, number=number, repeat=reps
+                )
+                return [round(secs * 1e9 * calls) for secs in timed(tokens, *self._states).results]
+            except Exception as error:
+                raise DeviceError(f"the device failed in {name}: {_last(error)}") from error
 
 
 def _last(error: Exception) -> str:
