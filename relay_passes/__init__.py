@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relay_passes.bind_schedules import BindSchedules
+from relay_passes.check_grids import CheckGrids
 from relay_passes.decompose_layout_ops import DecomposeLayoutOps
 from relay_passes.dump_module import DumpModule
 from relay_passes.eliminate_common_transposes import EliminateCommonTransposes
@@ -19,6 +20,7 @@ from relay_passes.roll_layers import RollLayers
 
 __all__ = [
     "BindSchedules",
+    "CheckGrids",
     "DumpModule",
     "EliminateLayout",
     "FuseRegions",

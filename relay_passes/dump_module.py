@@ -5,6 +5,7 @@ Preconditions: none; the module stays as it is.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,17 @@ _PARSED = {
     # The parser has no name for this operator.
     "T.prefetch(": 'T.call_intrin("void", "tirx.prefetch", ',
 }
-_UNREAD = (
+# A kernel's call with an integer among its arguments, as the virtual machine gets it; the parser
+# takes no bare integer there.
+_KERNEL_CALL = re.compile(r"^ +cls\.\w+\((?:[^()\[\]]|metadata\[[^\]]*\]\[\d+\])*\)$", re.M)
+_INTEGER = re.compile(r"(?<=[( ])-?\d+(?=[,)])")
+# A variable that no branch before has set: TVM's memory plan shares storage between branches.
+_UNSET = re.compile(r"^ +\w+: R\.Any$", re.M)
+_CONSTANTS = (
     "# The values of constants are left out, so this does not parse; tvm.ir.save_json keeps them.\n"
+)
+_BRANCHES = (
+    "# TVM's memory plan shares storage between two branches here, which its parser refuses.\n"
 )
 
 
@@ -44,7 +54,9 @@ class DumpModule:
         self.folder.mkdir(parents=True, exist_ok=True)
         script = script_of(mod)
         if "metadata[" in script:
-            script = _UNREAD + script
+            script = _CONSTANTS + script
+        elif _UNSET.search(script):
+            script = _BRANCHES + script
         (self.folder / f"{self.name}.py").write_text(script, encoding="utf-8")
         lines = [f"{count:6d}  {name}" for name, count in sorted(count_calls(mod).items())]
         (self.folder / f"{self.name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -54,12 +66,16 @@ class DumpModule:
 def script_of(mod: IRModule, constants: bool = False) -> str:
     """Return a module as TVMScript; it parses back if it holds the values of all constants.
 
-    After the phase "memory" it does not: TVM cannot parse what it prints of that.
+    One exception: after the phase "memory", TVM's plan may share storage between two branches.
     """
     text = str(mod.script(show_meta=constants))
     for printed, parsed in _PARSED.items():
         text = text.replace(printed, parsed)
-    return text
+    return _KERNEL_CALL.sub(_with_prim_values, text)
+
+
+def _with_prim_values(call: re.Match[str]) -> str:
+    return _INTEGER.sub(r"R.prim_value(\g<0>)", call[0])
 
 
 def count_calls(mod: IRModule) -> Counter[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from relay_passes.bind_schedules import BindSchedules, Choose
+from relay_passes.check_grids import CheckGrids
 from relay_passes.decompose_layout_ops import DECOMPOSED, DecomposeLayoutOps
 from relay_passes.dump_module import DumpModule
 from relay_passes.eliminate_common_transposes import EliminateCommonTransposes
@@ -192,7 +193,7 @@ def c4n_pipeline(
                 t.FuseTIR(),
             ],
         ),
-        ("grid", [_grids()]) if gpu else ("layout", [EliminateLayout(report)]),
+        ("grid", [_grids(), CheckGrids()]) if gpu else ("layout", [EliminateLayout(report)]),
         *([("lift", [LiftConstants()])] if lift else []),
         *lowering_phases(),
     ]

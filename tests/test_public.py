@@ -17,7 +17,7 @@ def run(program):
         capture_output=True,
         text=True,
         cwd=Path(tvm_c4n.__file__).parents[1],
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

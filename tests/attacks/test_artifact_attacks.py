@@ -18,7 +18,7 @@ from tvm_c4n.runtime.engine import Engine
 
 # The runner itself takes 0.3 GB of addresses, nearly all of them TVM's libraries.
 MAX_ADDRESSES = 2 << 30
-MAX_SECS = 20
+MAX_SECS = 200
 
 
 def _load(name: str) -> ModuleType:

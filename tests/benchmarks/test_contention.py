@@ -10,7 +10,7 @@ def test_a_core_is_busy_within_the_block_only():
     with busy_core():
         began, before = time.monotonic(), busy_secs()
         while busy_secs() - before < 0.2:
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 200
             time.sleep(0.05)
 
 

@@ -1,6 +1,9 @@
 """Load time and peak memory: medians of the rounds."""
 
-from benchmarks.load import peak_bytes, table
+import subprocess
+import sys
+
+from benchmarks.load import table
 
 
 def test_the_table_has_medians():
@@ -16,11 +19,23 @@ def test_the_table_has_medians():
     assert cells == [what, "3", "10.0", "0.200", "0.250", "2", "12", "20"]
 
 
+# In a process of its own: another test's peak may be higher.
+PEAKS = """
+from benchmarks.load import peak_bytes
+
+peaks = [peak_bytes()]
+block = bytearray(256 << 20)
+block[::4096] = b"x" * len(block[::4096])
+peaks.append(peak_bytes())
+del block
+print(*peaks, peak_bytes())
+"""
+
+
 def test_the_peak_never_falls():
-    before = peak_bytes()
-    block = bytearray(64 << 20)
-    block[::4096] = b"x" * len(block[::4096])
-    grown = peak_bytes()
-    assert grown >= before + (48 << 20) or grown > 256 << 20
-    del block
-    assert peak_bytes() >= grown
+    command = [sys.executable, "-c", PEAKS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    before, grown, after = map(int, done.stdout.split())
+    # The system counts pages in batches, and may be a few MB off.
+    assert grown - before > 200 << 20
+    assert after > grown - (16 << 20)

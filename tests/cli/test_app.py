@@ -24,7 +24,7 @@ def start(*args, program="from tvm_c4n.cli.app import main; main()"):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=120,
+        timeout=200,
         check=False,
     )
 
@@ -82,7 +82,7 @@ def test_help_imports_little_more_than_that_of_an_empty_program(args):
 def test_ctrl_c_while_modules_are_loaded_prints_nothing(tmp_path):
     # The first statement that takes time is the import of the verbs.
     slow = tmp_path / "typer.py"
-    slow.write_text("import os, time\nos.write(1, b'loading')\ntime.sleep(60)\n")
+    slow.write_text("import os, time\nos.write(1, b'loading')\ntime.sleep(600)\n")
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
         [sys.executable, "-c", listen + "from tvm_c4n.cli.app import main; main()"],
@@ -92,7 +92,7 @@ def test_ctrl_c_while_modules_are_loaded_prints_nothing(tmp_path):
     )
     assert process.stdout.read(7) == b"loading"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == (b"", b"")
+    assert process.communicate(timeout=200) == (b"", b"")
     assert process.returncode == 130
 
 

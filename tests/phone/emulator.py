@@ -43,8 +43,8 @@ TARGET = {
     "num-cores": 4,
 }
 
-_START_SECS = 60
-_FREE_SECS = 30
+_START_SECS = 200
+_FREE_SECS = 200
 _MISSING_TOOLS = 3  # setup.sh's exit status
 _TRACKER = f"""
 import socket, sys

@@ -329,6 +329,9 @@ CASES: dict[str, PassCase] = {
         lambda: Bound,
         ((1, 8),),
     ),
+    "CheckGrids": PassCase(
+        lambda _: relay_passes.CheckGrids(), lambda: Bound, lambda: Bound, ((1, 8),)
+    ),
     "FuseRegions": PassCase(
         lambda _: relay_passes.FuseRegions(choose),
         lambda: Apart,

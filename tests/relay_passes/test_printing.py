@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from relay_passes.pipeline import c4n_pipeline
+from relay_passes.dump_module import script_of
+from relay_passes.pipeline import Pipeline, c4n_pipeline, lowering_phases
 from tests.relay_passes.c4n_layer import CHOOSE, layer, weight_of
 from tests.relay_passes.fused_case import Together
 from tests.relay_passes.printing import round_trip
+from tests.relay_passes.small_mamba import bound
 from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, structural_equal, tvm
 from tvm_c4n.ops.isa import PORTABLE
 from tvm_c4n.ops.tir import declare_or_bind, in_root_block, prefetch
@@ -17,11 +19,11 @@ def test_a_layer_can_be_printed_and_parsed_after_every_phase() -> None:
     mod = layer(weight_of("int8"))
     seen = []
     with Target({"kind": "llvm"}):
-        for name, passes in c4n_pipeline(PORTABLE.lanes, CHOOSE).until("lower").phases:
+        for name, passes in c4n_pipeline(PORTABLE.lanes, CHOOSE).phases:
             mod = tvm.transform.Sequential(passes)(mod)
             tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
             seen.append(name)
-    assert seen[-1] == "layout"
+    assert seen[-1] == "memory"
 
 
 def test_the_node_of_a_launch_is_still_read_otherwise() -> None:
@@ -39,3 +41,15 @@ def test_prefetches_are_read() -> None:
     tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
     with pytest.raises(tvm.error.DiagnosticError, match="no attribute 'prefetch'"):
         tvm.script.from_source(mod.script(show_meta=True))  # else `script_of` need not replace it
+
+
+def test_integers_among_a_kernels_arguments_are_read() -> None:
+    """The operators of a Mamba layer get its number, once they are called without a result."""
+    _, mod = bound(32, removed=(2,))
+    with Target({"kind": "llvm"}):
+        mod = Pipeline.of(lowering_phases())(mod)
+    assert ", R.prim_value(0), " in script_of(mod)
+    tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
+    script = script_of(mod, constants=True).replace("R.prim_value(0)", "0")
+    with pytest.raises(tvm.error.DiagnosticError, match=r"GlobalVar.__call__ .*<class 'int'>"):
+        tvm.script.from_source(script)  # else `script_of` need not replace it

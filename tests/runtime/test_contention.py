@@ -28,10 +28,10 @@ def test_busy_programs_take_the_cores() -> None:
     command = [sys.executable, "-S", "-c", "while True: pass"]
     children = [subprocess.Popen(command) for _ in range(cores)]
     try:
-        end = time.monotonic() + 20
-        while contention.cores_available(cores) and time.monotonic() < end:
+        end = time.monotonic() + 200
+        while contention.cores_available(1):
+            assert time.monotonic() < end
             time.sleep(0.01)
-        assert not contention.cores_available(1)
     finally:
         for child in children:
             child.kill()

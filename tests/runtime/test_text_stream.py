@@ -23,7 +23,7 @@ def stream(tokenizer, ids):
 
 # Surrogates have no UTF-8; the tokenizer's special token has no text.
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_pieces_of_a_stream_are_the_whole_text(text):
     tokenizer = load_tokenizer(FOLDER)
     ids = tokenizer.encode(text)

@@ -25,7 +25,7 @@ def in_threads(*tasks: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -126,7 +126,7 @@ print(os.waitstatus_to_exitcode(os.wait()[1]), engine.step(2).shape, flush=True)
 def test_a_forked_process_is_told_so(small_artifact: Path) -> None:
     """It waited for ever for threads that had stayed in the other process."""
     command = [sys.executable, "-c", FORKED, str(small_artifact)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     *refused, last = done.stdout.splitlines()
     assert len(refused) == 3, done.stderr
     assert all(line.startswith("this process was forked from one that had run") for line in refused)
@@ -147,7 +147,7 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
 
 def test_a_process_that_was_forked_before_runs_models(small_artifact: Path) -> None:
     command = [sys.executable, "-c", FORKED_FIRST, str(small_artifact)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
     assert done.stdout.split("\n")[:2] == ["(96,)", "0"]
 
 

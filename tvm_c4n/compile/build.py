@@ -13,7 +13,6 @@ from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.bind_params import bind_params
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.kernel_selection import KernelSelector, selector
-from tvm_c4n.compile.opencl import check_grids
 from tvm_c4n.compile.target import current_target, resolve_target
 from tvm_c4n.errors import TargetError
 
@@ -154,10 +153,7 @@ def prepare(mod: IRModule, select: KernelSelector, phases: Pipeline) -> IRModule
         What a GPU cannot run.
     """
     with tvm.transform.PassContext(opt_level=3), select.target:
-        mod = phases.until("lower")(mod)
-    if select.gpu:
-        check_grids(mod)
-    return mod
+        return phases.until("lower")(mod)
 
 
 def generate(mod: IRModule, target: Target, phases: Pipeline | None = None) -> relax.VMExecutable:

@@ -79,7 +79,7 @@ def test_two_threads_at_one_engine_read_all_or_are_refused(engine: RemoteEngine)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(200)
     assert len(outcomes) == 40
     assert {"read"} <= set(outcomes) <= {"read", BUSY}
     engine.reset()
@@ -111,7 +111,7 @@ with open_session(address) as remote:
 
 def test_a_forked_process_is_told_so(server: RpcAddress, small_artifact: Path) -> None:
     command = [sys.executable, "-c", FORKED, str(small_artifact), str(server.port)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     *refused, last = done.stdout.splitlines()
     told = "this process was forked from the one that is connected to the device: "
     assert refused == [told + "connect after the fork"] * 3, done.stderr

