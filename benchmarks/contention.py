@@ -1,4 +1,4 @@
-"""Decode while another process keeps one core busy, interleaved with decode alone."""
+"""Decode or prefill while another process keeps one core busy, interleaved with the same alone."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def busy(
     threads: Annotated[int, typer.Option("--threads", "-t")] = 2,
     rounds: Rounds = 3,
     n_gen: int = 64,
+    n_prompt: Annotated[int, typer.Option(help="Read that many tokens; none are generated.")] = 0,
     save: Save = False,
     out: OutFile = None,
 ) -> None:
-    """Measure generation beside a process that keeps one core busy."""
+    """Measure generation, or a prompt, beside a process that keeps one core busy."""
     file = out or place("contention.jsonl", save)
     rows = contenders(words(sizes), words(formats), words(baselines), [])
     for one in rows:
         one.open()
-    test, log = Test(0, n_gen), Log(file)
+    test, log = Test(n_prompt, 0 if n_prompt else n_gen), Log(file)
     for _ in range(rounds):
         for one in rows:
             alone = one.measure(test, threads)
