@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.parametrize(
     "imports",
-    ["import tvm, tvm_c4n", "import tvm_c4n, tvm; tvm_c4n.pipeline", "import tvm_c4n._tvm"],
+    ["import tvm, tvm_c4n", "import tvm_c4n, tvm", "import tvm_c4n._tvm"],
 )
 def test_the_name_is_known_when_both_packages_are_there(imports: str) -> None:
     program = f"{imports}; from tvm import relax; print(relax.get_pipeline('c4n').info.name)"

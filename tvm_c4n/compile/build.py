@@ -93,8 +93,8 @@ def pipeline(
     """Return the phases of `build` as one pass, for `relax.build` and `tvm.compile`.
 
     TVM knows it as ``relax_pipeline="c4n"`` and as ``relax.get_pipeline("c4n", ...)``
-    (`tvm_c4n._registration` says from when on). Kernels are those of TVM's current target, that is
-    of the one that `relax.build` compiles for.
+    once both packages are imported. Kernels are those of
+    TVM's current target, that is of the one that `relax.build` compiles for.
 
     Parameters
     ----------
