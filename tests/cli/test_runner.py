@@ -35,7 +35,7 @@ def start(command, *options, tokens=PROMPT):
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
+        timeout=800,
     )
 
 

@@ -92,9 +92,9 @@ def pipeline(
 ) -> tvm.transform.Pass:
     """Return the phases of `build` as one pass, for `relax.build` and `tvm.compile`.
 
-    TVM knows it as ``relax_pipeline="c4n"`` and as ``relax.get_pipeline("c4n", ...)``
-    once both packages are imported. Kernels are those of
-    TVM's current target, that is of the one that `relax.build` compiles for.
+    TVM knows it as ``relax_pipeline="c4n"`` and as ``relax.get_pipeline("c4n", ...)`` once both
+    packages are imported. Kernels are those of TVM's current target, that is of the one that
+    `relax.build` compiles for.
 
     Parameters
     ----------
