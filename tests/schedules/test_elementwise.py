@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import schedules
+from relay_passes.regions.parallel import only_parallel
 from tests.ops.compiled import call
 from tests.schedules.variants import scheduled
 from tvm_c4n.ops import quantize, rms_norm, rms_norm_parts
@@ -80,6 +81,12 @@ def test_rms_norm_parts(machine: Any) -> None:
     results = machine.run(funcs, calls)
     for name in funcs:
         np.testing.assert_allclose(results[name][-1], expected[name], rtol=2e-6, atol=1e-7)
+
+
+def test_a_region_can_have_the_norms_of_parts() -> None:
+    answer = schedules.choose(RmsNormPartsSpec(False, 48, 16, 1e-5), PORTABLE)
+    assert answer is not None
+    assert only_parallel(answer[1].prim_func())
 
 
 def test_quantize(machine: Any) -> None:
