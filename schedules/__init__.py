@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+from schedules.attention import Attention
 from schedules.base import Decisions, Rule, Space, Tunable
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
@@ -13,6 +14,7 @@ from schedules.conv1d import Conv1d
 from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
 from schedules.intrin import intrinsics_of
 from schedules.opencl import choose as choose_opencl
+from schedules.rotary import Rotary
 from schedules.selective_scan import SelectiveScan
 from schedules.ssd_scan import SsdScan
 from schedules.swiglu import Swiglu
@@ -34,6 +36,8 @@ RULES: tuple[Rule, ...] = (
     RmsNormParts(),
     Quantize(),
     Swiglu(),
+    Attention(),
+    Rotary(),
 )
 # Answers with the decisions that tuning found for an operator, or None.
 Tuned = Callable[[OpSpec], Decisions | None]

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 KERNELS = "writes kernels: tests/schedules compares them with float64 on every instruction set"
 OPENCL = "writes OpenCL kernels: tests/opencl runs them on pocl"
+ATTENTION = "a part of attention: tests/ops/test_attention.py, tests/schedules/test_attention.py"
 READING = "tests/ops/repack reads every format back, tests/ops every operator's definition"
 LAYOUT = "a part of EliminateLayout: test_eliminate_layout.py has a case for each of its rules"
 REGIONS = "a part of FuseRegions and RollLayers: their tests run what it writes"
@@ -17,6 +18,7 @@ WITHOUT = {
     "tvm_c4n/progress.py": "one type",
     "tvm_c4n/healing/triton_scan.py": "needs a GPU; tests/healing/test_scan.py tests its oracle",
     "tvm_c4n/ops/attrs.py": "names only",
+    "tvm_c4n/ops/ring.py": ATTENTION,
     "tvm_c4n/ops/tir/access.py": KERNELS,
     "tvm_c4n/ops/weight_format.py": READING,
     "tvm_c4n/ops/repack/panel.py": READING,
@@ -25,14 +27,18 @@ WITHOUT = {
     "tvm_c4n/pruning/driver.py": RUNS,
     "tvm_c4n/pruning/layerwise.py": RUNS,
     "tvm_c4n/runtime/thread_policy.py": "numbers: test_thread_controller.py tests what they do",
+    "schedules/attention_tile.py": ATTENTION,
     "schedules/linear_body.py": KERNELS,
     "schedules/micro_tile.py": KERNELS,
+    "schedules/online_softmax.py": ATTENTION,
     "schedules/intrin/avx2.py": KERNELS,
     "schedules/intrin/avx512.py": KERNELS,
     "schedules/intrin/neon.py": KERNELS,
     "schedules/intrin/portable.py": KERNELS,
+    "schedules/opencl/attention.py": OPENCL,
     "schedules/opencl/grid.py": OPENCL,
     "schedules/opencl/linear.py": OPENCL,
+    "schedules/opencl/position.py": OPENCL,
     "schedules/opencl/quantize.py": OPENCL,
     "schedules/opencl/selective_scan.py": OPENCL,
     "schedules/opencl/swiglu.py": OPENCL,

@@ -1,8 +1,10 @@
 """Which calls of a dataflow block become one region.
 
 Fused are calls that follow each other, whose PrimFunc has a schedule, no symbolic shape, and
-parallel loops only: anything else would be run by every thread. A run also ends after a linear
-operator with a residual: layers stay functions of their own, so that all layers share one.
+parallel loops only: anything else would be run by every thread. A run also ends where a layer ends,
+so that all layers share one function. That is after a linear operator with a residual, unless what
+follows up to the next one belongs to the same layer: a part that updates no state, behind one that
+does (an MLP), or one that reads more than the sum (attention beside a scan, of the same norm).
 """
 
 from __future__ import annotations
@@ -69,6 +71,16 @@ class Run:
                     found.append(value)
         return found
 
+    def belongs_to(self, before: Run) -> bool:
+        """Return whether two runs, one right behind the other, are parts of one layer."""
+        if not before.closed or not self.closed:
+            return False
+        states = {call.outputs[output] for call in before.calls for output in call.inplace}
+        inner = set(before.outputs[:-1]) - states
+        if any(isinstance(value, relax.Var) and value in inner for value in self.external_inputs):
+            return True
+        return bool(states) and not any(call.inplace for call in self.calls)
+
     def can_fuse(self, later: set[Any]) -> bool:
         """Return whether one region can replace the bindings.
 
@@ -109,7 +121,20 @@ def split_into_runs(choose: Choose, mod: IRModule, bindings: list[Any]) -> list[
         run.calls.append(call)
         spec = call.kernel.spec
         run.closed = isinstance(spec, LinearSpec) and spec.residual
-    return parts
+    return _join_layers(parts)
+
+
+def _join_layers(parts: list[Any]) -> list[Any]:
+    """Make one run of those that belong to one layer."""
+    joined: list[Any] = []
+    for part in parts:
+        before = joined[-1] if joined else None
+        if isinstance(before, Run) and isinstance(part, Run) and part.belongs_to(before):
+            before.bindings += part.bindings
+            before.calls += part.calls
+        else:
+            joined.append(part)
+    return joined
 
 
 def _takes_item(run: Run, binding: Any) -> bool:

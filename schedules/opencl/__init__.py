@@ -7,13 +7,25 @@ integer arithmetic (`schedules.opencl.grid.half_to_float`).
 
 from __future__ import annotations
 
+from schedules.opencl.attention import attention
 from schedules.opencl.linear import linear
+from schedules.opencl.position import advance, rotary
 from schedules.opencl.quantize import quantize
 from schedules.opencl.selective_scan import selective_scan
 from schedules.opencl.ssd_scan import ssd_scan
 from schedules.opencl.swiglu import swiglu
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec, ScanSpec, SsdSpec, SwigluSpec
+from tvm_c4n.ops.spec import (
+    AdvanceSpec,
+    AttentionSpec,
+    LinearSpec,
+    OpSpec,
+    QuantizeSpec,
+    RotarySpec,
+    ScanSpec,
+    SsdSpec,
+    SwigluSpec,
+)
 from tvm_c4n.ops.tir import Kernel
 
 
@@ -35,6 +47,12 @@ def choose(spec: OpSpec) -> tuple[str, Kernel] | None:
         return "opencl_quantize", quantize(spec)
     if isinstance(spec, SwigluSpec):
         return "opencl_swiglu", swiglu(spec)
+    if isinstance(spec, AttentionSpec):
+        return "opencl_attention", attention(spec)
+    if isinstance(spec, RotarySpec):
+        return "opencl_rotary", rotary(spec)
+    if isinstance(spec, AdvanceSpec):
+        return "opencl_advance", advance(spec)
     raise TargetError(
         f"there is no OpenCL kernel for {spec.kind!r}: the experimental target adreno takes "
         "modules of dense layers and selective scans; compile this one for a CPU"

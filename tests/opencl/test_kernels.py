@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,25 @@ import pytest
 
 import schedules
 from schedules.opencl.grid import GROUP, float_to_half, grid
+from tests.ops.attention_cases import FALCON, ODD
+from tests.ops.attention_cases import make as make_attention
 from tests.schedules import ssd_case
 from tests.schedules.linear_cases import Case, arguments, make, nmse, spec_for
 from tvm_c4n._tvm import T
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops import quantize, selective_scan, swiglu, tir
+from tvm_c4n.ops import quantize, rotary, selective_scan, swiglu, tir
 from tvm_c4n.ops.isa import OPENCL
-from tvm_c4n.ops.spec import OpSpec, QuantizeSpec, RmsNormSpec, ScanSpec, SsdSpec, SwigluSpec
+from tvm_c4n.ops.spec import (
+    AdvanceSpec,
+    AttentionSpec,
+    OpSpec,
+    QuantizeSpec,
+    RmsNormSpec,
+    RotarySpec,
+    ScanSpec,
+    SsdSpec,
+    SwigluSpec,
+)
 
 NMSE = 1e-10
 CASES = [
@@ -121,6 +134,35 @@ def test_float32_becomes_the_nearest_float16(device: Any) -> None:
     found = device.run(func, {"x": x, "out": np.zeros(x.shape, np.uint16)})["out"]
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(found.view(np.float16), x.astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("spec", "tokens", "position"),
+    [
+        (FALCON, 1, 200),
+        (FALCON, 9, 0),
+        (replace(ODD, half=False), 1, 3),
+        (ODD, 5, 62),
+        (ODD, 70, 11),
+    ],
+)
+def test_attention(device: Any, spec: AttentionSpec, tokens: int, position: int) -> None:
+    case = make_attention(spec, tokens, position)
+    func = prim_func(case.spec)
+    names = names_of(func)
+    found = device.run(func, dict(zip(names, case.arguments, strict=True)), tokens)
+    case.check([found.get(name) for name in names])
+
+
+def test_position(device: Any) -> None:
+    position, frequencies = np.array([130000], np.int32), rotary.frequencies(20, 1e4)
+    given = {"position": position, "frequencies": frequencies, "out": np.zeros((3, 20), "f4")}
+    found = device.run(prim_func(RotarySpec(True, 20)), given, 3)
+    expected = rotary.oracle(frequencies, 130000, 3)
+    np.testing.assert_allclose(found["out"], expected, rtol=0, atol=1e-6)
+    ids = np.zeros(5, np.int32)
+    found = device.run(prim_func(AdvanceSpec(True)), {"ids": ids, "position": position}, 5)
+    assert found["position"].tolist() == [130005]
 
 
 def test_quantize_is_exact(device: Any) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.spec import (
     WEIGHT_ONLY_MAX_COLS,
+    AdvanceSpec,
+    AttentionSpec,
     ConvSpec,
     EmbeddingSpec,
     LinearSpec,
@@ -14,6 +16,7 @@ from tvm_c4n.ops.spec import (
     QuantizeSpec,
     RmsNormPartsSpec,
     RmsNormSpec,
+    RotarySpec,
     ScanSpec,
     SsdSpec,
     SwigluSpec,
@@ -32,6 +35,9 @@ SPECS = [
     ScanSpec(True, 8, 16, 2, 3, half=True),
     SwigluSpec(True, 8, fused=True),
     SsdSpec(True, 4, 32, 64, 2, groups=2, low=0.001, high=0.1, half=True),
+    AttentionSpec(False, 4, 2, 8, 1, 64, 0.125, 4, True),
+    RotarySpec(True, 4),
+    AdvanceSpec(False),
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from relay_passes import FuseRegions
 from relay_passes.dump_module import count_calls
+from tests.relay_passes import layer_case
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
@@ -28,6 +29,12 @@ def test_a_step_is_one_kernel_a_layer_with_the_same_numbers(dtype: str, threads:
     np.testing.assert_array_equal(found, expected)
     for ours, theirs in zip(found_states, expected_states, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_updates_no_state_belongs_to_the_layer_before_it() -> None:
+    after = FuseRegions(layer_case.choose)(layer_case.Parts)
+    relax.analysis.well_formed(after)  # raises
+    tvm.ir.assert_structural_equal(after, layer_case.Layer, map_free_vars=True)
 
 
 def test_fusing_twice_changes_nothing() -> None:

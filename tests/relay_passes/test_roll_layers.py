@@ -10,6 +10,7 @@ import pytest
 
 from relay_passes import FuseRegions, LiftConstants, RollLayers
 from relay_passes.dump_module import count_calls
+from tests.relay_passes import small_hybrid
 from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
@@ -61,6 +62,33 @@ def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[i
         np.testing.assert_array_equal(found, expected)
         for ours, theirs in zip(found_states, expected_states, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("layers", "loops", "regions"),
+    [
+        (("both",) * 3, 1, 0),
+        (("attention",) * 2, 1, 0),
+        (("mixer", "mixer", "mixer", "attention", "mixer", "mixer"), 2, 1),
+    ],
+)
+def test_layers_of_several_parts_are_rolled(
+    layers: tuple[str, ...], loops: int, regions: int
+) -> None:
+    """A layer is a mixer, attention or both, then an MLP: one region, whatever its sums."""
+    before = small_hybrid.bound(layers)
+    after = RollLayers()(FuseRegions(CHOOSE)(before))
+    relax.analysis.well_formed(after)  # raises
+    assert calls(after, "step", "layers") == loops
+    assert calls(after, "step", "region") == regions
+    for threads in (1, 2):
+        tvm.get_global_func("runtime.config_threadpool")(0, threads)
+        expected, found = (
+            small_hybrid.steps(machine(mod), len(layers), 70) for mod in (before, after)
+        )
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert found[1].tolist() == [70]
 
 
 def test_equal_layers_share_their_code() -> None:

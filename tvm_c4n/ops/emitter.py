@@ -42,6 +42,8 @@ class Emitter:
 
     def __init__(self, bb: relax.BlockBuilder, tokens: Any, pool: ConstantPool):
         self.bb, self.tokens, self.constant = bb, tokens, pool
+        # The results of calls on variables: several projections quantise the same activations.
+        self._made: dict[tuple[Any, ...], list[Any]] = {}
 
     @property
     def dynamic(self) -> bool:
@@ -53,9 +55,9 @@ class Emitter:
         func: PrimFunc,
         inputs: Sequence[Any],
         outputs: Sequence[relax.TensorType],
-        inplace: int | None = None,
+        inplace: int | Sequence[int] | None = None,
     ) -> list[Any]:
-        """Call a PrimFunc.
+        """Call a PrimFunc, once for the same variables unless it updates some of them.
 
         Parameters
         ----------
@@ -63,8 +65,8 @@ class Emitter:
             Added to the module, once for equal functions.
         inputs : sequence of relax.Expr
         outputs : sequence of relax.TensorType
-        inplace : int, optional
-            The first output is this input, updated in place.
+        inplace : int or sequence of int, optional
+            The first outputs are these inputs, updated in place.
 
         Returns
         -------
@@ -73,12 +75,20 @@ class Emitter:
         """
         name = str(func.attrs[KIND])
         gvar = self.bb.add_func(func, name)
+        known = (gvar, *inputs)
+        reusable = inplace is None and all(isinstance(value, relax.Var) for value in inputs)
+        if reusable and known in self._made:
+            return self._made[known]
         if inplace is None:
             call = relax.call_tir(gvar, list(inputs), list(outputs))
         else:
-            places = [inplace] + [-1] * (len(outputs) - 1)
+            places = [inplace] if isinstance(inplace, int) else list(inplace)
+            places += [-1] * (len(outputs) - len(places))
             call = relax.op.call_tir_inplace(gvar, list(inputs), places, list(outputs))
         result = self.bb.emit(call)
-        if len(outputs) == 1:
-            return [result]
-        return [self.bb.emit(relax.TupleGetItem(result, i)) for i in range(len(outputs))]
+        found = [result]
+        if len(outputs) > 1:
+            found = [self.bb.emit(relax.TupleGetItem(result, i)) for i in range(len(outputs))]
+        if reusable:
+            self._made[known] = found
+        return found

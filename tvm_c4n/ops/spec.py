@@ -261,6 +261,50 @@ class SsdSpec(OpSpec):
         return self.inner + self.conv_width + self.heads
 
 
+@dataclass(frozen=True)
+class AttentionSpec(OpSpec):
+    """Causal grouped-query attention over a ring of keys and values, which are updated in place.
+
+    Attributes
+    ----------
+    heads, kv_heads, head_dim, layers : int
+        Sizes; `kv_heads` divides `heads`.
+    context : int
+        Tokens that the ring holds.
+    scale : float
+        Factor of the scores before the softmax.
+    rotary : int
+        Elements of a head, the first ones, that are rotated by their position; even, 0: none.
+    half : bool
+        Whether keys and values are float16 in the ring.
+    """
+
+    kind: ClassVar[str] = "attention"
+    heads: int
+    kv_heads: int
+    head_dim: int
+    layers: int
+    context: int
+    scale: float
+    rotary: int
+    half: bool
+
+
+@dataclass(frozen=True)
+class RotarySpec(OpSpec):
+    """Cosines and sines of a call's positions, for the first `rotary` elements of a head."""
+
+    kind: ClassVar[str] = "rotary"
+    rotary: int
+
+
+@dataclass(frozen=True)
+class AdvanceSpec(OpSpec):
+    """Adds a call's tokens to the position, in place."""
+
+    kind: ClassVar[str] = "advance"
+
+
 SPECS: tuple[type[OpSpec], ...] = (
     LinearSpec,
     QuantizeSpec,
@@ -271,6 +315,9 @@ SPECS: tuple[type[OpSpec], ...] = (
     ScanSpec,
     SwigluSpec,
     SsdSpec,
+    AttentionSpec,
+    RotarySpec,
+    AdvanceSpec,
 )
 
 

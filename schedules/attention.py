@@ -1,0 +1,90 @@
+"""Attention: one pass over the ring for a tile of query rows (`schedules.attention_tile`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedules.attention_tile import WIDE, Tile, rotated
+from schedules.intrin.base import Intrinsics
+from tvm_c4n._tvm import T
+from tvm_c4n.ops import attention, ring
+from tvm_c4n.ops.attention import Args
+from tvm_c4n.ops.spec import AttentionSpec, OpSpec
+from tvm_c4n.ops.tir import ColumnTiles, Kernel, load, loop, store, tokens_of, vectors
+
+# Vectors of `WIDE` sums that registers hold, beside what is added to them.
+SUMS = {"avx512": 16, "avx2": 6, "neon": 6, "portable": 3}
+# Query rows of a tile in prefill, at most: with a block of keys and one of values they fit L1.
+ROWS = 48
+
+
+class Attention:
+    """Heads of keys and values in parallel, in prefill tiles of tokens, too."""
+
+    name = "attention"
+
+    def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
+        """Return the kernel of an attention."""
+        if not isinstance(spec, AttentionSpec):
+            return None
+        sums, group = SUMS[intrin.isa.name], spec.heads // spec.kv_heads
+        if not spec.dynamic:
+            return Kernel.of_tiles(spec, self.name, _heads(spec, sums))
+
+        def body() -> None:
+            tokens = tokens_of(spec)
+            args = attention.declare(spec, tokens)
+            with T.parallel(spec.kv_heads) as head:
+                _remember(spec, args, head, tokens)
+            size = max(ROWS // group, 1)
+            tiles = T.floordiv(tokens + size - 1, size)
+            with T.parallel(spec.kv_heads * tiles) as task:
+                # Early and late tiles in turn: the late ones see more keys.
+                number = T.floormod(task, tiles)
+                turn = T.Select(
+                    T.floormod(number, 2) == 0, number // 2, tiles - 1 - T.floordiv(number, 2)
+                )
+                Tile(spec, args, tokens, task // tiles, turn * size, size, sums).emit()
+
+        return Kernel(spec, self.name, body)
+
+
+def _heads(spec: AttentionSpec, sums: int) -> ColumnTiles:
+    """Return tiles of one token's columns: those of the heads that share keys and values."""
+    width = spec.heads // spec.kv_heads * spec.head_dim
+
+    def emit(args: Args, start: Any, columns: int) -> None:
+        with loop(columns // width) as index:
+            head = T.floordiv(start, width) + index
+            _remember(spec, args, head, 1)
+            Tile(spec, args, 1, head, 0, 1, sums).emit()
+
+    return ColumnTiles(
+        extent=spec.heads * spec.head_dim,
+        multiple=width,
+        width=width,
+        # q's columns; the last argument is out.
+        elementwise_args=frozenset((0, 8 if spec.rotary else 7)),
+        declare=lambda: attention.declare(spec, 1),
+        emit=emit,
+    )
+
+
+def _remember(spec: AttentionSpec, args: Args, head: Any, tokens: Any) -> None:
+    """Write keys and values of one head into the ring."""
+    newest = ring.stay(spec, tokens)
+    begin, column = ring.first_place(args.position), head * spec.head_dim
+    with loop(newest) as n:
+        t = tokens - newest + n
+        block, place = (T.bind(x) for x in ring.slot(spec, begin + t))
+
+        def key(i: Any, lanes: int, value: Any) -> None:
+            found = ring.stored(spec, value, lanes)
+            T.buffer_store(args.keys, found, [args.layer, head, block, i, place])
+
+        def value(i: Any, lanes: int) -> None:
+            found = ring.stored(spec, load(args.v, (t,), column + i, lanes), lanes)
+            store(args.values, (args.layer, head, block, place), i, lanes, found)
+
+        rotated(spec, (args.k, args.angles), (t, column), 1, key)
+        vectors(spec.head_dim, WIDE, value)

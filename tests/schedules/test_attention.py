@@ -1,0 +1,28 @@
+"""Attention against float64: steps and prompts, at the start, around the ring's end, beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.ops.attention_cases import ALONE, FALCON, GRANITE, ODD, make
+from tests.schedules.variants import scheduled
+
+CALLS = {
+    "granite": (GRANITE, ((1, 0), (1, 100), (1, 130), (2, 0), (33, 90), (60, 300))),
+    "falcon": (FALCON, ((1, 1), (1, 63), (1, 400), (17, 0), (100, 63), (50, 150))),
+    "odd": (ODD, ((1, 64), (1, 2**31 - 1), (3, -5), (9, 62), (30, 200), (70, 11))),
+    "alone": (replace(ALONE, half=False), ((1, 7), (1, -1), (2, 2**31 - 1), (40, 20))),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_attention(machine: Any, name: str) -> None:
+    spec, places = CALLS[name]
+    cases = {f"a{tokens}_{at % 1000}": make(spec, tokens, at) for tokens, at in places}
+    funcs = {key: scheduled(machine, case.spec) for key, case in cases.items()}
+    results = machine.run(funcs, {key: case.arguments for key, case in cases.items()})
+    for key, case in cases.items():
+        case.check(results[key])

@@ -1,0 +1,256 @@
+"""Causal grouped-query attention over a ring of keys and values that it updates in place.
+
+The call's tokens have the places position, position + 1, ... of the text. First their keys
+(rotated) and values go to slot ``place % context``. Then, for token t and head h with the keys and
+values of head ``h // (heads // kv_heads)``::
+
+    out[t, h] = softmax(scale * q[t, h] . keys[seen]) values[seen]
+
+where *seen* are the slots whose token is t itself or came before it. A call of more than `context`
+tokens leaves none for its first ones: they give zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.ring import BLOCK, first_place, read, ring_shapes, slot, stay, stored
+from tvm_c4n.ops.spec import AttentionSpec
+from tvm_c4n.ops.tir import (
+    build,
+    declare_or_bind,
+    declare_or_bind_scalar,
+    local,
+    loop,
+    tokens_of,
+)
+
+# A score that nothing sees.
+UNSEEN = -1e30
+
+
+class Args(NamedTuple):
+    """The arguments in order, see `declare`; `angles` is None without rotation."""
+
+    q: Any
+    k: Any
+    v: Any
+    angles: Any
+    position: Any
+    keys: Any
+    values: Any
+    layer: Any
+    out: Any
+
+
+def declare(spec: AttentionSpec, tokens: Any) -> Args:
+    """Declare the arguments.
+
+    Returns
+    -------
+    Args
+        q and out ``(tokens, heads * head_dim)``; k and v ``(tokens, kv_heads * head_dim)``; angles
+        ``(tokens, rotary)``, see `tvm_c4n.ops.rotary`; position ``(1,)`` int32, the tokens that
+        were read before; keys ``(layers, kv_heads, context / BLOCK, head_dim, BLOCK)``; values
+        ``(layers, kv_heads, context / BLOCK, BLOCK, head_dim)``; layer int64; float32. Keys and
+        values of float16 come as their bits, uint16: OpenCL need not have halves.
+    """
+    dtype = "uint16" if spec.half else "float32"
+    keys, values = ring_shapes(spec)
+    wide, narrow = (n * spec.head_dim for n in (spec.heads, spec.kv_heads))
+    return Args(
+        q=declare_or_bind("query", (tokens, wide)),
+        k=declare_or_bind("key", (tokens, narrow)),
+        v=declare_or_bind("value", (tokens, narrow)),
+        angles=declare_or_bind("angles", (tokens, spec.rotary)) if spec.rotary else None,
+        position=declare_or_bind("position", (1,), "int32"),
+        keys=declare_or_bind("keys", keys, dtype),
+        values=declare_or_bind("values", values, dtype),
+        layer=declare_or_bind_scalar("layer"),
+        out=declare_or_bind("out", (tokens, wide)),
+    )
+
+
+def rotated(spec: AttentionSpec, x: Any, angles: Any, t: Any, first: Any, i: Any) -> Any:
+    """Return element `i` of a head whose columns begin at `first`, rotated."""
+    plain, half = x[t, first + i], spec.rotary // 2
+    if not half:
+        return plain
+    pair = T.floormod(i, half)
+    low, high = x[t, first + pair], x[t, first + pair + half]
+    cos, sin = angles[t, pair], angles[t, half + pair]
+    turned = T.if_then_else(i < half, low * cos - high * sin, high * cos + low * sin)
+    return T.if_then_else(i < spec.rotary, turned, plain)
+
+
+def define(spec: AttentionSpec) -> PrimFunc:
+    """Return the plain definition as a PrimFunc."""
+    zero, group = T.float32(0), spec.heads // spec.kv_heads
+
+    def body() -> None:
+        tokens = tokens_of(spec)
+        args = declare(spec, tokens)
+        begin = first_place(args.position)
+        # Step 1: keys and values into the ring.
+        newest = stay(spec, tokens)
+        with loop(newest) as n, T.serial(spec.kv_heads) as h, T.serial(spec.head_dim) as i:
+            t, column = tokens - newest + n, h * spec.head_dim
+            block, place = slot(spec, begin + t)
+            key = rotated(spec, args.k, args.angles, t, column, i)
+            T.buffer_store(args.keys, stored(spec, key), [args.layer, h, block, i, place])
+            value = stored(spec, args.v[t, column + i])
+            T.buffer_store(args.values, value, [args.layer, h, block, place, i])
+        # Step 2: each head of each token goes through the slots.
+        with loop(tokens) as t, T.serial(spec.heads) as h:
+            top, total, score = (local((1,)) for _ in range(3))
+            T.buffer_store(top, T.float32(UNSEEN), [0])
+            T.buffer_store(total, zero, [0])
+            with T.serial(spec.head_dim) as i:
+                T.buffer_store(args.out, zero, [t, h * spec.head_dim + i])
+            with T.serial(spec.context) as s:
+                age = T.floormod(begin + tokens - 1 - s, spec.context)
+                block, place = slot(spec, s)
+                with T.If(T.And(age >= tokens - 1 - t, age < begin + tokens)), T.Then():
+                    T.buffer_store(score, zero, [0])
+                    with T.serial(spec.head_dim) as i:
+                        q = rotated(spec, args.q, args.angles, t, h * spec.head_dim, i)
+                        key = read(spec, args.keys[args.layer, h // group, block, i, place])
+                        T.buffer_store(score, score[0] + q * key, [0])
+                    T.buffer_store(score, score[0] * T.float32(spec.scale), [0])
+                    higher = T.bind(T.max(top[0], score[0]))
+                    keep, weight = T.bind(T.exp(top[0] - higher)), T.bind(T.exp(score[0] - higher))
+                    T.buffer_store(top, higher, [0])
+                    T.buffer_store(total, total[0] * keep + weight, [0])
+                    with T.serial(spec.head_dim) as i:
+                        at = [t, h * spec.head_dim + i]
+                        value = read(spec, args.values[args.layer, h // group, block, place, i])
+                        T.buffer_store(args.out, args.out[tuple(at)] * keep + weight * value, at)
+            with T.serial(spec.head_dim) as i:
+                at = [t, h * spec.head_dim + i]
+                mean = T.if_then_else(total[0] > zero, args.out[tuple(at)] / total[0], zero)
+                T.buffer_store(args.out, mean, at)
+
+    return build(spec, "attention", body)
+
+
+def oracle(
+    spec: AttentionSpec,
+    qkv: tuple[NDArray[np.floating[Any]], ...],
+    angles: NDArray[np.floating[Any]] | None,
+    position: int,
+    ring: tuple[NDArray[np.floating[Any]], ...],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Compute one layer in float64; keys and values are rounded as the ring holds them.
+
+    Parameters
+    ----------
+    spec : AttentionSpec
+    qkv : tuple of ndarray
+        q, k and v, see `declare`.
+    angles : ndarray, (tokens, rotary), optional
+    position : int
+        Tokens that were read before.
+    ring : tuple of ndarray
+        One layer's keys ``(kv_heads, context / BLOCK, head_dim, BLOCK)`` and values
+        ``(kv_heads, context / BLOCK, BLOCK, head_dim)``, floats.
+
+    Returns
+    -------
+    out : ndarray, (tokens, heads * head_dim)
+    keys, values : ndarray
+        The layer's ring afterwards.
+    """
+    q, k, v = (x.astype(np.float64).reshape(len(x), -1, spec.head_dim) for x in qkv)
+    if angles is not None:
+        q, k = (_rotate(x, angles.astype(np.float64)[:, None]) for x in (q, k))
+    if spec.half:
+        k, v = (x.astype(np.float16).astype(np.float64) for x in (k, v))
+    # Step 1: by slot, ``(context, kv_heads, head_dim)``.
+    orders = (0, 1, 3, 2), (0, 1, 2, 3)
+    flat = (spec.kv_heads, spec.context, spec.head_dim)
+    keys, values = (
+        x.astype(np.float64).transpose(order).reshape(flat).swapaxes(0, 1).copy()
+        for x, order in zip(ring, orders, strict=True)
+    )
+    holds = np.arange(spec.context) - spec.context  # the place of each slot's token
+    holds += (position - 1 - holds) // spec.context * spec.context
+    for place, key, value in zip(range(position, position + len(k)), k, v, strict=True):
+        at = place % spec.context
+        keys[at], values[at], holds[at] = key, value, place
+    # Step 2: each head of each token by itself.
+    out = np.zeros(q.shape)
+    for t in range(len(q)):
+        seen = (holds >= 0) & (holds <= position + t)
+        for h in range(spec.heads if seen.any() else 0):
+            kv = h // (spec.heads // spec.kv_heads)
+            scores = spec.scale * keys[seen, kv] @ q[t, h]
+            weights = np.exp(scores - scores.max())
+            out[t, h] = weights @ values[seen, kv] / weights.sum()
+    blocks = (spec.kv_heads, spec.context // BLOCK, BLOCK, spec.head_dim)
+    after = [
+        x.swapaxes(0, 1).reshape(blocks).transpose(order)
+        for x, order in zip((keys, values), orders, strict=True)
+    ]
+    return out.reshape(len(out), -1), after[0], after[1]
+
+
+def _rotate(x: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotate the first elements of heads, the halves in pairs (transformers' rotate_half)."""
+    half = angles.shape[-1] // 2
+    cos, sin = angles[..., :half], angles[..., half:]
+    low, high = x[..., :half], x[..., half : 2 * half]
+    turned = [low * cos - high * sin, high * cos + low * sin, x[..., 2 * half :]]
+    return np.concatenate(turned, axis=-1)
+
+
+def emit(
+    em: Emitter,
+    qkv: tuple[Any, Any, Any],
+    position: Any,
+    ring: tuple[Any, Any],
+    layer: int,
+    *,
+    scale: float,
+    angles: Any = None,
+) -> tuple[Any, tuple[Any, Any]]:
+    """Emit the operator; returns out ``(tokens, heads * head_dim)`` and the updated ring.
+
+    Parameters
+    ----------
+    em : Emitter
+    qkv : tuple of relax.Expr
+        q, k and v, see `declare`.
+    position : relax.Var
+    ring : tuple of relax.Var
+        Keys and values, uint16 (float16) or float32; they must not be used afterwards.
+    layer : int
+    scale : float
+        Factor of the scores.
+    angles : relax.Expr, optional
+        The result of `tvm_c4n.ops.rotary.emit`.
+    """
+    keys, values = ring
+    layers, kv_heads, blocks, head_dim, _ = (int(n) for n in keys.ty.shape)
+    width = int(qkv[0].ty.shape[1])
+    spec = AttentionSpec(
+        dynamic=em.dynamic,
+        heads=width // head_dim,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        layers=layers,
+        context=blocks * BLOCK,
+        scale=scale,
+        rotary=0 if angles is None else int(angles.ty.shape[1]),
+        half=str(keys.ty.dtype) == "uint16",
+    )
+    turned = [] if angles is None else [angles]
+    inputs = [*qkv, *turned, position, keys, values, relax.prim_value(layer)]
+    first = len(turned) + 4
+    out = [keys.ty, values.ty, relax.TensorType((em.tokens, width), "float32")]
+    keys, values, y = em.call(define(spec), inputs, out, inplace=(first, first + 1))
+    return y, (keys, values)
