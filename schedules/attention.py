@@ -12,8 +12,6 @@ from tvm_c4n.ops.attention import Args
 from tvm_c4n.ops.spec import AttentionSpec, OpSpec
 from tvm_c4n.ops.tir import ColumnTiles, Kernel, load, loop, store, tokens_of, vectors
 
-# Vectors of `WIDE` sums that registers hold, beside what is added to them.
-SUMS = {"avx512": 16, "avx2": 6, "neon": 6, "portable": 3}
 # Query rows of a tile in prefill, at most: with a block of keys and one of values they fit L1.
 ROWS = 48
 
@@ -27,7 +25,9 @@ class Attention:
         """Return the kernel of an attention."""
         if not isinstance(spec, AttentionSpec):
             return None
-        sums, group = SUMS[intrin.isa.name], spec.heads // spec.kv_heads
+        # LLVM splits vectors of `WIDE` elements into the registers that there are.
+        sums = max(intrin.sums * intrin.lanes // WIDE, 1)
+        group = spec.heads // spec.kv_heads
         if not spec.dynamic:
             return Kernel.of_tiles(spec, self.name, _heads(spec, sums))
 

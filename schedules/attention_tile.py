@@ -21,8 +21,7 @@ from tvm_c4n.ops.ring import BLOCK
 from tvm_c4n.ops.spec import AttentionSpec
 from tvm_c4n.ops.tir import LOG2_E, f32, load, local, loop, splat, store, vectors
 
-# Elements of the vectors that hold keys or columns of values, for every ISA family: LLVM splits
-# them into the registers that there are.
+# Elements of the vectors that hold keys or columns of values, for every ISA family.
 WIDE = 16
 
 

@@ -17,6 +17,7 @@ class Avx512(Intrinsics):
     isa = AVX512
     zero_point_side = ZeroPoint.OF_WEIGHTS
     gemv_panels = 4
+    sums = 16
     prefetches_rows = True
     ssd_tokens, ssd_vectors = 4, 1
 

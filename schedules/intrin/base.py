@@ -59,6 +59,8 @@ class Intrinsics(ABC):
     conv_vectors : int
         Vectors of channels that a core interleaves in a convolution's prefill, at most: a whole
         cache line at least, for the next token's line lies elsewhere.
+    sums : int
+        Vectors of sums that registers hold in attention, beside what is added to them.
     prefetches_rows : bool
         Whether one token's scan and convolution prefetch: their states and weights are many rows,
         more than the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md).
@@ -76,6 +78,7 @@ class Intrinsics(ABC):
     output_scale: float = 1 / 16
     gemv_panels: int = 1
     conv_vectors: int = 4
+    sums: int = 12
     prefetches_rows: bool = False
     ssd_tokens: int = 2
     ssd_vectors: int = 2
