@@ -15,9 +15,9 @@ class Avx512(Intrinsics):
     """512-bit vectors, 16 rows per panel."""
 
     isa = AVX512
+    sums = 16
     zero_point_side = ZeroPoint.OF_WEIGHTS
     gemv_panels = 4
-    sums = 16
     prefetches_rows = True
     ssd_tokens, ssd_vectors = 4, 1
 

@@ -15,10 +15,10 @@ class Neon(Intrinsics):
     """128-bit vectors, 4 rows per panel."""
 
     isa = NEON
+    sums = 24
     # Neither these nor prefetches were ever measured on Arm.
     gemv_panels = 4
     ssd_tokens = 4
-    sums = 24
 
     def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
         # 12 sums, of 32 registers.
