@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from tvm_c4n.errors import CheckpointError
 
 # What `atomic_output` leaves of a process that was killed, as a glob pattern.
@@ -41,29 +39,17 @@ def os_errors(path: Path, doing: str, needs_bytes: int | None = None) -> Iterato
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        cause = _os_error_of(error)
-        if cause is None:
-            raise
-        if is_full(cause):
-            raise CheckpointError(
-                f"{path}: cannot {doing}: {_full(path, cause, needs_bytes)}"
-            ) from (error)
-        reason = cause.strerror or type(cause).__name__
+    except OSError as error:
+        if is_full(error):
+            full = _full(path, error, needs_bytes)
+            raise CheckpointError(f"{path}: cannot {doing}: {full}") from error
+        reason = error.strerror or type(error).__name__
         raise CheckpointError(f"{path}: cannot {doing}: {reason}") from error
 
 
 def is_full(error: BaseException | None) -> bool:
     """Say whether an error means that a file cannot grow: disk, quota or limit are reached."""
     return isinstance(error, OSError) and error.errno in _FULL
-
-
-def _os_error_of(error: Exception) -> OSError | None:
-    """Return the operating system's error; safetensors, in Rust, has it in its text."""
-    if isinstance(error, OSError):
-        return error
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def _full(path: Path, error: OSError, needs_bytes: int | None) -> str:
@@ -113,6 +99,9 @@ def atomic_output(path: Path, needs_bytes: int | None = None) -> Iterator[Path]:
         try:
             yield temporary
             temporary.replace(path)
+        except CheckpointError as error:
+            # Nobody but us knows the temporary name.
+            raise CheckpointError(str(error).replace(str(temporary), str(path))) from error
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -27,7 +27,9 @@ DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2,
     "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
 }  # fmt: skip
-NUMPY_DTYPES = {"F32": "<f4", "F16": "<f2", "U8": "|u1", "I8": "|i1"}
+NUMPY_DTYPES = {
+    "F32": "<f4", "F16": "<f2", "U8": "|u1", "I8": "|i1", "I64": "<i8", "BOOL": "|b1",
+}  # fmt: skip
 _MAX_AXES = 8
 # Elements that are widened at a time: bounds the memory of temporaries.
 _PIECE = 1 << 22
@@ -55,6 +57,7 @@ class SafetensorsFile:
     ----------
     entries : dict[str, Entry]
         In the order of their bytes.
+    metadata : dict[str, str]
 
     Raises
     ------
@@ -83,6 +86,7 @@ class SafetensorsFile:
         metadata = header.pop("__metadata__", {})
         if not isinstance(metadata, dict) or any(type(v) is not str for v in metadata.values()):
             self._fail("__metadata__ is not a map of strings")
+        self.metadata: dict[str, str] = metadata
         parsed = [(name, self._entry(name, value)) for name, value in header.items()]
         parsed.sort(key=lambda item: (item[1].begin, item[1].end))
         self.entries: dict[str, Entry] = dict(parsed)
@@ -127,7 +131,7 @@ class SafetensorsFile:
         return self.entries[name]
 
     def read(self, name: str) -> NDArray[Any]:
-        """Read a tensor of dtype F32, F16, I8 or U8 as it is stored."""
+        """Read a tensor of a dtype of `NUMPY_DTYPES` as it is stored."""
         entry = self.entry(name)
         result = np.empty(entry.shape, dtype=NUMPY_DTYPES[entry.dtype])
         with os_errors(self.path, "read"), self.path.open("rb") as stream:

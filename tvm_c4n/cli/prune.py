@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,7 +186,10 @@ def _number(text: str, remedy: str) -> int:
 
 def _show_allocation(out: Path) -> None:
     """Print the Pareto front, and where the chosen model and the baselines lie."""
-    found = json.loads((out / "allocation.json").read_text(encoding="utf-8"))
+    from tvm_c4n.checkpoint.json_reading import read_json
+    from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
+
+    found = read_json(out / "allocation.json", MAX_INDEX_BYTES, "prune again")
     unit, factor, digits = {
         "bytes": ("MB", 1e-6, 2),
         "seconds": ("ms per token", 1e3, 3),

@@ -24,10 +24,11 @@ from tvm_c4n._version import __version__
 from tvm_c4n.assets import MODELS, resolve
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.leftovers import recover
+from tvm_c4n.checkpoint.reading import read_bytes
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.tokenizer import TEXT_FILES, load_tokenizer
+from tvm_c4n.model.tokenizer import MAX_TOKENIZER_BYTES, TEXT_FILES, load_tokenizer
 from tvm_c4n.ops.host import host_description
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact, sha256_of
@@ -133,13 +134,21 @@ def _key(folder: Path) -> str:
     """
     files = {file for pattern in _MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
     depends: dict[str, Any] = {
-        "model": {file.name: sha256_of(file) for file in sorted(files)},
+        "model": {file.name: _digest(file) for file in sorted(files)},
         # The CPU's name chooses tuning records, its L3 cache the kind of prefetch.
         "machine": [host_description(), cpu_name(), victim_cache_bytes()],
         "versions": [tvm.__version__, __version__, _sources_digest()],
     }
     text = json.dumps(depends, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _digest(file: Path) -> str:
+    """Digest a file of a model; only weights may be large."""
+    if file.suffix == ".safetensors":
+        return sha256_of(file)
+    data = read_bytes(file, MAX_TOKENIZER_BYTES, "copy the model's files there again")
+    return hashlib.sha256(data).hexdigest()
 
 
 def _sources_digest() -> str:

@@ -13,10 +13,14 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from tvm_c4n.checkpoint.reading import open_regular, read_bytes
 from tvm_c4n.errors import ArtifactError
 
 MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 
+# TVM's largest library, with the compiler in it, has some 150 MB.
+_MAX_BYTES = 1 << 29
+_AGAIN = "compile or download it again"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -65,6 +69,19 @@ class Elf:
     size_bytes: int
 
 
+def read_head(path: Path) -> bytes:
+    """Return the bytes of a file's ELF header, or what there is of it.
+
+    Raises
+    ------
+    ArtifactError
+        Missing, unreadable or not a regular file.
+    """
+    stream, _ = open_regular(path, _AGAIN, ArtifactError)
+    with stream:
+        return stream.read(_HEADER.size)
+
+
 def read_machine(path: Path) -> str | None:
     """Return the machine that an ELF file's header names; None if it is not a 64-bit ELF file.
 
@@ -73,8 +90,7 @@ def read_machine(path: Path) -> str | None:
     path : Path
         Any file, for instance an object file on its way to the linker.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEADER.size)
+    head = read_head(path)
     if len(head) < _HEADER.size or head[:6] != b"\x7fELF\x02\x01":
         return None
     return _machine_name(_HEADER.unpack(head)[2])
@@ -91,9 +107,10 @@ def read_elf(path: Path) -> Elf:
     Raises
     ------
     ArtifactError
-        The file is not ELF, not 64-bit little-endian, or ends before what its tables point at.
+        The file cannot be read, is too large, is not ELF, not 64-bit little-endian, or ends before
+        what its tables point at.
     """
-    data = path.read_bytes()
+    data = read_bytes(path, _MAX_BYTES, _AGAIN, ArtifactError)
     if data[:4] != b"\x7fELF":
         raise ArtifactError(f"{path}: not an ELF file; compile it for Linux or Android")
     if data[4:6] != b"\x02\x01":

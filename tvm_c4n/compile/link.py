@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tvm_c4n.compile.elf import read_machine
+from tvm_c4n.compile.elf import read_head, read_machine
 from tvm_c4n.errors import TargetError
 from tvm_c4n.extras import pip_command
 
@@ -42,7 +42,6 @@ _NEEDED = {
 }
 # What a C compiler adds by itself, from its own C library and with the right symbol versions.
 _OWN = {"android": ("libm.so", "libc.so"), "linux": ("libm.so.6", "libc.so.6")}
-_ELF_HEADER_BYTES = 64
 _LINK_SECS = 300
 
 
@@ -249,7 +248,7 @@ def _write_stub(linker: _Linker, name: str, objects: Sequence[Path], folder: Pat
         like = next((path for path in objects if read_machine(path)), None)
         if not like:
             raise TargetError(f"{objects[0].name} is not an object file for a 64-bit machine")
-        head = bytearray(like.read_bytes()[:_ELF_HEADER_BYTES])
+        head = bytearray(read_head(like))
         # Same machine and flags, but no sections: e_shoff, e_shnum and e_shstrndx become 0.
         struct.pack_into("<Q", head, 40, 0)
         struct.pack_into("<HH", head, 60, 0, 0)

@@ -1,16 +1,16 @@
-"""The state of an unfinished healing, in one safetensors file beside the folder it will become."""
+"""The state of an unfinished healing, in one file beside the folder it will become."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from tvm_c4n.checkpoint.files import atomic_output, os_errors
+from tvm_c4n.checkpoint.files import os_errors
+from tvm_c4n.checkpoint.state_file import read_state, write_state
 from tvm_c4n.errors import CheckpointError
 
 STEP, RUN = "step", "run"
@@ -35,9 +35,8 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], step: int, run: str) -
     """
     with os_errors(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    with atomic_output(path) as temporary:
-        save_file(plain, temporary, metadata={STEP: str(step), RUN: run})
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    write_state(path, arrays, {STEP: str(step), RUN: run})
 
 
 def load_state(path: Path, tensors: Mapping[str, Tensor], run: str) -> int:
@@ -48,20 +47,17 @@ def load_state(path: Path, tensors: Mapping[str, Tensor], run: str) -> int:
     CheckpointError
         The state is damaged, or that of a run with another model, text or settings.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return 0
     remedy = "remove it to start anew"
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get(RUN) != run:
-                raise CheckpointError(
-                    f"{path}: belongs to a healing with another model, text or other settings; "
-                    f"repeat that command to go on with it, or {remedy}"
-                )
-            with torch.no_grad():
-                for name, tensor in tensors.items():
-                    tensor.copy_(file.get_tensor(name))
-            return int(metadata[STEP])
-    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); {remedy}") from None
+    arrays, notes = read_state(path, remedy)
+    found = {name: array.shape for name, array in arrays.items()}
+    if notes.get(RUN) != run or found != {name: t.shape for name, t in tensors.items()}:
+        raise CheckpointError(
+            f"{path}: belongs to a healing with another model, text or other settings; "
+            f"repeat that command to go on with it, or {remedy}"
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(torch.from_numpy(arrays[name]))
+    return int(notes[STEP])

@@ -31,7 +31,7 @@ _END = "<|endoftext|>"
 _AGAIN = "download the model again"
 # Other files that tokenizers are kept in; transformers makes a tokenizer.json of any of them.
 _OTHER_KINDS = ("tokenizer.model", "spiece.model", "vocab.json")
-_MAX_TOKENIZER_BYTES = 1 << 28
+MAX_TOKENIZER_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
                     "transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
                 )
     remedy = f"copy the model's {TOKENIZER} there"
-    data = read_bytes(path, _MAX_TOKENIZER_BYTES, remedy)
+    data = read_bytes(path, MAX_TOKENIZER_BYTES, remedy)
     if found := stand_in(data):
         raise CheckpointError(f"{path}: {found}")
     try:

@@ -1,14 +1,16 @@
 """What a run keeps on disk, so that one that was killed resumes after its last whole layer.
 
 A resume folder has `run.json` (what the layers were pruned from and how), results that were asked
-to be remembered (`NAME.json`, `NAME.safetensors`), for each finished layer its stored weights and
-report, and the activations behind the last one. Every file appears whole, in this order, so that a
-kill at any moment leaves a folder to resume from.
+to be remembered (`NAME.safetensors`), for each finished layer its stored weights and report, and
+the activations behind the last one. Every file appears whole, in this order, so that a kill at any
+moment leaves a folder to resume from; each but the first has a checksum.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from hashlib import sha256
@@ -16,15 +18,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tvm_c4n._version import __version__
-from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, os_errors, write_atomically
-from tvm_c4n.checkpoint.json_reading import parse_value
-from tvm_c4n.checkpoint.reading import read_bytes, read_text
-from tvm_c4n.errors import C4nError, RecipeError
+from tvm_c4n.checkpoint.files import LEFTOVERS, os_errors, write_atomically
+from tvm_c4n.checkpoint.reading import read_text
+from tvm_c4n.checkpoint.state_file import read_state, write_state
+from tvm_c4n.errors import RecipeError
 from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
 from tvm_c4n.pruning.report import ProjectionReport
 from tvm_c4n.pruning.session import Session
@@ -33,8 +34,8 @@ from tvm_c4n.sparsity import C4nWeight
 
 RUN = "run.json"
 # Counts changes of the folder's files; a folder of another number is refused like another run's.
-FORMAT = 2
-# Of run.json and of what was asked to be remembered: some kB.
+FORMAT = 3
+# Of run.json: some kB.
 MAX_NOTE_BYTES = 64 << 20
 _REMOVE = "remove the folder"
 _ARRAYS = ("values", "positions", "scales")
@@ -127,7 +128,7 @@ class ResumeFolder:
         text = json.dumps(run, indent=1, sort_keys=True)
         with os_errors(folder, "write"):
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / RUN).exists():
+            if not os.path.lexists(folder / RUN):
                 if any(not file.match(LEFTOVERS) for file in folder.iterdir()):
                     raise RecipeError(f"{folder}: holds other files; give an empty or a new folder")
                 write_atomically(folder / RUN, text)
@@ -138,19 +139,19 @@ class ResumeFolder:
                 )
 
     def json(self, name: str, compute: Callable[[], Any]) -> Any:
-        """Read ``NAME.json``, or compute and write it."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            write_atomically(path, json.dumps(compute()))
-        return parse_value(read_bytes(path, MAX_NOTE_BYTES, _REMOVE), str(path), _REMOVE)
+        """Read ``NAME.safetensors``, or compute and write it."""
+        path = self._path(name)
+        if not os.path.lexists(path):
+            write_state(path, {}, {"content": json.dumps(compute())})
+        return json.loads(read_state(path, _REMOVE)[1]["content"])
 
     def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Read ``NAME.safetensors``, or compute and write it."""
-        if not self._path(name).exists():
+        if not os.path.lexists(self._path(name)):
             computed = compute()
             self._save(name, computed)
             return computed
-        return self._load(name)
+        return _tensors(self._load(name)[0])
 
     def keep(self, layer: PrunedLayer) -> None:
         """Write a layer, then the activations behind it in place of those before it."""
@@ -172,22 +173,22 @@ class ResumeFolder:
 
     def finished(self) -> int:
         """Return how many layers are finished."""
-        behind = sorted(self.folder.glob("activations-*.safetensors"))
-        return int(behind[-1].stem[-4:]) + 1 if behind else 0
+        names = (re.fullmatch(r"activations-(\d{4,9})", f.stem) for f in self.folder.iterdir())
+        return max((int(name[1]) + 1 for name in names if name), default=0)
 
     def layer(self, index: int) -> PrunedLayer:
         """Read a finished layer."""
         name = f"layer-{index:04d}"
-        stored, metadata = self._load(name), self._metadata(name)
+        stored, metadata = self._load(name)
         reports = [ProjectionReport.model_validate(r) for r in json.loads(metadata["reports"])]
         weights = {}
         for key, scalars in json.loads(metadata["weights"]).items():
             found = ((part, stored.get(f"{key}.{part}")) for part in _ARRAYS)
-            arrays = {part: value.numpy() for part, value in found if value is not None}
+            arrays: dict[str, Any] = {part: value for part, value in found if value is not None}
             weights[key] = C4nWeight(**scalars, **arrays)
         activations = Activations([], [])
         if index == self.finished() - 1:
-            hidden = self._load(f"activations-{index:04d}")
+            hidden = _tensors(self._load(f"activations-{index:04d}")[0])
             sides = (
                 [hidden[k] for k in sorted(hidden) if k.startswith(s)] for s in activations._fields
             )
@@ -208,21 +209,15 @@ class ResumeFolder:
     def _save(
         self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
     ) -> None:
-        whole = {key: value.contiguous() for key, value in tensors.items()}
-        with atomic_output(self._path(name)) as temporary:
-            save_file(whole, temporary, metadata=metadata)
+        arrays = {key: value.numpy() for key, value in tensors.items()}
+        write_state(self._path(name), arrays, metadata or {})
 
-    def _load(self, name: str) -> dict[str, Tensor]:
-        path = self._path(name)
-        try:
-            found: dict[str, Tensor] = load_file(path)
-        except (SafetensorError, FileNotFoundError) as error:
-            raise C4nError(f"{path}: damaged ({error}); remove the folder") from None
-        return found
+    def _load(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        return read_state(self._path(name), _REMOVE)
 
-    def _metadata(self, name: str) -> dict[str, str]:
-        with safe_open(self._path(name), framework="pt") as file:
-            return dict(file.metadata() or {})
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def fingerprint(session: Session, budget: Any = None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The runner is `c4n_run` (`tvm_c4n.compile.native`); the device needs no other so
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -14,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvm_c4n.errors import ArtifactError, C4nError, DeviceError
+from tvm_c4n.checkpoint.json_reading import parse_value
+from tvm_c4n.errors import ArtifactError, C4nError, DeviceError, shown
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, Artifact
 
 # Where Android lets a shell user put and start programs.
@@ -206,10 +206,10 @@ class AdbDevice:
         """Measure with llama-bench's tests; returns the runner's objects, one for each test."""
         sizes = ["-p", str(n_prompt), "-g", str(n_gen), "-r", str(reps), "-t", str(threads)]
         text = self._run(["shell", shlex.join([*command, "--bench", *sizes])], _PUSH_SECS)
-        try:
-            return list(json.loads(text))
-        except ValueError:
-            raise DeviceError(f"the device's runner said {text[:200]!r}, not JSON") from None
+        found = parse_value(text, "the device's runner", "send the runner again", DeviceError)
+        if not isinstance(found, list):
+            raise DeviceError(f"the device's runner said {shown(text)}, not a list of results")
+        return found
 
     def _run(self, arguments: list[str], limit_secs: float) -> str:
         command = [*self._adb, *arguments]

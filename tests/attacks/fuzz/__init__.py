@@ -1,0 +1,9 @@
+"""A fuzz of everything that the product reads.
+
+``python -m tests.attacks.fuzz --inputs 2000 --seed 0`` spoils good files at random, one input at a
+time, and runs a verb of the command line on them, each in a process of its own. Whatever the input
+is, the verb ends well, or with exit code 2 and one line; it leaves nothing half done behind.
+
+``good.py`` makes what is spoiled, ``kinds.py`` says which verbs read it, ``mutations.py`` spoils a
+file, ``forked.py`` runs a verb, and ``verdict.py`` judges what it left.
+"""
