@@ -1,10 +1,17 @@
 """What is written appears whole or not at all."""
 
 import multiprocessing
+import resource
 
 import pytest
 
-from tvm_c4n.checkpoint.files import LEFTOVERS, atomic_output, write_atomically, write_json
+from tvm_c4n.checkpoint.files import (
+    LEFTOVERS,
+    append_line,
+    atomic_output,
+    write_atomically,
+    write_json,
+)
 from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.errors import CheckpointError
 
@@ -64,6 +71,21 @@ def test_two_processes_that_write_one_path_never_show_a_part(tmp_path):
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert seen <= {"a", "b"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_line_that_does_not_fit_is_not_there(tmp_path):
+    path = tmp_path / "lines"
+    append_line(path, "one")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        said = r"lines: cannot write: the limit .* is 1\.0 kB, 2\.0 kB are needed"
+        with pytest.raises(CheckpointError, match=said):
+            append_line(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    append_line(path, "two")
+    assert path.read_text() == "one\ntwo\n"
 
 
 def test_equal_objects_give_equal_json(tmp_path):

@@ -2,39 +2,81 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from tvm_c4n._tvm import tvm
 from tvm_c4n.compile.records import open_records
+from tvm_c4n.errors import TuneError
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
 from tvm_c4n.tuning.database import (
     RECORDS,
     WORKLOADS,
+    Database,
     load_measurements,
     merge_folders,
-    open_database,
     valid_records,
 )
+from tvm_c4n.tuning.metaschedule import decisions_of, ms, spec_of_workload
 
 Tuned = tuple[Path, list[int]]
 
 
 def test_merging_adds_what_is_new(tuned: Tuned, tmp_path: Path) -> None:
     folder, _ = tuned
-    count = len(list(valid_records(open_database(folder))))
+    count = len(list(valid_records(Database(folder))))
     assert merge_folders(tmp_path / "all", [folder]) == count
     assert merge_folders(tmp_path / "all", [folder]) == 0
     assert open_records(tmp_path / "all").best == open_records(folder).best
 
 
 def test_the_fastest_measurement_of_a_candidate_counts(tuned: Tuned) -> None:
-    database = open_database(tuned[0])
+    database = Database(tuned[0])
     (times,) = load_measurements(database).values()
     for _, decisions, seconds in valid_records(database):
         assert times[tuple(sorted(decisions.items()))] <= seconds
+
+
+def test_metaschedule_reads_what_is_written(tuned: Tuned) -> None:
+    folder, _ = tuned
+    database = ms.database.JSONDatabase(str(folder / WORKLOADS), str(folder / RECORDS))
+    written = {found.run_secs: found for found in Database(folder).measurements}
+    assert len(database) == len(written) > 1
+    for record in database.get_all_tuning_records():
+        found = written[tuple(float(s) for s in record.run_secs)]
+        assert spec_of_workload(record.workload.mod) == found.spec
+        schedule = tvm.s_tir.Schedule(record.workload.mod)
+        record.trace.apply_to_schedule(schedule, remove_postproc=False)
+        assert decisions_of(schedule) == found.decisions
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        (RECORDS, "[", "line 1: JSON is nested too deeply"),
+        (RECORDS, "null", "line 1: no measurement of a workload"),
+        (RECORDS, "[99, [[[], []], [1.0], {}, []]]", "line 1: no measurement of a workload"),
+        (RECORDS, "[0, [[[], [7]], [1.0], {}, []]]", "line 1: no decisions of a C4n schedule"),
+        (RECORDS, "[0, [[[], []], [-1.0], {}, []]]", "line 1: the times are no positive numbers"),
+        (WORKLOADS, '["1", "AAAAAAAAAAA="]', "line 1: no workload of a C4n operator"),
+        (WORKLOADS, '["1", 7]', "line 1: no workload of a C4n operator"),
+    ],
+)
+def test_a_line_that_tuning_never_wrote_is_refused(
+    tuned: Tuned, tmp_path: Path, name: str, line: str, said: str
+) -> None:
+    """MetaSchedule's own reader dies of some of them."""
+    if line == "[":
+        line = "[" * 100_000 + "]" * 100_000
+    for file in (WORKLOADS, RECORDS):
+        first = line + "\n" if file == name else ""
+        (tmp_path / file).write_text(first + (tuned[0] / file).read_text())
+    with pytest.raises(TuneError, match=rf"{name}: {re.escape(said)}.*; delete the folder"):
+        Database(tmp_path)
 
 
 @pytest.mark.parametrize("cut", [1, 30, 100])
@@ -43,7 +85,7 @@ def test_an_unfinished_line_is_dropped(tuned: Tuned, tmp_path: Path, cut: int) -
     (tmp_path / WORKLOADS).write_bytes((folder / WORKLOADS).read_bytes())
     whole = (folder / RECORDS).read_bytes()
     (tmp_path / RECORDS).write_bytes(whole[:-cut])
-    open_database(tmp_path)
+    Database(tmp_path)
     kept = (tmp_path / RECORDS).read_bytes()
     # Without the line's end alone the line is whole.
     lines = whole.splitlines(keepends=True)

@@ -83,9 +83,9 @@ def keep(**figures) -> None:
 
 def check(folder: Path) -> None:
     """What is on disk can be read, and is of use."""
-    from tvm_c4n.tuning.database import open_database, valid_records
+    from tvm_c4n.tuning.database import Database, valid_records
 
-    assert list(valid_records(open_database(folder)))
+    assert list(valid_records(Database(folder)))
 
 
 @pytest.mark.parametrize("victim", ["server", "tracker"])

@@ -30,7 +30,7 @@ pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
 from tests.tuning.fake_device import FakeDevice
 from tvm_c4n.tuning.comparison import PAIRS_PER_SESSION, SESSIONS, Comparisons
-from tvm_c4n.tuning.database import open_database, valid_records
+from tvm_c4n.tuning.database import Database, valid_records
 from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.run import MAX_DEAD_BATCHES, Tuner, tune
 from tvm_c4n.tuning.tasks import Task
@@ -155,7 +155,7 @@ def test_a_device_that_runs_nothing_ends_it_with_a_reason(tmp_path: Path) -> Non
 
 def test_a_run_resumes_and_times_each_candidate_once(tuned: tuple[Path, list[int]]) -> None:
     folder, told = tuned
-    records = list(valid_records(open_database(folder)))
+    records = list(valid_records(Database(folder)))
     (spec,) = {spec for spec, _, _ in records}
     space = schedules.space_of(spec, isa_of(TARGET))
     everything = np.prod([len(choices) for choices in space.values()])
@@ -209,7 +209,7 @@ def test_what_did_not_run_is_tried_once_more(sparse_layer: IRModule, tmp_path: P
         cold_bytes=0,
         progress=progress,
     )
-    records = list(valid_records(open_database(folder)))
+    records = list(valid_records(Database(folder)))
     (spec,) = {spec for spec, _, _ in records}
     space = schedules.space_of(spec, isa_of(TARGET))
     everything = np.prod([len(choices) for choices in space.values()])

@@ -11,7 +11,6 @@ from tvm_c4n.ops.spec import ConvSpec
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
-from tvm_c4n.tuning.metaschedule import ms
 from tvm_c4n.tuning.search import Search
 from tvm_c4n.tuning.tasks import DecisionKey, Task, decision_key
 
@@ -21,7 +20,7 @@ TASK = Task(SPEC, 3, schedules.space_of(SPEC, isa_of(TARGET)))
 
 
 def search_with(times: dict[DecisionKey, float]) -> Search:
-    return Search.of(TASK, TARGET, ms.database.MemoryDatabase(), times)
+    return Search.of(TASK, TARGET, times)
 
 
 def test_a_new_task_begins_with_its_default() -> None:

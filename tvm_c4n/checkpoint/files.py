@@ -142,6 +142,28 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, which is made if it is missing; wholly, or not at all.
+
+    A process that is killed meanwhile may leave a part of the line.
+
+    Raises
+    ------
+    CheckpointError
+        A disk error.
+    """
+    data = line.encode("utf-8") + b"\n"
+    with os_errors(path, "write", len(data)), path.open("ab", buffering=0) as stream:
+        size = stream.tell()
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[stream.write(left) :]
+        except OSError:
+            os.truncate(path, size)
+            raise
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file's content.
 

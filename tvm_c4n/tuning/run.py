@@ -24,7 +24,7 @@ from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.tuning.comparison import Comparisons, measure_pairs, next_candidate
-from tvm_c4n.tuning.database import best_decisions, load_measurements, open_database
+from tvm_c4n.tuning.database import Database, best_decisions, load_measurements
 from tvm_c4n.tuning.harness import COLD_BYTES
 from tvm_c4n.tuning.measurer import Measurer, error_line
 from tvm_c4n.tuning.metaschedule import DecisionFeatures, ms
@@ -167,15 +167,14 @@ class Tuner:
     ) -> None:
         self._measurer, self._records = measurer, records
         self._isa = isa_of(measurer.target)
-        self._database, self._comparisons = open_database(records), Comparisons(records)
+        self._database, self._comparisons = Database(records), Comparisons(records)
         self._random = random.Random(seed)  # noqa: S311 - chooses candidates, no secrets
         self._model = ms.cost_model.XGBModel(
             extractor=DecisionFeatures(), num_warmup_samples=16, num_tuning_cores=1
         )
         self._known = load_measurements(self._database)
         self._searches = [
-            Search.of(task, measurer.target, self._database, self._known.get(task.spec, {}))
-            for task in tasks
+            Search.of(task, measurer.target, self._known.get(task.spec, {})) for task in tasks
         ]
         self._state = _State()
         self._tell = progress or (lambda *_: None)
@@ -283,7 +282,7 @@ class Tuner:
             record = ms.database.TuningRecord(
                 schedule.trace, search.workload, seconds, self._measurer.target, []
             )
-            self._database.commit_tuning_record(record)
+            self._database.add_record(record)
         self._model.update(search.context, found, results)
         return ran
 

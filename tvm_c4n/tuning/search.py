@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from tvm_c4n._tvm import Target
-from tvm_c4n.tuning.metaschedule import candidates, tune_context, workload
+from tvm_c4n.tuning.metaschedule import candidates, ms, tune_context, workload
 from tvm_c4n.tuning.tasks import DecisionKey, Task, decision_key
 
 # Decisions, and the schedule whose trace makes them.
@@ -40,10 +40,8 @@ class Search:
     failed: set[DecisionKey] = field(default_factory=set)
 
     @classmethod
-    def of(
-        cls, task: Task, target: Target, database: Any, times: Mapping[DecisionKey, float]
-    ) -> Search:
-        """Return the search of a task, resumed from the times that a database has."""
+    def of(cls, task: Task, target: Target, times: Mapping[DecisionKey, float]) -> Search:
+        """Return the search of a task, resumed from the times that are known."""
         mod = workload(task.spec)
         untried = [
             (decisions, schedule)
@@ -51,7 +49,7 @@ class Search:
             if decision_key(decisions) not in times
         ]
         context = tune_context(mod, target, str(task))
-        return cls(task, context, database.commit_workload(mod), untried, dict(times))
+        return cls(task, context, ms.database.Workload(mod), untried, dict(times))
 
     def default_is_next(self) -> bool:
         """Return whether the default is the candidate to be timed next."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from tests.attacks.fuzz.of_bytes import CONTENT, PLACES, Mutation
-from tests.attacks.fuzz.of_json import json_edited, line_edited, lines_moved
+from tests.attacks.fuzz.of_json import json_edited, line_edited, lines_moved, packed_edited
 from tests.attacks.fuzz.of_tensors import MUTATIONS as TENSORS
 
 # How often the mutations that know the format are taken, where there are such.
@@ -18,6 +18,8 @@ def mutations_of(path: Path) -> tuple[Mutation, ...]:
     """Return the mutations that know the format of a file; () for unknown formats."""
     if path.suffix == ".safetensors":
         return TENSORS
+    if path.name == "database_workload.json":
+        return (packed_edited, packed_edited, line_edited, lines_moved)
     if path.suffix == ".jsonl" or path.name.startswith("database_"):
         return (line_edited, line_edited, lines_moved)
     return (json_edited,) if path.suffix == ".json" else ()

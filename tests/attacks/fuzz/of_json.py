@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -131,6 +132,18 @@ def line_edited(path: Path, random: Random) -> None:
     lines = path.read_bytes().splitlines()
     at = random.randrange(len(lines))
     lines[at] = _bytes_of(edited(json.loads(lines[at]), random))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+
+
+def packed_edited(path: Path, random: Random) -> None:
+    """Edit the JSON that a line of a workload has within, packed in base64."""
+    lines = path.read_bytes().splitlines()
+    at = random.randrange(len(lines))
+    line = json.loads(lines[at])
+    packed = b64decode(line[1])
+    inner = _bytes_of(edited(json.loads(packed[8:]), random))
+    line[1] = b64encode(len(inner).to_bytes(8, "little") + inner).decode()
+    lines[at] = _bytes_of(line)
     path.write_bytes(b"\n".join(lines) + b"\n")
 
 
