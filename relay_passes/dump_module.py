@@ -12,6 +12,7 @@ from typing import Any
 
 from relay_passes.call_tir import op_name
 from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n.checkpoint.files import make_folder, write_atomically
 
 # By what TVM 0.27 prints: what its parser takes instead.
 _PARSED = {
@@ -51,15 +52,15 @@ class DumpModule:
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Write both files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         script = script_of(mod)
         if "metadata[" in script:
             script = _CONSTANTS + script
         elif _UNSET.search(script):
             script = _BRANCHES + script
-        (self.folder / f"{self.name}.py").write_text(script, encoding="utf-8")
+        write_atomically(self.folder / f"{self.name}.py", script)
         lines = [f"{count:6d}  {name}" for name, count in sorted(count_calls(mod).items())]
-        (self.folder / f"{self.name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_atomically(self.folder / f"{self.name}.txt", "\n".join(lines) + "\n")
         return mod
 
 

@@ -13,6 +13,7 @@ from relay_passes.call_tir import CALL_TIR, op_name
 from relay_passes.inline_copies import count_copies
 from relay_passes.layout_rules import Fused
 from tvm_c4n._tvm import IRModule, PrimFunc, relax, tirx, tvm
+from tvm_c4n.checkpoint.files import make_folder, write_atomically
 
 
 def count_layout(mod: IRModule) -> dict[str, int]:
@@ -91,8 +92,8 @@ class LayoutReport:
             },
             indent=1,
         )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text + "\n", encoding="utf-8")
+        make_folder(file.parent)
+        write_atomically(file, text + "\n")
 
 
 def _length(n: Any) -> str:

@@ -35,6 +35,7 @@ def test_other_errors_point_to_debug(call, monkeypatch):
     ("error", "code", "line"),
     [
         (OSError(28, "No space left on device", "/disk/out"), 2, "/disk/out: No space left"),
+        (OSError(28, "No space left on device"), 2, "stdout cannot be written: No space left on"),
         (MemoryError(), 1, "out of memory: "),
     ],
 )

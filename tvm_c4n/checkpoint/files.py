@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from tvm_c4n.errors import CheckpointError
@@ -140,6 +141,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with atomic_output(path, len(data)) as temporary:
         temporary.write_bytes(data)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing; CheckpointError if that fails."""
+    with os_errors(path, "create"):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def reserve(folder: Path, needs_bytes: int) -> None:
+    """Make sure that a folder's disk has room, for programs that take a full one badly.
+
+    Raises
+    ------
+    CheckpointError
+        It has not, or nothing can be written there.
+    """
+    with os_errors(folder, "write", needs_bytes), TemporaryFile(dir=folder) as stream:
+        os.posix_fallocate(stream.fileno(), 0, needs_bytes)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from types import FrameType
 
+# Files that are written are named in errors: these come without a name from stdout.
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # --debug, and the signal that is ending this program (0: none).
 _state: dict[str, int] = {"debug": False, "signal": 0}
 
@@ -58,6 +61,8 @@ def _line_and_code(error: BaseException, own: type[BaseException]) -> tuple[str,
         return str(error), int(getattr(error, "exit_code", 1))
     if isinstance(error, MemoryError):
         return "out of memory: use a smaller model, fewer --samples or a smaller --batch", 1
+    if isinstance(error, OSError) and error.errno in _UNWRITTEN and not error.filename:
+        return f"stdout cannot be written: {error.strerror}; make room, or send it elsewhere", 2
     if isinstance(error, OSError) and error.strerror:
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         return f"{where}{error.strerror}", 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
-from tvm_c4n.checkpoint.files import copy_file, os_errors, write_atomically
+from tvm_c4n.checkpoint.files import copy_file, os_errors, reserve, write_atomically
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
@@ -36,6 +37,8 @@ from tvm_c4n.sparsity import DType
 STAGES = ("read", "repack", "generate code", "link")
 # How projections that a folder stores dense may be compiled.
 DENSE_DTYPES = ("float16", "float32")
+# Objects and library, while both are there; the weights are in neither.
+_CODE_BYTES = 2 << 20
 
 
 def compile_model(
@@ -137,7 +140,11 @@ def compile_model(
 def _link(executable: relax.VMExecutable, folder: Path, target: Target) -> str:
     """Write the library under the name of its content; returns its sha256."""
     made = folder / "model.so"
-    executable.export_library(str(made), fcompile=make_fcompile(triple_of(target)))
+    # LLVM ends the process where it cannot write an object.
+    reserve(folder, _CODE_BYTES)
+    fcompile = make_fcompile(triple_of(target))
+    with TemporaryDirectory(dir=folder) as objects:
+        executable.export_library(str(made), fcompile=fcompile, workspace_dir=objects)
     digest = sha256_of(made)
     made.rename(folder / library_name(digest))
     return digest

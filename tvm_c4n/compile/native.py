@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tvm_c4n._tvm import codegen
+from tvm_c4n.checkpoint.files import copy_file, reserve, write_atomically
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import android_clang, system_of
@@ -44,6 +45,7 @@ _BESIDE = {
 _RUN = 'exec "$here/c4n_run" "$@"'
 _RUN_BY_LOADER = f'exec "$here/{_LOADER}" --library-path "$here" "$here/c4n_run" "$@"'
 _COMPILE_SECS = 600
+_PROGRAM_BYTES = 1 << 20
 
 
 def build_runner(
@@ -80,17 +82,18 @@ def build_runner(
     with FolderTransaction(out, overwrite, lambda path: (path / PROGRAM).is_file()) as transaction:
         folder = transaction.folder
         for library in libraries:
-            shutil.copyfile(library, folder / library.name)
+            copy_file(library, folder / library.name)
+        reserve(folder, _PROGRAM_BYTES)
         _compile(compiler, folder, libraries)
         for name in _BESIDE[target]:
-            shutil.copyfile(_file_of(compiler, name), folder / name)
+            copy_file(_file_of(compiler, name), folder / name)
         start = _RUN
         if (folder / _LOADER).is_file():
             (folder / _LOADER).chmod(0o755)
             start = _RUN_BY_LOADER
         launcher = folder / LAUNCHER
         here = 'here=$(cd "$(dirname "$0")" && pwd)'
-        launcher.write_text(f"#!/bin/sh\n{here}\nunset LD_PRELOAD\n{start}\n")
+        write_atomically(launcher, f"#!/bin/sh\n{here}\nunset LD_PRELOAD\n{start}\n")
         launcher.chmod(0o755)
     return out / LAUNCHER
 

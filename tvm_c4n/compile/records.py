@@ -8,7 +8,9 @@ specifies them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +20,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from schedules import Tuned
 from schedules.base import Decisions, current_names
 from tvm_c4n._tvm import Target, tvm
-from tvm_c4n.checkpoint.files import write_atomically
+from tvm_c4n.checkpoint.files import make_folder, write_atomically
 from tvm_c4n.checkpoint.json_reading import read_record
 from tvm_c4n.checkpoint.reading import read_bytes
+from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.target import features_of, is_native, triple_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
@@ -206,17 +209,26 @@ def write_manifest(path: Path, manifest: RecordsManifest) -> None:
                 f"{', emulated' if existing.emulated else ''}: give another folder"
             )
         return
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     write_atomically(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
 
 
 def export(records: Records, out: Path) -> None:
-    """Write what compiling takes, and the measurements that it rests on, to a folder."""
-    write_manifest(out, records.manifest)
-    write_best(out, records.best)
-    if (records.path / CONFIRMATIONS).is_file():
+    """Write what compiling takes, and the measurements that it rests on, to a folder.
+
+    A folder that is there already keeps its other files; a new one appears whole or not at all.
+    """
+    confirmations = None
+    if os.path.lexists(records.path / CONFIRMATIONS):
         confirmations = read_bytes(records.path / CONFIRMATIONS, MAX_BYTES, _AGAIN, TuneError)
-        write_atomically(out / CONFIRMATIONS, confirmations)
+    with ExitStack() as stack:
+        folder = out
+        if not out.exists():
+            folder = stack.enter_context(FolderTransaction(out, False, lambda _: False)).folder
+        write_manifest(folder, records.manifest)
+        write_best(folder, records.best)
+        if confirmations is not None:
+            write_atomically(folder / CONFIRMATIONS, confirmations)
 
 
 def write_best(path: Path, best: list[Best]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tvm_c4n.checkpoint.files import os_errors
+from tvm_c4n.checkpoint.files import make_folder
 from tvm_c4n.checkpoint.state_file import read_state, write_state
 from tvm_c4n.errors import CheckpointError
 
@@ -33,8 +33,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], step: int, run: str) -
     run : str
         Says which run this is, see `load_state`.
     """
-    with os_errors(path, "write"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
     write_state(path, arrays, {STEP: str(step), RUN: run})
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.c4n_writer import C4nWriter
-from tvm_c4n.checkpoint.files import write_atomically
+from tvm_c4n.checkpoint.files import make_folder, write_atomically
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import machine_of
@@ -140,7 +140,7 @@ def write_table(
             ),
         ),
     )
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_atomically(out / FILE, table.model_dump_json(indent=1, by_alias=True) + "\n")
     return table
 

@@ -49,8 +49,8 @@ def main(arguments: list[str]) -> int:
                 wrong += 1
                 _report(number, given, found, outcome.err)
             shutil.rmtree(home)
-            if sys.stderr.isatty():
-                print(f"\r{number + 1}", end="", file=sys.stderr)
+            if sum(ended.values()) % 100 == 0:
+                print(f"{sum(ended.values())} inputs, {wrong} wrong", file=sys.stderr)
     _summary(ended, time.monotonic() - began)
     return wrong
 

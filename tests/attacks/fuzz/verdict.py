@@ -12,7 +12,7 @@ from tests.attacks.fuzz.forked import Outcome
 _NOTES = re.compile(r"compiling .* for this CPU, once; kept in .*")
 _TEMPORARY = re.compile(r"\..*(tmp|\.old|part)|\.link\..*|\.tensors.*")
 # Verbs that need a device, and say with exit code 1 that there is none.
-_NO_DEVICE = "no server answers at 127.0.0.1:1"
+_NO_DEVICE = "rpc://127.0.0.1:1: [Errno 111] Connection refused"
 
 
 def verdict(outcome: Outcome, left: Iterable[Path]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.model.config import PROJECTIONS, MambaConfig
 from tvm_c4n.pruning.allocation.pareto import Allocation
 from tvm_c4n.pruning.allocation.selection import AllocationResult
@@ -37,12 +39,18 @@ def draw(result: AllocationResult, config: MambaConfig, folder: Path) -> bool:
         return False
     figure = Figure(figsize=(6.5, 4.2), layout="constrained")
     _draw_front(figure, result)
-    figure.savefig(folder / "front.png", dpi=150)
+    _save(figure, folder / "front.png")
     width = max(5.0, 0.42 * config.n_layer + 1.6)
     figure = Figure(figsize=(width, 2.6), layout="constrained")
     _draw_removed(figure, result, config)
-    figure.savefig(folder / "removed.png", dpi=150)
+    _save(figure, folder / "removed.png")
     return True
+
+
+def _save(figure: Figure, file: Path) -> None:
+    picture = BytesIO()
+    figure.savefig(picture, dpi=150, format="png")
+    write_atomically(file, picture.getvalue())
 
 
 def _draw_front(figure: Figure, result: AllocationResult) -> None:
