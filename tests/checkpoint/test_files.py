@@ -9,6 +9,7 @@ from tvm_c4n.checkpoint.files import (
     LEFTOVERS,
     append_line,
     atomic_output,
+    reserve,
     write_atomically,
     write_json,
 )
@@ -86,6 +87,18 @@ def test_a_line_that_does_not_fit_is_not_there(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     append_line(path, "two")
     assert path.read_text() == "one\ntwo\n"
+
+
+def test_room_is_made_sure_of_and_nothing_is_left(tmp_path):
+    reserve(tmp_path, 4096)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write: .*, 4\.1 kB are needed"):
+            reserve(tmp_path, 4096)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(tmp_path.iterdir())
 
 
 def test_equal_objects_give_equal_json(tmp_path):

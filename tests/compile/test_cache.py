@@ -54,6 +54,13 @@ def model(small_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_model, tmp_path / "model"))
 
 
+def test_a_tokenizer_of_ten_gigabytes_is_not_hashed(model: Path, root: Path) -> None:
+    os.truncate(model / "tokenizer.json", 10 << 30)
+    said = r"tokenizer\.json: 10737418240 bytes is too large \(limit 268435456\)"
+    with pytest.raises(C4nError, match=said):
+        cache.cached_artifact(model)
+
+
 def test_the_second_use_compiles_nothing(model: Path, root: Path, compilations: list[Path]) -> None:
     told: list[str] = []
     first = cache.cached_artifact(model, notify=told.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -80,6 +81,18 @@ def test_other_files_are_named_as_such(path, content, said):
     path.write_bytes(content)
     assert read_machine(path) is None
     with pytest.raises(ArtifactError, match=said):
+        read_elf(path)
+
+
+def test_what_no_reader_would_come_to_the_end_of_is_refused(path):
+    path.symlink_to("/dev/zero")
+    for reader in (read_machine, read_elf):
+        with pytest.raises(ArtifactError, match=r"lib\.so: not a regular file; compile"):
+            reader(path)
+    path.unlink()
+    path.touch()
+    os.truncate(path, 10 << 30)
+    with pytest.raises(ArtifactError, match=r"lib\.so: 10737418240 bytes is too large"):
         read_elf(path)
 
 

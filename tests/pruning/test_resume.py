@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tvm_c4n.errors import RecipeError
+from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.pruning import Budget, Recipe, prune
 
 RECIPE = Recipe(removed=2, dtype="int8", samples=12, sample_tokens=48, scale_group=32)
@@ -63,6 +63,30 @@ def test_layers_of_another_run_are_refused(small_model, words, tmp_path):
     with pytest.raises(RecipeError, match="another model, recipe, budget or calibration"):
         prune(small_model, tmp_path / "out", other, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_damaged_is_named(small_model, words, tmp_path):
+    """One bit of numbers that are all plausible; and a link to nothing, which is not anew."""
+
+    def stop(what, _done, _total):
+        if what == "layer 1 in_proj":
+            raise KeyboardInterrupt
+
+    journal = tmp_path / "journal"
+    options = {"calibration": words, "dense_export": False, "resume": journal}
+    with pytest.raises(KeyboardInterrupt):
+        prune(small_model, tmp_path / "out", RECIPE, progress=stop, **options)
+    for name in ("activations-0000", "layer-0000", "analysis"):
+        file = journal / f"{name}.safetensors"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        said = f"{name}.safetensors: damaged: not what was written there; remove the folder"
+        with pytest.raises(CheckpointError, match=said):
+            prune(small_model, tmp_path / "out", RECIPE, **options)
+    file.unlink()
+    file.symlink_to("gone")
+    with pytest.raises(CheckpointError, match=r"analysis\.safetensors: missing file"):
+        prune(small_model, tmp_path / "out", RECIPE, **options)
 
 
 def test_a_folder_with_other_files_is_left_alone(small_model, words, tmp_path):

@@ -7,7 +7,7 @@ from random import Random
 
 from tests.attacks.fuzz.of_bytes import CONTENT, PLACES, Mutation
 from tests.attacks.fuzz.of_json import json_edited, line_edited, lines_moved, packed_edited
-from tests.attacks.fuzz.of_tensors import MUTATIONS as TENSORS
+from tests.attacks.fuzz.of_tensors import mutations_of_tensors
 
 # How often the mutations that know the format are taken, where there are such.
 _KNOWING = 0.6
@@ -17,7 +17,7 @@ _PLACES = 0.15
 def mutations_of(path: Path) -> tuple[Mutation, ...]:
     """Return the mutations that know the format of a file; () for unknown formats."""
     if path.suffix == ".safetensors":
-        return TENSORS
+        return mutations_of_tensors(path)
     if path.name == "database_workload.json":
         return (packed_edited, packed_edited, line_edited, lines_moved)
     if path.suffix == ".jsonl" or path.name.startswith("database_"):

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.attacks.fuzz.of_bytes import Mutation
 from tests.attacks.fuzz.of_json import edited
+from tvm_c4n.checkpoint.safetensors_file import NUMPY_DTYPES
 
 _VALUES = (float("nan"), float("inf"), -float("inf"), 6e4, -6e4, 0.0, 1e-7)
 
@@ -47,7 +49,8 @@ def shape_of_as_many(path: Path, random: Random) -> None:
     entry = header[random.choice(_names(header))]
     shape = entry["shape"]
     if random.random() < 0.3:
-        entry["dtype"] = {"F32": "I32", "F16": "BF16", "I8": "U8", "U8": "I8"}[entry["dtype"]]
+        others = {"F32": "I32", "F16": "BF16", "I8": "U8", "U8": "I8"}
+        entry["dtype"] = others.get(entry["dtype"], "F64")
     else:
         shapes = [shape[::-1], [1, *shape], [int(np.prod(shape))], [*shape[:-1], 1, shape[-1]]]
         entry["shape"] = random.choice(shapes)
@@ -60,11 +63,10 @@ def values_changed(path: Path, random: Random) -> None:
     changed = bytearray(data)
     entry = header[random.choice(_names(header))]
     begin, end = entry["data_offsets"]
-    dtype = {"F32": "<f4", "F16": "<f2", "U8": "u1", "I8": "i1"}[entry["dtype"]]
-    values = np.frombuffer(changed, dtype)[begin : begin + 0]
-    count = (end - begin) // values.itemsize
+    dtype = np.dtype(NUMPY_DTYPES[entry["dtype"]])
+    count = (end - begin) // dtype.itemsize
     values = np.frombuffer(changed, dtype, count, begin)
-    at = random.randrange(count)
+    at = random.randrange(count or 1)
     part = values[at : at + random.choice([1, 32, count])] if random.random() < 0.7 else values
     part[...] = random.choice(_VALUES) if values.dtype.kind == "f" else random.choice([0, 127])
     _join(path, header, bytes(changed))
@@ -89,10 +91,13 @@ def tensor_added(path: Path, random: Random) -> None:
     _join(path, header, data + bytes(8))
 
 
-MUTATIONS = (
-    header_edited,
-    header_edited,
-    length_changed,
+def mutations_of_tensors(path: Path) -> tuple[Mutation, ...]:
+    """Return the mutations that a file allows: some need a tensor."""
+    return (*_OF_HEADERS, *_OF_TENSORS) if _names(_split(path)[0]) else _OF_HEADERS
+
+
+_OF_HEADERS: tuple[Mutation, ...] = (header_edited, header_edited, length_changed)
+_OF_TENSORS: tuple[Mutation, ...] = (
     shapes_swapped,
     shape_of_as_many,
     values_changed,

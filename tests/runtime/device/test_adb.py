@@ -1,6 +1,9 @@
 """What a device says of itself."""
 
-from tvm_c4n.runtime.device.adb import Conditions, parse_conditions
+import pytest
+
+from tvm_c4n.errors import DeviceError
+from tvm_c4n.runtime.device.adb import AdbDevice, Conditions, parse_conditions
 
 
 def test_governors_cores_and_temperatures_are_read():
@@ -24,3 +27,18 @@ def test_a_device_that_tells_nothing():
     assert str(Conditions()) == "the device does not tell governor, cores and temperature"
     text = "/sys/class/thermal/thermal_zone0/temp battery 31\nnoise\n/x/temp broken\n"
     assert parse_conditions(text).celsius == {"battery": 31.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("Segmentation fault", "not valid JSON .*; send the runner again"),
+        ("[" * 100_000, "JSON is nested too deeply"),
+        ('{"n_gen": 1}', "said .*, not a list of results"),
+    ],
+)
+def test_a_runner_that_gives_no_results(answer, said, monkeypatch):
+    device = AdbDevice.__new__(AdbDevice)
+    monkeypatch.setattr(AdbDevice, "_run", lambda *_: answer)
+    with pytest.raises(DeviceError, match=f"^the device's runner:? {said}"):
+        device.bench(["run.sh"], n_prompt=1, n_gen=1, reps=1, threads=1)
