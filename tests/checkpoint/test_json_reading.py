@@ -19,6 +19,8 @@ from tvm_c4n.errors import CheckpointError, TuneError
         (b"\xff", "not valid JSON"),
         (b'{"a": 1, "a": 2}', "duplicate key"),
         (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": ["\\ud800"]}', "half a character, U+D800"),
+        (b'{"\\udc00x": 1}', "half a character, U+DC00"),
         (b'{"a": 1e999}', "'1e999' is too large a number"),
         (b"[]", "JSON is not an object"),
         (b'{"a":' + b"[" * 100_000, "nested too deeply"),

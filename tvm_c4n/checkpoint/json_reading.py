@@ -85,13 +85,16 @@ def parse_value(
         Naming ``where`` and the cause.
     """
     try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
+            text,
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
         _check_depth(value)
+        if "\\u" in text:
+            _check_text(value)
     except RecursionError as cause:
         raise error(f"{where}: JSON is nested too deeply; {remedy}") from cause
     except ValueError as cause:  # includes JSONDecodeError and UnicodeDecodeError
@@ -127,6 +130,14 @@ def _check_depth(value: Any) -> None:
             return
         level = inner
     raise RecursionError
+
+
+def _check_text(value: Any) -> None:
+    """Raise ValueError for half a pair of UTF-16, which no file or terminal takes."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"half a character, U+{ord(error.object[error.start]):X}") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
