@@ -13,7 +13,9 @@ from pathlib import Path
 
 # Beyond what the process has when it starts, nearly all of it libraries. Threads' stacks count.
 MEMORY_BYTES = 4 << 30
-LIMIT_SECS = 120
+# Seconds of the processor, and of the clock: a machine that is busy takes long, too.
+LIMIT_CPU_SECS = 60
+LIMIT_SECS = 300
 _POLL_SECS = 0.01
 # The exit code of an exception that left the command line.
 _ESCAPED = 99
@@ -110,6 +112,7 @@ def _become(command: tuple[str, ...], folder: Path, beside: Path) -> None:
     cache = folder / "cache" if (folder / "cache").exists() else beside / "cache"
     os.environ.update(TMPDIR=str(beside / "tmp"), XDG_CACHE_HOME=str(cache))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_SECS, LIMIT_CPU_SECS + 5))
     limit = _address_bytes() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if "/" in command[0]:
