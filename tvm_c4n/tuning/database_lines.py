@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from schedules.base import current_names
@@ -59,9 +59,12 @@ def _spec(attributes: Mapping[str, Any]) -> OpSpec:
     kind = next((c for c in SPECS if c.kind == attributes[KIND]), None)
     if kind is None:
         raise ValueError(attributes[KIND])
-    values = {field.name: attributes[f"{PREFIX}{field.name}"] for field in fields(kind)}
+    values = {}
     for field in fields(kind):
-        value = values[field.name]
+        name = f"{PREFIX}{field.name}"
+        if name not in attributes and field.default is not MISSING:
+            continue  # written before the field was there
+        value = values[field.name] = attributes[name]
         if type(value).__name__ != str(field.type):
             raise TypeError(field.name)
         if isinstance(value, int) and not 0 <= value < _MAX_SIZE:
