@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.config import PROJECTIONS
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.plots import draw
@@ -35,6 +36,18 @@ def test_both_pictures_are_written(result, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["front.png", "removed.png"]
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_budget_that_costs_nothing_is_drawn_without_a_warning(tmp_path, recwarn):
+    pytest.importorskip("matplotlib", reason="pip install 'tvm-c4n[bench]'")
+    names = [CONFIG.projection(i, k) for i in range(3) for k in PROJECTIONS]
+    found = {name: Sensitivity((0.0,) * 4, {"int8": 0.0, "int4": 0.0}) for name in names}
+    found["backbone.embeddings.weight"] = Sensitivity((0.0,), {"int8": 0.0, "int4": 0.0})
+    free = select(
+        CONFIG, Recipe(), Budget("size", 8000.0), found, small_bytes=1000, evaluate=lambda _: 0.0
+    )
+    draw(free, CONFIG, tmp_path)
+    assert not [str(one.message) for one in recwarn]
 
 
 def test_the_cell_of_a_layer_says_its_n_and_dtype(result, tmp_path, monkeypatch):

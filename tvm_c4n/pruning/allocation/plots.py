@@ -71,7 +71,9 @@ def _draw_front(figure: Figure, result: AllocationResult) -> None:
             at = (one.cost + result.fixed) * scale
             told = f"{name}: {written.format(at)}, {one.loss:.4f}"
             axes.plot([at], [one.loss], ls="none", label=told, zorder=3, **style)
-    axes.set(xlabel=label, ylabel="predicted loss (nats per token)", yscale="log")
+    # A budget that takes nothing loses nothing, which a logarithmic axis cannot show.
+    yscale = "log" if front.loss.max() > 0 else "linear"
+    axes.set(xlabel=label, ylabel="predicted loss (nats per token)", yscale=yscale)
     axes.grid(which="both", color="#dddddd", lw=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     exact = "exact" if not front.gap else f"at most {front.gap:.1g} nats from exact"
