@@ -1,6 +1,8 @@
-"""TVMScript after every phase, and what `script_of` replaces still has to be replaced."""
+"""TVMScript after every pass of a build, and what `script_of` replaces still has to be replaced."""
 
 from __future__ import annotations
+
+from itertools import chain
 
 import pytest
 
@@ -14,16 +16,26 @@ from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, structural_equal, tvm
 from tvm_c4n.ops.isa import PORTABLE
 from tvm_c4n.ops.tir import declare_or_bind, in_root_block, prefetch
 
+# After these TVM cannot parse what it prints: its parser knows no ``ty_args`` of
+# ``R.builtin.alloc_tensor``, of which LowerAllocTensor leaves none.
+UNREAD = ["CallTIRRewrite", "StaticPlanBlockMemory", "HoistAllocTensor"]
 
-def test_a_layer_can_be_printed_and_parsed_after_every_phase() -> None:
-    mod = layer(weight_of("int8"))
-    seen = []
+
+def test_a_layer_can_be_printed_and_parsed_after_every_pass() -> None:
+    mod, seen, unread = layer(weight_of("int8")), [], []
     with Target({"kind": "llvm"}):
-        for name, passes in c4n_pipeline(PORTABLE.lanes, CHOOSE).phases:
-            mod = tvm.transform.Sequential(passes)(mod)
-            tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
-            seen.append(name)
-    assert seen[-1] == "memory"
+        for one in chain(*(p.passes for p in c4n_pipeline(PORTABLE.lanes, CHOOSE).phases)):
+            mod = one(mod)
+            seen.append(one.info.name)
+            try:
+                parsed = round_trip(mod)
+            except tvm.error.DiagnosticError as cause:
+                assert "alloc_tensor() got an unexpected keyword argument 'ty_args'" in str(cause)
+                unread.append(one.info.name)
+            else:
+                tvm.ir.assert_structural_equal(parsed, mod, map_free_vars=True)
+    assert seen[-1] == "AttachGlobalSymbol"
+    assert unread == UNREAD
 
 
 def test_the_node_of_a_launch_is_still_read_otherwise() -> None:
