@@ -9,32 +9,17 @@ import numpy as np
 import pytest
 
 from relay_passes.pipeline import c4n_pipeline
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tests.layers import sparse_layer
+from tvm_c4n._tvm import Target, relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import NAMED
 from tvm_c4n.ops.host import host_description
-from tvm_c4n.sparsity import mask_from_scores
-
-
-def sparse_layer(rows: int = 24, cols: int = 32) -> tuple[IRModule, np.ndarray]:
-    """A dense layer whose weight has two zeros in each group."""
-    weight = np.random.default_rng(0).normal(size=(rows, cols)).astype(np.float32)
-    weight *= mask_from_scores(np.abs(weight), 2)
-    bb = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((1, cols), "float32"))
-    with bb.function("main", [x]):
-        with bb.dataflow():
-            right = bb.emit(relax.op.permute_dims(relax.const(weight)))
-            hidden = bb.emit(relax.op.matmul(x, right))
-            out = bb.emit_output(relax.op.nn.relu(hidden))
-        bb.emit_func_output(out)
-    return bb.get(), weight
 
 
 def test_a_user_module_runs_on_the_host(tmp_path: Path) -> None:
-    module, weight = sparse_layer()
+    module, weight = sparse_layer(24, 32, relu=True)
     executable = build(module, "host", debug_dump=tmp_path)
     x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
     vm = relax.VirtualMachine(executable, tvm.cpu())
@@ -51,7 +36,7 @@ def test_a_user_module_runs_on_the_host(tmp_path: Path) -> None:
     ],
 )
 def test_what_relax_build_takes_as_a_target_is_taken(description: dict[str, Any]) -> None:
-    module, weight = sparse_layer()
+    module, weight = sparse_layer(24, 32, relu=True)
     x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
     vm = relax.VirtualMachine(build(module, Target(description)), tvm.cpu())
     found = vm["main"](tvm.runtime.tensor(x)).numpy()
@@ -59,7 +44,7 @@ def test_what_relax_build_takes_as_a_target_is_taken(description: dict[str, Any]
 
 
 def test_a_dump_has_every_phase_with_its_operators_counted(tmp_path: Path) -> None:
-    build(sparse_layer()[0], debug_dump=tmp_path)
+    build(sparse_layer(24, 32, relu=True)[0], debug_dump=tmp_path)
     names = c4n_pipeline(1, lambda _: None).names
     found = {file.stem for file in tmp_path.glob("*.py")}
     assert found == {f"{number}_{name}" for number, name in enumerate(names, 1)}  # without gaps
@@ -76,7 +61,7 @@ def _lines(file: Path) -> list[str]:
 def test_libraries_for_phones_have_their_machine(name: str, lld: None, tmp_path: Path) -> None:
     triple = NAMED[name]["mtriple"]
     library = tmp_path / "layer.so"
-    executable = build(sparse_layer()[0], name)
+    executable = build(sparse_layer(24, 32, relu=True)[0], name)
     executable.export_library(str(library), fcompile=make_fcompile(triple))
     elf = read_elf(library)
     assert elf.machine == "aarch64"
@@ -87,7 +72,7 @@ def test_libraries_for_phones_have_their_machine(name: str, lld: None, tmp_path:
 
 @pytest.mark.phone
 def test_a_user_module_runs_on_the_phone(phone: object) -> None:
-    module, weight = sparse_layer()
+    module, weight = sparse_layer(24, 32, relu=True)
     x = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
     found = phone.run_vm(build(module, "arm64-linux"), {"main": [x]})["main"]  # type: ignore[attr-defined]
     np.testing.assert_allclose(found, np.maximum(x @ weight.T, 0), rtol=1e-5, atol=1e-6)

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from schedules import intrinsics_of
-from tvm_c4n._tvm import IRModule, Target, relax
+from tests.layers import sparse_layer
+from tvm_c4n._tvm import Target
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import (
@@ -29,20 +29,6 @@ from tvm_c4n.ops.spec import ConvSpec
 
 VICTIM_CACHE = "tvm_c4n.compile.kernel_selection.victim_cache_bytes"
 CONV = ConvSpec(True, 768, 4, 2, 1536)
-
-
-def layer(size: int) -> IRModule:
-    """A dense layer of size x size with two zeros in each group."""
-    weight = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
-    weight[:, ::2] = 0
-    bb = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((1, size), "float32"))
-    with bb.function("main", [x]):
-        with bb.dataflow():
-            right = bb.emit(relax.op.permute_dims(relax.const(weight)))
-            out = bb.emit_output(relax.op.matmul(x, right))
-        bb.emit_func_output(out)
-    return bb.get()
 
 
 @pytest.mark.parametrize("kind", ["c", "opencl"])
@@ -94,14 +80,14 @@ def test_weights_of_three_caches_bypass_them(
 ) -> None:
     monkeypatch.setattr(VICTIM_CACHE, lambda: cache_bytes)
     target = resolve_target("host")
-    assert selector(target, mod=layer(size)).non_temporal is non_temporal
+    assert selector(target, mod=sparse_layer(size, size)[0]).non_temporal is non_temporal
     assert selector(target).non_temporal is False  # nothing is known of the weights
 
 
 def test_only_this_machines_cache_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VICTIM_CACHE, lambda: 1)
     other = Target({**host_description(), "mtriple": "x86_64-w64-windows-gnu"})
-    assert selector(other, mod=layer(64)).non_temporal is False
+    assert selector(other, mod=sparse_layer(64, 64)[0]).non_temporal is False
 
 
 @pytest.mark.skipif(
@@ -112,6 +98,6 @@ def test_the_prefetches_of_a_build_follow_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_kib: int, locality: str
 ) -> None:
     monkeypatch.setattr(VICTIM_CACHE, lambda: cache_kib << 10)
-    build(layer(512), debug_dump=tmp_path)
+    build(sparse_layer(512, 512)[0], debug_dump=tmp_path)
     text = next(tmp_path.glob("*_bind.py")).read_text()
     assert set(re.findall(r'prefetch", .*, \d, (\d), 1\)', text)) == {locality}

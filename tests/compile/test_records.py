@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tests.layers import sparse_layer
+from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.records import (
     BEST,
@@ -27,7 +28,6 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec, LinearSpec, SsdSpec
-from tvm_c4n.sparsity import mask_from_scores
 
 HOST = resolve_target("host")
 SPEC = LinearSpec(False, 256, 64, 2, "float32", 0, isa_of(HOST).lanes, 64)
@@ -43,20 +43,6 @@ def folder(tmp_path: Path) -> Path:
     return out
 
 
-def sparse_layer() -> tuple[IRModule, np.ndarray]:
-    """The layer of `SPEC`."""
-    weight = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)
-    weight *= mask_from_scores(np.abs(weight), 2)
-    bb = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((1, 64), "float32"))
-    with bb.function("main", [x]):
-        with bb.dataflow():
-            right = bb.emit(relax.op.permute_dims(relax.const(weight)))
-            out = bb.emit_output(relax.op.matmul(x, right))
-        bb.emit_func_output(out)
-    return bb.get(), weight
-
-
 def test_former_names_of_decisions_are_read(folder: Path) -> None:
     file = folder / BEST
     now = open_records(folder).best
@@ -68,7 +54,7 @@ def test_former_names_of_decisions_are_read(folder: Path) -> None:
 
 def test_compiling_takes_the_records(folder: Path, tmp_path: Path) -> None:
     """What is recorded is built, and computes the same."""
-    mod, weight = sparse_layer()
+    mod, weight = sparse_layer(256, 64)
     executable = build(mod, records=folder, debug_dump=tmp_path / "dump")
     bound = next((tmp_path / "dump").glob("*_bind.py"))
     assert "c4n_gemv[panels=1, prefetch_distance=2048]" in bound.read_text()
@@ -79,7 +65,7 @@ def test_compiling_takes_the_records(folder: Path, tmp_path: Path) -> None:
 
 def test_records_of_another_machine_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TuneError, match=r"has records of triple .*give another folder"):
-        build(sparse_layer()[0], "arm64-linux", records=folder)
+        build(sparse_layer(256, 64)[0], "arm64-linux", records=folder)
     manifest = json.loads((folder / MANIFEST).read_text())
     for name, value in (("cpu", "6502"), ("tvm", "0.1"), ("features", ["sse"]), ("isa", "mmx")):
         other = tmp_path / name

@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tvm_c4n._tvm import IRModule, relax
-from tvm_c4n.sparsity import mask_from_scores
+from tests import layers
+from tvm_c4n._tvm import IRModule
 
 
 @pytest.fixture(scope="session")
 def sparse_layer() -> IRModule:
-    """A dense layer of 256 x 64 whose weight has two zeros in each group."""
-    weight = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)
-    weight *= mask_from_scores(np.abs(weight), 2)
-    bb = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((1, 64), "float32"))
-    with bb.function("main", [x]):
-        with bb.dataflow():
-            right = bb.emit(relax.op.permute_dims(relax.const(weight)))
-            out = bb.emit_output(relax.op.matmul(x, right))
-        bb.emit_func_output(out)
-    return bb.get()
+    """The layer that is tuned."""
+    return layers.sparse_layer(256, 64)[0]
 
 
 @pytest.fixture(scope="session")
