@@ -28,6 +28,11 @@ def is_tensor(expr: Any) -> bool:
     return isinstance(expr, GenericConst) and isinstance(expr.value, tvm.runtime.Tensor)
 
 
+def address_of(constant: GenericConst) -> int:
+    """Return the address of a constant's data: its identity, for functions share tensors."""
+    return int(constant.value.data_ptr())
+
+
 def callee_spec(mod: IRModule, call: relax.Call) -> OpSpec | None:
     """Return the C4n spec of the PrimFunc that a call runs, None for any other call."""
     if op_name(call) not in CALL_TIR:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay_passes.call_tir import op_name
+from relay_passes.call_tir import address_of, op_name
 from tvm_c4n._tvm import GenericConst, relax
 
 FLOATS = ("float32", "float16")
@@ -52,7 +52,7 @@ class Dense:
     @property
     def key(self) -> tuple[int, tuple[int, int]]:
         """Equal for layers that share a weight."""
-        return int(self.constant.value.data_ptr()), self.axes
+        return address_of(self.constant), self.axes
 
     def matrix(self) -> NDArray[Any]:
         """Return the weight (rows, cols), C-contiguous."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_passes.call_tir import is_tensor
+from relay_passes.call_tir import address_of, is_tensor
 from tvm_c4n._tvm import GenericConst, IRModule, PyExprMutator, mutator, relax, tvm
 from tvm_c4n.ops.attrs import CONSTANTS
 
@@ -47,17 +47,12 @@ def constants_of(mod: IRModule) -> list[GenericConst]:
 
 def _collect(expr: Any, found: dict[int, GenericConst]) -> None:
     if is_tensor(expr) and len(expr.value.shape) > 0:
-        found.setdefault(_identity(expr), expr)
-
-
-def _identity(constant: GenericConst) -> int:
-    """Return the address of a constant's data: functions may hold the same tensor."""
-    return int(constant.value.data_ptr())
+        found.setdefault(address_of(expr), expr)
 
 
 def _lift(func: relax.Function, constants: list[GenericConst]) -> relax.Function:
     variables = [relax.Var(f"weight{i}", c.ty) for i, c in enumerate(constants)]
-    by_identity = {_identity(c): v for c, v in zip(constants, variables, strict=True)}
+    by_identity = {address_of(c): v for c, v in zip(constants, variables, strict=True)}
     body = _Lifter(by_identity).visit_expr(func.body)
     return relax.Function([*func.params, *variables], body, func.ret_ty, attrs=func.attrs)
 
@@ -70,5 +65,5 @@ class _Lifter(PyExprMutator):  # type: ignore[misc]
 
     def visit_generic_const_(self, constant: GenericConst) -> relax.Expr:
         if is_tensor(constant) and len(constant.value.shape) > 0:
-            return self.variables[_identity(constant)]
+            return self.variables[address_of(constant)]
         return constant

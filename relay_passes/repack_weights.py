@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from relay_passes.call_tir import callee_spec, tidy, with_callee
+from relay_passes.call_tir import address_of, callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
 from tvm_c4n.ops import c4n_linear, embedding
 from tvm_c4n.ops.attrs import KIND
@@ -73,7 +73,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
     ) -> GenericConst:
         stored = stored_format(spec)
         # A constant's data keeps its address while the module lives.
-        key = (*(c.value.data_ptr() for c in constants), stored)
+        key = (*map(address_of, constants), stored)
         if key not in self.packed:
             weight = stored.weight([c.value.numpy() for c in constants])
             self.packed[key] = relax.const(repack(weight, replace(spec, lanes=self.lanes)))

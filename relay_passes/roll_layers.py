@@ -20,23 +20,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from relay_passes.call_tir import is_foreign, is_tensor, tidy
-from relay_passes.regions.roll import (
-    LayerRun,
-    address_of,
-    layer_loop,
-    pack_arena,
-    split_into_layer_runs,
-)
-from tvm_c4n._tvm import (
-    GenericConst,
-    GlobalVar,
-    IRModule,
-    PyExprMutator,
-    mutator,
-    relax,
-    tvm,
-)
+from relay_passes.call_tir import address_of, is_foreign, is_tensor, tidy
+from relay_passes.regions.layer_loop import layer_loop, pack_arena
+from relay_passes.regions.roll import LayerRun, split_into_layer_runs
+from tvm_c4n._tvm import GenericConst, GlobalVar, IRModule, PyExprMutator, mutator, relax, tvm
 
 # By address of a constant's data: the arena that holds it now, and where, in bytes.
 Places = dict[int, tuple[GenericConst, int]]

@@ -1,4 +1,4 @@
-"""Which calls of regions are the layers of one loop, and the arena that holds their weights."""
+"""Which calls of regions are the layers of one loop."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from relay_passes.call_tir import CALL_TIR, is_tensor, op_name
-from relay_passes.regions.kernel import LayerLoop
+from relay_passes.call_tir import CALL_TIR, address_of, is_tensor, op_name
 from relay_passes.regions.signature import (
     Carried,
     Fresh,
@@ -22,9 +20,8 @@ from relay_passes.regions.signature import (
     Role,
     Weight,
 )
-from tvm_c4n._tvm import GenericConst, GlobalVar, IRModule, relax, structural_equal, tirx
+from tvm_c4n._tvm import GlobalVar, IRModule, relax, structural_equal, tirx
 from tvm_c4n.ops.attrs import REGION
-from tvm_c4n.ops.tir import CACHE_LINE
 
 
 @dataclass
@@ -191,76 +188,3 @@ def _role(layers: list[LayerCall], param: Param, new: Any) -> Role | None:
 
 def _holds(call: LayerCall, result: str, var: relax.Var) -> bool:
     return result in call.items and call.items[result].same_as(var)
-
-
-def address_of(constant: GenericConst) -> int:
-    """Return the address of a constant's data, which is its identity."""
-    return int(constant.value.data_ptr())
-
-
-@dataclass(frozen=True)
-class Arena:
-    """The weights of all layers in one tensor, in the order in which a step reads them.
-
-    Attributes
-    ----------
-    constant : GenericConst
-        uint8; each weight begins at a cache line.
-    starts : list of int
-        Where each layer's weights begin, in cache lines.
-    offsets : tuple of dict
-        By region, then by name of a weight: bytes from a layer's first weight to this one.
-    places : dict
-        By address of a weight's data before: where it is now, in bytes.
-    """
-
-    constant: GenericConst
-    starts: list[int]
-    offsets: tuple[dict[str, int], ...]
-    places: dict[int, int]
-
-
-def pack_arena(run: LayerRun, regions: list[GlobalVar]) -> Arena:
-    """Copy the weights of all layers into one tensor."""
-    weights = [p.name for p in run.signature.params if isinstance(p.role, Weight)]
-    offsets: tuple[dict[str, int], ...] = tuple({} for _ in regions)
-    starts, copies, size = [], [], 0
-    for call in run.calls:
-        start = size
-        starts.append(start // CACHE_LINE)
-        for name in weights:
-            constant = call.inputs[name]
-            copies.append((size, constant))
-            offsets[regions.index(call.gvar)][name] = size - start
-            size += -(-_size_bytes(constant.value) // CACHE_LINE) * CACHE_LINE
-    data: NDArray[np.uint8] = np.zeros(size, np.uint8)
-    for at, constant in copies:
-        flat = constant.value.numpy().reshape(-1).view(np.uint8)
-        data[at : at + flat.size] = flat
-    places = {address_of(constant): at for at, constant in copies}
-    return Arena(relax.const(data), starts, offsets, places)
-
-
-def _size_bytes(tensor: Any) -> int:
-    return int(np.prod(tensor.shape)) * np.dtype(str(tensor.dtype)).itemsize
-
-
-def layer_loop(
-    mod: IRModule, run: LayerRun, regions: list[GlobalVar], arena: Arena
-) -> tuple[LayerLoop, list[Any]]:
-    """Return the loop over a run's layers, and a value for each of its parameters."""
-    loop = LayerLoop(
-        regions=tuple(mod[gvar] for gvar in regions),
-        layers=len(run.calls),
-        layer=run.signature,
-        offsets=arena.offsets,
-        arena_bytes=int(arena.constant.value.shape[0]),
-    )
-    rows = [
-        (regions.index(call.gvar), start)
-        for call, start in zip(run.calls, arena.starts, strict=True)
-    ]
-    first = run.calls[0].inputs
-    _, _, *kept = loop.signature.params
-    values = [relax.const(np.array(rows, np.uint32)), arena.constant]
-    return loop, [*values, *(first[param.name] for param in kept)]

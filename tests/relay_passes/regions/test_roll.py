@@ -1,4 +1,4 @@
-"""Which calls of regions are layers of one loop, the roles of parameters, and the weight arena."""
+"""Which calls of regions are layers of one loop, and the roles of parameters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from tvm.script import tirx as T
 
-from relay_passes.regions.roll import LayerCall, LayerRun, pack_arena, split_into_layer_runs
+from relay_passes.regions.roll import LayerCall, LayerRun, split_into_layer_runs
 from relay_passes.regions.signature import Carried, Invariant, LayerIndex, RegionSignature, Weight
 from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tvm_c4n._tvm import IRModule, PrimFunc, relax
@@ -103,17 +102,6 @@ def test_two_parameters_cannot_carry_one_result(both: bool, rolled: bool) -> Non
         call = relax.call_tir(second.gvar, [row, row], [ROW, WORK])
         second.call = relax.BlockBuilder(mod).normalize(call)
     assert LayerRun([first]).takes(second, reads([first, second])) == rolled
-
-
-def test_the_arena_has_every_weight_at_a_cache_line() -> None:
-    inputs = [(X, relax.const(w), relax.prim_value(i)) for i, w in enumerate(TURNS)]
-    run = run_of(layer_calls(REGION, inputs))
-    arena = pack_arena(run, REGION.get_global_vars())
-    assert arena.starts == [0, 1, 2]
-    assert arena.offsets == ({"weight": 0},)
-    assert sorted(arena.places.values()) == [0, 64, 128]
-    rows = arena.constant.value.numpy().view(np.float32).reshape(3, 16)
-    np.testing.assert_array_equal(rows, np.pad(np.stack(TURNS), ((0, 0), (0, 8))))
 
 
 def test_a_call_between_two_layers_parts_them() -> None:
