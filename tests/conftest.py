@@ -111,7 +111,7 @@ def _missing(remedy: str) -> None:
 @pytest.fixture(scope="session")
 def lld() -> None:
     """Skip where nothing links for every ELF target, among them Android's."""
-    from tvm_c4n.compile.link import find_lld
+    from tvm_c4n.compile.linker import find_lld
 
     if find_lld() is None:
         _missing("apt-get install lld, or pip install ziglang")
@@ -120,7 +120,7 @@ def lld() -> None:
 @pytest.fixture(scope="session")
 def arm_linker() -> None:
     """Skip where nothing links for arm64 Linux."""
-    from tvm_c4n.compile.link import find_lld
+    from tvm_c4n.compile.linker import find_lld
 
     if not shutil.which("aarch64-linux-gnu-gcc") and find_lld() is None:
         _missing("apt-get install lld or gcc-aarch64-linux-gnu, or pip install ziglang")

@@ -1,9 +1,5 @@
 """Link compiled objects to a shared library, for this machine or for a phone.
 
-No compiler is needed: TVM writes finished objects, so a bare `ld.lld` is enough, and one can be
-installed by pip (`ziglang`). Where a C compiler for the target exists it is taken first, since it
-knows its own C library.
-
 The linker is told which libraries the result needs by empty stand-ins that carry only a name:
 neither a C library nor the NDK has to be on the machine
 (docs/decisions/linking-without-ndk.md).
@@ -11,26 +7,16 @@ neither a C library nor the NDK has to be on the machine
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import platform
-import shlex
-import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tvm_c4n.compile.elf import read_head, read_machine
+from tvm_c4n.compile.linker import Linker, arch_of, linker_for, system_of
 from tvm_c4n.errors import TargetError
-from tvm_c4n.extras import pip_command
-
-# The oldest Android that the NDK's clang compiles for (7.0, of 2016).
-ANDROID_API = 24
 
 # Android devices with 16 KiB pages refuse a library whose segments are aligned to less.
 _ANDROID_PAGE_BYTES = 16384
@@ -43,18 +29,6 @@ _NEEDED = {
 # What a C compiler adds by itself, from its own C library and with the right symbol versions.
 _OWN = {"android": ("libm.so", "libc.so"), "linux": ("libm.so.6", "libc.so.6")}
 _LINK_SECS = 300
-
-
-@dataclass(frozen=True)
-class _Linker:
-    """A command that links: a bare LLD, or a C compiler in front of its linker."""
-
-    command: tuple[str, ...]
-    is_compiler: bool
-
-    def wrap(self, flags: Sequence[str]) -> list[str]:
-        """Return linker flags as this command takes them."""
-        return [f"-Wl,{','.join(flags)}"] if self.is_compiler else list(flags)
 
 
 class Fcompile(Protocol):
@@ -100,7 +74,7 @@ def link_shared(
     # Beside `out`, because a rename is only atomic inside one file system.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".link.") as folder:
         result = Path(folder, out.name)
-        command = _command(_choose(triple, system), objects, result, system)
+        command = _command(linker_for(triple, system), objects, result, system)
         _run([*command, *options], out.name)
         result.replace(out)
 
@@ -127,103 +101,17 @@ def make_fcompile(triple: str) -> Fcompile:
     return fcompile
 
 
-def find_lld() -> list[str] | None:
-    """Return the command of an LLD for ELF files: the system's, else `ziglang`'s, else None."""
-    if path := shutil.which("ld.lld"):
-        return [path]
-    if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "ld.lld"]
-    return None
-
-
-def system_of(triple: str) -> str:
-    """Return "android", "linux" or "apple".
-
-    Raises
-    ------
-    TargetError
-        Another system: nothing can be linked for it.
-    """
-    if "-android" in triple:
-        return "android"
-    if "-linux" in triple:
-        return "linux"
-    if "-apple-" in triple and sys.platform == "darwin":
-        return "apple"
-    raise TargetError(
-        f"cannot link for {triple!r}: only Linux and Android (and macOS on a Mac) are served"
-    )
-
-
-def _arch(triple: str) -> str:
-    """Return the machine of a triple under the name that `elf.MACHINES` gives it."""
-    name = triple.split("-", 1)[0]
-    return {"arm64": "aarch64", "amd64": "x86_64", "i686": "x86", "armv7a": "arm"}.get(name, name)
-
-
 def _check_machines(objects: Sequence[Path], triple: str) -> None:
     # ld.lld takes the machine from its first object: it would link wrong ones without a word.
     for path in objects:
         if not path.is_file():
             raise TargetError(f"{path}: no such object file")
         machine = read_machine(path)
-        if machine not in (None, _arch(triple)):
+        if machine not in (None, arch_of(triple)):
             raise TargetError(f"{path.name} is compiled for {machine}, not for {triple}")
 
 
-def _choose(triple: str, system: str) -> _Linker:
-    if compiler := _compiler(triple, system):
-        return _Linker(tuple(compiler), is_compiler=True)
-    if system != "apple" and (lld := find_lld()):
-        return _Linker(tuple(lld), is_compiler=False)
-    package = "gcc" if _is_host(triple) else "lld"
-    raise TargetError(
-        f"no linker for {triple}: {pip_command('link')}, or install {package} "
-        f"(Debian: apt-get install {package})"
-        + (", or set ANDROID_NDK_HOME to an Android NDK" if system == "android" else "")
-    )
-
-
-def _compiler(triple: str, system: str) -> list[str] | None:
-    """Return a C compiler that links for `triple`, or None."""
-    if system == "android":
-        return android_clang(triple)
-    if _is_host(triple):
-        if named := shlex.split(os.environ.get("CC", "")):
-            return named if shutil.which(named[0]) else None
-        names = ["cc", "gcc", "clang", "g++"]
-    else:
-        names = [f"{_arch(triple)}-linux-gnu-gcc"]
-    return next(([path] for name in names if (path := shutil.which(name))), None)
-
-
-def android_clang(triple: str, program: str = "clang") -> list[str] | None:
-    """Return the command of the NDK's clang or clang++; None where ANDROID_NDK_HOME is not set.
-
-    Raises
-    ------
-    TargetError
-        There is no NDK in that folder.
-    """
-    home = os.environ.get("ANDROID_NDK_HOME")
-    if not home:
-        return None
-    found = sorted(Path(home).glob(f"toolchains/llvm/prebuilt/*/bin/{program}"))
-    if not found:
-        raise TargetError(
-            f"ANDROID_NDK_HOME={home} has no toolchains/llvm/prebuilt/*/bin/clang: "
-            "correct it, or unset it to link without the NDK"
-        )
-    # `clang --target` rather than the wrapper scripts, which need a shell and were renamed before.
-    return [str(found[0]), f"--target={_arch(triple)}-linux-android{ANDROID_API}"]
-
-
-def _is_host(triple: str) -> bool:
-    system = "apple" if sys.platform == "darwin" else sys.platform
-    return _arch(platform.machine().lower()) == _arch(triple) and system_of(triple) == system
-
-
-def _command(linker: _Linker, objects: Sequence[Path], out: Path, system: str) -> list[str]:
+def _command(linker: Linker, objects: Sequence[Path], out: Path, system: str) -> list[str]:
     inputs = [str(path) for path in objects]
     if system == "apple":
         flags = ["-dynamiclib", "-undefined", "dynamic_lookup"]
@@ -241,7 +129,7 @@ def _command(linker: _Linker, objects: Sequence[Path], out: Path, system: str) -
     return [*linker.command, "-shared", *linker.wrap(flags), *inputs, *tail, *own, "-o", str(out)]
 
 
-def _write_stub(linker: _Linker, name: str, objects: Sequence[Path], folder: Path) -> Path:
+def _write_stub(linker: Linker, name: str, objects: Sequence[Path], folder: Path) -> Path:
     """Write an empty library called `name` for the machine of the first of `objects`."""
     empty = folder / "empty.o"
     if not empty.exists():

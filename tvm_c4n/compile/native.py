@@ -23,7 +23,7 @@ from tvm_c4n._tvm import codegen
 from tvm_c4n.checkpoint.files import copy_file, reserve, write_atomically
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.elf import read_elf
-from tvm_c4n.compile.link import android_clang, system_of
+from tvm_c4n.compile.linker import android_clang, system_of
 from tvm_c4n.compile.target import NAMED
 from tvm_c4n.errors import TargetError
 
