@@ -6,7 +6,8 @@ import pytest
 
 from tvm_c4n.cli.bench import parse_threads, print_profile
 from tvm_c4n.errors import C4nError
-from tvm_c4n.evaluate.profile import Profile, Stage
+from tvm_c4n.evaluate.profile import Profile
+from tvm_c4n.evaluate.replay import Stage
 from tvm_c4n.runtime.artifact import open_artifact
 
 

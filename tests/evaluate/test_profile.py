@@ -1,24 +1,15 @@
-"""Every kernel of the step is profiled, with the code that the step has, or nothing is said."""
+"""Every kernel of the step is profiled, or nothing is said."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import schedules
-from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.compile import kernel_selection
-from tvm_c4n.compile.artifact import compile_model
-from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
-from tvm_c4n.evaluate import profile
-from tvm_c4n.evaluate.profile import ATTEMPTS, MAX_RATIO, Profile, Stage, plausible, profile_step
-from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba
-from tvm_c4n.ops.spec import OpSpec
+from tvm_c4n.evaluate.profile import ATTEMPTS, MAX_RATIO, Profile, plausible, profile_step
+from tvm_c4n.evaluate.replay import Stage
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.run import prune
 
@@ -90,32 +81,3 @@ def test_kernels_that_take_longer_than_the_step_are_refused() -> None:
         refused.value
     )
     assert next(found, None) is None
-
-
-def test_the_replay_has_the_kernels_of_the_step(
-    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With tuned records, and with weights prefetched past the caches, as the artifact has them."""
-    chosen: list[tuple[OpSpec, str, bool]] = []
-    choose = schedules.choose
-
-    def note(spec: OpSpec, *args: Any, non_temporal: bool) -> Any:
-        found = choose(spec, *args, non_temporal=non_temporal)
-        chosen.append((spec, "" if found is None else found[0], non_temporal))
-        return found
-
-    def tuned(spec: OpSpec) -> dict[str, int] | None:
-        return {"vectors": 1} if spec.kind == "conv1d" else None
-
-    monkeypatch.setattr(schedules, "choose", note)
-    monkeypatch.setattr(kernel_selection, "tuned_for", lambda target, records: tuned)
-    monkeypatch.setattr(kernel_selection, "victim_cache_bytes", lambda: 1)
-    compile_model(small_model, tmp_path / "artifact")
-    step = set(chosen)
-    chosen.clear()
-    checkpoint = open_checkpoint(small_model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    profile._unfused(build_mamba(config, checkpoint), resolve_target("host"))
-    assert set(chosen) == step
-    assert {rule for spec, rule, _ in step if spec.kind == "conv1d"} >= {"conv1d[vectors=1]"}
-    assert {non_temporal for *_, non_temporal in step} == {True}

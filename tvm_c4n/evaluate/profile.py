@@ -16,67 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter_ns
-from typing import Any
 
-import numpy as np
-
-from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, relax, tvm
-from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
-from tvm_c4n.compile.build import generate, phases_for, prepare
-from tvm_c4n.compile.kernel_selection import selector
-from tvm_c4n.compile.link import make_fcompile
-from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
+from tvm_c4n.evaluate.replay import TOKEN, Replay, Stage, empty_kernel, micros_of
 from tvm_c4n.evaluate.undisturbed import repeat
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig, state_shapes
-from tvm_c4n.model.relax_mamba import build_mamba
-from tvm_c4n.ops.spec import LinearSpec, spec_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.engine import Engine
 
-LINEAR = (*PROJECTIONS, "head")
 # The kernels' sum over the step, at most. It was 0.79 to 1.05 on four CPUs; a profile of 1.58 was
 # withdrawn, presumably taken with two threads on one core.
 MAX_RATIO = 1.2
 # Step and replay are measured this often at most, until they fit.
 ATTEMPTS = 3
-_TOKEN = 1
-_EMPTY_CALLS = 20
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A kernel of the step, all its calls together.
-
-    Attributes
-    ----------
-    name : str
-        The projection, or the kind of operator.
-    calls : int
-        Calls per step.
-    micros : float
-        Microseconds per step, without the cost of the calls.
-    size_bytes : int
-        Bytes of a projection's arguments, nearly all of them weights: what it reads per step. 0 for
-        the other kernels, which touch a part of their arguments only.
-    """
-
-    name: str
-    calls: int
-    micros: float
-    size_bytes: int
-
-    @property
-    def gbs(self) -> float:
-        """GB of weights read per second."""
-        return self.size_bytes / 1e3 / self.micros if self.micros else 0.0
 
 
 @dataclass(frozen=True)
@@ -141,14 +97,14 @@ def profile_step(
         compile_model(model, Path(folder) / "artifact")
         engine = Engine.load(Path(folder) / "artifact", threads=threads)
         tell("compiling its kernels", 1)
-        calls = _Calls(model, Path(folder))
+        calls = Replay(model, Path(folder))
         huge_pages.wait()
         engine.set_threads(threads, adapt=False)
-        empty = _empty_kernel(Path(folder))
+        empty = empty_kernel(Path(folder))
 
         def measured() -> Profile:
             tell("measuring the step", 2)
-            step = median(repeat(lambda: _micros(lambda: engine.step(_TOKEN)), reps, threads))
+            step = median(repeat(lambda: micros_of(lambda: engine.step(TOKEN)), reps, threads))
             tell("measuring the kernels", 3)
             return Profile(threads, *calls.measure(reps, threads, empty), step)
 
@@ -174,111 +130,3 @@ def plausible(measure: Callable[[], Profile]) -> Profile:
         f"{profile.kernels:.0f} us, {profile.ratio:.2f} of the step's {profile.step:.0f} us: "
         "something disturbed one of the two; measure again on an idle machine"
     )
-
-
-class _Calls:
-    """The kernels of an unfused step, recorded with their arguments."""
-
-    def __init__(self, model: str | Path, folder: Path):
-        checkpoint = open_checkpoint(model)
-        config, target = MambaConfig.from_hf(checkpoint.config), resolve_target("host")
-        mod = _unfused(build_mamba(config, checkpoint), target)
-        self._names = _names(mod, config)
-        vm = _load(generate(mod, target), target, folder / "kernels.so")
-        states = [np.zeros(shape, np.float32) for shape in state_shapes(config)]
-        inputs = [np.array([_TOKEN], np.int32), *states]
-        arguments = [tvm.runtime.tensor(array) for array in inputs]
-        self._recorded: list[tuple[Any, str, tuple[Any, ...]]] = []
-
-        def record(function: Any, name: str, before: bool, _result: Any, *args: Any) -> int:
-            if before and name in self._names:
-                self._recorded.append((function, name, args))
-            return 0
-
-        vm.set_instrument(record)
-        vm["step"](*arguments)
-        self._vm = vm  # the recorded arguments are views of its constants
-
-    def measure(
-        self, reps: int, threads: int, empty: Callable[[], Any]
-    ) -> tuple[list[Stage], float]:
-        """Replay the step; also returns the microseconds that are subtracted for each call.
-
-        They are those of calls of `empty` after each replay: where the system has put the threads,
-        a call can cost three times as much.
-        """
-        names = dict.fromkeys(self._names[name] for _, name, _ in self._recorded)
-
-        def replay() -> tuple[dict[str, int], float]:
-            took = dict.fromkeys(names, 0)
-            for function, symbol, args in self._recorded:
-                began = perf_counter_ns()
-                function(*args)
-                took[self._names[symbol]] += perf_counter_ns() - began
-            return took, median(_micros(empty) for _ in range(_EMPTY_CALLS))
-
-        samples = repeat(replay, reps, threads)
-        call = median(micros for _, micros in samples)
-        found = {name: median(took[name] for took, _ in samples) / 1e3 for name in names}
-        return [self._stage(name, micros, call) for name, micros in found.items()], call
-
-    def _stage(self, name: str, micros: float, call: float) -> Stage:
-        mine = [args for _, symbol, args in self._recorded if self._names[symbol] == name]
-        linear = name in LINEAR
-        size = sum(_size(arg) for args in mine for arg in args) if linear else 0
-        return Stage(name, len(mine), max(0.0, micros - call * len(mine)), size)
-
-
-def _unfused(mod: IRModule, target: Target) -> IRModule:
-    """Run the phases that make kernels, without the one that joins them."""
-    select = selector(target, mod=mod)
-    return prepare(mod, select, phases_for(select, lift=False).without("fuse"))
-
-
-def _names(mod: IRModule, config: MambaConfig) -> dict[str, str]:
-    """Return by symbol the names of kernels: projections by their shape, others by their kind."""
-    tensors = config.tensor_shapes()
-    shapes = {tensors[config.projection(0, name)]: name for name in PROJECTIONS}
-    names = {}
-    for gvar, func in mod.functions_items():
-        spec = spec_of(func)
-        if isinstance(spec, LinearSpec):
-            names[gvar.name_hint] = shapes.get((spec.rows, spec.cols), "head")
-        elif spec is not None:
-            names[gvar.name_hint] = spec.kind
-    return names
-
-
-def _load(executable: Any, target: Target, file: Path) -> relax.VirtualMachine:
-    executable.export_library(str(file), fcompile=make_fcompile(triple_of(target)))
-    return relax.VirtualMachine(tvm.runtime.load_module(str(file)), tvm.cpu())
-
-
-def _empty_kernel(folder: Path) -> Callable[[], Any]:
-    """Compile a kernel whose parallel loop does next to nothing."""
-    with IRBuilder() as builder, T.prim_func(s_tir=True):
-        T.func_name("empty")
-        out = T.arg("out", T.buffer((64,), "int32"))
-        with T.parallel(64) as i:
-            T.buffer_store(out, i, [i])
-    target = resolve_target("host")
-    library = tvm.compile(IRModule({"empty": builder.get()}), target)
-    file = folder / "empty.so"
-    library.export_library(str(file), fcompile=make_fcompile(triple_of(target)))
-    return partial(
-        tvm.runtime.load_module(str(file))["empty"], tvm.runtime.tensor(np.zeros(64, np.int32))
-    )
-
-
-def _micros(run: Callable[[], Any]) -> float:
-    began = perf_counter_ns()
-    run()
-    return (perf_counter_ns() - began) / 1e3
-
-
-def _size(argument: Any) -> int:
-    """Return the bytes of a tensor, 0 for anything else."""
-    shape = getattr(argument, "shape", None)
-    if shape is None:
-        return 0
-    return int(np.prod([int(n) for n in shape])) * np.dtype(str(argument.dtype)).itemsize

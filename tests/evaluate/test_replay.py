@@ -1,0 +1,47 @@
+"""What is replayed is the code that the step has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import schedules
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile import kernel_selection
+from tvm_c4n.compile.artifact import compile_model
+from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.evaluate.replay import unfused
+from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.ops.spec import OpSpec
+
+
+def test_the_replay_has_the_kernels_of_the_step(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tuned records, and with weights prefetched past the caches, as the artifact has them."""
+    chosen: list[tuple[OpSpec, str, bool]] = []
+    choose = schedules.choose
+
+    def note(spec: OpSpec, *args: Any, non_temporal: bool) -> Any:
+        found = choose(spec, *args, non_temporal=non_temporal)
+        chosen.append((spec, "" if found is None else found[0], non_temporal))
+        return found
+
+    def tuned(spec: OpSpec) -> dict[str, int] | None:
+        return {"vectors": 1} if spec.kind == "conv1d" else None
+
+    monkeypatch.setattr(schedules, "choose", note)
+    monkeypatch.setattr(kernel_selection, "tuned_for", lambda target, records: tuned)
+    monkeypatch.setattr(kernel_selection, "victim_cache_bytes", lambda: 1)
+    compile_model(small_model, tmp_path / "artifact")
+    step = set(chosen)
+    chosen.clear()
+    checkpoint = open_checkpoint(small_model)
+    config = MambaConfig.from_hf(checkpoint.config)
+    unfused(build_mamba(config, checkpoint), resolve_target("host"))
+    assert set(chosen) == step
+    assert {rule for spec, rule, _ in step if spec.kind == "conv1d"} >= {"conv1d[vectors=1]"}
+    assert {non_temporal for *_, non_temporal in step} == {True}
