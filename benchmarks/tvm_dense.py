@@ -54,7 +54,7 @@ def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
     ----------
     config : MambaConfig
     shapes : dict
-        Of the weights; ``conv1d.weight`` is ``(inner, conv)``.
+        Those of the weights; ``conv1d.weight`` is ``(inner, conv)``.
     """
     op, bb = relax.op, relax.BlockBuilder()
     conv_shape, ssm_shape = state_shapes(config)

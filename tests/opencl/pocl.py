@@ -51,7 +51,7 @@ class Device:
         Parameters
         ----------
         func : PrimFunc
-            Of one kernel; its only symbolic length is the number of tokens.
+            One kernel; its only symbolic length is the number of tokens.
         arguments : mapping
             Arrays and integers by the names of the parameters.
         tokens : int

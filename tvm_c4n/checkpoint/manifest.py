@@ -19,7 +19,6 @@ from tvm_c4n.sparsity import C4nWeight, DType, part_shapes
 FORMAT_VERSION = 1
 MANIFEST = "c4n.json"
 TENSORS = "model.safetensors"
-REPORT = "report.json"
 PARTS = ("values", "positions", "scales")
 VALUE_DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "int4": "U8"}
 DENSE_DTYPES = ("F32", "F16")

@@ -32,7 +32,7 @@ from tvm_c4n.runtime.describe import cpu_name
 
 MANIFEST, BEST, CONFIRMATIONS = "manifest.json", "best.json", "confirmations.json"
 SHIPPED = Path(__file__).parents[2] / "schedules" / "records"
-# Of each file of a folder; the largest that is shipped has 30 kB.
+# The largest file that is shipped has 30 kB.
 MAX_BYTES = 64 << 20
 _AGAIN = "'tvm-c4n tune' makes folders of records: give one, or delete it and tune again"
 

@@ -1,4 +1,4 @@
-"""Healing: train a pruned model on, as it is stored, to imitate its dense teacher.
+"""Healing: train a pruned model on, as it is stored, towards its dense teacher.
 
 One-shot pruning answers for one layer at a time. Here all weights that are left are trained
 together, so that the model's next-token distribution comes close to the teacher's (knowledge

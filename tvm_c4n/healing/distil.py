@@ -65,7 +65,7 @@ class Teacher:
     Parameters
     ----------
     model : Student
-        Of a dense checkpoint.
+        The teacher: made of a dense checkpoint.
     windows : (windows, window) uint16
     device : torch.device
     """

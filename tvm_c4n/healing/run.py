@@ -50,7 +50,7 @@ class HealReport:
         On the held-out windows: of the folder that came in, and of the folder as written.
     device : str
     run_secs : float
-        Of this call; a resumed run has had others.
+        This call's; a run that was resumed has had others before.
     """
 
     pruned: str

@@ -60,7 +60,7 @@ class Trainer:
             Steps done before.
         tokens : (b, t) int64
         teacher : Output
-            Of the same windows.
+            What the teacher says of the same tokens.
         """
         rate = self.rate(number)
         for group in self._optimizer.param_groups:

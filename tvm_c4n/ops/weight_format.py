@@ -71,7 +71,7 @@ class WeightFormat(ABC):
         Returns
         -------
         PrimExpr
-            Of the weight's dtype; int32 for integer dtypes.
+            In the weight's dtype; int32 for integer dtypes.
         """
 
     def code(self, weights: Sequence[Any], row: Any, group: Any, index: int) -> Any:

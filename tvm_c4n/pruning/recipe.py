@@ -67,7 +67,7 @@ class Recipe(BaseModel):
     method : {"obs", "sparsegpt", "wanda", "magnitude"}
         "obs" is the method of this package; the others are baselines.
     dtype : {"float16", "int8", "int4"}
-        Of the kept weights of in_proj and out_proj, and what follows from it for the others.
+        For the kept weights of in_proj and out_proj; the other weights follow from it.
     dtypes : dict
         Exceptions from what ``dtype`` gives, by the same keys as ``removed``; "head" is the
         embeddings (and the head).

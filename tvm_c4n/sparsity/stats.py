@@ -50,16 +50,6 @@ class WeightStats:
     zeros: int
     size_bytes: int
 
-    @property
-    def removed_fraction(self) -> float:
-        """Removed weights over dense weights, 0..1."""
-        return 1 - self.kept / self.weights if self.weights else 0.0
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Bits per dense weight, scales counted."""
-        return 8 * self.size_bytes / self.weights if self.weights else 0.0
-
 
 def stats_of(weight: C4nWeight) -> WeightStats:
     """Count what a stored weight costs."""

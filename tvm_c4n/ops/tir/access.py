@@ -97,7 +97,7 @@ def aligned_stack() -> Iterator[None]:
     allocate one vector of a cache line and touch its address at both ends of the body, so that TVM
     neither moves it nor gives its place to another variable.
     """
-    anchor = T.alloc_buffer((1,), typed("float32", CACHE_LINE // 4), scope="global", layout=None)
-    _prefetch_line(anchor.data)
+    line = T.alloc_buffer((1,), typed("float32", CACHE_LINE // 4), scope="global", layout=None)
+    _prefetch_line(line.data)
     yield
-    _prefetch_line(anchor.data)
+    _prefetch_line(line.data)
