@@ -68,6 +68,8 @@ def script_of(mod: IRModule, constants: bool = False) -> str:
     """Return a module as TVMScript; it parses back if it holds the values of all constants.
 
     One exception: after the phase "memory", TVM's plan may share storage between two branches.
+    Inside the phase "memory", from `CallTIRRewrite` to `LowerAllocTensor`, it does not: TVM's
+    parser does not know all that TVM prints of a tensor whose memory is not planned yet.
     """
     text = str(mod.script(show_meta=constants))
     for printed, parsed in _PARSED.items():
