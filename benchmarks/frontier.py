@@ -28,7 +28,7 @@ from benchmarks.results import place, write_result
 from tvm_c4n.checkpoint import ArrayCheckpoint, export_dense, open_checkpoint
 from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.cli.console import ProgressBar
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 
 HOME = CACHE / "frontier"
 HEALED = {
@@ -130,7 +130,7 @@ def expanded(file: Path) -> ArrayCheckpoint:
     dense = open_checkpoint(REAL)
     stored = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
     tensors = {name: dense.dense(name) for name in dense.names()}
-    for theirs, name in names_of(MambaConfig.from_hf(dense.config)).items():
+    for theirs, name in names_of(describe_model(dense.config)).items():
         if name.endswith(("_proj.weight", "embeddings.weight")):
             tensor = stored[theirs]
             values = gguf.dequantize(tensor.data, tensor.tensor_type)

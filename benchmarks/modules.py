@@ -30,6 +30,7 @@ from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.compile.build import build, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.target import resolve_target
+from tvm_c4n.model.families import describe_model
 
 VARIANTS = ("tvm", "fused", "ours")
 # Times that a module is loaded anew: the place of its weights in memory has an effect, too.
@@ -163,8 +164,7 @@ def _exported_mamba(removed: int) -> IRModule:
 def _own_mamba() -> IRModule:
     """Return our Relax Mamba of the bundled model: step, prefill and score."""
     from tvm_c4n.checkpoint import open_checkpoint
-    from tvm_c4n.model import MambaConfig
-    from tvm_c4n.model.relax_mamba import build_mamba
+    from tvm_c4n.model.relax_model import build_model
 
     checkpoint = open_checkpoint("mamba-19m")
-    return build_mamba(MambaConfig.from_hf(checkpoint.config), checkpoint)
+    return build_model(describe_model(checkpoint.config), checkpoint)

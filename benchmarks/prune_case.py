@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tvm_c4n.cli.console import ProgressBar
-from tvm_c4n.model.config import PROJECTIONS
 from tvm_c4n.runtime.describe import cpu_name
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _figures(report: Report) -> Row:
         "packed_bytes": report.packed_bytes,
         "removed_by_layer": {
             kind: " ".join(str(r.removed) for r in report.projections if r.projection == kind)
-            for kind in PROJECTIONS
+            for kind in dict.fromkeys(p.projection for p in report.projections)
         },
         "run_secs": report.run_secs,
     }
@@ -94,7 +93,7 @@ def torch_perplexity(model: str, windows: int) -> float:
     from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
     from tvm_c4n.evaluate import load_text_ids, perplexity
     from tvm_c4n.model.tokenizer import load_tokenizer
-    from tvm_c4n.pruning.calibration.torch_mamba import logits
+    from tvm_c4n.pruning.calibration.layer import logits
 
     source = open_checkpoint(model)
     ids = load_text_ids(VALID_TEXT, load_tokenizer(source.path))

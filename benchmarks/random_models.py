@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 
 from tvm_c4n.checkpoint import C4nWriter
-from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TOKENIZER
+from tvm_c4n.pruning.recipe import Recipe, WeightDType
 from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group, part_shapes
 
 # d_model and n_layer of state-spaces/mamba-*; the vocabulary is 50280.
@@ -43,23 +44,21 @@ class Format:
     the same dtype as the rest, dt_proj at least int8.
     """
 
-    dtype: DType
+    dtype: WeightDType
     removed: int
 
     @classmethod
     def parse(cls, text: str) -> Format:
         """Read ``int4-n2``."""
         dtype, _, removed = text.partition("-n")
-        return cls(cast(DType, dtype), int(removed))
+        return cls(cast(WeightDType, dtype), int(removed))
 
     def __str__(self) -> str:
         return f"{self.dtype}-n{self.removed}"
 
-    def of(self, projection: str) -> tuple[DType, int]:
-        """Return dtype and n of one projection, or of the ``"head"``."""
-        if projection == "dt_proj":
-            return ("int8" if self.dtype == "int4" else self.dtype), 0
-        return self.dtype, self.removed if projection in ("in_proj", "out_proj") else 0
+    def recipe(self) -> Recipe:
+        """Return the recipe that would give a model this form."""
+        return Recipe(removed=self.removed, dtype=self.dtype, dtypes={"head": self.dtype})
 
 
 def config_of(size: str) -> dict[str, Any]:
@@ -97,13 +96,14 @@ def write_random(size: str, form: Format, out: Path, seed: int = 0) -> Path:
     if (out / TOKENIZER).is_file():
         return out
     config = config_of(size)
-    shapes = MambaConfig.from_hf(config).tensor_shapes()
+    model = describe_model(config)
+    plan = form.recipe().plan(model)
     with C4nWriter(out, overwrite=True) as writer:
-        for name, shape in shapes.items():
+        for name, shape in model.tensor_shapes().items():
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            projection = "head" if name == EMBEDDINGS else name.split(".")[-2]
-            if projection in (*PROJECTIONS, "head") and name.endswith(".weight"):
-                writer.add_weight(name, random_weight(rng, shape, *form.of(projection)))
+            if name in plan:
+                choice = plan[name]
+                writer.add_weight(name, random_weight(rng, shape, choice.dtype, choice.removed))
             else:
                 writer.add_dense(name, _random_dense(rng, name, shape))
         writer.add_json("config.json", config)

@@ -19,19 +19,28 @@ from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
-from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig, state_shapes
+from tvm_c4n.model.blocks import Mamba1
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 
 VARIANTS = ("default", "dlight")
 
 
-def weight_names(config: MambaConfig) -> list[str]:
+def weight_names(config: ModelConfig) -> list[str]:
     """Return the checkpoint's names of the step's weights, in the order of its parameters."""
-    names = [EMBEDDINGS]
+    names = [config.embeddings]
     for layer in range(config.n_layer):
-        prefix = config.prefix(layer)
+        prefix = _mixer(config, layer).prefix
         names.append(f"backbone.layers.{layer}.norm.weight")
         names += [prefix + part for part in _PARTS]
-    return [*names, FINAL_NORM, *([] if config.tie_embeddings else [HEAD])]
+    return list(dict.fromkeys([*names, config.final_norm.weight, config.head]))
+
+
+def _mixer(config: ModelConfig, layer: int) -> Mamba1:
+    """Return the block of a layer of Mamba-1."""
+    (mixer,) = config.layers[layer].blocks
+    assert isinstance(mixer, Mamba1)  # noqa: S101 - the baseline is written for nothing else
+    return mixer
 
 
 _PARTS = (
@@ -47,17 +56,17 @@ _PARTS = (
 )
 
 
-def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
+def step_module(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
     """Write the step: ``(token, conv, ssm, *weights) -> (logits, conv, ssm)``.
 
     Parameters
     ----------
-    config : MambaConfig
+    config : ModelConfig
     shapes : dict
         Those of the weights; ``conv1d.weight`` is ``(inner, conv)``.
     """
     op, bb = relax.op, relax.BlockBuilder()
-    conv_shape, ssm_shape = state_shapes(config)
+    conv_shape, ssm_shape = config.state_shapes()
     token = relax.Var("token", relax.TensorType((1,), "int32"))
     states = [
         relax.Var(name, relax.TensorType(shape, "float32"))
@@ -74,34 +83,35 @@ def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
             def linear(x: Any, name: str) -> Any:
                 return emit(op.matmul(x, op.permute_dims(weights[name])))
 
-            h = emit(op.take(weights[EMBEDDINGS], token, axis=0, mode="clip"))
+            h = emit(op.take(weights[config.embeddings], token, axis=0, mode="clip"))
             new_conv, new_ssm = [], []
             for layer in range(config.n_layer):
-                prefix = config.prefix(layer)
+                mixer = _mixer(config, layer)
+                prefix = mixer.prefix
                 w = {part: weights[prefix + part] for part in _PARTS}
                 norm = weights[f"backbone.layers.{layer}.norm.weight"]
                 xz = linear(
-                    emit(op.nn.rms_norm(h, norm, axes=[-1], epsilon=config.eps)),
+                    emit(op.nn.rms_norm(h, norm, axes=[-1], epsilon=config.final_norm.eps)),
                     prefix + "in_proj.weight",
                 )
-                x, z = (emit(part) for part in _split(op, xz, [config.d_inner]))
+                x, z = (emit(part) for part in _split(op, xz, [mixer.d_inner]))
                 old = emit(_layer(op, states[0], layer))
                 window = emit(op.concat([old, x], axis=0))
                 mixed = op.sum(op.multiply(window, op.permute_dims(w["conv1d.weight"])), axis=[0])
                 x = emit(
-                    op.nn.silu(op.reshape(op.add(mixed, w["conv1d.bias"]), (1, config.d_inner)))
+                    op.nn.silu(op.reshape(op.add(mixed, w["conv1d.bias"]), (1, mixer.d_inner)))
                 )
-                new_conv.append(emit(op.strided_slice(window, [0], [1], [config.d_conv])))
+                new_conv.append(emit(op.strided_slice(window, [0], [1], [mixer.d_conv])))
                 bc = linear(x, prefix + "x_proj.weight")
                 dt, b, c = (
                     emit(part)
-                    for part in _split(op, bc, [config.dt_rank, config.dt_rank + config.d_state])
+                    for part in _split(op, bc, [mixer.dt_rank, mixer.dt_rank + mixer.d_state])
                 )
                 dt = emit(
                     op.nn.softplus(op.add(linear(dt, prefix + "dt_proj.weight"), w["dt_proj.bias"]))
                 )
                 a = op.negative(op.exp(op.permute_dims(w["A_log"])))
-                column = (config.d_state, 1)
+                column = (mixer.d_state, 1)
                 ssm = emit(
                     op.add(
                         op.multiply(op.exp(op.multiply(a, dt)), _layer(op, states[1], layer)),
@@ -112,8 +122,12 @@ def step_module(config: MambaConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
                 y = op.sum(op.multiply(ssm, op.reshape(c, column)), axis=[0], keepdims=True)
                 y = emit(op.multiply(op.add(y, op.multiply(x, w["D"])), op.nn.silu(z)))
                 h = emit(op.add(h, linear(y, prefix + "out_proj.weight")))
-            last = emit(op.nn.rms_norm(h, weights[FINAL_NORM], axes=[-1], epsilon=config.eps))
-            logits = linear(last, EMBEDDINGS if config.tie_embeddings else HEAD)
+            last = emit(
+                op.nn.rms_norm(
+                    h, weights[config.final_norm.weight], axes=[-1], epsilon=config.final_norm.eps
+                )
+            )
+            logits = linear(last, config.head)
             stacked = [emit(op.stack(parts, axis=0)) for parts in (new_conv, new_ssm)]
             out = bb.emit_output(relax.Tuple([logits, *stacked]))
         bb.emit_func_output(out)
@@ -150,7 +164,7 @@ class TvmModel:
     """A step of TVM's own build, with the weights of a checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, variant: str, folder: Path):
-        self.config = MambaConfig.from_hf(checkpoint.config)
+        self.config = describe_model(checkpoint.config)
         arrays = {name: checkpoint.dense(name) for name in weight_names(self.config)}
         arrays = {name: _plain(name, array) for name, array in arrays.items()}
         library = folder / f"step-{variant}.so"
@@ -164,7 +178,7 @@ class TvmModel:
 
     def reset(self) -> None:
         """Forget the text."""
-        shapes = state_shapes(self.config)
+        shapes = self.config.state_shapes()
         self._states = [tvm.runtime.tensor(np.zeros(shape, np.float32)) for shape in shapes]
 
     def step(self, token: int) -> np.ndarray[Any, Any]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 
 VOCABULARY = 96
 HF = {
@@ -32,7 +33,7 @@ HF = {
 }
 
 
-def random_tensors(config: MambaConfig, seed: int = 3) -> dict[str, NDArray[np.float16]]:
+def random_tensors(config: ModelConfig, seed: int = 3) -> dict[str, NDArray[np.float16]]:
     """Return weights of a size that makes logits far from flat, and A as in a trained Mamba."""
     rng = np.random.default_rng(seed)
     tensors = {}
@@ -52,7 +53,7 @@ def write_model(
     """Write a Hugging Face folder without a tokenizer; `random_tensors` if none are given."""
     folder.mkdir(parents=True, exist_ok=True)
     if tensors is None:
-        tensors = random_tensors(MambaConfig.from_hf(dict(hf)))
+        tensors = random_tensors(describe_model(dict(hf)))
     save_file(dict(tensors), folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(dict(hf)))
     return folder

@@ -8,7 +8,7 @@ from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.errors import C4nError
 from tvm_c4n.inspect import summarize
-from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 HF = {
@@ -20,7 +20,7 @@ HF = {
     "conv_kernel": 4,
     "time_step_rank": 4,
 }
-CONFIG = MambaConfig.from_hf(HF)
+CONFIG = describe_model(HF)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def c4n(tensors, tmp_path):
     """in_proj n=2 int8, but n=3 in layer 1; everything else dense float16."""
     with C4nWriter(tmp_path / "c4n") as writer:
         for name, array in tensors.items():
-            if not name.endswith(tuple(f"{kind}.weight" for kind in PROJECTIONS)):
+            if not name.endswith("_proj.weight"):
                 writer.add_dense(name, array)
                 continue
             removed = 0
@@ -56,7 +56,7 @@ def test_a_c4n_folder_declares_its_patterns(c4n):
     found = summarize(c4n)
     assert found.kind == "C4n folder"
     lines = {line.kind: line for line in found.weights}
-    assert list(lines) == ["embeddings", *PROJECTIONS]
+    assert list(lines) == ["embeddings", "in_proj", "x_proj", "dt_proj", "out_proj"]
     in_proj = lines["in_proj"]
     assert in_proj.removed == {2: 2, 3: 1}
     assert (in_proj.dtypes, in_proj.scale_groups, in_proj.count) == ({"int8"}, {64}, 3)
@@ -87,7 +87,7 @@ def test_the_default_model_is_dense():
 
 
 def test_a_model_that_lacks_a_tensor_is_refused(tensors, tmp_path):
-    del tensors[EMBEDDINGS]
+    del tensors["backbone.embeddings.weight"]
     with pytest.raises(C4nError, match="embeddings"):
         summarize(write_model(tmp_path, HF, tensors))
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, HfCheckpoint, open_checkpoint
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.config import check_tensors
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact
@@ -63,7 +65,7 @@ class ModelSummary:
     ----------
     path : Path
     kind : str
-    config : MambaConfig
+    config : ModelConfig
     weights : list of WeightKind
     size_bytes : int
         All tensors: as stored, of an artifact as repacked.
@@ -73,7 +75,7 @@ class ModelSummary:
 
     path: Path
     kind: Kind
-    config: MambaConfig
+    config: ModelConfig
     weights: list[WeightKind]
     size_bytes: int
     made_for: str = ""
@@ -102,13 +104,13 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
         artifact = open_artifact(path)
         artifact.verify()
         manifest = artifact.manifest
-        config = MambaConfig.from_hf(manifest.config)
+        config = describe_model(manifest.config)
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
         weights = _by_kind(_declared(manifest))
         return ModelSummary(path, "artifact", config, weights, manifest.weight_bytes, made_for)
     checkpoint = open_checkpoint(model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    config.check(checkpoint)
+    config = describe_model(checkpoint.config)
+    check_tensors(config, checkpoint)
     load_tokenizer(checkpoint.path, checkpoint.config)  # or the model could not be run
     kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
     weights = _by_kind(_weights(checkpoint, config, progress))
@@ -117,11 +119,10 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
 
 def _weights(
     checkpoint: Checkpoint,
-    config: MambaConfig,
+    config: ModelConfig,
     progress: Progress | None,
 ) -> Iterator[tuple[str, Projection, int]]:
-    names = [EMBEDDINGS] if config.tie_embeddings else [EMBEDDINGS, HEAD]
-    names += [config.projection(i, kind) for i in range(config.n_layer) for kind in PROJECTIONS]
+    names = config.weights()
     for done, name in enumerate(names):
         if progress is not None:
             progress(name, done, len(names))

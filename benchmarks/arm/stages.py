@@ -26,8 +26,9 @@ from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.native import PROGRAM, build_runner, fetch_runtime
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.evaluate.replay import shapes_of_projections
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.spec import LinearSpec
 
 TARGET = "arm64-linux"
@@ -126,12 +127,12 @@ def stage_names(size: str, fmt: Format) -> list[str]:
     Around the loop over layers a row is copied into it and out of it (`relay_passes.RollLayers`).
     """
     checkpoint = open_checkpoint(model_folder(size, fmt))
-    config, target = MambaConfig.from_hf(checkpoint.config), resolve_target(TARGET)
-    mod = build_mamba(config, checkpoint)
+    config, target = describe_model(checkpoint.config), resolve_target(TARGET)
+    mod = build_model(config, checkpoint)
     select = selector(target, mod=mod)
     with tvm.transform.PassContext(opt_level=3), target:
         mod = phases_for(select, lift=False).until("fuse")(mod)
-    shapes = {checkpoint.shape(config.projection(0, name)): name for name in PROJECTIONS}
+    shapes = shapes_of_projections(config)
     names = []
     for block in mod["step"].body.blocks:
         for binding in block.bindings:
@@ -179,9 +180,9 @@ def joined(names: list[str], rotated: bool = False) -> list[str]:
     `rotated`, the copy out of it does, too.
     """
     groups: list[str] = []
-    begins = {*PROJECTIONS, "head", "rms_norm"} | (set() if rotated else {COPY})
+    begins = {"head", "rms_norm"} | (set() if rotated else {COPY})
     for name in names:
-        if groups and name not in begins:
+        if groups and name not in begins and not name.endswith("_proj"):
             groups[-1] += f"+{name}"
         else:
             groups.append(name)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 
 DTYPES = {"F16": np.float16, "F32": np.float32}
@@ -56,8 +57,8 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
         The model is damaged, or of a shape that llama.cpp does not take.
     """
     checkpoint = open_checkpoint(model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    if config.d_inner != 2 * config.d_model:
+    config = describe_model(checkpoint.config)
+    if config.sizes["inner"] != 2 * config.d_model:
         raise CheckpointError(f"{model}: llama.cpp takes only an inner size of twice the hidden")
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(out) as temporary:
@@ -65,7 +66,7 @@ def write_gguf(model: str | Path, out: Path, dtype: str = "F16") -> Path:
     return out
 
 
-def _write(writer: Any, name: str, dtype: str, checkpoint: Checkpoint, config: MambaConfig) -> None:
+def _write(writer: Any, name: str, dtype: str, checkpoint: Checkpoint, config: ModelConfig) -> None:
     _add_sizes(writer, config, name, dtype)
     _add_vocabulary(writer, config.vocab_size, checkpoint)
     names = names_of(config)
@@ -83,11 +84,11 @@ def _write(writer: Any, name: str, dtype: str, checkpoint: Checkpoint, config: M
     writer.close()
 
 
-def names_of(config: MambaConfig) -> dict[str, str]:
+def names_of(config: ModelConfig) -> dict[str, str]:
     """Return GGUF's tensor names in file order, each with ours."""
-    names = {"token_embd.weight": EMBEDDINGS, "output_norm.weight": FINAL_NORM}
+    names = {"token_embd.weight": config.embeddings, "output_norm.weight": config.final_norm.weight}
     if not config.tie_embeddings:
-        names["output.weight"] = HEAD
+        names["output.weight"] = config.head
     for layer in range(config.n_layer):
         for ours, theirs in _IN_BLOCK.items():
             names[f"blk.{layer}.{theirs}"] = f"backbone.layers.{layer}.{ours}"
@@ -106,18 +107,18 @@ def _tensor(checkpoint: Checkpoint, name: str, ours: str) -> NDArray[Any]:
     return np.ascontiguousarray(array.reshape(_flat(array.shape)))
 
 
-def _add_sizes(writer: gguf.GGUFWriter, config: MambaConfig, name: str, dtype: str) -> None:
+def _add_sizes(writer: gguf.GGUFWriter, config: ModelConfig, name: str, dtype: str) -> None:
     writer.add_name(name)
     writer.add_context_length(2**20)  # Mamba has no limit; llama.cpp's converter writes this
     writer.add_embedding_length(config.d_model)
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
     writer.add_block_count(config.n_layer)
-    writer.add_ssm_conv_kernel(config.d_conv)
-    writer.add_ssm_inner_size(config.d_inner)
-    writer.add_ssm_state_size(config.d_state)
-    writer.add_ssm_time_step_rank(config.dt_rank)
-    writer.add_layer_norm_rms_eps(config.eps)
+    writer.add_ssm_conv_kernel(config.sizes["conv"])
+    writer.add_ssm_inner_size(config.sizes["inner"])
+    writer.add_ssm_state_size(config.sizes["state"])
+    writer.add_ssm_time_step_rank(config.sizes["dt_rank"])
+    writer.add_layer_norm_rms_eps(config.final_norm.eps)
     writer.add_ssm_dt_b_c_rms(False)
     kinds = {"F16": gguf.LlamaFileType.MOSTLY_F16, "F32": gguf.LlamaFileType.ALL_F32}
     writer.add_file_type(kinds[dtype])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.random_models import SIZES, Format, config_of, random_weight
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 
 
 @pytest.mark.parametrize("text", ["int4-n2", "float16-n0", "int8-n3"])
@@ -13,14 +13,16 @@ def test_a_format_is_read_as_it_is_written(text):
 
 
 def test_what_prune_leaves_dense_stays_dense():
-    assert Format("int4", 2).of("out_proj") == ("int4", 2)
-    assert Format("int4", 2).of("dt_proj") == ("int8", 0)
-    assert Format("int4", 2).of("head") == ("int4", 0)
+    config = describe_model(config_of("130m"))
+    plan = Format("int4", 2).recipe().plan(config)
+    assert plan[config.projection(3, "out_proj")] == (2, "int4")
+    assert plan[config.projection(3, "dt_proj")] == (0, "int8")
+    assert plan[config.head] == (0, "int4")
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_size_is_a_mamba(size):
-    config = MambaConfig.from_hf(config_of(size))
+    config = describe_model(config_of(size))
     assert (config.d_model, config.n_layer) == SIZES[size]
     assert config.d_inner == 2 * config.d_model
 

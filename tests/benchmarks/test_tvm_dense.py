@@ -5,14 +5,14 @@ import pytest
 
 from benchmarks.tvm_dense import VARIANTS, TvmModel
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.reference import Mamba
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_steps_are_those_of_the_reference(variant, small_model, tmp_path):
     checkpoint = open_checkpoint(small_model)
-    reference = Mamba(MambaConfig.from_hf(checkpoint.config), checkpoint.dense)
+    reference = Reference(describe_model(checkpoint.config), checkpoint.dense)
     model = TvmModel(checkpoint, variant, tmp_path)
     for token in (3, 17, 5, 17):
         np.testing.assert_allclose(model.step(token), reference.step(token), rtol=1e-3, atol=1e-4)

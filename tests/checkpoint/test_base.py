@@ -46,7 +46,7 @@ def test_a_path_that_is_no_folder_says_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "has no model_type, supported: mamba$"),
+        ({}, "has no model_type, supported: mamba, falcon_mamba$"),
         ({"ssm_cfg": {}}, "ends in -hf"),
         ({"model_type": "llama"}, "model_type 'llama' is not supported, only: mamba"),
     ],

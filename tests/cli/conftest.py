@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +73,9 @@ def default_arm_artifact(arm_linker, tmp_path_factory):
 def default_text():
     """A prompt, and the 32 tokens with which the default model's reference continues it."""
     from tvm_c4n.checkpoint import open_checkpoint
-    from tvm_c4n.model.reference import Mamba
 
     checkpoint = open_checkpoint("mamba-19m")
-    reference = Mamba(MambaConfig.from_hf(checkpoint.config), checkpoint.dense)
+    reference = Reference(describe_model(checkpoint.config), checkpoint.dense)
     prompt = [0, 480, 1500, 77, 3021, 12, 260]
     logits, found = reference.prefill(prompt)[-1], []
     for _ in range(32):

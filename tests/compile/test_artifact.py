@@ -13,7 +13,7 @@ from tests.models import write_model
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import ArtifactError, C4nError, CheckpointError, TargetError
 from tvm_c4n.inspect import summarize
-from tvm_c4n.model.reference import Mamba
+from tvm_c4n.model.reference import Reference
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, is_artifact, open_artifact
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.manifest import Text
@@ -62,7 +62,7 @@ def test_the_folder_says_what_it_is(compiled: Path) -> None:
 
 def test_the_engine_equals_the_reference(compiled: Path, embedded: Any) -> None:
     config, dense = embedded
-    reference, engine = Mamba(config, dense), Engine.load(compiled, threads=1)
+    reference, engine = Reference(config, dense), Engine.load(compiled, threads=1)
     text = [0, 17, 4000, 8191, 5, 5, 300]
     expected = reference.prefill(text)
     np.testing.assert_allclose(engine.score(text), expected, rtol=1e-4, atol=1e-4)

@@ -14,8 +14,8 @@ from tvm_c4n.assets import ROOT, VALID_TEXT
 from tvm_c4n.checkpoint import C4nWriter, export_dense, open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.evaluate.perplexity import perplexity
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.reference import Mamba
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 from tvm_c4n.model.text import load_text_ids
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.runtime.engine import Engine
@@ -64,7 +64,7 @@ def test_greedy_text_equals_the_references(tmp_path: Path, tokens: int, which: s
     dtype = "float32" if which == "dense" else "float16"
     compile_model(model, tmp_path / "art", dtype=dtype)
     checkpoint = open_checkpoint(model)
-    reference = Mamba(MambaConfig.from_hf(checkpoint.config), checkpoint.dense)
+    reference = Reference(describe_model(checkpoint.config), checkpoint.dense)
     assert greedy(Engine.load(tmp_path / "art"), tokens) == greedy(reference, tokens)
 
 

@@ -13,8 +13,8 @@ from tvm_c4n.compile import kernel_selection
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.evaluate.replay import unfused
-from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.spec import OpSpec
 
 
@@ -40,8 +40,8 @@ def test_the_replay_has_the_kernels_of_the_step(
     step = set(chosen)
     chosen.clear()
     checkpoint = open_checkpoint(small_model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    unfused(build_mamba(config, checkpoint), resolve_target("host"))
+    config = describe_model(checkpoint.config)
+    unfused(build_model(config, checkpoint), resolve_target("host"))
     assert set(chosen) == step
     assert {rule for spec, rule, _ in step if spec.kind == "conv1d"} >= {"conv1d[vectors=1]"}
     assert {non_temporal for *_, non_temporal in step} == {True}

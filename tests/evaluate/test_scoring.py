@@ -10,14 +10,15 @@ import pytest
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import C4nError, CheckpointError
 from tvm_c4n.evaluate.scoring import scorer, torch_score
-from tvm_c4n.model import Mamba, MambaConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 
 IDS = np.random.default_rng(0).integers(0, 96, 20)
 
 
 def reference(folder: Path) -> np.ndarray:
     checkpoint = open_checkpoint(folder)
-    return Mamba(MambaConfig.from_hf(checkpoint.config), checkpoint.dense).prefill(IDS)
+    return Reference(describe_model(checkpoint.config), checkpoint.dense).prefill(IDS)
 
 
 @pytest.mark.parametrize(("backend", "tolerance"), [("torch", 1e-3), ("compiled", 2e-2)])

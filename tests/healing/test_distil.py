@@ -9,15 +9,15 @@ import torch
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.healing.distil import Teacher, distance, divergence, objective
 from tvm_c4n.healing.student import Student
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.reference import Mamba
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 
 CPU = torch.device("cpu")
 
 
 def student_of(folder):
     checkpoint = open_checkpoint(folder)
-    return Student(checkpoint, MambaConfig.from_hf(checkpoint.config), CPU)
+    return Student(checkpoint, describe_model(checkpoint.config), CPU)
 
 
 def windows_of(count=3, length=12):
@@ -53,8 +53,8 @@ def test_the_distance_is_that_of_the_references_logits(pruned, small_model):
     logs = []
     for folder in (pruned, small_model):
         checkpoint = open_checkpoint(folder)
-        config = MambaConfig.from_hf(checkpoint.config)
-        logits = [Mamba(config, checkpoint.dense).prefill(row) for row in windows]
+        config = describe_model(checkpoint.config)
+        logits = [Reference(config, checkpoint.dense).prefill(row) for row in windows]
         logs.append(torch.from_numpy(np.stack(logits)).log_softmax(-1).numpy())
     ours, theirs = logs
     assert found.divergence == pytest.approx(

@@ -7,8 +7,8 @@ import pytest
 
 from tvm_c4n.assets import MODELS, resolve
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import PROJECTIONS
+from tvm_c4n.model.config import check_tensors
+from tvm_c4n.model.families import describe_model
 
 UNIFORM = {"mamba-19m-n2-int4": 2, "mamba-19m-n3-int4": 3}
 MIXED = "mamba-19m-s30-int4"
@@ -19,9 +19,9 @@ HEALED = (*UNIFORM, MIXED)
 def test_they_are_what_their_names_say(name):
     assert name in MODELS
     checkpoint = open_checkpoint(name)
-    config = MambaConfig.from_hf(checkpoint.config)
-    config.check(checkpoint)
-    assert config == MambaConfig.from_hf(open_checkpoint("mamba-19m").config)
+    config = describe_model(checkpoint.config)
+    check_tensors(config, checkpoint)
+    assert config == describe_model(open_checkpoint("mamba-19m").config)
     for layer in range(config.n_layer):
         for projection in ("in_proj", "out_proj"):
             weight = checkpoint.weight(config.projection(layer, projection))
@@ -31,12 +31,8 @@ def test_they_are_what_their_names_say(name):
 
 def test_the_mixed_model_lacks_its_share_of_the_weights():
     checkpoint = open_checkpoint(MIXED)
-    config = MambaConfig.from_hf(checkpoint.config)
-    names = [
-        config.projection(layer, projection)
-        for layer in range(config.n_layer)
-        for projection in PROJECTIONS
-    ]
+    config = describe_model(checkpoint.config)
+    names = [name for name in config.weights() if name not in config.unpruned()]
     shapes = config.tensor_shapes()
     sizes = [prod(shapes[name]) for name in names]
     removed = [checkpoint.weight(name).removed for name in names]

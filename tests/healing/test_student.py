@@ -5,8 +5,8 @@ import torch
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.healing.student import Student
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.reference import Mamba
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 
 CPU = torch.device("cpu")
 
@@ -14,17 +14,17 @@ CPU = torch.device("cpu")
 def test_the_logits_are_those_of_the_reference(pruned, small_model):
     for folder in (pruned, small_model):
         checkpoint = open_checkpoint(folder)
-        config = MambaConfig.from_hf(checkpoint.config)
+        config = describe_model(checkpoint.config)
         ids = np.random.default_rng(1).integers(0, config.vocab_size, 24)
         last, head = Student(checkpoint, config, CPU)(torch.from_numpy(ids)[None])
         found = (last @ head.T)[0].detach().numpy()
-        expected = Mamba(config, checkpoint.dense).prefill(ids)
+        expected = Reference(config, checkpoint.dense).prefill(ids)
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)
 
 
 def test_every_tensor_of_the_model_is_trained(pruned):
     checkpoint = open_checkpoint(pruned)
-    config = MambaConfig.from_hf(checkpoint.config)
+    config = describe_model(checkpoint.config)
     student = Student(checkpoint, config, CPU)
     assert {*student.stored(), *student.vectors()} == set(config.tensor_shapes())
     last, head = student(torch.arange(16)[None])

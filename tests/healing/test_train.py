@@ -8,7 +8,7 @@ import torch
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.healing.student import Student
 from tvm_c4n.healing.train import RESELECT_STEPS, Trainer
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families import describe_model
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ def start(pruned, small_model, settings):
         models = []
         for folder in (pruned, small_model):
             checkpoint = open_checkpoint(folder)
-            models.append(Student(checkpoint, MambaConfig.from_hf(checkpoint.config), CPU))
+            models.append(Student(checkpoint, describe_model(checkpoint.config), CPU))
         trainer = Trainer(models[0], settings(**changes))
 
         def step(number):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families.mamba import mamba_config
 
 
 @pytest.fixture
 def tiny():
     """Config and tensors of a model with two layers and odd sizes."""
-    config = MambaConfig(
+    config = mamba_config(
         vocab_size=50,
         d_model=12,
         d_inner=20,

@@ -9,44 +9,38 @@ import pytest
 from tvm_c4n.assets import ROOT
 from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import check_values
+from tvm_c4n.model.config import check_tensors, check_values
+from tvm_c4n.model.description import Norm
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.families.mamba import mamba_config
 
 HF = json.loads((ROOT / "mamba-19m" / "config.json").read_text())
 
 
 def test_sizes_of_the_embedded_model():
-    config = MambaConfig.from_hf(HF)
-    assert (config.vocab_size, config.d_model, config.d_inner, config.n_layer) == (
-        8192,
-        384,
-        768,
-        16,
-    )
-    assert (config.d_state, config.d_conv, config.dt_rank, config.eps) == (16, 4, 24, 1e-5)
-    assert config.tie_embeddings and config.conv_bias
+    config = describe_model(HF)
+    assert (config.vocab_size, config.d_model, config.n_layer) == (8192, 384, 16)
+    assert config.sizes == {"inner": 768, "state": 16, "conv": 4, "dt_rank": 24}
+    assert config.final_norm == Norm("backbone.norm_f.weight", 1e-5)
+    assert config.tie_embeddings
+    assert config.tensor_shapes()["backbone.layers.15.mixer.conv1d.bias"] == (768,)
 
 
 def test_every_tensor_of_the_embedded_model_is_expected_and_present():
     checkpoint = open_checkpoint("mamba-19m")
-    config = MambaConfig.from_hf(HF)
-    config.check(checkpoint)
+    config = describe_model(HF)
+    check_tensors(config, checkpoint)
     assert sorted(config.tensor_shapes()) == checkpoint.names()
 
 
 def test_defaults_of_absent_keys():
     absent = ("intermediate_size", "time_step_rank", "use_conv_bias", "tie_word_embeddings")
-    config = MambaConfig.from_hf({k: v for k, v in HF.items() if k not in absent})
-    assert (config.d_inner, config.dt_rank, config.conv_bias, config.tie_embeddings) == (
-        768,
-        24,
-        True,
-        True,
-    )
+    config = describe_model({k: v for k, v in HF.items() if k not in absent})
+    assert config == describe_model(HF)
 
 
 def test_untied_head_and_no_conv_bias_change_the_tensors():
-    config = MambaConfig.from_hf({**HF, "tie_word_embeddings": False, "use_conv_bias": False})
+    config = describe_model({**HF, "tie_word_embeddings": False, "use_conv_bias": False})
     shapes = config.tensor_shapes()
     assert shapes["lm_head.weight"] == (8192, 384)
     assert not any("conv1d.bias" in name for name in shapes)
@@ -55,16 +49,16 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama'"),
-        ({"model_type": "mamba2"}, "model_type is 'mamba2'"),
+        ({"model_type": "llama"}, "model_type 'llama' is not supported, only: mamba, falcon_mamba"),
+        ({"model_type": "mamab"}, "only: mamba, falcon_mamba; the nearest that works is mamba"),
         ({"model_type": None, "d_model": 768}, "-hf"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
-        ({"use_bias": True}, "use_bias is true"),
+        ({"use_bias": "no"}, "use_bias='no': is not true or false"),
         ({"hidden_size": 0}, "hidden_size=0"),
         ({"hidden_size": "384"}, "hidden_size='384'"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers=1000000000"),
         ({"vocab_size": None}, "lacks vocab_size"),
-        ({"layer_norm_epsilon": 0.0}, "eps=0.0"),
+        ({"layer_norm_epsilon": 0.0}, "layer_norm_epsilon=0.0: is not between 0 and 1"),
         ({"state_size": True}, "state_size=True"),
         ({"expand": [-1]}, "expand=[-1]: is not a positive number"),
         ({"expand": "x"}, "expand='x': is not a positive number"),
@@ -72,25 +66,25 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
         ({"expand": -1}, "expand=-1: is not"),
         ({"expand": 1e300}, "expand=1e+300: is not"),
         ({"hidden_size": [1]}, "hidden_size=[1]: is not"),
-        ({"time_step_rank": {}}, "dt_rank="),
-        ({"intermediate_size": "wide"}, "d_inner='wide'"),
+        ({"time_step_rank": {}}, "time_step_rank={}: is not a whole number"),
+        ({"intermediate_size": "wide"}, "intermediate_size='wide': is not a whole number"),
     ],
 )
 def test_unsupported_configs_are_refused_in_one_line(change, message):
     with pytest.raises(CheckpointError, match=re.escape(message)) as caught:
-        MambaConfig.from_hf({**HF, **change})
+        describe_model({**HF, **change})
     assert "\n" not in str(caught.value)
 
 
 def test_check_names_a_missing_and_a_misshapen_tensor(tiny):
     config, tensors = tiny
-    config.check(ArrayCheckpoint({}, tensors))
+    check_tensors(config, ArrayCheckpoint({}, tensors))
     name = config.projection(1, "out_proj")
     with pytest.raises(CheckpointError, match=rf"{re.escape(name)} is missing"):
-        config.check(ArrayCheckpoint({}, {k: v for k, v in tensors.items() if k != name}))
+        check_tensors(config, ArrayCheckpoint({}, {k: v for k, v in tensors.items() if k != name}))
     wrong = {**tensors, name: np.zeros((3, 5), dtype=np.float32)}
     with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has shape \[3, 5\]"):
-        config.check(ArrayCheckpoint({}, wrong))
+        check_tensors(config, ArrayCheckpoint({}, wrong))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -98,7 +92,7 @@ def test_check_names_a_missing_and_a_misshapen_tensor(tiny):
     "name", ["backbone.norm_f.weight", "backbone.layers.1.mixer.out_proj.weight"]
 )
 def test_values_that_are_not_finite_are_named_with_their_place(name, value):
-    config = MambaConfig(
+    config = mamba_config(
         vocab_size=3, d_model=4, d_inner=8, n_layer=2, d_state=2, d_conv=2, dt_rank=1
     )
     tensors = {n: np.ones(s, np.float32) for n, s in config.tensor_shapes().items()}
@@ -112,7 +106,7 @@ def test_values_that_are_not_finite_are_named_with_their_place(name, value):
 
 
 def test_embeddings_of_zeros_are_named():
-    config = MambaConfig(
+    config = mamba_config(
         vocab_size=3, d_model=4, d_inner=8, n_layer=1, d_state=2, d_conv=2, dt_rank=1
     )
     tensors = {n: np.zeros(s, np.float32) for n, s in config.tensor_shapes().items()}

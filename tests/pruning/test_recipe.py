@@ -3,14 +3,15 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 
-CONFIG = MambaConfig(
+CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=4, d_state=4, d_conv=4, dt_rank=6
 )
 
@@ -22,8 +23,6 @@ CONFIG = MambaConfig(
         ({"removed": 5}, "removed=5: 0, 1, 2 or 3"),
         ({"removed": -1}, "removed=-1"),
         ({"removed": {"in_proj": 4}}, "removed['in_proj']=4"),
-        ({"removed": {"conv1d": 1}}, "'conv1d' names no projection"),
-        ({"removed": {"layers.x.in_proj": 1}}, "names no projection"),
         ({"removed": "two"}, "removed='two'"),
         ({"removed": True}, "removed"),
         ({"dtype": "float8"}, "dtype='float8'"),
@@ -73,7 +72,11 @@ def test_plan_names_what_does_not_fit_the_model():
         Recipe(removed={"layers.4.in_proj": 1}).plan(CONFIG)
     with pytest.raises(RecipeError, match=r"dt_proj\.weight has 6 columns.*multiple of 4"):
         Recipe(removed={"dt_proj": 1}).plan(CONFIG)
-    untied = CONFIG.model_copy(update={"tie_embeddings": False})
+    with pytest.raises(RecipeError, match="'conv1d' names no projection; use in_proj, x_proj"):
+        Recipe(removed={"conv1d": 1}).plan(CONFIG)
+    with pytest.raises(RecipeError, match=r"'layers\.x\.in_proj' names no projection"):
+        Recipe(dtypes={"layers.x.in_proj": "int8"}).plan(CONFIG)
+    untied = replace(CONFIG, head="lm_head.weight")
     assert Recipe(dtype="int8").plan(untied)["lm_head.weight"] == (0, "int8")
 
 

@@ -10,7 +10,7 @@ import torch
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import C4nError, CheckpointError, RecipeError
 from tvm_c4n.pruning import Recipe, Report, prune
-from tvm_c4n.pruning.calibration.torch_mamba import logits
+from tvm_c4n.pruning.calibration.layer import logits
 
 RECIPE = Recipe(removed=2, dtype="int8", samples=24, sample_tokens=48, scale_group=32)
 

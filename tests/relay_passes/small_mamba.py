@@ -12,9 +12,9 @@ import schedules
 from relay_passes import BindSchedules, RepackWeights
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import state_shapes
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families.mamba import mamba_config
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.isa import PORTABLE
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
@@ -23,10 +23,10 @@ CHOOSE = partial(schedules.choose, isa=PORTABLE)
 
 def bound(
     inner: int, dtype: str = "int8", *, hidden: int = 16, removed: Sequence[int] = (2, 2, 2)
-) -> tuple[MambaConfig, IRModule]:
+) -> tuple[ModelConfig, IRModule]:
     """A small Mamba whose kernels are bound but not fused; `removed` by layer."""
     layers = len(removed)
-    config = MambaConfig(
+    config = mamba_config(
         vocab_size=40,
         d_model=hidden,
         d_inner=inner,
@@ -44,7 +44,7 @@ def bound(
         if name.endswith(("in_proj.weight", "out_proj.weight")):
             n = removed[int(name.split(".")[2])]
             tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
-    module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    module = build_model(config, ArrayCheckpoint({}, tensors), dtype="float32")
     passes = [RepackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
     return config, tvm.transform.Sequential(passes)(module)
 
@@ -55,10 +55,10 @@ def machine(mod: IRModule) -> relax.VirtualMachine:
 
 
 def steps(
-    config: MambaConfig, vm: relax.VirtualMachine, tokens: list[int]
+    config: ModelConfig, vm: relax.VirtualMachine, tokens: list[int]
 ) -> tuple[Any, list[Any]]:
     """Logits of each token, and the states after the last."""
-    states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
+    states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in config.state_shapes()]
     logits = []
     for token in tokens:
         out = vm["step"](tvm.runtime.tensor(np.array([token], np.int32)), *states)

@@ -15,8 +15,8 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.build import phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
 
 ALLOC = "relax.memory.alloc_tensor"
 
@@ -111,10 +111,10 @@ def test_a_function_without_planned_memory_is_left_alone() -> None:
 @pytest.mark.parametrize(("name", "most"), [("step", 7), ("prefill", 30)])
 def test_the_tensors_of_a_model_do_not_grow_with_its_layers(name: str, most: int) -> None:
     checkpoint = open_checkpoint("mamba-19m-n2-int4")
-    config = MambaConfig.from_hf(checkpoint.config)
+    config = describe_model(checkpoint.config)
     target = resolve_target("host")
     select = selector(target)
-    mod = build_mamba(config, checkpoint)
+    mod = build_model(config, checkpoint)
     mod = prepare(mod, select, phases_for(select, lift=True))
     t = relax.transform
     passes = [t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking()]

@@ -14,11 +14,10 @@ from tests.relay_passes import small_hybrid
 from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import state_shapes
+from tvm_c4n.model.description import ModelConfig
 
 
-def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[MambaConfig, IRModule]:
+def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[ModelConfig, IRModule]:
     """A small Mamba with one region a layer; `removed` by layer."""
     config, mod = bound(192, dtype, hidden=128, removed=removed)
     return config, FuseRegions(CHOOSE)(mod)
@@ -103,7 +102,7 @@ def test_other_functions_read_the_same_block() -> None:
 
     def score(mod: IRModule) -> np.ndarray:
         vm = machine(only(mod, "score"))
-        states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
+        states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in config.state_shapes()]
         tokens = tvm.runtime.tensor(np.array([3, 1, 4, 1, 5], np.int32))
         return np.asarray(vm["score"](tokens, *states)[0].numpy())
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.models import HF
 from tvm_c4n.errors import ArtifactError
-from tvm_c4n.model.config import MambaConfig, state_shapes
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.runtime.artifact import (
     MANIFEST,
     WEIGHTS,
@@ -21,7 +21,7 @@ from tvm_c4n.runtime.artifact import (
 )
 from tvm_c4n.runtime.manifest import ALIGN, library_name
 
-CONFIG = MambaConfig.from_hf(HF)
+CONFIG = describe_model(HF)
 ARRAYS = [
     np.arange(1023, dtype=np.float32).reshape(33, 31),
     np.array([[-1], [127]], np.int8),
@@ -51,12 +51,12 @@ def folder(tmp_path: Path) -> Path:
         "config": HF,
         "projections": {
             name: {"rows": rows, "cols": cols, "removed": 0, "dtype": "int8", "scale_group": 32}
-            for name in CONFIG.projection_names()
+            for name in CONFIG.weights()
             for rows, cols in [CONFIG.tensor_shapes()[name]]
         },
         "schedules": {},
         "tensors": tensors,
-        "states": state_shapes(CONFIG),
+        "states": CONFIG.state_shapes(),
         "chunk": 256,
         "weight_bytes": sum(array.nbytes for array in ARRAYS),
         "library_sha256": digest,

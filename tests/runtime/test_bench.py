@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.runtime import bench
 from tvm_c4n.runtime.artifact import Artifact
 from tvm_c4n.runtime.manifest import Manifest, Projection
@@ -55,7 +55,7 @@ def manifest():
 class Fake:
     """A model that writes down what it is asked for."""
 
-    config = MambaConfig.from_hf(HF)
+    config = describe_model(HF)
 
     def __init__(self, name, log):
         self.artifact = Artifact(Path(name), manifest())

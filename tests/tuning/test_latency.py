@@ -9,7 +9,7 @@ import pytest
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import DeviceError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.pruning.recipe import Choice
@@ -44,7 +44,7 @@ def test_the_overhead_is_what_a_step_takes_beyond_its_layers(
     small_model: Path, tmp_path: Path
 ) -> None:
     table, (manifest,) = table_of(small_model, tmp_path, 1e-3)
-    config = MambaConfig.from_hf(open_checkpoint(small_model).config)
+    config = describe_model(open_checkpoint(small_model).config)
     assert table.seconds(128, 32, Choice(2, "int4")) == pytest.approx(3e-6)
     assert table.seconds(128, 32, Choice(2, "float16")) == pytest.approx(2e-6)
     # Two layers and the head; dt_proj and this small head take floats, the others int8.
@@ -56,7 +56,7 @@ def test_the_overhead_is_what_a_step_takes_beyond_its_layers(
 
 def test_there_is_always_some_overhead(small_model: Path, tmp_path: Path) -> None:
     """A step that is faster than its layers by themselves."""
-    config = MambaConfig.from_hf(open_checkpoint(small_model).config)
+    config = describe_model(open_checkpoint(small_model).config)
     table, _ = table_of(small_model, tmp_path, 1e-6)
     assert table.outside(config) == pytest.approx(1e-8)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head
 from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.model.families import family_of
 from tvm_c4n.sparsity import C4nWeight
 
 CONFIG = "config.json"
-SUPPORTED_MODEL_TYPES = ("mamba",)
 # Files that belong to the model and are copied along. A closed list: a model folder from the net
 # must not be able to choose what is copied into the user's output.
 EXTRA_FILES = (
@@ -157,15 +157,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     _refuse_other_kinds(folder)
     path = folder / CONFIG
     config = read_json(path, MAX_CONFIG_BYTES, "save or download the model again")
-    supported = ", ".join(SUPPORTED_MODEL_TYPES)
-    if "model_type" not in config:
-        hint = "; state-spaces repositories have a converted one that ends in -hf" * (
-            "ssm_cfg" in config
-        )
-        raise CheckpointError(f"{path}: has no model_type, supported: {supported}{hint}")
-    if config["model_type"] not in SUPPORTED_MODEL_TYPES:
-        kind = shown(config["model_type"])
-        raise CheckpointError(f"{path}: model_type {kind} is not supported, only: {supported}")
+    try:
+        family_of(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     return config
 
 

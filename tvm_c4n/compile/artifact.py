@@ -18,8 +18,10 @@ from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import MAX_TOKENS, MambaConfig, check_values, state_shapes
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.model.tokenizer import TOKENIZER, load_tokenizer
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of
@@ -96,11 +98,11 @@ def compile_model(
     with FolderTransaction(Path(out), overwrite, is_artifact) as transaction:
         tell(0)
         checkpoint = open_checkpoint(model)
-        config = MambaConfig.from_hf(checkpoint.config)
-        config.check(checkpoint)
+        config = describe_model(checkpoint.config)
+        check_tensors(config, checkpoint)
         tokenizer = load_tokenizer(checkpoint.path, checkpoint.config)
         check_values(config, checkpoint)
-        mod = build_mamba(config, checkpoint, dtype=dtype)
+        mod = build_model(config, checkpoint, dtype=dtype)
         tell(1)
         select = select.for_weights_of(mod)
         phases = phases_for(select, lift=True, debug_dump=debug_dump)
@@ -121,7 +123,7 @@ def compile_model(
             projections=_projections(checkpoint, config, dtype),
             schedules=_schedules(mod),
             tensors=tensors,
-            states=list(state_shapes(config)),
+            states=list(config.state_shapes()),
             text=Text(start=tokenizer.start, ends=tokenizer.ends),
             chunk=MAX_TOKENS,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
@@ -169,7 +171,7 @@ def _size_bytes(constant: Any) -> int:
     return int(prod(constant.shape)) * np.dtype(str(constant.dtype)).itemsize
 
 
-def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dict[str, Projection]:
+def _projections(checkpoint: Checkpoint, config: ModelConfig, dtype: str) -> dict[str, Projection]:
     def describe(name: str) -> Projection:
         weight = checkpoint.weight(name)
         fields: dict[str, Any] = {"removed": 0, "dtype": dtype, "scale_group": 0}
@@ -178,7 +180,7 @@ def _projections(checkpoint: Checkpoint, config: MambaConfig, dtype: str) -> dic
         rows, cols = checkpoint.shape(name)
         return Projection(rows=rows, cols=cols, **fields)
 
-    return {name: describe(name) for name in config.projection_names()}
+    return {name: describe(name) for name in config.weights()}
 
 
 def _schedules(mod: IRModule) -> dict[str, str]:

@@ -19,11 +19,11 @@ from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.evaluate.undisturbed import repeat
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig, state_shapes
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.spec import LinearSpec, spec_of
 
-LINEAR = (*PROJECTIONS, "head")
 TOKEN = 1
 # Calls of the empty kernel after each replay.
 _EMPTY_CALLS = 20
@@ -62,11 +62,12 @@ class Replay:
 
     def __init__(self, model: str | Path, folder: Path):
         checkpoint = open_checkpoint(model)
-        config, target = MambaConfig.from_hf(checkpoint.config), resolve_target("host")
-        mod = unfused(build_mamba(config, checkpoint), target)
+        config, target = describe_model(checkpoint.config), resolve_target("host")
+        mod = unfused(build_model(config, checkpoint), target)
         self._names = _names(mod, config)
+        self._linear = {*config.projection_names(), "head"}
         vm = _load(generate(mod, target), target, folder / "kernels.so")
-        states = [np.zeros(shape, np.float32) for shape in state_shapes(config)]
+        states = [np.zeros(shape, np.float32) for shape in config.state_shapes()]
         inputs = [np.array([TOKEN], np.int32), *states]
         arguments = [tvm.runtime.tensor(array) for array in inputs]
         self._recorded: list[tuple[Any, str, tuple[Any, ...]]] = []
@@ -105,7 +106,7 @@ class Replay:
 
     def _stage(self, name: str, micros: float, call: float) -> Stage:
         mine = [args for _, symbol, args in self._recorded if self._names[symbol] == name]
-        linear = name in LINEAR
+        linear = name in self._linear
         size = sum(_size(arg) for args in mine for arg in args) if linear else 0
         return Stage(name, len(mine), max(0.0, micros - call * len(mine)), size)
 
@@ -116,10 +117,9 @@ def unfused(mod: IRModule, target: Target) -> IRModule:
     return prepare(mod, select, phases_for(select, lift=False).without("fuse"))
 
 
-def _names(mod: IRModule, config: MambaConfig) -> dict[str, str]:
+def _names(mod: IRModule, config: ModelConfig) -> dict[str, str]:
     """Return by symbol the names of kernels: projections by their shape, others by their kind."""
-    tensors = config.tensor_shapes()
-    shapes = {tensors[config.projection(0, name)]: name for name in PROJECTIONS}
+    shapes = shapes_of_projections(config)
     names = {}
     for gvar, func in mod.functions_items():
         spec = spec_of(func)
@@ -128,6 +128,13 @@ def _names(mod: IRModule, config: MambaConfig) -> dict[str, str]:
         elif spec is not None:
             names[gvar.name_hint] = spec.kind
     return names
+
+
+def shapes_of_projections(config: ModelConfig) -> dict[tuple[int, ...], str]:
+    """Return the projections' names by (rows, cols); of several with one shape the last one's."""
+    shapes = config.tensor_shapes()
+    layers = (layer.projections().values() for layer in config.layers)
+    return {shapes[p.weight]: p.name for layer in layers for p in layer}
 
 
 def _load(executable: Any, target: Target, file: Path) -> relax.VirtualMachine:

@@ -19,7 +19,8 @@ from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.evaluation import engine_score
 from tvm_c4n.evaluate.perplexity import Score
 from tvm_c4n.extras import require
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.config import check_tensors
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.progress import Progress
 
@@ -34,8 +35,8 @@ def torch_score(model: str | Path) -> Score:
     from tvm_c4n.healing.student import Student
 
     checkpoint = open_checkpoint(model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    config.check(checkpoint)
+    config = describe_model(checkpoint.config)
+    check_tensors(config, checkpoint)
     student = Student(checkpoint, config, torch.device("cpu")).requires_grad_(False)
 
     def score(ids: NDArray[np.int64]) -> NDArray[Any]:

@@ -26,7 +26,9 @@ from tvm_c4n.healing.state import load_state, save_state, state_path
 from tvm_c4n.healing.student import Student
 from tvm_c4n.healing.tokens import Windows, read_tokens
 from tvm_c4n.healing.train import Trainer
-from tvm_c4n.model.config import MambaConfig, check_values
+from tvm_c4n.model.config import check_tensors, check_values
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 
@@ -240,14 +242,14 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _check(source: Checkpoint, dense: Checkpoint) -> MambaConfig:
+def _check(source: Checkpoint, dense: Checkpoint) -> ModelConfig:
     """Check that the two folders are a pruned model and its teacher."""
     if not isinstance(source, C4nCheckpoint):
         raise CheckpointError(f"{source.path}: not a pruned folder; make one with tvm-c4n prune")
-    config = MambaConfig.from_hf(source.config)
-    config.check(source)
+    config = describe_model(source.config)
+    check_tensors(config, source)
     check_values(config, source)
-    if MambaConfig.from_hf(dense.config) != config:
+    if describe_model(dense.config) != config:
         raise CheckpointError(
             f"{dense.path}: has other sizes than {source.path}; "
             "the teacher is the model that was pruned"
@@ -256,7 +258,7 @@ def _check(source: Checkpoint, dense: Checkpoint) -> MambaConfig:
         raise CheckpointError(
             f"{dense.path}: is pruned itself; the teacher is the dense model that was pruned"
         )
-    config.check(dense)
+    check_tensors(config, dense)
     check_values(config, dense)
     return config
 

@@ -1,4 +1,4 @@
-"""Mamba-1: what a checkpoint must hold, and the slow model that every fast one is compared with.
+"""Language models: what they are made of, and the slow one that every fast one is compared with.
 
 Axis letters, used in every docstring of this package, with the symbols of "Mamba: Linear-Time
 Sequence Modeling with Selective State Spaces" (Gu and Dao, 2023):
@@ -25,7 +25,8 @@ Tensors: ``delta`` (the paper's capital delta, per ``d``), ``a`` (A, ``d n``, ne
 "C4n n" counts removed weights of each 4; it is unrelated to the axis ``n``.
 """
 
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig
-from tvm_c4n.model.reference import Mamba, State
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
 
-__all__ = ["PROJECTIONS", "Mamba", "MambaConfig", "State"]
+__all__ = ["ModelConfig", "Reference", "describe_model"]

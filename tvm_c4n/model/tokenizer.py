@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head, read_bytes, stand_in
 from tvm_c4n.errors import CheckpointError, shown
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -110,7 +110,7 @@ def load_tokenizer(folder: str | Path, config: Mapping[str, Any] | None = None) 
     tokenizer = read_tokenizer(folder)
     if config is None:
         config = read_json(folder / CONFIG, MAX_CONFIG_BYTES, _AGAIN)
-    vocab = MambaConfig.from_hf(dict(config)).vocab_size
+    vocab = describe_model(config).vocab_size
     said = {
         GENERATION_CONFIG: _optional_json(folder / GENERATION_CONFIG),
         CONFIG: config,

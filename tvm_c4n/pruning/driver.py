@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tvm_c4n.checkpoint import C4nWriter
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.calibration.analysis import Analyser, Analysis, needs_analysis
 from tvm_c4n.pruning.layerwise import LayerwisePruner
 from tvm_c4n.pruning.recipe import Recipe
@@ -29,9 +29,9 @@ class PrunedModel(NamedTuple):
     packed_bytes: int
 
 
-def pruning_steps(config: MambaConfig) -> int:
+def pruning_steps(config: ModelConfig) -> int:
     """Return how many steps `prune_into` notes: embeddings, and per layer analysis and pruning."""
-    return 1 + config.n_layer * (1 + len(PROJECTIONS))
+    return 1 + sum(1 + len(config.projections(i)) for i in range(config.n_layer))
 
 
 def prune_into(

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS
+from tvm_c4n.model.description import Projection
 from tvm_c4n.pruning.calibration.analysis import Analysis
 from tvm_c4n.pruning.calibration.corrected_target import Statistics, collect, corrected_target
+from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.stream import Stream, batches
-from tvm_c4n.pruning.calibration.torch_mamba import Layer
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix, round_matrix
 from tvm_c4n.pruning.method.permute import Permuted
 from tvm_c4n.pruning.recipe import Recipe, needs_calibration
@@ -83,19 +83,16 @@ class LayerwisePruner:
         self._windows, self._note = session.windows, note
         self._token_weights = analysis.token_weights
         self._corrects = recipe.method == "obs" and "corrected_target" not in recipe.without
-        self._checkpoint: Checkpoint = Permuted(
-            session.checkpoint, session.config, analysis.hidden, analysis.inner
-        )
+        self._checkpoint: Checkpoint = Permuted(session.checkpoint, session.config, analysis.orders)
 
     def unpruned(self) -> dict[str, C4nWeight]:
         """Return the embeddings, and the head where it is not tied to them: rounded only."""
-        names = [EMBEDDINGS] if self.config.tie_embeddings else [EMBEDDINGS, HEAD]
         group = self.recipe.group_of(0)
         return {
             name: from_dense(
                 self._checkpoint.dense(name), 0, self.plan[name].dtype, scale_group=group
             )
-            for name in names
+            for name in self.config.unpruned()
         }
 
     def small_tensors(self) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -106,9 +103,11 @@ class LayerwisePruner:
 
     def start(self) -> Activations:
         """Return the activations in front of the first layer."""
-        dense = self._checkpoint.dense(EMBEDDINGS)
+        dense = self._checkpoint.dense(self.config.embeddings)
         group = self.recipe.group_of(0)
-        rounded = from_dense(dense, 0, self.plan[EMBEDDINGS].dtype, scale_group=group).dense()
+        rounded = from_dense(
+            dense, 0, self.plan[self.config.embeddings].dtype, scale_group=group
+        ).dense()
         return Activations(self._embed(rounded), self._embed(dense) if self._corrects else [])
 
     def layers(
@@ -136,13 +135,13 @@ class LayerwisePruner:
     def _rounded_layer(self, index: int) -> PrunedLayer:
         """Round a layer of a model that needs no calibration; there are no activations."""
         weights, reports = {}, []
-        for projection in PROJECTIONS:
-            name = self.config.projection(index, projection)
+        for projection in self.config.projections(index).values():
+            name = projection.weight
             dense = torch.from_numpy(self._checkpoint.dense(name))
             rounded = round_matrix(dense, self.plan[name].dtype, self.recipe.group_of(0))
             weights[name] = rounded.weight
             reports.append(self._report(index, projection, rounded))
-            self._note(f"layer {index} {projection}")
+            self._note(f"layer {index} {projection.name}")
         return PrunedLayer(index, weights, reports, Activations([], []))
 
     def _embed(self, embeddings: NDArray[np.float32]) -> list[Tensor]:
@@ -160,19 +159,19 @@ class LayerwisePruner:
         for stream in teachers:
             stream.enter(dense)
         weights, reports = {}, []
-        for projection in PROJECTIONS:
-            name = self.config.projection(index, projection)
-            weight = layer.projections[projection]
-            statistics = collect(students, teachers, projection, weight, self._token_weights)
+        for projection in self.config.projections(index).values():
+            name = projection.weight
+            weight = layer.projections[projection.name]
+            statistics = collect(students, teachers, weight, self._token_weights)
             pruned = self._prune(name, weight, statistics)
             weights[name] = pruned.weight
             reports.append(self._report(index, projection, pruned))
-            layer.projections[projection] = torch.from_numpy(pruned.weight.dense())
-            self._note(f"layer {index} {projection}")
+            layer.projections[projection.name] = torch.from_numpy(pruned.weight.dense())
+            self._note(f"layer {index} {projection.name}")
             for stream in students:
-                stream.pass_through(layer, projection)
+                stream.pass_through(layer)
             for stream in teachers:
-                stream.pass_through(dense, projection)
+                stream.pass_through(dense)
         return weights, reports
 
     def _prune(self, name: str, weight: Tensor, statistics: Statistics) -> PrunedMatrix:
@@ -188,13 +187,12 @@ class LayerwisePruner:
             without=recipe.without,
         )
 
-    def _report(self, index: int, projection: str, pruned: PrunedMatrix) -> ProjectionReport:
-        name = self.config.projection(index, projection)
-        choice = self.plan[name]
+    def _report(self, index: int, projection: Projection, pruned: PrunedMatrix) -> ProjectionReport:
+        choice = self.plan[projection.weight]
         return ProjectionReport(
-            name=name,
+            name=projection.weight,
             layer=index,
-            projection=projection,
+            projection=projection.name,
             removed=choice.removed,
             dtype=choice.dtype,
             masked_error=pruned.masked_error,

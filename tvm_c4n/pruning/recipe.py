@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.config import EMBEDDINGS, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.description import ModelConfig, Projection
 from tvm_c4n.sparsity import GROUP, DType, default_scale_group
 
 Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
@@ -23,20 +23,9 @@ ABLATIONS: tuple[str, ...] = get_args(Ablation)
 _OLD_FIELDS = {"damp": "dampening_frac"}
 _OLD_ABLATIONS = {"imitate": "corrected_target", "feedback": "error_feedback"}
 
-# An integer ``removed`` applies to these. x_proj and dt_proj are under 5 % of the weights and
-# drive the selection, so they stay dense unless they are named.
-PRUNED_BY_DEFAULT = ("in_proj", "out_proj")
-
-# dtype of each part, by the recipe's dtype. Activations of an int8 dt_proj stay floats.
-_DTYPES: dict[str, dict[str, DType]] = {
-    "float16": dict.fromkeys((*PROJECTIONS, "head"), "float16"),
-    "int8": dict.fromkeys((*PROJECTIONS, "head"), "int8"),
-    "int4": {
-        **dict.fromkeys(("in_proj", "x_proj", "out_proj"), "int4"),
-        **dict.fromkeys(("dt_proj", "head"), "int8"),
-    },
-}
-_KEY = re.compile(rf"(layers\.(\d+)\.)?({'|'.join(PROJECTIONS)})")
+# A projection, or one of one layer.
+_KEY = re.compile(r"(?:layers\.(\d+)\.)?([a-z][a-z0-9_]*)")
+_HEAD = "head"
 
 
 class Choice(NamedTuple):
@@ -61,13 +50,14 @@ class Recipe(BaseModel):
     Attributes
     ----------
     removed : int or dict
-        n, how many of every 4 contiguous weights of a row go. An int applies to in_proj and
-        out_proj. A dict gives it per projection (``{"in_proj": 2, "x_proj": 1}``) and per layer
-        (``{"layers.3.out_proj": 1}``, which wins); what it does not name stays dense.
+        n, how many of every 4 contiguous weights of a row go. An int applies to the projections
+        that have most of the weights (of Mamba-1 in_proj and out_proj). A dict gives it per
+        projection (``{"in_proj": 2, "x_proj": 1}``) and per layer (``{"layers.3.out_proj": 1}``,
+        which wins); what it does not name stays dense.
     method : {"obs", "sparsegpt", "wanda", "magnitude"}
         "obs" is the method of this package; the others are baselines.
     dtype : {"float16", "int8", "int4"}
-        For the kept weights of in_proj and out_proj; the other weights follow from it.
+        Of the kept weights. "int4" leaves int8 to what needs it: the head, and dt_proj of Mamba-1.
     dtypes : dict
         Exceptions from what ``dtype`` gives, by the same keys as ``removed``; "head" is the
         embeddings (and the head).
@@ -128,47 +118,36 @@ class Recipe(BaseModel):
     @field_validator("removed")
     @classmethod
     def _check_removed(cls, value: int | dict[str, int]) -> int | dict[str, int]:
-        if isinstance(value, dict):
-            for key in value:
-                if not _KEY.fullmatch(key):
-                    raise RecipeError(
-                        f"removed: {key!r} names no projection; "
-                        f"use {', '.join(PROJECTIONS)} or layers.3.out_proj"
-                    )
         for key, removed in value.items() if isinstance(value, dict) else [("", value)]:
             if not 0 <= removed < GROUP:
                 where = f"removed[{key!r}]" if key else "removed"
                 raise RecipeError(f"{where}={removed}: 0, 1, 2 or 3 of every 4 can be removed")
         return value
 
-    @field_validator("dtypes")
-    @classmethod
-    def _check_dtypes(cls, value: dict[str, WeightDType]) -> dict[str, WeightDType]:
-        for key in value:
-            if key != "head" and not _KEY.fullmatch(key):
-                raise RecipeError(
-                    f"dtypes: {key!r} names no projection; "
-                    f"use {', '.join(PROJECTIONS)}, head or layers.3.out_proj"
-                )
-        return value
-
-    def dtype_of(self, layer: int, projection: str) -> DType:
+    def dtype_of(self, layer: int, projection: Projection) -> DType:
         """Return the dtype of one projection of one layer."""
-        general = self.dtypes.get(projection, _DTYPES[self.dtype][projection])
-        return self.dtypes.get(f"layers.{layer}.{projection}", general)
+        usual: DType = self.dtype
+        if usual == "int4" and projection.at_least_int8:
+            usual = "int8"
+        general = self.dtypes.get(projection.name, usual)
+        return self.dtypes.get(f"layers.{layer}.{projection.name}", general)
 
-    def removed_of(self, layer: int, projection: str) -> int:
+    def head_dtype(self) -> DType:
+        """Return the dtype of the embeddings and the head; 4 bits are too few for them."""
+        return self.dtypes.get(_HEAD, "int8" if self.dtype == "int4" else self.dtype)
+
+    def removed_of(self, layer: int, projection: Projection) -> int:
         """Return n of one projection of one layer."""
         if isinstance(self.removed, int):
-            return self.removed if projection in PRUNED_BY_DEFAULT else 0
-        in_general = self.removed.get(projection, 0)
-        return self.removed.get(f"layers.{layer}.{projection}", in_general)
+            return self.removed if projection.pruned else 0
+        in_general = self.removed.get(projection.name, 0)
+        return self.removed.get(f"layers.{layer}.{projection.name}", in_general)
 
     def group_of(self, removed: int) -> int:
         """Return the dense columns that share a scale where n is `removed`."""
         return self.scale_group or default_scale_group(removed)
 
-    def plan(self, config: MambaConfig) -> dict[str, Choice]:
+    def plan(self, config: ModelConfig) -> dict[str, Choice]:
         """Say how each weight matrix of a model will be stored.
 
         Returns
@@ -182,26 +161,38 @@ class Recipe(BaseModel):
         RecipeError
             A layer that the model has not, or groups of 4 that do not fill a weight's columns.
         """
-        named = list(self.removed) if isinstance(self.removed, dict) else []
-        for field, keys in {"removed": named, "dtypes": list(self.dtypes)}.items():
-            for key in keys:
-                match = _KEY.fullmatch(key)
-                if match and match[2] and int(match[2]) >= config.n_layer:
-                    raise RecipeError(f"{field}: {key!r}: the model has {config.n_layer} layers")
-        head: DType = self.dtypes.get("head", _DTYPES[self.dtype]["head"])
-        plan = {EMBEDDINGS: Choice(0, head)}
+        self._check_keys(config)
+        plan = {name: Choice(0, self.head_dtype()) for name in config.unpruned()}
+        shapes = config.tensor_shapes()
         for layer in range(config.n_layer):
-            shapes = config.layer_shapes(layer)
-            for projection in PROJECTIONS:
-                name = config.projection(layer, projection)
-                removed = self.removed_of(layer, projection)
+            for projection in config.projections(layer).values():
+                name, removed = projection.weight, self.removed_of(layer, projection)
                 cols = shapes[name][1]
                 if removed and cols % GROUP:
                     raise RecipeError(
                         f"{name} has {cols} columns, not a multiple of {GROUP}; "
-                        f"set removed of {projection} to 0"
+                        f"set removed of {projection.name} to 0"
                     )
                 plan[name] = Choice(removed, self.dtype_of(layer, projection))
-        if not config.tie_embeddings:
-            plan[HEAD] = Choice(0, head)
         return plan
+
+    def _check_keys(self, config: ModelConfig) -> None:
+        """Refuse keys of `removed` and `dtypes` that name nothing in a model."""
+        known = config.projection_names()
+        named = list(self.removed) if isinstance(self.removed, dict) else []
+        for field, keys in {"removed": named, "dtypes": list(self.dtypes)}.items():
+            for key in keys:
+                match = _KEY.fullmatch(key)
+                if key == _HEAD and field == "dtypes":
+                    continue
+                if not match or match[2] not in known:
+                    more = f", {_HEAD}" if field == "dtypes" else ""
+                    raise RecipeError(
+                        f"{field}: {key!r} names no projection; "
+                        f"use {', '.join(known)}{more} or layers.3.{known[-1]}"
+                    )
+                if match[1] and int(match[1]) >= config.n_layer:
+                    raise RecipeError(f"{field}: {key!r}: the model has {config.n_layer} layers")
+                if match[1] and match[2] not in config.projections(int(match[1])):
+                    has = ", ".join(config.projections(int(match[1])))
+                    raise RecipeError(f"{field}: {key!r}: layer {match[1]} has {has}")

@@ -8,8 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tvm_c4n.model.config import PROJECTIONS
-
 
 class ProjectionReport(BaseModel):
     """One weight.
@@ -84,16 +82,15 @@ class Report(BaseModel):
             f"{self.source}: method {method}, {dtype}, {self.run_secs:.1f} s",
             f"{'projection':<10} {'n':>3} {'dtype':>8} {'masked only':>12} {'final':>8} {'KB':>9}",
         ]
-        for projection in PROJECTIONS:
+        for projection in dict.fromkeys(p.projection for p in self.projections):
             rows = [p for p in self.projections if p.projection == projection]
-            if rows:
-                masked = self.mean_error(projection, "masked_error")
-                final = self.mean_error(projection)
-                size_kb = sum(p.size_bytes for p in rows) / 1000
-                lines.append(
-                    f"{projection:<10} {_span(p.removed for p in rows):>3} {rows[0].dtype:>8} "
-                    f"{masked:>12.4f} {final:>8.4f} {size_kb:>9.1f}"
-                )
+            masked = self.mean_error(projection, "masked_error")
+            final = self.mean_error(projection)
+            size_kb = sum(p.size_bytes for p in rows) / 1000
+            lines.append(
+                f"{projection:<10} {_span(p.removed for p in rows):>3} {rows[0].dtype:>8} "
+                f"{masked:>12.4f} {final:>8.4f} {size_kb:>9.1f}"
+            )
         lines.append(
             f"weights: {self.source_bytes / 1e6:.2f} MB in the source, "
             f"{self.packed_bytes / 1e6:.2f} MB pruned"

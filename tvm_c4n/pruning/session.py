@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from tvm_c4n.assets import CALIBRATION
 from tvm_c4n.checkpoint import C4nCheckpoint, Checkpoint, open_checkpoint
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.model.config import MambaConfig, check_values
+from tvm_c4n.model.config import check_tensors, check_values
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Recipe
@@ -26,7 +29,7 @@ class Session:
     ----------
     checkpoint : Checkpoint
         The dense model.
-    config : MambaConfig
+    config : ModelConfig
     recipe : Recipe
     calibration : Path
         The file that the windows come from.
@@ -36,7 +39,7 @@ class Session:
     """
 
     checkpoint: Checkpoint
-    config: MambaConfig
+    config: ModelConfig
     recipe: Recipe
     calibration: Path
     tokenizer: TextTokenizer
@@ -68,8 +71,8 @@ class Session:
         """
         recipe = Recipe() if recipe is None else recipe
         checkpoint = open_checkpoint(model)
-        config = MambaConfig.from_hf(checkpoint.config)
-        config.check(checkpoint)
+        config = describe_model(checkpoint.config)
+        check_tensors(config, checkpoint)
         _check_dense(checkpoint, config)
         tokenizer = load_tokenizer(checkpoint.path)
         check_values(config, checkpoint)
@@ -92,17 +95,19 @@ class Session:
         return torch.from_numpy(drawn)[samples:]
 
 
-def _check_dense(checkpoint: Checkpoint, config: MambaConfig) -> None:
+def _check_dense(checkpoint: Checkpoint, config: ModelConfig) -> None:
     """Raise CheckpointError if a model is pruned or quantised already.
 
-    A C4n folder declares it. Of another folder the first layer's widest weight is read: a dense
+    A C4n folder declares it. Of another folder the first layer's largest weight is read: a dense
     export of a pruned model has its zeros.
     """
     if isinstance(checkpoint, C4nCheckpoint):
         entries = checkpoint.manifest.tensors.values()
         done = [f"n={e.removed} {e.dtype}" for e in entries if e.removed or e.dtype != "float16"]
     else:
-        weight = checkpoint.dense(config.projection(0, "in_proj"))
+        shapes = config.tensor_shapes()
+        first = (p.weight for p in config.projections(0).values())
+        weight = checkpoint.dense(max(first, key=lambda name: prod(shapes[name])))
         removed = detect_removed(weight) if weight.any() else 0
         done = [f"n={removed}"] * (removed > 0)
     if done:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact
@@ -44,7 +44,7 @@ class Benched(Protocol):
     """The part of `tvm_c4n.runtime.engine.Engine` that is measured."""
 
     @property
-    def config(self) -> MambaConfig:
+    def config(self) -> ModelConfig:
         """Sizes of the model."""
         ...
 

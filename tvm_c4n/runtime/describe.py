@@ -6,7 +6,7 @@ import platform
 from math import prod
 from pathlib import Path
 
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.runtime.manifest import Manifest
 
 
@@ -23,7 +23,7 @@ def model_type(manifest: Manifest) -> str:
 
 def parameters(manifest: Manifest) -> int:
     """Count the parameters of the dense model."""
-    shapes = MambaConfig.from_hf(manifest.config).tensor_shapes().values()
+    shapes = describe_model(manifest.config).tensor_shapes().values()
     return sum(prod(shape) for shape in shapes)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import codegen, tvm
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
@@ -39,14 +39,14 @@ class Engine:
 
     Attributes
     ----------
-    config : MambaConfig
+    config : ModelConfig
     manifest : Manifest
     """
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None):
         self.artifact = artifact
         self.manifest: Manifest = artifact.manifest
-        self.config = MambaConfig.from_hf(self.manifest.config)
+        self.config = describe_model(self.manifest.config)
         self._vocab = self.config.vocab_size
         self._alone = Exclusive()
         self.set_threads(default_threads() if threads is None else threads)

@@ -18,7 +18,7 @@ from tvm_c4n._tvm import load_module, relax, tvm
 from tvm_c4n.errors import ArtifactError
 from tvm_c4n.runtime.artifact import MANIFEST, Artifact
 
-# What `build_mamba` makes.
+# What `build_model` makes.
 FUNCTIONS = ("step", "prefill", "score")
 
 

@@ -9,7 +9,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.errors import ArtifactError
-from tvm_c4n.model.config import MAX_TOKENS, MambaConfig, state_shapes
+from tvm_c4n.model.config import MAX_TOKENS
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
 
 ALIGN = 64
 FORMAT = 1
@@ -125,13 +127,13 @@ class Manifest(_Record):
         ArtifactError
             Names the field that does not agree.
         CheckpointError
-            The config is not that of a Mamba.
+            The config is not that of a supported model.
         """
-        config = MambaConfig.from_hf(self.config)
+        config = describe_model(self.config)
         self._check_projections(config)
         self._check_tensors()
-        if self.states != list(state_shapes(config)):
-            expected = [list(shape) for shape in state_shapes(config)]
+        if self.states != list(config.state_shapes()):
+            expected = [list(shape) for shape in config.state_shapes()]
             raise ArtifactError(
                 f"states are {[list(shape) for shape in self.states]}; config asks for {expected}"
             )
@@ -141,8 +143,8 @@ class Manifest(_Record):
                 f"states of {state_bytes} bytes do not belong to {self.file_bytes} bytes of weights"
             )
 
-    def _check_projections(self, config: MambaConfig) -> None:
-        names, shapes = config.projection_names(), config.tensor_shapes()
+    def _check_projections(self, config: ModelConfig) -> None:
+        names, shapes = config.weights(), config.tensor_shapes()
         for name in names:
             if name not in self.projections:
                 raise ArtifactError(f"projections: {name} is missing")

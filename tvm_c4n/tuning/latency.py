@@ -27,7 +27,7 @@ from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import DeviceError, TuneError
-from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
@@ -103,7 +103,7 @@ def write_table(
     """
     tell = progress or (lambda *_: None)
     checkpoint = open_checkpoint(model)
-    config = MambaConfig.from_hf(checkpoint.config)
+    config = describe_model(checkpoint.config)
     # 1. Each kernel by itself, then the kernels of each layer together.
     kernels = _kernels_of_layers(model, target)
     times = _time_kernels(kernels.values(), measurer, records, 1 if emulated else ROUNDS, tell)
@@ -115,7 +115,7 @@ def write_table(
     inside = sum(
         layers[(shapes[name][0], shapes[name][1]), choice].median
         for name, choice in plan.items()
-        if name != EMBEDDINGS or config.tie_embeddings
+        if name != config.embeddings or config.tie_embeddings
     )
     overhead = [max(MIN_OVERHEAD_SHARE * sample, sample - inside) for sample in samples]
     # 3. The file.
@@ -251,7 +251,7 @@ def time_reference_model(
     tuple
         How each weight of the reference model is stored, and the seconds of each sample.
     """
-    plan = REFERENCE_RECIPE.plan(MambaConfig.from_hf(checkpoint.config))
+    plan = REFERENCE_RECIPE.plan(describe_model(checkpoint.config))
     with tempfile.TemporaryDirectory(prefix="tvm-c4n-reference.") as folder:
         model, out = Path(folder, "model"), Path(folder, "artifact")
         _write_reference_model(checkpoint, plan, model)

@@ -15,8 +15,9 @@ from schedules.base import Space
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.records import key_of, title_of
-from tvm_c4n.model.config import MambaConfig
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.config import check_tensors
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
 
@@ -102,9 +103,9 @@ def operators_of(
 
 def _mamba(model: str | Path) -> IRModule:
     checkpoint = open_checkpoint(model)
-    config = MambaConfig.from_hf(checkpoint.config)
-    config.check(checkpoint)
-    return build_mamba(config, checkpoint)
+    config = describe_model(checkpoint.config)
+    check_tensors(config, checkpoint)
+    return build_model(config, checkpoint)
 
 
 def _count(mod: IRModule, expr: Any, calls: Counter[OpSpec]) -> None:

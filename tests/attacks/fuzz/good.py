@@ -167,10 +167,10 @@ def _(path: Path) -> None:
 @maker("latency.json")
 def _(path: Path) -> None:
     """A latency table of the small model, with invented times."""
-    from tvm_c4n.model.config import MambaConfig
+    from tvm_c4n.model.families import describe_model
     from tvm_c4n.pruning.allocation.latency import Rest
 
-    config = MambaConfig.from_hf(HF)
+    config = describe_model(HF)
     shapes = {shape for shape in config.layer_shapes(0).values() if len(shape) == 2}
     secs = {"min": 1e-6, "median": 1e-6, "max": 2e-6}
     rows = [

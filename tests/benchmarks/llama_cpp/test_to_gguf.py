@@ -5,7 +5,7 @@ import pytest
 
 from tests.models import write_model
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.families import describe_model
 
 gguf = pytest.importorskip("gguf")
 
@@ -24,7 +24,7 @@ HF = {
 
 def write(folder, config):
     rng = np.random.default_rng(0)
-    shapes = MambaConfig.from_hf(config).tensor_shapes()
+    shapes = describe_model(config).tensor_shapes()
     tensors = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
     write_model(folder, config, tensors)
     return tensors

@@ -7,7 +7,7 @@ import pytest
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.pruning import Recipe, prune
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.latency import LatencyTable, Rest
@@ -23,7 +23,7 @@ def run(small_model, words, out, budget):
 
 def test_a_sparsity_is_met_in_the_recipes_dtype(small_model, words, tmp_path):
     report, found = run(small_model, words, tmp_path / "out", Budget("sparsity", 0.3))
-    shapes = MambaConfig.from_hf(open_checkpoint(small_model).config).tensor_shapes()
+    shapes = describe_model(open_checkpoint(small_model).config).tensor_shapes()
     weights = {row.name: np.prod(shapes[row.name]) for row in report.projections}
     removed = sum(weights[row.name] * row.removed / 4 for row in report.projections)
     assert 0.3 <= removed / sum(weights.values()) < 0.36
@@ -59,7 +59,7 @@ def test_a_perplexity_ratio_is_measured(small_model, words, tmp_path):
 
 
 def test_a_latency_is_met_by_the_table(small_model, words, tmp_path):
-    config = MambaConfig.from_hf(open_checkpoint(small_model).config)
+    config = describe_model(open_checkpoint(small_model).config)
     shapes = {s for n, s in config.tensor_shapes().items() if "_proj.weight" in n or "embed" in n}
 
     def seconds(value):

@@ -1,25 +1,25 @@
 """Budgets: what a weight may become, what it costs, and the files and values that are refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
 from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 from tvm_c4n.pruning.recipe import Choice
 
-CONFIG = MambaConfig(
+CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=2, d_state=4, d_conv=4, dt_rank=6
 )
-EMBEDDINGS = "backbone.embeddings.weight"
 
 
 def sensitivities():
-    found = {EMBEDDINGS: Sensitivity((0.0,), {"int8": 0.001, "int4": 0.01})}
+    found = {CONFIG.embeddings: Sensitivity((0.0,), {"int8": 0.001, "int4": 0.01})}
     for layer in range(CONFIG.n_layer):
         for projection in ("in_proj", "x_proj", "dt_proj", "out_proj"):
             removal = (0.0,) if projection == "dt_proj" else (0.0, 0.01, 0.1, 0.5)
@@ -65,20 +65,20 @@ def test_size_counts_packed_bytes_of_everything():
     dt_proj = {o.choice for o in options[CONFIG.projection(0, "dt_proj")]}
     assert dt_proj == {Choice(0, "float16"), Choice(0, "int8")}
     assert budget.fixed_cost(CONFIG, 99) == 99
-    untied = CONFIG.model_copy(update={"tie_embeddings": False})
-    twice = budget.options(untied, Recipe(), sensitivities())[EMBEDDINGS][0].cost
-    assert twice == 2 * options[EMBEDDINGS][0].cost
+    untied = replace(CONFIG, head="lm_head.weight")
+    twice = budget.options(untied, Recipe(), sensitivities())[CONFIG.embeddings][0].cost
+    assert twice == 2 * options[CONFIG.embeddings][0].cost
 
 
 def test_the_recipe_stores_every_weight_as_chosen():
-    choices = {EMBEDDINGS: Choice(0, "int4")}
+    choices = {CONFIG.embeddings: Choice(0, "int4")}
     for layer in range(CONFIG.n_layer):
         choices[CONFIG.projection(layer, "in_proj")] = Choice(3 - layer, "int4")
         choices[CONFIG.projection(layer, "x_proj")] = Choice(1, "int8")
         choices[CONFIG.projection(layer, "dt_proj")] = Choice(0, "float16")
         choices[CONFIG.projection(layer, "out_proj")] = Choice(layer, "float16")
-    assert recipe_of(Recipe(seed=4), choices).plan(CONFIG) == choices
-    assert recipe_of(Recipe(seed=4), choices).seed == 4
+    assert recipe_of(CONFIG, Recipe(seed=4), choices).plan(CONFIG) == choices
+    assert recipe_of(CONFIG, Recipe(seed=4), choices).seed == 4
 
 
 def test_latency_is_read_from_the_table(tmp_path):
@@ -88,7 +88,7 @@ def test_latency_is_read_from_the_table(tmp_path):
     found = {o.choice: o.cost for o in options[CONFIG.projection(0, "x_proj")]}
     assert found == {Choice(0, "int8"): 2e-5, Choice(0, "float16"): 2e-5}
     assert budget.fixed_cost(CONFIG, 99) == 2e-5
-    other = CONFIG.model_copy(update={"n_layer": 3})
+    other = replace(CONFIG, layers=CONFIG.layers[:1])
     with pytest.raises(RecipeError, match="no `rest` for this model"):
         budget.fixed_cost(other, 99)
     thin = LatencyTable.model_validate(table(rows=[]))

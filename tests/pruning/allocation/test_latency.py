@@ -1,15 +1,16 @@
 """The latency table: what it answers, and files that are refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning.allocation.latency import FILE, MAX_BYTES, LatencyTable, Rest
 from tvm_c4n.pruning.recipe import Choice
 
-CONFIG = MambaConfig(
+CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=2, d_state=4, d_conv=4, dt_rank=6
 )
 # The file's names of the sizes are those of its first version.
@@ -45,8 +46,8 @@ def test_the_rest_is_that_of_the_model_and_its_threads():
     table = LatencyTable.model_validate(content([row(1.0)]))
     assert Rest.sizes_of(CONFIG) == SIZES
     assert table.outside(CONFIG) == 5.0
-    other = CONFIG.model_copy(update={"n_layer": 3})
-    with pytest.raises(RecipeError, match=r"no `rest` for this model \(hidden 16, layers 3\)"):
+    other = replace(CONFIG, layers=CONFIG.layers[:1])
+    with pytest.raises(RecipeError, match=r"no `rest` for this model \(hidden 16, layers 1\)"):
         table.outside(other)
     single = LatencyTable.model_validate(content([row(1.0, threads=1)]))
     with pytest.raises(RecipeError, match="with 1 threads"):

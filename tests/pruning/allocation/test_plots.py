@@ -4,15 +4,14 @@ import sys
 
 import pytest
 
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import PROJECTIONS
+from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.plots import draw
 from tvm_c4n.pruning.allocation.selection import select
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 
-CONFIG = MambaConfig(
+CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=3, d_state=4, d_conv=4, dt_rank=8
 )
 
@@ -40,7 +39,7 @@ def test_both_pictures_are_written(result, tmp_path):
 
 def test_a_budget_that_costs_nothing_is_drawn_without_a_warning(tmp_path, recwarn):
     pytest.importorskip("matplotlib", reason="pip install 'tvm-c4n[bench]'")
-    names = [CONFIG.projection(i, k) for i in range(3) for k in PROJECTIONS]
+    names = [name for name in CONFIG.weights() if name not in CONFIG.unpruned()]
     found = {name: Sensitivity((0.0,) * 4, {"int8": 0.0, "int4": 0.0}) for name in names}
     found["backbone.embeddings.weight"] = Sensitivity((0.0,), {"int8": 0.0, "int4": 0.0})
     free = select(

@@ -6,13 +6,13 @@ from math import exp
 import pytest
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.selection import TRIALS, select
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 
-CONFIG = MambaConfig(
+CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=1, d_state=4, d_conv=4, dt_rank=8
 )
 SMALL_BYTES = 1000

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.model import MambaConfig
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
@@ -30,7 +30,7 @@ def test_a_sensitivity_survives_json():
 @pytest.fixture(scope="module")
 def measured(small_model, words):
     checkpoint = open_checkpoint(small_model)
-    config = MambaConfig.from_hf(checkpoint.config)
+    config = describe_model(checkpoint.config)
     windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))
     seen = []
     return config, measure(checkpoint, config, RECIPE, windows, seen.append), seen

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.pruning.calibration.torch_mamba import logits
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.pruning.calibration.layer import logits
 from tvm_c4n.pruning.method.permute import Permuted, find_order, removal_scores
 
 
@@ -43,13 +43,14 @@ def test_scores_are_the_losses_of_single_weights(problem):
 
 def test_a_permuted_model_computes_the_same(small_model):
     source = open_checkpoint(small_model)
-    config = MambaConfig.from_hf(source.config)
+    config = describe_model(source.config)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randperm(config.d_model, generator=generator)
-    inner = {1: torch.randperm(config.d_inner, generator=generator)}
-    other = Permuted(source, config, hidden, inner)
+    inner = torch.randperm(64, generator=generator)
+    orders = {"hidden": hidden, "backbone.layers.1.mixer.inner": inner}
+    other = Permuted(source, config, orders)
     name = config.projection(1, "out_proj")
-    expected = source.dense(name)[hidden.numpy()][:, inner[1].numpy()]
+    expected = source.dense(name)[hidden.numpy()][:, inner.numpy()]
     np.testing.assert_array_equal(other.dense(name), expected)
     ids = np.random.default_rng(2).integers(0, config.vocab_size, (2, 24))
     torch.testing.assert_close(logits(other, ids), logits(source, ids), atol=1e-4, rtol=1e-4)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.selection import TRIALS, AllocationResult, select
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
-from tvm_c4n.pruning.calibration.torch_mamba import logits
+from tvm_c4n.pruning.calibration.layer import logits
 from tvm_c4n.pruning.driver import prune_into, pruning_steps
 from tvm_c4n.pruning.layerwise import as_stored
 from tvm_c4n.pruning.recipe import Recipe
@@ -25,7 +25,7 @@ from tvm_c4n.pruning.steps import StepCounter
 VALIDATION_WINDOWS = 16
 
 
-def allocation_steps(config: MambaConfig, budget: Budget) -> int:
+def allocation_steps(config: ModelConfig, budget: Budget) -> int:
     """Return how many steps `allocate` notes: the layers, and whole prunings for a ratio."""
     trials = TRIALS if budget.kind == "ppl_ratio" else 0
     return config.n_layer + trials * pruning_steps(config)

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.config import EMBEDDINGS, MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.pruning.allocation.pareto import Items, Option
 from tvm_c4n.pruning.recipe import Choice, Recipe
@@ -31,7 +31,10 @@ _LIMITS: dict[Kind, tuple[float, float]] = {
     "latency": (0.0, 1e6),
     "ppl_ratio": (1.0, 1e6),
 }
-_PROJECTION = "_proj.weight"
+
+
+# Dtypes that a weight may have.
+_DTYPES: tuple[DType, ...] = ("float16", "int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Budget:
         if self.kind == "latency" and self.table is None:
             raise RecipeError("latency needs the device's table: --latency-table DIR")
 
-    def fixed_cost(self, config: MambaConfig, small_bytes: int) -> float:
+    def fixed_cost(self, config: ModelConfig, small_bytes: int) -> float:
         """Return the cost of what no choice changes, in `UNITS`.
 
         ``small_bytes`` are those of the tensors that are never packed.
@@ -76,15 +79,16 @@ class Budget:
             return self.table.outside(config)
         return 0.0 if self.kind == "sparsity" else float(small_bytes)
 
-    def limit(self, config: MambaConfig) -> float:
+    def limit(self, config: ModelConfig) -> float:
         """Return the largest cost that meets the budget, in `UNITS`; not for "ppl_ratio"."""
         if self.kind != "sparsity":
             return self.value
-        shapes = config.tensor_shapes().items()
-        return (1 - self.value) * sum(prod(s) for name, s in shapes if name.endswith(_PROJECTION))
+        shapes, unpruned = config.tensor_shapes(), config.unpruned()
+        sizes = (prod(shapes[name]) for name in config.weights() if name not in unpruned)
+        return (1 - self.value) * sum(sizes)
 
     def options(
-        self, config: MambaConfig, recipe: Recipe, sensitivities: Mapping[str, Sensitivity]
+        self, config: ModelConfig, recipe: Recipe, sensitivities: Mapping[str, Sensitivity]
     ) -> Items:
         """List what each weight may become, with its cost in `UNITS` and its loss in nats.
 
@@ -96,9 +100,13 @@ class Budget:
             The latency table has no entry for a weight's shape.
         """
         plan, found = recipe.plan(config), {}
+        projections = (p for layer in config.layers for p in layer.projections().values())
+        at_least_int8 = {p.weight for p in projections if p.at_least_int8}
         for name, sensitivity in sensitivities.items():
             numbers = range(len(sensitivity.removal))
-            dtypes = _dtypes(name) if self.kind != "sparsity" else (plan[name].dtype,)
+            dtypes = _DTYPES if self.kind != "sparsity" else (plan[name].dtype,)
+            if name in at_least_int8 and self.kind != "sparsity":
+                dtypes = _DTYPES[:2]
             choices = [Choice(n, dtype) for dtype in dtypes for n in numbers]
             priced = ((c, self._cost(name, c, config, recipe)) for c in choices)
             found[name] = [
@@ -114,31 +122,24 @@ class Budget:
                 )
         return found
 
-    def _cost(self, name: str, choice: Choice, config: MambaConfig, recipe: Recipe) -> float | None:
+    def _cost(self, name: str, choice: Choice, config: ModelConfig, recipe: Recipe) -> float | None:
         rows, cols = config.tensor_shapes()[name]
         if self.table is not None:
             return self.table.seconds(rows, cols, choice)
         if self.kind == "sparsity":
-            return 0.0 if name == EMBEDDINGS else rows * cols * (1 - choice.removed / GROUP)
+            return 0.0 if name == config.embeddings else rows * cols * (1 - choice.removed / GROUP)
         group = recipe.group_of(choice.removed)
         size = size_bytes(rows, cols, choice.removed, choice.dtype, group)
-        return float(size * (2 if name == EMBEDDINGS and not config.tie_embeddings else 1))
+        return float(size * (2 if name == config.embeddings and not config.tie_embeddings else 1))
 
 
-def recipe_of(recipe: Recipe, choices: Mapping[str, Choice]) -> Recipe:
+def recipe_of(config: ModelConfig, recipe: Recipe, choices: Mapping[str, Choice]) -> Recipe:
     """Return the recipe that stores every weight as chosen."""
     removed: dict[str, int] = {}
-    dtypes: dict[str, str] = {}
-    for name, choice in choices.items():
-        if name == EMBEDDINGS:
-            dtypes["head"] = choice.dtype
-            continue
-        _, _, layer, _, projection, _ = name.split(".")
-        removed[f"layers.{layer}.{projection}"] = choice.removed
-        dtypes[f"layers.{layer}.{projection}"] = choice.dtype
+    dtypes: dict[str, str] = {"head": choices[config.embeddings].dtype}
+    for layer in range(config.n_layer):
+        for projection in config.projections(layer).values():
+            choice = choices[projection.weight]
+            removed[f"layers.{layer}.{projection.name}"] = choice.removed
+            dtypes[f"layers.{layer}.{projection.name}"] = choice.dtype
     return Recipe(**{**recipe.model_dump(), "removed": removed, "dtypes": dtypes})
-
-
-def _dtypes(name: str) -> tuple[DType, ...]:
-    """Dtypes that a weight may have. dt_proj decides how long states last: it has at least int8."""
-    return ("float16", "int8") if "dt_proj" in name else ("float16", "int8", "int4")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.checkpoint.json_reading import read_record
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.recipe import Choice, WeightDType
 
 FILE = "latency.json"
@@ -45,21 +45,21 @@ class Rest(_Strict):
     """What a decode step of a model spends outside its dense layers."""
 
     # The file keeps the names of its first version (docs/reference/format-latency.md).
+    # Sizes that tell a model of a family from another stand beside them, see `ModelConfig.sizes`.
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, int] = Field(init=False)
+
     d_model: int = Field(alias="hidden")
-    d_inner: int = Field(alias="inner")
-    d_state: int = Field(alias="state")
-    d_conv: int = Field(alias="conv")
-    dt_rank: int
     n_layer: int = Field(alias="layers")
     vocab_size: int = Field(alias="vocab")
     threads: int
     seconds: Seconds
 
     @staticmethod
-    def sizes_of(config: MambaConfig) -> dict[str, int]:
+    def sizes_of(config: ModelConfig) -> dict[str, int]:
         """Sizes of a model by the names in the file."""
-        fields = Rest.model_fields.items()
-        return {f.alias or n: getattr(config, n) for n, f in fields if hasattr(config, n)}
+        named = {"hidden": config.d_model, "layers": config.n_layer, "vocab": config.vocab_size}
+        return {**named, **config.sizes}
 
 
 class LatencyTable(_Strict):
@@ -105,7 +105,7 @@ class LatencyTable(_Strict):
                 return e.seconds.median
         return None
 
-    def outside(self, config: MambaConfig) -> float:
+    def outside(self, config: ModelConfig) -> float:
         """Median seconds of a step outside the dense layers.
 
         Raises

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.model.config import PROJECTIONS, MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.pareto import Allocation
 from tvm_c4n.pruning.allocation.selection import AllocationResult
 from tvm_c4n.sparsity import GROUP
@@ -31,7 +31,7 @@ _COLOURS = ("#f2f2f2", "#c6dbef", "#6baed6", "#08519c")  # n = 0, 1, 2, 3
 _SHORT = {"float32": "f32", "float16": "f16", "int8": "i8", "int4": "i4"}
 
 
-def draw(result: AllocationResult, config: MambaConfig, folder: Path) -> bool:
+def draw(result: AllocationResult, config: ModelConfig, folder: Path) -> bool:
     """Write ``front.png`` and ``removed.png``; returns False where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
@@ -81,31 +81,33 @@ def _draw_front(figure: Figure, result: AllocationResult) -> None:
     axes.legend(frameon=False, fontsize=9)
 
 
-def _draw_removed(figure: Figure, result: AllocationResult, config: MambaConfig) -> None:
+def _draw_removed(figure: Figure, result: AllocationResult, config: ModelConfig) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    choices = [
-        [result.chosen.choices[config.projection(layer, p)] for layer in range(config.n_layer)]
-        for p in PROJECTIONS
-    ]
-    table = np.array([[choice.removed for choice in row] for row in choices])
-    mixed = len({choice.dtype for row in choices for choice in row}) > 1
+    names = config.projection_names()
+    choices = {
+        (names.index(p.name), layer): result.chosen.choices[p.weight]
+        for layer in range(config.n_layer)
+        for p in config.projections(layer).values()
+    }
+    table = np.full((len(names), config.n_layer), np.nan)  # a layer need not have all
+    mixed = len({choice.dtype for choice in choices.values()}) > 1
     axes = figure.subplots()
-    axes.imshow(table, vmin=0, vmax=GROUP - 1, cmap=ListedColormap(_COLOURS), aspect="auto")
-    for (row, layer), removed in np.ndenumerate(table):
-        dtype = _SHORT[choices[row][layer].dtype]
-        text = f"{removed}\n{dtype}" if mixed else str(removed)
-        ink = "white" if removed == GROUP - 1 else "black"
+    for (row, layer), choice in choices.items():
+        table[row, layer] = choice.removed
+        text = f"{choice.removed}\n{_SHORT[choice.dtype]}" if mixed else str(choice.removed)
+        ink = "white" if choice.removed == GROUP - 1 else "black"
         axes.text(layer, row, text, ha="center", va="center", color=ink, fontsize=7)
-    axes.set_yticks(range(len(PROJECTIONS)), PROJECTIONS)
+    axes.imshow(table, vmin=0, vmax=GROUP - 1, cmap=ListedColormap(_COLOURS), aspect="auto")
+    axes.set_yticks(range(len(names)), names)
     axes.set_xticks(range(0, config.n_layer, 1 + config.n_layer // 24))
     axes.set_xticks(np.arange(config.n_layer + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(PROJECTIONS) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", lw=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="layer")
-    names = [f"n={n}: {100 * (GROUP - n) // GROUP} % kept" for n in range(GROUP)]
-    patches = [Patch(fc=c, ec="#999999", label=n) for c, n in zip(_COLOURS, names, strict=True)]
+    labels = [f"n={n}: {100 * (GROUP - n) // GROUP} % kept" for n in range(GROUP)]
+    patches = [Patch(fc=c, ec="#999999", label=n) for c, n in zip(_COLOURS, labels, strict=True)]
     figure.legend(handles=patches, loc="outside upper center", ncols=GROUP, frameon=False)

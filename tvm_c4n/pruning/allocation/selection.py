@@ -8,7 +8,7 @@ from math import exp, log
 from typing import Any
 
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.model.config import MambaConfig
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.budget import UNITS, Budget, recipe_of
 from tvm_c4n.pruning.allocation.pareto import Allocation, Front, greedy, pareto_front, uniform
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
@@ -83,7 +83,7 @@ class AllocationResult:
 
 
 def select(
-    config: MambaConfig,
+    config: ModelConfig,
     recipe: Recipe,
     budget: Budget,
     sensitivities: Mapping[str, Sensitivity],
@@ -116,7 +116,7 @@ def select(
     fixed = budget.fixed_cost(config, small_bytes)
     ratio = None
     if budget.kind == "ppl_ratio":
-        chosen, ratio = _by_ratio(budget.value, front, recipe, evaluate)
+        chosen, ratio = _by_ratio(budget.value, front, config, recipe, evaluate)
     else:
         found = front.within_cost(budget.limit(config) - fixed)
         if found is None:
@@ -124,7 +124,7 @@ def select(
         chosen = found
     return AllocationResult(
         budget=budget,
-        recipe=recipe_of(recipe, chosen.choices),
+        recipe=recipe_of(config, recipe, chosen.choices),
         chosen=chosen,
         front=front,
         fixed=fixed,
@@ -135,7 +135,7 @@ def select(
 
 
 def _by_ratio(
-    ratio: float, front: Front, recipe: Recipe, evaluate: Evaluate
+    ratio: float, front: Front, config: ModelConfig, recipe: Recipe, evaluate: Evaluate
 ) -> tuple[Allocation, float]:
     """Find a cheap allocation whose measured ratio meets the budget."""
     wanted = log(ratio)
@@ -143,7 +143,7 @@ def _by_ratio(
     best: tuple[Allocation, float] | None = None
     for _ in range(TRIALS):
         allocation = front.within_loss(predicted)
-        found = evaluate(recipe_of(recipe, allocation.choices))
+        found = evaluate(recipe_of(config, recipe, allocation.choices))
         if found <= wanted and (best is None or allocation.cost < best[0].cost):
             best = allocation, exp(found)
         # Aim a little inside: a ratio that is missed by a hair is missed.

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, PROJECTIONS, MambaConfig
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.pruning.calibration.layer import Head, Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream
-from tvm_c4n.pruning.calibration.torch_mamba import Layer, project, rms_norm
 from tvm_c4n.pruning.method.matrix import prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.sparsity import GROUP, DType, from_dense
@@ -87,7 +87,7 @@ class _Trial:
 
 def measure(
     checkpoint: Checkpoint,
-    config: MambaConfig,
+    config: ModelConfig,
     recipe: Recipe,
     windows: Tensor,
     note: Callable[[str], None],
@@ -111,38 +111,37 @@ def measure(
         The embeddings (with the head) and the projections, in the model's order.
     """
     windows = windows[:SENSITIVITY_WINDOWS]
-    embeddings = torch.from_numpy(checkpoint.dense(EMBEDDINGS))
-    dense = Stream(embeddings[windows])
+    embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
+    dense = Stream(embeddings[windows], forks=True)
     rounded = {d: Stream(_round(embeddings, d, recipe)[windows]) for d in _ROUNDED}
     trials: dict[str, _Trial] = {}
     for index in range(config.n_layer):
         layer = Layer.load(checkpoint, config, index)
         for stream in (*rounded.values(), *(trial.stream for trial in trials.values())):
             stream.enter(layer)
-            for projection in PROJECTIONS:
-                stream.pass_through(layer, projection)
+            for _ in layer.projections:
+                stream.pass_through(layer)
         dense.enter(layer)
-        for projection in PROJECTIONS:
-            trials[config.projection(index, projection)] = _try(layer, projection, dense, recipe)
-            dense.pass_through(layer, projection)
+        for name, projection in config.projections(index).items():
+            trials[projection.weight] = _try(layer, name, dense, recipe)
+            dense.pass_through(layer)
         note(f"layer {index} sensitivity")
 
-    norm = torch.from_numpy(checkpoint.dense(FINAL_NORM))
-    head = embeddings if config.tie_embeddings else torch.from_numpy(checkpoint.dense(HEAD))
+    head = Head.load(checkpoint, config)
 
-    def divergence(stream: Stream, other: Tensor = head) -> float:
+    def divergence(stream: Stream, other: Tensor = head.weight) -> float:
         """Mean divergence of a stream's predictions from the dense one's."""
         total = 0.0
         for ours, theirs in zip(stream.hidden, dense.hidden, strict=True):
             logs = [
-                project(rms_norm(hidden[None], norm, config.eps), weight).log_softmax(-1)
-                for hidden, weight in ((theirs, head), (ours, other))
+                head(hidden[None], weight).log_softmax(-1)
+                for hidden, weight in ((theirs, head.weight), (ours, other))
             ]
             total += float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
         return max(total / len(windows), 0.0)
 
-    losses = {d: divergence(rounded[d], _round(head, d, recipe)) for d in _ROUNDED}
-    found = {EMBEDDINGS: Sensitivity((0.0,), losses)}
+    losses = {d: divergence(rounded[d], _round(head.weight, d, recipe)) for d in _ROUNDED}
+    found = {config.embeddings: Sensitivity((0.0,), losses)}
     for name, trial in trials.items():
         found[name] = trial.sensitivity(divergence(trial.stream))
     return found
@@ -171,9 +170,9 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
         if choice == probe:
             new = torch.from_numpy(pruned.weight.dense())
             changed = replace(layer, projections={**layer.projections, projection: new})
-    stream = dense.copy()
-    for later in PROJECTIONS[PROJECTIONS.index(projection) :]:
-        stream.pass_through(changed, later)
+    stream = dense.fork(layer)
+    for _ in list(layer.projections)[list(layer.projections).index(projection) :]:
+        stream.pass_through(changed)
     return _Trial(stream, errors, probe)
 
 

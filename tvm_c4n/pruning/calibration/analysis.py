@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.model.config import EMBEDDINGS, PROJECTIONS, MambaConfig
+from tvm_c4n.model.description import HIDDEN, Axis, ModelConfig, Projection
+from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream, batches
-from tvm_c4n.pruning.calibration.torch_mamba import Layer
 from tvm_c4n.pruning.method.permute import SAMPLED_ROWS, find_order, removal_scores
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.pruning.threads import map_in_threads
@@ -28,32 +29,28 @@ class Analysis(NamedTuple):
 
     Attributes
     ----------
-    hidden : (h,) int64 or None
-        The order of the hidden channels that loses least: the old channel at each new place.
-    inner : dict of layer to (d,) int64
-        The same for the channels of d_inner.
+    orders : dict of str to (channels,) int64
+        The orders of channels that lose least, see `Permuted`.
     token_weights : list of (b, t, 1) float32, or None
         For each batch of windows, what the square of an error in a token's residual stream counts:
         one over the stream's mean square behind the last layer. The stream is read through
         RMSNorm, so an error counts relative to it.
     """
 
-    hidden: Tensor | None = None
-    inner: Mapping[int, Tensor] = {}
+    orders: Mapping[str, Tensor] = {}
     token_weights: list[Tensor] | None = None
 
     def as_tensors(self) -> dict[str, Tensor]:
         """Return the analysis as named tensors."""
-        found = {f"inner.{layer}": order for layer, order in self.inner.items()}
-        found |= {f"weights.{i}": w for i, w in enumerate(self.token_weights or [])}
-        return found if self.hidden is None else {**found, "hidden": self.hidden}
+        found = {f"order.{label}": order for label, order in self.orders.items()}
+        return found | {f"weights.{i}": w for i, w in enumerate(self.token_weights or [])}
 
     @classmethod
     def from_tensors(cls, found: Mapping[str, Tensor]) -> Analysis:
         """Undo `as_tensors`."""
-        inner = {int(k.removeprefix("inner.")): v for k, v in found.items() if "inner." in k}
+        orders = {k.removeprefix("order."): v for k, v in found.items() if k.startswith("order.")}
         weights = [found[f"weights.{i}"] for i in range(len(found)) if f"weights.{i}" in found]
-        return cls(found.get("hidden"), inner, weights or None)
+        return cls(orders, weights or None)
 
 
 def needs_analysis(recipe: Recipe, plan: Mapping[str, Choice]) -> bool:
@@ -73,16 +70,17 @@ class Analyser:
     """
 
     checkpoint: Checkpoint
-    config: MambaConfig
+    config: ModelConfig
     recipe: Recipe
     plan: Mapping[str, Choice]
-    _inner: dict[int, Tensor] = field(default_factory=dict)  # scores (rows, d) of out_proj
-    _shared: list[Tensor] = field(default_factory=list)
+    # Scores (rows, channels) by label, and n of the projection that they are of.
+    _scores: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
+    _hidden: list[tuple[Tensor, int]] = field(default_factory=list)
 
     def run(self, windows: Tensor, note: Callable[[str], None]) -> Analysis:
         """Analyse calibration windows (b, t) int64; the first batch decides on the orders."""
         permutes, weighs = (part not in self.recipe.without for part in ABLATIONS_OF_ANALYSIS)
-        embeddings = torch.from_numpy(self.checkpoint.dense(EMBEDDINGS))
+        embeddings = torch.from_numpy(self.checkpoint.dense(self.config.embeddings))
         streams = [Stream(embeddings[batch]) for batch in batches(windows)]
         del embeddings
         if not weighs:
@@ -91,44 +89,76 @@ class Analyser:
             layer = Layer.load(self.checkpoint, self.config, index)
             for number, stream in enumerate(streams):
                 stream.enter(layer)
-                for projection in PROJECTIONS:
+                for projection in self.config.projections(index).values():
                     if permutes and number == 0:
-                        self._score(layer, index, projection, stream.inputs)
-                    stream.pass_through(layer, projection)
+                        self._score(layer, index, projection, stream)
+                    stream.pass_through(layer)
             note(f"layer {index} analysis")
         energies = [stream.hidden.square().mean(-1, keepdim=True) for stream in streams]
         weights = [1 / energy.clamp_min(torch.finfo(energy.dtype).tiny) for energy in energies]
-        return Analysis(self._hidden(), self._orders(), weights if weighs else None)
+        return Analysis(self._hidden_order() | self._orders(), weights if weighs else None)
 
-    def _score(self, layer: Layer, index: int, projection: str, inputs: Tensor) -> None:
-        """Score what the groups of in_proj and out_proj would lose."""
-        removed = self.plan[self.config.projection(index, projection)].removed
-        if not removed or projection not in ("in_proj", "out_proj"):
+    def _score(self, layer: Layer, index: int, projection: Projection, stream: Stream) -> None:
+        """Score what the groups of a projection would lose, if its columns may be reordered."""
+        removed = self.plan[projection.weight].removed
+        columns = self.config.layer_tensors(index)[projection.weight].axes[1]
+        reads_hidden = columns[0].label == HIDDEN
+        reordered = [
+            (block.prefix, reordering.label)
+            for block in self.config.layers[index].blocks
+            for reordering in block.reorderings()
+            if reordering.projection == projection.name
+        ]
+        if not removed or not (reads_hidden or reordered):
             return
-        weight = layer.projections[projection]
-        scores = removal_scores(weight, gram([inputs]), self.recipe.dampening_frac)
+        weight = layer.projections[projection.name]
+        scores = removal_scores(weight, gram([stream.inputs]), self.recipe.dampening_frac)
         # Only the rows that the searches look at are kept: at 2.8b all would take 3 GB.
         generator = torch.Generator().manual_seed(self.recipe.seed + index)
         some = torch.randperm(len(scores), generator=generator)
-        if projection == "in_proj":
-            self._shared.append(scores[some[: max(1, 4 * SAMPLED_ROWS // self.config.n_layer)]])
-        else:
-            self._inner[index] = scores[some[:SAMPLED_ROWS]]
+        if reads_hidden:
+            rows = max(1, 4 * SAMPLED_ROWS // self._readers)
+            self._hidden.append((scores[some[:rows]], removed))
+        for prefix, label in reordered:
+            found = columns_of(scores[some[:SAMPLED_ROWS]], columns, label)
+            self._scores[prefix + label] = (found, removed)
 
-    def _orders(self) -> dict[int, Tensor]:
-        """Find the order of each layer's channels; the layers are independent problems."""
+    @cached_property
+    def _readers(self) -> int:
+        """How many projections read the residual stream."""
+        tensors = self.config.tensors()
+        names = self.config.weights()[len(self.config.unpruned()) :]
+        return sum(tensors[name].axes[1][0].label == HIDDEN for name in names)
 
-        def order(index: int) -> Tensor:
-            removed = self.plan[self.config.projection(index, "out_proj")].removed
-            return find_order(self._inner[index], removed, self.recipe.seed)
+    def _orders(self) -> dict[str, Tensor]:
+        """Find the orders of the channels of blocks; all are independent problems."""
+        chunks = {
+            block.prefix + reordering.label: reordering.chunk
+            for layer in self.config.layers
+            for block in layer.blocks
+            for reordering in block.reorderings()
+        }
 
-        return dict(zip(self._inner, map_in_threads(order, self._inner), strict=True))
+        def order(label: str) -> Tensor:
+            scores, removed = self._scores[label]
+            chunk = chunks[label]
+            parts = scores.split(chunk, dim=1)
+            found = (find_order(part, removed, self.recipe.seed) for part in parts)
+            return torch.cat([chunk * i + part for i, part in enumerate(found)])
 
-    def _hidden(self) -> Tensor | None:
+        return dict(zip(self._scores, map_in_threads(order, self._scores), strict=True))
+
+    def _hidden_order(self) -> dict[str, Tensor]:
         """Find the order of the hidden channels, one for all layers."""
-        if not self._shared:
-            return None
-        names = (self.config.projection(i, "in_proj") for i in range(self.config.n_layer))
-        counted = Counter(self.plan[name].removed for name in names)
-        usual = max((n for n in counted if n), key=lambda n: counted[n])
-        return find_order(torch.cat(self._shared), usual, self.recipe.seed, rows=4 * SAMPLED_ROWS)
+        if not self._hidden:
+            return {}
+        counted = Counter(removed for _, removed in self._hidden)
+        usual = max(counted, key=lambda n: counted[n])
+        scores = torch.cat([scores for scores, _ in self._hidden])
+        return {HIDDEN: find_order(scores, usual, self.recipe.seed, rows=4 * SAMPLED_ROWS)}
+
+
+def columns_of(scores: Tensor, axis: Axis, label: str) -> Tensor:
+    """Return the columns of a label; where it occurs several times, below each other."""
+    parts = scores.split([segment.size for segment in axis], dim=1)
+    return torch.cat([p for p, segment in zip(parts, axis, strict=True) if segment.label == label])

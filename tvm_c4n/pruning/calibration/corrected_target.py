@@ -3,8 +3,8 @@
 The inputs X of a projection already differ from the dense model's inputs X', because of what was
 pruned before it. Fitting to W0 X would carry these errors on; fitting to W0 X', what the dense
 model has there, lets each projection undo a part of them (asymmetric calibration; GPTAQ, Li et al.
-2025, does so for quantisation). out_proj adds to the residual stream, so it can also be asked to
-undo the error of the stream itself, H' - H.
+2025, does so for quantisation). A projection that adds to the residual stream (out_proj) can also
+be asked to undo the error of the stream itself, H' - H.
 
 The least-squares problem  min ||W X - (W0 X' + SHARE (H' - H))||^2  has its minimum, the corrected
 target, at
@@ -23,14 +23,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tvm_c4n.pruning.calibration.layer import project
 from tvm_c4n.pruning.calibration.statistics import gram, product
 from tvm_c4n.pruning.calibration.stream import Stream
-from tvm_c4n.pruning.calibration.torch_mamba import project
 from tvm_c4n.pruning.method.hessian import cholesky, damped
 
-# Share of the residual error that out_proj is asked to undo. The rest is left to the layers behind
-# it: the error of one token is hardly seen in y, and fitting all of it fits noise. Of 1/4, 1/2 and
-# 1, 1/2 was best on the default model at n = 2 and n = 3.
+# Share of the residual error that such a projection is asked to undo. The rest is left to layers
+# behind it: the error of one token is hardly seen in its inputs, and fitting all of it fits noise.
+# Of 1/4, 1/2 and 1, 1/2 was best on the default model at n = 2 and n = 3.
 RESIDUAL_SHARE = 0.5
 
 
@@ -42,8 +42,8 @@ class Statistics(NamedTuple):
     gram : (cols, cols) float32
         ``X X^T`` of the student's inputs.
     correction : (rows, cols) float32 or None
-        ``(W0 (X' - X) + SHARE (H' - H)) X^T``, the second term of out_proj only; None if there is
-        no teacher.
+        ``(W0 (X' - X) + SHARE (H' - H)) X^T``, the second term only where the projection adds to
+        the residual stream; None if there is no teacher.
     """
 
     gram: Tensor
@@ -53,7 +53,6 @@ class Statistics(NamedTuple):
 def collect(
     students: Sequence[Stream],
     teachers: Sequence[Stream],
-    projection: str,
     weight: Tensor,
     token_weights: Sequence[Tensor] | None = None,
 ) -> Statistics:
@@ -63,7 +62,6 @@ def collect(
     ----------
     students, teachers : list of Stream
         The same windows; no teachers where targets are not corrected.
-    projection : str
     weight : (rows, cols) float32
         W0.
     token_weights : list of (b, t, 1) float32, optional
@@ -83,14 +81,15 @@ def collect(
     if not teachers:
         return Statistics(total)
     # W0 goes to the side of the product that has fewer rows with it than without.
-    first = projection == "out_proj" or len(weight) < weight.shape[1]
+    adds = students[0].adds
+    first = adds or len(weight) < weight.shape[1]
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
         for student, teacher, token_weight in zip(students, teachers, weights, strict=True):
             difference = teacher.inputs - student.inputs
             if first:
                 difference = project(difference, weight)
-            if projection == "out_proj":
+            if adds:
                 difference.add_(teacher.hidden - student.hidden, alpha=RESIDUAL_SHARE)
             if token_weight is not None:
                 difference *= token_weight

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tvm_c4n.errors import C4nError
-from tvm_c4n.pruning.calibration.torch_mamba import BATCH_TOKENS
+from tvm_c4n.pruning.calibration.ops import BATCH_TOKENS
 from tvm_c4n.pruning.products import gram_product, transposed_product
 
 

@@ -8,55 +8,91 @@ the dense ones. What the student's projections are fitted to is computed from bo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from tvm_c4n.pruning.calibration.torch_mamba import BATCH_TOKENS, Layer, add_projected
+from tvm_c4n.pruning.calibration.layer import Layer
+from tvm_c4n.pruning.calibration.ops import BATCH_TOKENS
+from tvm_c4n.torch_blocks import Path, Stop
 
 
-@dataclass
 class Stream:
     """Some windows inside one model.
+
+    Parameters
+    ----------
+    hidden : (b, t, h)
+        The residual stream before a layer; it is changed in place.
+    forks : bool
+        Whether `fork` will be called: what the projections gave in this layer is kept.
 
     Attributes
     ----------
     hidden : (b, t, h)
-        The residual stream before the layer.
-    inputs : (b, t, cols)
-        What the next projection of the layer reads.
+        The residual stream before the layer, or behind the blocks that are done.
     """
 
-    hidden: Tensor
-    inputs: Tensor = field(default_factory=lambda: torch.empty(0))
-    _held: dict[str, Tensor] = field(default_factory=dict)
+    def __init__(self, hidden: Tensor, *, forks: bool = False) -> None:
+        self.hidden = hidden
+        self._forks = forks
+        self._path: Path | None = None
+        self._stop: Stop | None = None
+        self._given: list[Tensor] = []
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the next projection of the layer reads, (b, t, cols)."""
+        return self._at.inputs
+
+    @property
+    def adds(self) -> bool:
+        """Whether the next projection adds to the residual stream."""
+        return self._at.hidden is not None
+
+    @property
+    def _at(self) -> Stop:
+        assert self._stop is not None  # noqa: S101 - callers go as many stops as there are
+        return self._stop
 
     def enter(self, layer: Layer) -> None:
         """Go to the first projection of a layer."""
-        self.inputs = layer.mixer_input(self.hidden)
+        self._given = [self.hidden.clone()] if self._forks else []
+        self._path = layer.path(self.hidden)
+        self._stop = next(self._path)
 
-    def copy(self) -> Stream:
-        """Return a stream at the same place that goes its own way from here."""
-        return Stream(self.hidden.clone(), self.inputs, dict(self._held))
+    def pass_through(self, layer: Layer) -> None:
+        """Go through the projection and on to the next, or out of the layer."""
+        assert self._path is not None  # noqa: S101 - the stream has entered a layer
+        stop, self._stop = self._at, None
+        out = layer.apply(stop)
+        del stop
+        if self._forks:
+            self._given.append(out)
+        self._send(out)
 
-    def pass_through(self, layer: Layer, projection: str) -> None:
-        """Go through a projection and on to the next; after out_proj the layer is done."""
-        if projection == "out_proj":
-            add_projected(self.hidden, self.inputs, layer.projections[projection])
-            self.inputs = torch.empty(0)
-            return
-        out = layer.project(projection, self.inputs)
-        held = self._held
-        if projection == "in_proj":
-            x, z = out.chunk(2, dim=-1)
-            held["x"] = self.inputs = layer.conv(x)
-            held["z"] = z.contiguous()  # a view would keep x as well
-        elif projection == "x_proj":
-            self.inputs, held["b"], held["c"] = layer.split(out)
-        else:
-            self.inputs = layer.scan(held["x"], out, held["b"], held["c"], held["z"])
-            held.clear()
+    def fork(self, layer: Layer) -> Stream:
+        """Return a stream at the same place that goes its own way from here.
+
+        Parameters
+        ----------
+        layer : Layer
+            The one that was entered.
+        """
+        before, *given = self._given
+        other = Stream(before.clone())
+        other.enter(layer)
+        for out in given:
+            # What was added to the stream lies in the same memory as the stream, which has moved
+            # on since: it is added again.
+            other._send(layer.apply(other._at) if other.adds else out)
+        return other
+
+    def _send(self, out: Tensor) -> None:
+        assert self._path is not None  # noqa: S101 - as in pass_through
+        try:
+            self._stop = self._path.send(out)
+        except StopIteration as done:
+            self.hidden, self._path, self._given = done.value, None, []
 
 
 def batches(windows: Tensor) -> Iterator[Tensor]:

@@ -1,9 +1,9 @@
 """Order channels so that groups of 4 lose less; the model computes the same in any order.
 
 Two kinds of channels may be in any order, at no cost at run time, as long as all tensors that have
-them agree: the d_inner channels of each layer (rows of in_proj, conv1d, dt_proj, A_log and D,
-columns of x_proj and out_proj), and the hidden channels, which all layers share (columns of the
-embeddings and of in_proj, rows of out_proj, norms).
+them agree: those that a block says may be (`Block.reorderings`; of Mamba-1 the d_inner channels of
+each layer), and the hidden channels, which all layers share. The axes of the description say where
+they are.
 
 The search: of each group one column is taken out, and the columns are handed back to the groups in
 the best way (a linear assignment, solved exactly), again and again. The value of a group is what
@@ -24,7 +24,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.model.config import EMBEDDINGS, FINAL_NORM, HEAD, MambaConfig
+from tvm_c4n.model.description import HIDDEN, Axis, ModelConfig
 from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.sparsity import GROUP
 
@@ -106,54 +106,32 @@ class Permuted:
     Parameters
     ----------
     source : Checkpoint
-    config : MambaConfig
-    hidden : (h,) int64, optional
-        Old channel at each new place.
-    inner : mapping of layer to (d,) int64, optional
+    config : ModelConfig
+    orders : mapping of str to (channels,) int64
+        The old channel at each new place, by `HIDDEN` or by a block's prefix and the label of a
+        segment, see `tvm_c4n.model.description`.
     """
 
     def __init__(
-        self,
-        source: Checkpoint,
-        config: MambaConfig,
-        hidden: Tensor | None = None,
-        inner: Mapping[int, Tensor] | None = None,
+        self, source: Checkpoint, config: ModelConfig, orders: Mapping[str, Tensor]
     ) -> None:
         self._source = source
         self.path: Path = source.path
         self.config: dict[str, Any] = source.config
+        known = {label: order.numpy() for label, order in orders.items()}
         self._axes: dict[str, dict[int, NDArray[np.int64]]] = {}
-        if hidden is not None:
-            self._add_hidden(config, hidden.numpy())
-        for layer, order in (inner or {}).items():
-            self._add_inner(config.prefix(layer), order.numpy())
-
-    def _add(self, name: str, axis: int, order: NDArray[np.int64]) -> None:
-        self._axes.setdefault(name, {})[axis] = order
-
-    def _add_hidden(self, config: MambaConfig, order: NDArray[np.int64]) -> None:
-        self._add(EMBEDDINGS, 1, order)
-        self._add(HEAD, 1, order)
-        self._add(FINAL_NORM, 0, order)
-        for layer in range(config.n_layer):
-            self._add(f"backbone.layers.{layer}.norm.weight", 0, order)
-            self._add(config.projection(layer, "in_proj"), 1, order)
-            self._add(config.projection(layer, "out_proj"), 0, order)
-
-    def _add_inner(self, prefix: str, order: NDArray[np.int64]) -> None:
-        both = np.concatenate([order, len(order) + order])  # the rows of x, then those of the gate
-        self._add(prefix + "in_proj.weight", 0, both)
-        for name in (
-            "conv1d.weight",
-            "conv1d.bias",
-            "dt_proj.weight",
-            "dt_proj.bias",
-            "A_log",
-            "D",
-        ):
-            self._add(prefix + name, 0, order)
-        self._add(prefix + "x_proj.weight", 1, order)
-        self._add(prefix + "out_proj.weight", 1, order)
+        if not known:
+            return
+        blocks = [block for layer in config.layers for block in layer.blocks]
+        prefixes = {
+            block.prefix + name: block.prefix for block in blocks for name in block.tensors()
+        }
+        for name, spec in config.tensors().items():
+            prefix = prefixes.get(name, "")
+            for axis, segments in enumerate(spec.axes):
+                order = axis_order(segments, known, prefix)
+                if order is not None:
+                    self._axes.setdefault(name, {})[axis] = order
 
     def names(self) -> list[str]:
         """Names of the tensors, sorted."""
@@ -181,3 +159,25 @@ class Permuted:
     def extra_files(self) -> list[Path]:
         """Files that belong to the source."""
         return self._source.extra_files()
+
+
+def axis_order(
+    axis: Axis, orders: Mapping[str, NDArray[np.int64]], prefix: str
+) -> NDArray[np.int64] | None:
+    """Return the old channel at each new place of an axis; None where it stays as it is.
+
+    Parameters
+    ----------
+    axis : Axis
+    orders : mapping of str to (channels,) int64
+    prefix : str
+        Of the block that the tensor belongs to.
+    """
+    names = [s.label if s.label == HIDDEN else prefix + s.label for s in axis]
+    if not any(name in orders for name in names):
+        return None
+    parts, start = [], 0
+    for name, segment in zip(names, axis, strict=True):
+        parts.append(start + orders.get(name, np.arange(segment.size)))
+        start += segment.size
+    return np.concatenate(parts)

@@ -11,14 +11,14 @@ from relay_passes import LiftConstants
 from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.compile.build import build
-from tvm_c4n.model import MambaConfig
-from tvm_c4n.model.config import EMBEDDINGS, state_shapes
-from tvm_c4n.model.reference import Mamba
-from tvm_c4n.model.relax_mamba import build_mamba
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families.mamba import mamba_config
+from tvm_c4n.model.reference import Reference
+from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 
-def checkpoint(config: MambaConfig, tensors: dict[str, Any], removed: int, dtype: str) -> Any:
+def checkpoint(config: ModelConfig, tensors: dict[str, Any], removed: int, dtype: str) -> Any:
     """The tensors with packed projections and embeddings."""
     packed = dict(tensors)
     for name, array in tensors.items():
@@ -31,11 +31,11 @@ def checkpoint(config: MambaConfig, tensors: dict[str, Any], removed: int, dtype
     return ArrayCheckpoint({}, packed)
 
 
-def machine(config: MambaConfig, weights: Any, dtype: str = "float32") -> Any:
+def machine(config: ModelConfig, weights: Any, dtype: str = "float32") -> Any:
     """A virtual machine and fresh states."""
-    executable = build(build_mamba(config, weights, dtype=dtype))
+    executable = build(build_model(config, weights, dtype=dtype))
     vm = tvm.relax.VirtualMachine(executable, tvm.cpu())
-    states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in state_shapes(config)]
+    states = [tvm.runtime.tensor(np.zeros(s, np.float32)) for s in config.state_shapes()]
     return vm, states
 
 
@@ -49,7 +49,7 @@ def test_float_models_equal_the_reference(tiny: Any, dtype: str, removed: int) -
     config, tensors = tiny
     weights = checkpoint(config, tensors, removed, dtype)
     vm, states = machine(config, weights)
-    reference = Mamba(config, weights.dense)
+    reference = Reference(config, weights.dense)
     text = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
     expected = reference.prefill(text)
     found = vm["score"](ids(*text), *states)[0].numpy()
@@ -67,7 +67,7 @@ def test_float_models_equal_the_reference(tiny: Any, dtype: str, removed: int) -
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
 def test_functions_share_all_their_weights(tiny: Any, dtype: str) -> None:
     config, tensors = tiny
-    mod = build_mamba(config, checkpoint(config, tensors, 2, dtype), dtype="float32")
+    mod = build_model(config, checkpoint(config, tensors, 2, dtype), dtype="float32")
     step = IRModule(
         {g: f for g, f in mod.functions_items() if g.name_hint not in ("prefill", "score")}
     )
@@ -86,7 +86,7 @@ def test_integer_models_differ_only_by_rounded_activations(
     config, tensors = tiny
     weights = checkpoint(config, tensors, removed, dtype)
     vm, states = machine(config, weights)
-    expected = Mamba(config, weights.dense).prefill([3, 1, 4, 1, 5])
+    expected = Reference(config, weights.dense).prefill([3, 1, 4, 1, 5])
     found = vm["score"](ids(3, 1, 4, 1, 5), *states)[0].numpy()
     error = ((found - expected) ** 2).sum() / (expected**2).sum()
     assert error < 1e-3
@@ -98,7 +98,7 @@ def test_integer_models_differ_only_by_rounded_activations(
 
 
 def test_tied_embeddings_are_stored_once() -> None:
-    config = MambaConfig(
+    config = mamba_config(
         vocab_size=48,
         d_model=16,
         d_inner=32,
@@ -113,7 +113,7 @@ def test_tied_embeddings_are_stored_once() -> None:
         name: rng.standard_normal(shape).astype(np.float32) * 0.3
         for name, shape in config.tensor_shapes().items()
     }
-    module = build_mamba(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    module = build_model(config, ArrayCheckpoint({}, tensors), dtype="float32")
     addresses = set()
 
     def visit(expr: Any) -> None:
@@ -124,20 +124,20 @@ def test_tied_embeddings_are_stored_once() -> None:
         tvm.relax.analysis.post_order_visit(module[name], visit)
     assert len(addresses) == 1
     vm, states = machine(config, ArrayCheckpoint({}, tensors))
-    expected = Mamba(config, lambda name: tensors[name]).step(5)
+    expected = Reference(config, lambda name: tensors[name]).step(5)
     found = vm["step"](ids(5), *states)[0].numpy()[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    assert EMBEDDINGS in tensors
+    assert config.embeddings in tensors
 
 
 @pytest.mark.phone
 def test_a_whole_model_runs_on_the_phone(tiny: Any, phone: Any) -> None:
     config, tensors = tiny
     weights = checkpoint(config, tensors, 2, "float16")
-    executable = build(build_mamba(config, weights), "arm64-linux")
-    shapes = state_shapes(config)
+    executable = build(build_model(config, weights), "arm64-linux")
+    shapes = config.state_shapes()
     states = [np.zeros(shape, np.float32) for shape in shapes]
     text = np.array([3, 1, 4, 1, 5], np.int32)
     found = phone.run_vm(executable, {"score": [text, *states]})["score"][0]
-    expected = Mamba(config, weights.dense).prefill(text)
+    expected = Reference(config, weights.dense).prefill(text)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

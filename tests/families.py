@@ -1,0 +1,203 @@
+"""What every family of models must do, from its config.json to text: run by each family's test.
+
+The oracle is transformers' model of the same random weights in float64.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from tests.models import VOCABULARY, write_tokenizer
+from tvm_c4n._tvm import relax, tvm
+from tvm_c4n.checkpoint import ArrayCheckpoint, Checkpoint, open_checkpoint
+from tvm_c4n.checkpoint.dense_export import export_dense
+from tvm_c4n.compile.build import build
+from tvm_c4n.healing.student import Student
+from tvm_c4n.model.config import MAX_TOKENS, check_tensors
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.reference import Reference
+from tvm_c4n.model.relax_model import build_model
+from tvm_c4n.pruning.calibration.layer import logits
+from tvm_c4n.pruning.recipe import Recipe
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+TEXT = np.random.default_rng(1).integers(0, VOCABULARY, 24)
+
+
+def write_family(folder: Path, config: Any, seed: int = 0) -> Any:
+    """Write a random model of a transformers configuration with a tokenizer.
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+        The model, float64.
+    """
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    for name, parameter in model.named_parameters():
+        # Biases and norms of zero and one would hide that they are not read.
+        if parameter.ndim == 1 and "A_log" not in name:
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+        elif "embed" in name:
+            parameter.data.normal_()
+    model.save_pretrained(folder)
+    write_tokenizer(folder)
+    return model.double()
+
+
+def pruned_by_magnitude(source: Checkpoint, config: ModelConfig, recipe: Recipe) -> Checkpoint:
+    """Store a model as a recipe says, without calibration."""
+    stored: dict[str, Any] = {name: source.dense(name) for name in config.tensor_shapes()}
+    for name, choice in recipe.plan(config).items():
+        mask = mask_from_scores(np.abs(stored[name]), choice.removed) if choice.removed else None
+        dense = stored[name] if mask is None else np.where(mask, stored[name], 0)
+        stored[name] = from_dense(dense, choice.removed, choice.dtype, mask=mask)
+    return ArrayCheckpoint(source.config, stored)
+
+
+class Compiled:
+    """A model that runs on this machine, float32 where nothing else is stored."""
+
+    def __init__(self, config: ModelConfig, weights: Any, target: str = "host") -> None:
+        executable = build(build_model(config, weights, dtype="float32"), target)
+        self._vm, self._config = relax.VirtualMachine(executable, tvm.cpu()), config
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the text."""
+        self._states = [
+            tvm.runtime.tensor(np.zeros(state.shape, state.dtype))
+            for state in self._config.states()
+        ]
+
+    def __call__(self, function: str, tokens: Any) -> NDArray[np.float32]:
+        """Call ``step``, ``prefill`` or ``score``; returns the logits."""
+        ids = tvm.runtime.tensor(np.asarray(tokens, np.int32))
+        found: NDArray[np.float32] = self._vm[function](ids, *self._states)[0].numpy()
+        return found
+
+
+class FamilyTests:
+    """Inherit, and set `CONFIGS`: transformers configurations by name, of two layers."""
+
+    CONFIGS: ClassVar[dict[str, Any]]
+    folders: ClassVar[dict[str, Path]]
+    theirs: ClassVar[dict[str, Any]]
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def models(cls, tmp_path_factory: Any) -> None:
+        """Write the models; ``folders`` and ``theirs`` have them by name."""
+        cls.folders = {name: tmp_path_factory.mktemp("family") / "model" for name in cls.CONFIGS}
+        cls.theirs = {n: write_family(cls.folders[n], c) for n, c in cls.CONFIGS.items()}
+
+    def opened(self, name: str) -> tuple[Checkpoint, ModelConfig]:
+        checkpoint = open_checkpoint(self.folders[name])
+        config = describe_model(checkpoint.config)
+        check_tensors(config, checkpoint)
+        return checkpoint, config
+
+    def expected(self, name: str, ids: Any = TEXT) -> NDArray[np.float64]:
+        """Logits of transformers, (t, v)."""
+        with torch.no_grad():
+            found = self.theirs[name](torch.as_tensor(np.asarray(ids))[None], use_cache=False)
+        values: NDArray[np.float64] = found.logits[0].numpy()
+        return values
+
+    def test_the_reference_equals_transformers(self) -> None:
+        for name in self.CONFIGS:
+            checkpoint, config = self.opened(name)
+            found = Reference(config, checkpoint.dense).prefill(TEXT)
+            assert np.abs(found).max() > 0.5, name
+            np.testing.assert_allclose(found, self.expected(name), atol=1e-5, err_msg=name)
+
+    def test_calibration_and_training_see_the_same_model(self) -> None:
+        for name in self.CONFIGS:
+            checkpoint, config = self.opened(name)
+            expected = self.expected(name)
+            found = logits(checkpoint, TEXT[None])[0].numpy()
+            np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
+            student = Student(checkpoint, config, torch.device("cpu"))
+            last, head = student(torch.from_numpy(TEXT)[None])
+            trained = (last @ head.T)[0]
+            np.testing.assert_allclose(trained.detach().numpy(), expected, atol=1e-4, err_msg=name)
+            trained.logsumexp(-1).sum().backward()
+            for parameter, value in student.named_parameters():
+                assert value.grad is not None and value.grad.abs().max() > 0, (name, parameter)
+
+    def test_compiled_it_gives_the_same_logits_however_a_text_is_cut(self) -> None:
+        long = np.random.default_rng(2).integers(0, VOCABULARY, MAX_TOKENS + 5)
+        for name in self.CONFIGS:
+            checkpoint, config = self.opened(name)
+            expected = self.expected(name, long)
+            model = Compiled(config, checkpoint)
+            first = model("score", long[:MAX_TOKENS])
+            np.testing.assert_allclose(first, expected[:MAX_TOKENS], atol=1e-4, err_msg=name)
+            after = model("prefill", long[MAX_TOKENS:-2])
+            np.testing.assert_allclose(after[0], expected[-3], atol=1e-4, err_msg=name)
+            for place in (-2, -1):
+                found = model("step", long[place:][:1])
+                np.testing.assert_allclose(found[0], expected[place], atol=1e-4, err_msg=name)
+            model.reset()
+            steps = np.stack([model("step", [token])[0] for token in TEXT])
+            np.testing.assert_allclose(steps, self.expected(name), atol=1e-4, err_msg=name)
+
+    def test_greedy_text_is_that_of_transformers(self) -> None:
+        for name, theirs in self.theirs.items():
+            checkpoint, config = self.opened(name)
+            prompt = torch.from_numpy(TEXT[:5])[None]
+            expected = theirs.generate(
+                prompt, max_new_tokens=64, min_new_tokens=64, do_sample=False, pad_token_id=0
+            )
+            model, found = Compiled(config, checkpoint), [*TEXT[:5].tolist()]
+            ending = theirs.generation_config.eos_token_id
+            values = model("prefill", found)[0]
+            for _ in range(64):
+                if ending is not None:
+                    values[ending] = -np.inf  # as min_new_tokens does
+                found.append(int(values.argmax()))
+                values = model("step", found[-1:])[0].copy()
+            assert found == expected[0].tolist(), name
+
+    @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
+    @pytest.mark.parametrize("removed", [0, 1, 2, 3])
+    def test_pruned_it_equals_the_reference_of_what_is_stored(
+        self, removed: int, dtype: str
+    ) -> None:
+        name = next(iter(self.CONFIGS))
+        checkpoint, config = self.opened(name)
+        recipe = Recipe(removed=removed, dtype=dtype)
+        stored = pruned_by_magnitude(checkpoint, config, recipe)
+        expected = Reference(config, stored.dense).prefill(TEXT)
+        found = Compiled(config, stored)("score", TEXT)
+        error = ((found - expected) ** 2).sum() / (expected**2).sum()
+        # Activations of integer weights are rounded to int8.
+        assert error < (1e-8 if dtype == "float16" else 3e-3)
+
+    def test_the_twin_opens_in_transformers_with_the_same_logits(self, tmp_path: Path) -> None:
+        from tvm_c4n import prune
+
+        name = next(iter(self.CONFIGS))
+        words = tmp_path / "words.jsonl"
+        from tests.models import write_words
+
+        recipe = Recipe(removed=2, dtype="int8", samples=4, sample_tokens=32)
+        prune(self.folders[name], tmp_path / "pruned", recipe, calibration=write_words(words))
+        pruned = open_checkpoint(tmp_path / "pruned")
+        export_dense(pruned, tmp_path / "twin", dtype="float32")
+        twin = transformers.AutoModelForCausalLM.from_pretrained(
+            tmp_path / "twin", dtype=torch.float64
+        ).eval()
+        with torch.no_grad():
+            found = twin(torch.from_numpy(TEXT)[None], use_cache=False).logits[0].numpy()
+        config = describe_model(pruned.config)
+        expected = Reference(config, pruned.dense).prefill(TEXT)
+        np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -1,0 +1,282 @@
+"""What a language model is made of, whatever its family.
+
+One description serves all: the numpy reference, the torch layers that calibrate and heal, the Relax
+model, the checks of files, and the pruner. A family (`tvm_c4n.model.families`) turns its
+config.json into one; a kind of block (`tvm_c4n.model.blocks`) says what it holds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+
+class Segment(NamedTuple):
+    """A run of channels along an axis of a tensor.
+
+    Attributes
+    ----------
+    label : str
+        Channels of one label are the same ones wherever they appear in a block; `HIDDEN` are the
+        same in the whole model. Empty: channels whose order is nobody's business.
+    size : int
+    """
+
+    label: str
+    size: int
+
+
+HIDDEN = "hidden"
+Axis = tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Axes of a tensor, each the concatenation of segments."""
+
+    axes: tuple[Axis, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(sum(segment.size for segment in axis) for axis in self.axes)
+
+
+def tensor(*axes: Segment | Axis | int) -> TensorSpec:
+    """Return a spec; a number is an axis without a label, a segment an axis of its own."""
+
+    def axis(given: Segment | Axis | int) -> Axis:
+        if isinstance(given, int):
+            return (Segment("", given),)
+        return (given,) if isinstance(given, Segment) else given
+
+    return TensorSpec(tuple(axis(given) for given in axes))
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A matrix product of a block, the unit of pruning.
+
+    Attributes
+    ----------
+    name : str
+        What recipes and reports call it: ``"out_proj"``. No two of a layer have the same.
+    weight : str
+        The tensor of its weight (rows, cols).
+    bias : str, optional
+        The tensor of its bias (rows,).
+    pruned : bool
+        Whether a recipe that gives one n for a model means it. The others are small or fragile:
+        they stay dense unless a recipe names them.
+    at_least_int8 : bool
+        Whether 4 bits are too few for it.
+    """
+
+    name: str
+    weight: str
+    bias: str | None = None
+    pruned: bool = True
+    at_least_int8: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """What a block carries from token to token; zeros at the start of a text.
+
+    Attributes
+    ----------
+    name : str
+        States of one name, shape and dtype are stacked over the blocks of a model, in order.
+    shape : tuple of int
+    dtype : str
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Reordering:
+    """Channels of a block that may be in any order, to make groups of 4 lose less.
+
+    Attributes
+    ----------
+    label : str
+        Of the segments that are reordered together.
+    projection : str
+        The one whose columns they are: its groups gain.
+    chunk : int
+        Orders are free within each run of this many channels.
+    """
+
+    label: str
+    projection: str
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Block(ABC):
+    """A branch of a layer: reads the normed residual stream, adds to it.
+
+    Attributes
+    ----------
+    prefix : str
+        Start of its tensors' names.
+    d_model : int
+        Hidden channels.
+    """
+
+    kind: ClassVar[str]
+    prefix: str
+    d_model: int
+
+    @abstractmethod
+    def tensors(self) -> dict[str, TensorSpec]:
+        """Names, without the prefix, and axes of its tensors."""
+
+    @abstractmethod
+    def projections(self) -> tuple[Projection, ...]:
+        """Its projections, in the order in which a token passes them; the last one adds to h."""
+
+    def states(self) -> tuple[State, ...]:
+        """Return what it carries from token to token."""
+        return ()
+
+    def reorderings(self) -> tuple[Reordering, ...]:
+        """Which of its channels may be in any order."""
+        return ()
+
+    @property
+    def hidden(self) -> Segment:
+        """The channels of the residual stream."""
+        return Segment(HIDDEN, self.d_model)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """An RMSNorm over the hidden channels: the tensor of its weight, and eps."""
+
+    weight: str
+    eps: float
+
+
+@dataclass(frozen=True)
+class Residual:
+    """``h += sum of block(norm(h))`` over blocks that read the same norm."""
+
+    norm: Norm
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Residuals, one after the other."""
+
+    residuals: tuple[Residual, ...]
+
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """All blocks, in order."""
+        return (block for residual in self.residuals for block in residual.blocks)
+
+    def projections(self) -> dict[str, Projection]:
+        """All projections by name, in the order in which a token passes them."""
+        return {p.name: p for block in self.blocks for p in block.projections()}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A language model: embeddings, layers, a norm and a head.
+
+    Attributes
+    ----------
+    model_type : str
+        The family's name in config.json.
+    vocab_size, d_model : int
+    layers : tuple of Layer
+    embeddings : str
+        The tensor (vocab_size, d_model).
+    final_norm : Norm
+    head : str
+        The tensor (vocab_size, d_model); that of the embeddings where they are tied.
+    sizes : mapping of str to int
+        What else tells a model of this family from another, by the names of latency tables.
+    """
+
+    model_type: str
+    vocab_size: int
+    d_model: int
+    layers: tuple[Layer, ...]
+    embeddings: str
+    final_norm: Norm
+    head: str
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_layer(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    @property
+    def tie_embeddings(self) -> bool:
+        """Whether the head is the embedding matrix."""
+        return self.head == self.embeddings
+
+    def projections(self, layer: int) -> dict[str, Projection]:
+        """All projections of a layer by name, in the order in which a token passes them."""
+        return self.layers[layer].projections()
+
+    def projection_names(self) -> list[str]:
+        """Names of the projections of all layers, each once: ``["in_proj", "out_proj"]``."""
+        return list(dict.fromkeys(name for layer in self.layers for name in layer.projections()))
+
+    def projection(self, layer: int, name: str) -> str:
+        """Return the tensor of the weight of a layer's projection."""
+        return self.projections(layer)[name].weight
+
+    def unpruned(self) -> list[str]:
+        """Return the tensors of the embeddings and, where it is another one, of the head."""
+        return list(dict.fromkeys((self.embeddings, self.head)))
+
+    def weights(self) -> list[str]:
+        """Return the tensors of all matrices: embeddings, head, projections."""
+        rows = range(self.n_layer)
+        return self.unpruned() + [p.weight for i in rows for p in self.projections(i).values()]
+
+    def layer_tensors(self, layer: int) -> dict[str, TensorSpec]:
+        """Names and axes of the tensors of a layer."""
+        found = {}
+        for residual in self.layers[layer].residuals:
+            found[residual.norm.weight] = tensor(Segment(HIDDEN, self.d_model))
+            for block in residual.blocks:
+                found |= {block.prefix + name: spec for name, spec in block.tensors().items()}
+        return found
+
+    def tensors(self) -> dict[str, TensorSpec]:
+        """Names (Hugging Face's) and axes of all tensors of the model."""
+        hidden = Segment(HIDDEN, self.d_model)
+        found = {self.embeddings: tensor(self.vocab_size, hidden)}
+        for layer in range(self.n_layer):
+            found |= self.layer_tensors(layer)
+        found[self.final_norm.weight] = tensor(hidden)
+        return found | {self.head: tensor(self.vocab_size, hidden)}
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names (Hugging Face's) and shapes of all tensors of the model."""
+        return {name: spec.shape for name, spec in self.tensors().items()}
+
+    def states(self) -> tuple[State, ...]:
+        """Return what the model carries from token to token, stacked over its blocks."""
+        counted: dict[State, int] = {}
+        for layer in self.layers:
+            for block in layer.blocks:
+                for state in block.states():
+                    counted[state] = counted.get(state, 0) + 1
+        return tuple(State(s.name, (n, *s.shape), s.dtype) for s, n in counted.items())
+
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of `states`."""
+        return tuple(state.shape for state in self.states())

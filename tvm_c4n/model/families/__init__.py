@@ -1,0 +1,55 @@
+"""The families of models, one module each: what a config.json describes.
+
+A family is its `MODEL_TYPE`, the word in config.json, and `read`, which turns the fields into a
+`ModelConfig`. To add one, write its module and name it in `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import falcon_mamba, mamba
+from tvm_c4n.model.families.reader import Fields
+
+FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {
+    mamba.MODEL_TYPE: mamba.read,
+    falcon_mamba.MODEL_TYPE: falcon_mamba.read,
+}
+
+
+def describe_model(content: Mapping[str, Any]) -> ModelConfig:
+    """Describe the model of a Hugging Face ``config.json``; unknown fields are ignored.
+
+    Raises
+    ------
+    CheckpointError
+        A family or a feature that is not supported, a size that is missing or out of range.
+    """
+    return FAMILIES[family_of(content)](Fields(content))
+
+
+def family_of(content: Mapping[str, Any]) -> str:
+    """Return the supported family of a config.json.
+
+    Raises
+    ------
+    CheckpointError
+        It names none, or another one.
+    """
+    kind, supported = content.get("model_type"), ", ".join(FAMILIES)
+    if kind is None:
+        hint = "; state-spaces repositories have a converted one that ends in -hf"
+        original = "ssm_cfg" in content or "d_model" in content
+        raise CheckpointError(f"has no model_type, supported: {supported}{hint * original}")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        near = get_close_matches(str(kind), FAMILIES, n=1)
+        hint = f"; the nearest that works is {near[0]}" if near else ""
+        raise CheckpointError(f"model_type {shown(kind)} is not supported, only: {supported}{hint}")
+    return kind
+
+
+__all__ = ["FAMILIES", "describe_model", "family_of"]

@@ -1,0 +1,46 @@
+"""Formulas that several kinds of blocks share, in plain numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# float64, or float32 where the model was made with that.
+Array = NDArray[Any]
+
+
+def silu(x: Array) -> Array:
+    """``x * sigmoid(x)``."""
+    # tanh neither overflows nor warns at either end.
+    return np.asarray(x * (0.5 * (1 + np.tanh(0.5 * x))))
+
+
+def softplus(x: Array) -> Array:
+    """``log(1 + exp(x))``, without overflow."""
+    return np.asarray(np.logaddexp(x, x.dtype.type(0)))
+
+
+def rms_norm(x: Array, eps: float) -> Array:
+    """``x / sqrt(mean(x^2) + eps)`` over the last axis."""
+    return np.asarray(x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps))
+
+
+def causal_conv(x: Array, weight: Array, past: Array) -> tuple[Array, Array]:
+    """Convolve every channel over time.
+
+    Parameters
+    ----------
+    x : (t, d)
+    weight : (d, 1, k)
+    past : (k - 1, d)
+        The last inputs, oldest first.
+
+    Returns
+    -------
+    (t, d), and the past of what follows.
+    """
+    padded = np.concatenate([past, x])
+    y = sum(padded[i : i + len(x)] * weight[:, 0, i] for i in range(weight.shape[2]))
+    return np.asarray(y), padded[len(x) :]

@@ -1,0 +1,35 @@
+"""What the formula of a block reads and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tvm_c4n.model.description import Block
+from tvm_c4n.model.reference.formulas import Array
+
+# By the name of the description's `State`; a formula puts the new ones in their places.
+States = dict[str, Array]
+
+
+class Tensors:
+    """The tensors of one block, by their names without the prefix.
+
+    Parameters
+    ----------
+    block : Block
+    tensors : mapping of str to ndarray
+        Of the whole model.
+    """
+
+    def __init__(self, block: Block, tensors: Mapping[str, Array]) -> None:
+        self._prefix, self._tensors = block.prefix, tensors
+        self._projections = {p.name: p for p in block.projections()}
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[self._prefix + name]
+
+    def linear(self, projection: str, x: Array) -> Array:
+        """``x @ weight.T + bias`` of a projection: (t, cols) -> (t, rows)."""
+        found = self._projections[projection]
+        y = x @ self._tensors[found.weight].T
+        return y if found.bias is None else y + self._tensors[found.bias]

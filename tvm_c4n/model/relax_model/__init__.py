@@ -1,0 +1,90 @@
+"""A model as a Relax module whose state is explicit.
+
+Functions of the module (V vocabulary; the states are those of `ModelConfig.states`, stacked over
+the blocks that have them; Mamba-1 has ``conv (L, k - 1, d)`` and ``ssm (L, N, d)``):
+
+- ``step(token (1,) int32, *states) -> logits (1, V), *states``
+- ``prefill(tokens (n,) int32, *states) -> logits (1, V) of the last token, *states``
+- ``score(tokens (n,) int32, *states) -> logits (n, V) of all tokens, *states``
+
+The states start as zeros and are updated in place. Each kind of block has its module here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm_c4n._tvm import IRModule, relax, tirx
+from tvm_c4n.model.config import MAX_TOKENS
+from tvm_c4n.model.description import ModelConfig, Residual
+from tvm_c4n.model.relax_model.arrays import Arrays, Weights
+from tvm_c4n.model.relax_model.block_emitter import BlockEmitter, StateVars
+from tvm_c4n.model.relax_model.mamba1 import mamba1
+from tvm_c4n.ops import c4n_linear, embedding, rms_norm
+from tvm_c4n.ops.emitter import ConstantPool, Emitter
+from tvm_c4n.sparsity import DType
+
+FUNCTIONS = ("step", "prefill", "score")
+# By kind: (block, its emitter, the normed stream, the stream) -> the new stream.
+BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {"mamba1": mamba1}
+
+
+def build_model(config: ModelConfig, weights: Weights, *, dtype: DType = "float16") -> IRModule:
+    """Build the Relax module of a model; its weights are constants.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    weights : Checkpoint
+        A C4n folder, or a dense one.
+    dtype : str
+        ``"float16"`` or ``"float32"``, for projections that the checkpoint stores dense.
+
+    Returns
+    -------
+    IRModule
+        With the functions `step`, `prefill` and `score`, see the module's description.
+    """
+    arrays = Arrays(weights, dtype)
+    bb, pool = relax.BlockBuilder(), ConstantPool()
+    for name in FUNCTIONS:
+        _function(bb, name, config, arrays, pool)
+    return bb.get()
+
+
+def _function(
+    bb: relax.BlockBuilder, name: str, config: ModelConfig, arrays: Arrays, pool: ConstantPool
+) -> None:
+    tokens = 1 if name == "step" else tirx.Var("n", "int64")
+    ids = relax.Var("tokens", relax.TensorType((tokens,), "int32"))
+    stacked = config.states()
+    given = [relax.Var(s.name, relax.TensorType(s.shape, s.dtype)) for s in stacked]
+    # num_input: the arguments that are not weights, as Relax marks them.
+    attrs = {"num_input": 1 + len(given), "tir_var_upper_bound": {"n": MAX_TOKENS}}
+    with bb.function(name, [ids, *given], attrs=attrs):
+        with bb.dataflow():
+            em = Emitter(bb, tokens, pool)
+            h = embedding.emit(em, ids, arrays.packed(config.embeddings))
+            states = StateVars(dict(zip(stacked, given, strict=True)))
+            for layer in config.layers:
+                for residual in layer.residuals:
+                    h = _residual(em, residual, h, arrays, states)
+            norm = config.final_norm
+            weight = arrays.vector(norm.weight)
+            normed = rms_norm.emit(em, h, weight, norm.eps, last=name == "prefill")
+            head = em if name != "prefill" else Emitter(bb, 1, pool)
+            logits = c4n_linear.emit(head, normed, arrays.packed(config.head))
+            out = bb.emit_output(relax.Tuple([logits, *states.variables()]))
+        bb.emit_func_output(out)
+
+
+def _residual(em: Emitter, residual: Residual, h: Any, arrays: Arrays, states: StateVars) -> Any:
+    norm = residual.norm
+    normed = rms_norm.emit(em, h, arrays.vector(norm.weight), norm.eps)
+    for block in residual.blocks:
+        h = BLOCKS[block.kind](block, BlockEmitter(em, block, arrays, states), normed, h)
+    return h
+
+
+__all__ = ["BLOCKS", "FUNCTIONS", "build_model"]

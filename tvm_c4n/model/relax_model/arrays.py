@@ -1,0 +1,67 @@
+"""Weights as the operators take them, each read and converted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.sparsity import C4nWeight, DType, from_dense
+
+T = TypeVar("T")
+
+
+class Weights(Protocol):
+    """The part of a checkpoint that is read here."""
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """Read one tensor as float32."""
+
+    def weight(self, name: str) -> C4nWeight | None:
+        """Read one stored weight; None where it is stored dense."""
+
+
+class Arrays:
+    """Reads a checkpoint; what is asked for again is the same object.
+
+    The functions of a module share constants by that.
+
+    Parameters
+    ----------
+    weights : Checkpoint
+        A C4n folder, or a dense one.
+    dtype : str
+        Of projections that the checkpoint stores dense.
+    """
+
+    def __init__(self, weights: Weights, dtype: DType) -> None:
+        self._weights, self._dtype = weights, dtype
+        self._made: dict[str, Any] = {}
+
+    def packed(self, name: str) -> C4nWeight:
+        """Return a matrix."""
+
+        def read() -> C4nWeight:
+            found = self._weights.weight(name)
+            return found or from_dense(self._weights.dense(name), 0, self._dtype)
+
+        return self.made(name, read)
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """Return a tensor as float32."""
+        return self.made(name, lambda: np.ascontiguousarray(self._weights.dense(name), np.float32))
+
+    def converted(
+        self, name: str, convert: Callable[[NDArray[np.float32]], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """Return what a function makes of a tensor; one function for each tensor."""
+        return self.made(name, lambda: np.ascontiguousarray(convert(self._weights.dense(name))))
+
+    def made(self, name: str, make: Callable[[], T]) -> T:
+        """Return what a function makes under a name, or made before."""
+        if name not in self._made:
+            self._made[name] = make()
+        found: T = self._made[name]
+        return found

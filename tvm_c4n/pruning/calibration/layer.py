@@ -1,0 +1,129 @@
+"""A layer whose projections can be replaced by pruned ones, for many windows at once.
+
+Works on float32 without gradients. The oracle is `tvm_c4n.model.reference`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tvm_c4n.checkpoint import Checkpoint
+from tvm_c4n.model import description
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.families import describe_model
+from tvm_c4n.pruning.calibration import ops
+from tvm_c4n.pruning.products import multiply_rows
+from tvm_c4n.torch_blocks import Path, Stop, layer_path
+
+
+@dataclass
+class Layer:
+    """Weights of one layer as float32 tensors.
+
+    Attributes
+    ----------
+    description : tvm_c4n.model.description.Layer
+    tensors : dict of str to Tensor
+        By their names in the checkpoint, without the projections' weights.
+    projections : dict of str to Tensor
+        Weights (rows, cols) by the projections' names; may be replaced.
+    """
+
+    description: description.Layer
+    tensors: dict[str, Tensor]
+    projections: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, config: ModelConfig, index: int) -> Layer:
+        """Read one layer of a checkpoint."""
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(checkpoint.dense(name)))
+            for name in config.layer_tensors(index)
+        }
+        projections = config.projections(index).values()
+        return cls(
+            config.layers[index], tensors, {p.name: tensors.pop(p.weight) for p in projections}
+        )
+
+    def path(self, hidden: Tensor) -> Path:
+        """Go through the layer; ``hidden`` (b, t, h) is changed in place."""
+        return layer_path(self.description, self.tensors, ops, hidden)
+
+    def apply(self, stop: Stop) -> Tensor:
+        """Return what the path is sent at a stop: (b, t, rows), or the stream with it added."""
+        weight, bias = self.projections[stop.projection], self._bias(stop.projection)
+        if stop.hidden is not None:
+            multiply_rows(
+                stop.inputs.flatten(0, -2), weight, stop.hidden.view(-1, len(weight)), add=True
+            )
+            return stop.hidden if bias is None else stop.hidden.add_(bias)
+        out = project(stop.inputs, weight)
+        return out if bias is None else out.add_(bias)
+
+    def _bias(self, projection: str) -> Tensor | None:
+        name = self.description.projections()[projection].bias
+        return None if name is None else self.tensors[name]
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Run the layer: (b, t, h) -> (b, t, h), in place."""
+        path = self.path(hidden)
+        stop = next(path)
+        while True:
+            try:
+                stop = path.send(self.apply(stop))
+            except StopIteration as done:
+                behind: Tensor = done.value
+                return behind
+
+
+def project(x: Tensor, weight: Tensor) -> Tensor:
+    """``x @ weight.T``: (b, t, cols), (rows, cols) -> (b, t, rows)."""
+    out = torch.empty(*x.shape[:-1], weight.shape[0])
+    multiply_rows(x.flatten(0, -2), weight, out.view(-1, len(weight)))
+    return out
+
+
+def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
+    """Return the logits of whole windows, to judge a pruned model before it is compiled.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Dense or packed; a packed one is expanded layer by layer.
+    ids : (b, t) int
+
+    Returns
+    -------
+    (b, t, v) float32
+    """
+    config = describe_model(checkpoint.config)
+    embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
+    hidden = embeddings[torch.from_numpy(ids)]
+    for index in range(config.n_layer):
+        hidden = Layer.load(checkpoint, config, index)(hidden)
+    return Head.load(checkpoint, config)(hidden)
+
+
+@dataclass
+class Head:
+    """The final norm and the head."""
+
+    norm: Tensor  # h
+    weight: Tensor  # v h
+    eps: float
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, config: ModelConfig) -> Head:
+        """Read the head of a checkpoint."""
+        norm = torch.from_numpy(checkpoint.dense(config.final_norm.weight))
+        return cls(norm, torch.from_numpy(checkpoint.dense(config.head)), config.final_norm.eps)
+
+    def __call__(self, hidden: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Logits of (b, t, h), with another weight where one is given: (b, t, v)."""
+        normed = ops.rms_norm(hidden, self.norm, self.eps)
+        return project(normed, self.weight if weight is None else weight)

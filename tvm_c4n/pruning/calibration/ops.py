@@ -1,0 +1,52 @@
+"""What lies between projections in calibration: fast, without gradients, many windows at once.
+
+Works on float32. Axis letters: see `tvm_c4n.model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tvm_c4n.pruning.calibration import compiled_scan
+from tvm_c4n.torch_blocks import Scan
+
+# Tokens that go through a layer or a product together: the temporaries stay small, and float32 sums
+# of a few thousand terms keep enough digits.
+BATCH_TOKENS = 8192
+
+
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """``weight * x / sqrt(mean(x^2) + eps)`` over the last axis."""
+    return F.rms_norm(x, (x.shape[-1],), weight, eps)
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Causal convolution and SiLU of every channel: (b, t, d) -> (b, t, d)."""
+    taps = weight[:, 0].T.contiguous()  # k d
+    out = torch.empty_like(x)
+    for rows in _batches(x):
+        source, y = x[rows], out[rows]
+        torch.mul(source, taps[-1], out=y)
+        if bias is not None:
+            y += bias
+        for back in range(1, min(len(taps), x.shape[1])):
+            y[:, back:].addcmul_(source[:, :-back], taps[-1 - back])
+        F.silu(y, inplace=True)
+    return out
+
+
+def selective_scan(x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Tensor:
+    """Scan selectively, then skip and gate: all (b, t, d) but bc (b, t, 2n); see `Scan`."""
+    a = -torch.exp(p.a_log).T.contiguous()  # n d
+    return compiled_scan.selective_scan(x, dt, bc, z, a, p.dt_bias, p.skip)
+
+
+def _batches(x: Tensor) -> Iterator[slice]:
+    """Slices of whole windows of about `BATCH_TOKENS` tokens."""
+    together = max(1, BATCH_TOKENS // x.shape[1])
+    for first in range(0, len(x), together):
+        yield slice(first, first + together)

@@ -1,0 +1,71 @@
+"""The way of activations through a block in torch, with a stop at every projection.
+
+A path is a generator. It yields a `Stop` where a matrix is to be applied, and is sent the result.
+Who drives it decides how: calibration halts there, collects statistics and puts pruned weights in
+place; training multiplies and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from torch import Tensor
+
+
+class Stop(NamedTuple):
+    """A projection that is to be applied.
+
+    Attributes
+    ----------
+    projection : str
+        Its name in the layer.
+    inputs : (b, t, cols)
+    hidden : (b, t, h), optional
+        The residual stream that the result is added to; the sum is sent then.
+    """
+
+    projection: str
+    inputs: Tensor
+    hidden: Tensor | None = None
+
+
+# Returns the residual stream behind the block, or the layer.
+Path: TypeAlias = Generator[Stop, Tensor, Tensor]
+
+
+class Ops(Protocol):
+    """What lies between projections; each side of the product chooses dtype, speed and gradients.
+
+    All activations are (b, t, channels).
+    """
+
+    def rms_norm(self, x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+        """``weight * x / sqrt(mean(x^2) + eps)`` over the last axis."""
+
+    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve causally per channel with ``weight`` (d, 1, k), then SiLU."""
+
+    def selective_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Tensor:
+        """Scan with Mamba-1's recurrence, skip and gate: see `Scan`."""
+
+
+class Scan(NamedTuple):
+    """Parameters of Mamba-1's scan.
+
+    ``delta = softplus(dt + dt_bias)``, ``h = exp(delta * -exp(a_log)) h + delta x B``,
+    ``y = (<h, C> + skip x) silu(z)``; bc holds B, then C.
+
+    Attributes
+    ----------
+    a_log : (d, n)
+    dt_bias, skip : (d,)
+    """
+
+    a_log: Tensor
+    dt_bias: Tensor
+    skip: Tensor
+
+
+# (block, its tensors by their names without the prefix, ops, normed (b, t, h), hidden) -> path.
+BlockPath: TypeAlias = Callable[[Any, Mapping[str, Tensor], Ops, Tensor, Tensor], Path]
