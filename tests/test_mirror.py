@@ -20,6 +20,7 @@ WITHOUT = {
     "tvm_c4n/healing/triton_scan.py": "needs a GPU; tests/healing/test_scan.py tests its oracle",
     "tvm_c4n/model/blocks/mamba1.py": FAMILIES,
     "tvm_c4n/model/description.py": FAMILIES,
+    "tvm_c4n/checkpoint/whole_tensors.py": "tests/model/test_rows.py",
     "tvm_c4n/model/families/reader.py": "tests/model/test_config.py reads what it refuses",
     "tvm_c4n/model/reference/formulas.py": "tests/model/test_reference.py",
     "tvm_c4n/model/reference/mamba1.py": FAMILIES,

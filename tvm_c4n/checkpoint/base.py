@@ -13,6 +13,7 @@ from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.families import family_of
+from tvm_c4n.model.rows import rows_of
 from tvm_c4n.sparsity import C4nWeight
 
 CONFIG = "config.json"
@@ -91,9 +92,13 @@ class ArrayCheckpoint:
         return sorted(self._tensors)
 
     def _get(self, name: str) -> NDArray[Any] | C4nWeight:
-        if name not in self._tensors:
+        if name in self._tensors:
+            return self._tensors[name]
+        rows = rows_of(name)
+        whole = self._tensors.get(rows.source) if rows else None
+        if rows is None or not isinstance(whole, np.ndarray) or rows.stop > len(whole):
             raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing")
-        return self._tensors[name]
+        return whole[rows.start : rows.stop]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of the dense tensor."""

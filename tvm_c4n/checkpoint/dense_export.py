@@ -19,6 +19,7 @@ from tvm_c4n.checkpoint.files import copy_file, write_json
 from tvm_c4n.checkpoint.hf import INDEX, SINGLE
 from tvm_c4n.checkpoint.safetensors_file import little_endian, write_safetensors
 from tvm_c4n.checkpoint.transaction import FolderTransaction
+from tvm_c4n.checkpoint.whole_tensors import WholeTensors
 from tvm_c4n.errors import CheckpointError
 
 ExportDType = Literal["float16", "float32"]
@@ -60,6 +61,7 @@ def export_dense(
         raise CheckpointError(f"{out}: dtype {dtype!r} is not one of {', '.join(_STORED)}")
     with FolderTransaction(Path(out), overwrite, _is_hf_folder) as transaction:
         folder = transaction.folder
+        checkpoint = WholeTensors(checkpoint)
         shards = _assign(checkpoint, np.dtype(dtype).itemsize, shard_bytes)
         files = _file_names(len(shards))
         for file, names in zip(files, shards, strict=True):

@@ -13,6 +13,7 @@ from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
 from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.model.rows import Rows, rows_of
 from tvm_c4n.sparsity import C4nWeight
 
 SINGLE = "model.safetensors"
@@ -63,26 +64,33 @@ class HfCheckpoint:
         """Names of the tensors, sorted."""
         return sorted(self._stored)
 
-    def _locate(self, name: str) -> tuple[SafetensorsFile, str]:
-        if name not in self._stored:
-            raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing; {_AGAIN}")
-        stored = self._stored[name]
-        return self._files[stored], stored
+    def _locate(self, name: str) -> tuple[SafetensorsFile, str, Rows | None]:
+        """Find a tensor, or the one that has its rows."""
+        rows = None if name in self._stored else rows_of(name)
+        stored = self._stored.get(rows.source if rows else name)
+        if stored is not None:
+            file = self._files[stored]
+            shape = file.entry(stored).shape
+            if rows is None or (shape and rows.stop <= shape[0]):
+                return file, stored, rows
+        raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing; {_AGAIN}")
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor, without reading it."""
-        file, stored = self._locate(name)
-        return file.entry(stored).shape
+        file, stored, rows = self._locate(name)
+        shape = file.entry(stored).shape
+        return (rows.stop - rows.start, *shape[1:]) if rows else shape
 
     def dtype(self, name: str) -> str:
         """Name the dtype that a tensor is stored in, as safetensors does: ``"F16"``."""
-        file, stored = self._locate(name)
+        file, stored, _ = self._locate(name)
         return file.entry(stored).dtype
 
     def dense(self, name: str) -> NDArray[np.float32]:
         """Read one tensor as float32. NaN and infinities come through: the caller judges them."""
-        file, stored = self._locate(name)
-        return file.read_float32(stored)
+        file, stored, rows = self._locate(name)
+        found = file.read_float32(stored)
+        return found[rows.start : rows.stop] if rows else found
 
     def weight(self, name: str) -> C4nWeight | None:
         """Return None: nothing is packed here. CheckpointError if the tensor is missing."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.rows import rows_of
 
 # Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
 MAX_TOKENS = 256
@@ -37,7 +38,7 @@ def check_tensors(config: ModelConfig, checkpoint: HasTensors) -> None:
         Names the first tensor that is missing or has another shape.
     """
     names = set(checkpoint.names())
-    for name, shape in config.tensor_shapes().items():
+    for name, shape in _stored_shapes(config, names).items():
         if name not in names:
             raise CheckpointError(f"tensor {name} is missing{_hint(names)}")
         found = tuple(checkpoint.shape(name))
@@ -45,6 +46,18 @@ def check_tensors(config: ModelConfig, checkpoint: HasTensors) -> None:
             raise CheckpointError(
                 f"tensor {name} has shape {list(found)}; config.json asks for {list(shape)}"
             )
+
+
+def _stored_shapes(config: ModelConfig, names: set[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's tensors; rows that lie in a whole tensor stand for that."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in config.tensor_shapes().items():
+        rows = None if name in names else rows_of(name)
+        if rows is None:
+            found[name] = shape
+        else:
+            found[rows.source] = (max(rows.stop, found.get(rows.source, (0,))[0]), *shape[1:])
+    return found
 
 
 def check_values(config: ModelConfig, checkpoint: HasTensors) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.model.blocks import Mamba1
 from tvm_c4n.model.relax_model.block_emitter import BlockEmitter
-from tvm_c4n.ops import conv1d, selective_scan
+from tvm_c4n.ops import conv1d, rms_norm_parts, selective_scan
 
 
 def mamba1(block: Mamba1, to: BlockEmitter, normed: Any, h: Any) -> Any:
@@ -28,6 +28,8 @@ def mamba1(block: Mamba1, to: BlockEmitter, normed: Any, h: Any) -> Any:
     xz = to.linear("in_proj", normed)
     x = to.update("conv", lambda past, at: conv1d.emit(to.em, xz, taps, bias, past, at))
     bc = to.linear("x_proj", x)
+    if block.inner_eps is not None:
+        bc = rms_norm_parts.emit(to.em, bc, block.dt_rank, block.inner_eps)
     dt = to.linear("dt_proj", bc, bias=to.vector("dt_proj.bias"))
     y = to.update(
         "ssm", lambda state, at: selective_scan.emit(to.em, (dt, x, bc, xz), a, skip, state, at)

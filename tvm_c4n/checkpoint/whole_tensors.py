@@ -1,0 +1,76 @@
+"""A checkpoint whose runs of rows are put together again, as Hugging Face's tensors are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n.checkpoint.base import Checkpoint
+from tvm_c4n.errors import CheckpointError
+from tvm_c4n.model.rows import Rows, rows_of
+
+
+class WholeTensors:
+    """Reads like any other checkpoint; see `tvm_c4n.model.rows`.
+
+    Parameters
+    ----------
+    source : Checkpoint
+
+    Raises
+    ------
+    CheckpointError
+        Rows of a tensor are missing.
+    """
+
+    def __init__(self, source: Checkpoint) -> None:
+        self._source = source
+        self.path: Path = source.path
+        self.config: dict[str, Any] = source.config
+        self._rows: dict[str, list[Rows]] = {}
+        self._whole = []
+        for name in source.names():
+            rows = rows_of(name)
+            if rows is None:
+                self._whole.append(name)
+            else:
+                self._rows.setdefault(rows.source, []).append(rows)
+        for name, parts in self._rows.items():
+            parts.sort(key=lambda rows: rows.start)
+            for before, rows in zip((0, *(p.stop for p in parts)), parts, strict=False):
+                if rows.start != before:
+                    raise CheckpointError(
+                        f"{self.path}: rows {before} to {rows.start} of tensor {name} are missing"
+                    )
+
+    def names(self) -> list[str]:
+        """Names of the tensors, sorted."""
+        return sorted([*self._whole, *self._rows])
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        if name not in self._rows:
+            return self._source.shape(name)
+        last = self._rows[name][-1]
+        return (last.stop, *self._source.shape(last.name)[1:])
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """One tensor as float32."""
+        if name not in self._rows:
+            return self._source.dense(name)
+        return np.concatenate([self._source.dense(rows.name) for rows in self._rows[name]])
+
+    def weight(self, name: str) -> None:
+        """Return None: what is put together is not stored that way."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors of the source, as stored."""
+        return self._source.size_bytes
+
+    def extra_files(self) -> list[Path]:
+        """Files that belong to the source."""
+        return self._source.extra_files()
