@@ -98,22 +98,22 @@ def _shared(spec: SsdSpec, args: tuple[Any, ...], lanes: int, length: int) -> Ch
     chunks = Chunks(length, count, deltas, decays, packed, products)
     if length > 1:
         with T.parallel(count) as chunk, loop(spec.groups) as group:
-            _pack(spec, args[0], chunks, (chunk, group))
+            _pack(spec, args[1], chunks, (chunk, group))
     return chunks
 
 
-def _pack(spec: SsdSpec, xbc: Any, chunks: Chunks, place: tuple[Any, Any]) -> None:
+def _pack(spec: SsdSpec, bc: Any, chunks: Chunks, place: tuple[Any, Any]) -> None:
     """Emit a chunk's B and C, state by state, and their products."""
     (chunk, group), length = place, chunks.length
-    b = spec.inner + group * spec.state
+    b = group * spec.state
     c = b + spec.groups * spec.state
     sums = [local((length,)) for _ in range(length)]
     for total in sums:
         store(total, (), 0, length, f32(0.0, length))
     with T.serial(spec.state) as s:
         for t in range(length):
-            T.buffer_store(chunks.packed, xbc[chunk * length + t, b + s], [*place, s, t])
-            T.buffer_store(chunks.packed, xbc[chunk * length + t, c + s], [*place, s, length + t])
+            T.buffer_store(chunks.packed, bc[chunk * length + t, b + s], [*place, s, t])
+            T.buffer_store(chunks.packed, bc[chunk * length + t, c + s], [*place, s, length + t])
         keys = T.bind(load(chunks.packed, (*place, s), 0, length))
         for t, total in enumerate(sums):
             query = splat(chunks.packed[(*place, s, length + t)], length)
@@ -150,13 +150,13 @@ def _chunk(
     spec: SsdSpec, args: tuple[Any, ...], chunks: Chunks, task: Task, chunk: Any, h: Any
 ) -> None:
     """Emit a chunk: what its tokens see of the states before it, the states, and the outputs."""
-    xbc, head, length, lanes = args[0], task.head, chunks.length, task.lanes
+    source, head, length, lanes = args[0], task.head, chunks.length, task.lanes
     group, first = head // (spec.heads // spec.groups), chunk * length
     seen, inside, left = _weights(chunks, (chunk, group), head)
 
     def x(t: int, v: int) -> Any:
         at = head * spec.head_dim + task.start + v * lanes
-        return load(xbc, (first + t,), at, lanes)
+        return load(source, (first + t,), at, lanes)
 
     # Step 1: what each token adds to the states, and what it sees of them: nothing yet.
     drives = [
@@ -178,7 +178,7 @@ def _chunk(
                 new = new + drives[t][v] * key
             store(h, (s,), v * lanes, lanes, new)
     # Step 3: the tokens before it in the chunk, skip and gate.
-    skip = T.bind(args[4][head])
+    skip = T.bind(args[6][head])
     for t in range(length):
         for v in range(task.count):
             value = load(totals[t][v], (), 0, lanes) * splat(seen[t], lanes)

@@ -39,9 +39,9 @@ def pieces(start: Any, extent: int, lanes: int) -> list[Piece]:
 
 def rates(spec: SsdSpec, args: tuple[Any, ...], place: tuple[Any, Any], lanes: int) -> Any:
     """Return delta and decay of `lanes` heads; `place` is the token and the first head."""
-    _, zxbcdt, a, bias, *_ = args
+    _, _, _, bcdt, a, bias, *_ = args
     t, head = place
-    raw = load(zxbcdt, (t,), spec.input_width - spec.heads + head, lanes)
+    raw = load(bcdt, (t,), spec.bc_width + head, lanes)
     step = softplus(raw + load(bias, (), head, lanes), lanes)
     delta = T.bind(ssd_scan.clamped(spec, step, lambda limit: f32(limit, lanes)))
     return delta, exp2(delta * load(a, (), head, lanes) * f32(LOG2_E, lanes), lanes)
@@ -51,7 +51,7 @@ def decode_tiles(spec: SsdSpec, intrin: Intrinsics) -> ColumnTiles:
     """Return heads as tiles of columns."""
 
     def emit(args: Any, start: Any, width: int) -> None:
-        state, layer = args[5:7]
+        state, layer = args[7:9]
         with loop(width // spec.head_dim) as index:
             head = start // spec.head_dim + index
             delta, decay = rates(spec, args, (0, head), 1)
@@ -69,8 +69,8 @@ def decode_tiles(spec: SsdSpec, intrin: Intrinsics) -> ColumnTiles:
         extent=spec.inner,
         multiple=spec.head_dim,
         width=spec.head_dim,
-        # State and out; those of one number a head are not columns.
-        elementwise_args=frozenset((5, 7)),
+        # x, state and out; those of one number a head are not columns.
+        elementwise_args=frozenset((0, 7, 9)),
         declare=lambda: ssd_scan.declare(spec, 1),
         emit=emit,
     )
@@ -88,18 +88,18 @@ def token(
     `place` is the token, the head and the columns, `step` delta and decay, `where` the buffer of
     the states, its first indices, and the column with which its rows begin.
     """
-    xbc, _, _, _, skip, _, _, _ = args
+    source, bc, _, _, _, _, skip, *_ = args
     (t, head, columns), (delta, decay), (h, outer, origin) = place, step, where
     b, c = ssd_scan.columns_of(spec, head)
     # Step 1: delta * x drives all states of a channel.
     drives, totals = [], [local((width,)) for _, width in columns]
     for (column, width), total in zip(columns, totals, strict=True):
-        value = T.bind(load(xbc, (t,), head * spec.head_dim + column, width))
+        value = T.bind(load(source, (t,), head * spec.head_dim + column, width))
         drives.append(T.bind(value * splat(delta, width)))
         store(total, (), 0, width, value * splat(skip[head], width))
     # Step 2: each state decays, is driven, and adds to the output.
     with T.serial(spec.state) as s:
-        driven, seen = T.bind(xbc[t, b + s]), T.bind(xbc[t, c + s])
+        driven, seen = T.bind(bc[t, b + s]), T.bind(bc[t, c + s])
         for (column, width), total, drive in zip(columns, totals, drives, strict=True):
             old = ssd_scan.load_state(h, (*outer, s), column - origin, width)
             new = T.bind(old * splat(decay, width) + drive * splat(driven, width))
@@ -115,7 +115,7 @@ def gate(
     spec: SsdSpec, args: tuple[Any, ...], place: tuple[Any, Any, Any], width: int, value: Any
 ) -> None:
     """Emit ``out = value * silu(z)``; `place` is the token, the head and its column."""
-    _, zxbcdt, *_, out = args
+    _, _, zx, *_, out = args
     t, head, column = place
     at = head * spec.head_dim + column
-    store(out, (t,), at, width, value * silu(load(zxbcdt, (t,), at, width), width))
+    store(out, (t,), at, width, value * silu(load(zx, (t,), at, width), width))

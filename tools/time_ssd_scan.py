@@ -100,9 +100,10 @@ def compiled(funcs: dict[str, Any], isa: str) -> dict[str, Any]:
 def arguments_of(spec: SsdSpec, tokens: int) -> list[Any]:
     """Make arguments whose states neither grow nor vanish."""
     rng = np.random.default_rng(0)
-    shapes = [(tokens, spec.conv_width), (tokens, spec.input_width), *[(spec.heads,)] * 3]
+    widths = (spec.inner, spec.bc_width, 2 * spec.inner, spec.bc_width + spec.heads)
+    shapes = [*((tokens, width) for width in widths), *[(spec.heads,)] * 3]
     arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-    arrays[2] = -np.exp(arrays[2])
+    arrays[4] = -np.exp(arrays[4])
     state = np.full((1, spec.heads, spec.state, spec.head_dim), 0.25, np.float16)
     arrays.append(state.view(np.uint16) if spec.half else state.astype(np.float32))
     out = np.zeros((tokens, spec.inner), np.float32)

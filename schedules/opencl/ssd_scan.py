@@ -15,7 +15,7 @@ def ssd_scan(spec: SsdSpec) -> Kernel:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        xbc, zxbcdt, a, bias, skip, state, layer, out = definition.declare(spec, tokens)
+        x, bc, zx, bcdt, a, bias, skip, state, layer, out = definition.declare(spec, tokens)
         with grid(-(-spec.inner // GROUP), 1) as (work_group, _, item):
             column = work_group * GROUP + item
             head, p = column // spec.head_dim, column % spec.head_dim
@@ -28,18 +28,18 @@ def ssd_scan(spec: SsdSpec) -> Kernel:
                         found = half_to_float(T.cast(found, "uint32"))
                     T.buffer_store(h, found, [s])
                 with loop(tokens) as t:
-                    raw = T.bind(zxbcdt[t, spec.input_width - spec.heads + head] + bias[head])
+                    raw = T.bind(bcdt[t, spec.bc_width + head] + bias[head])
                     tail = T.log(one + T.exp(zero - T.max(raw, zero - raw)))
                     delta = definition.clamped(spec, T.max(raw, zero) + tail, T.float32)
                     delta = T.bind(delta)
                     decay = T.bind(T.exp(delta * a[head]))
-                    value = T.bind(xbc[t, column])
+                    value = T.bind(x[t, column])
                     drive = T.bind(delta * value)
                     T.buffer_store(total, skip[head] * value, [0])
                     with T.serial(spec.state) as s:
-                        T.buffer_store(h, decay * h[s] + drive * xbc[t, b + s], [s])
-                        T.buffer_store(total, total[0] + xbc[t, c + s] * h[s], [0])
-                    z = T.bind(zxbcdt[t, column])
+                        T.buffer_store(h, decay * h[s] + drive * bc[t, b + s], [s])
+                        T.buffer_store(total, total[0] + bc[t, c + s] * h[s], [0])
+                    z = T.bind(zx[t, column])
                     gate = z / (one + T.exp(zero - z))
                     T.buffer_store(out, total[0] * gate, [t, column])
                 with T.serial(spec.state) as s:

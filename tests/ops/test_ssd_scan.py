@@ -24,11 +24,10 @@ def test_oracle_by_hand() -> None:
     """Two heads of one channel, two states; head 1 reads the second group's B and C."""
     spec = SsdSpec(False, 2, 1, 2, 1, groups=2, high=0.5)
     x, b, c = [2.0, 3.0], [[1.0, 0.0], [0.0, 4.0]], [[1.0, 1.0], [5.0, 1.0]]
-    xbc = np.array([[*x, *b[0], *b[1], *c[0], *c[1]]])
-    zxbcdt = np.zeros((1, spec.input_width))
-    zxbcdt[0, :2], zxbcdt[0, -2:] = [30, 30], [100, 0]  # silu(30) is 30; delta is at its limit
+    bc = np.array([[*b[0], *b[1], *c[0], *c[1]]])
+    z, dt = np.array([[30.0, 30.0]]), np.array([[100.0, 0.0]])  # silu(30) is 30; delta at its limit
     a, bias, d = np.array([-2 * np.log(2), 0]), np.array([0, 100.0]), np.array([0, 10.0])
     state = np.array([[[8.0], [4.0]], [[1.0], [1.0]]])
-    y, h = ssd_scan.oracle(spec, xbc, zxbcdt, a, bias, d, state)
+    y, h = ssd_scan.oracle(spec, np.array([x]), bc, z, dt, a, bias, d, state)
     np.testing.assert_allclose(h[:, :, 0], [[4 + 1, 2], [1, 1 + 0.5 * 4 * 3]])
     np.testing.assert_allclose(y, [[30 * 7.0, 30 * (5 + 7 + 30.0)]])

@@ -18,7 +18,7 @@ HIDDEN, EPS, TAPS = 32, 1e-5, 4
 
 @dataclass(frozen=True)
 class SmallMamba2:
-    """Weights of each layer: norm, in_proj, taps, bias, a, dt_bias, d, gated norm, out_proj."""
+    """Weights of each layer: norm, zx, bcdt, taps, bias, a, dt_bias, d, gated norm, out_proj."""
 
     spec: SsdSpec
     layers: list[list[np.ndarray]]
@@ -29,24 +29,26 @@ class SmallMamba2:
         rng = np.random.default_rng(0)
         shapes = [
             (HIDDEN,),
-            (spec.input_width, HIDDEN),
-            (TAPS, spec.conv_width),
-            (spec.conv_width,),
+            (2 * spec.inner, HIDDEN),
+            (spec.bc_width + spec.heads, HIDDEN),
+            (TAPS, spec.inner + spec.bc_width),
+            (spec.inner + spec.bc_width,),
             *[(spec.heads,)] * 3,
             (spec.inner,),
             (HIDDEN, spec.inner),
         ]
         made = [[rng.normal(size=s).astype("f4") * 0.3 for s in shapes] for _ in range(spec.layers)]
         for weights in made:
-            weights[4] = -np.exp(weights[4])
+            weights[5] = -np.exp(weights[5])
         return cls(spec, made)
 
     def states(self) -> list[np.ndarray]:
         """The states before the first token."""
         spec = self.spec
-        conv = np.zeros((spec.layers, TAPS - 1, spec.conv_width), "f4")
+        widths = (spec.inner, spec.bc_width)
+        convs = [np.zeros((spec.layers, TAPS - 1, width), "f4") for width in widths]
         shape = (spec.layers, spec.heads, spec.state, spec.head_dim)
-        return [conv, np.zeros(shape, "u2" if spec.half else "f4")]
+        return [*convs, np.zeros(shape, "u2" if spec.half else "f4")]
 
     def module(self) -> IRModule:
         """The functions `step`, of one token, and `prefill`."""
@@ -65,24 +67,31 @@ class SmallMamba2:
                 bb.emit_func_output(out)
         return bb.get()
 
-    def _layer(self, em: Emitter, index: int, h: Any, conv: Any, ssm: Any) -> tuple[Any, ...]:
-        norm, in_proj, taps, bias, a, dt_bias, d, gated, out_proj = self.layers[index]
+    def _layer(self, em: Emitter, index: int, h: Any, *states: Any) -> tuple[Any, ...]:
+        norm, zx_proj, bcdt_proj, taps, bias, a, dt_bias, d, gated, out_proj = self.layers[index]
         normed = rms_norm.emit(em, h, norm, EPS)
-        zxbcdt = c4n_linear.emit(em, normed, from_dense(in_proj, 0, "float32"))
-        xbc, conv = conv1d.emit(em, zxbcdt, taps, bias, conv, index, first=self.spec.inner)
-        y, ssm = ssd_scan.emit(em, (xbc, zxbcdt), (a, dt_bias, d), ssm, index)
+        zx = c4n_linear.emit(em, normed, from_dense(zx_proj, 0, "float32"))
+        bcdt = c4n_linear.emit(em, normed, from_dense(bcdt_proj, 0, "float32"))
+        past_x, past_bc, ssm = states
+        at = self.spec.inner
+        x, past_x = conv1d.emit(em, zx, taps[:, :at], bias[:at], past_x, index, first=at)
+        bc, past_bc = conv1d.emit(em, bcdt, taps[:, at:], bias[at:], past_bc, index)
+        y, ssm = ssd_scan.emit(em, (x, bc, zx, bcdt), (a, dt_bias, d), ssm, index)
         y = rms_norm.emit(em, y, gated, EPS, groups=self.spec.groups)
-        return c4n_linear.emit(em, y, from_dense(out_proj, 0, "float32"), residual=h), conv, ssm
+        h = c4n_linear.emit(em, y, from_dense(out_proj, 0, "float32"), residual=h)
+        return h, past_x, past_bc, ssm
 
     def oracle(self, x: np.ndarray) -> np.ndarray:
         """The last layer's output for tokens from the first one on, in float64."""
         spec, h = self.spec, x.astype(np.float64)
-        for norm, in_proj, taps, bias, a, dt_bias, d, gated, out_proj in self.layers:
-            zxbcdt = rms_norm.oracle(h, norm, EPS) @ in_proj.T
-            before = np.zeros((TAPS - 1, spec.conv_width))
-            columns = slice(spec.inner, spec.inner + spec.conv_width)
-            xbc, _ = conv1d.oracle(zxbcdt[:, columns], taps, bias, before)
+        for norm, zx_proj, bcdt_proj, taps, bias, a, dt_bias, d, gated, out_proj in self.layers:
+            normed = rms_norm.oracle(h, norm, EPS)
+            z, x = np.split(normed @ zx_proj.T, 2, axis=1)
+            bc, dt = np.split(normed @ bcdt_proj.T, [spec.bc_width], axis=1)
+            before = np.zeros((TAPS - 1, spec.inner + spec.bc_width))
+            xbc, _ = conv1d.oracle(np.concatenate([x, bc], 1), taps, bias, before)
+            x, bc = np.split(xbc, [spec.inner], axis=1)
             state = np.zeros((spec.heads, spec.state, spec.head_dim))
-            y, _ = ssd_scan.oracle(spec, xbc, zxbcdt, a, dt_bias, d, state)
+            y, _ = ssd_scan.oracle(spec, x, bc, z, dt, a, dt_bias, d, state)
             h = h + rms_norm.oracle(y, gated, EPS, spec.groups) @ out_proj.T
         return h

@@ -29,7 +29,7 @@ class SsdCase:
 
     def check(self, found: list[Any]) -> None:
         """Compare with the arguments after a call."""
-        state, before = found[5], self.named["state"]
+        state, before = found[7], self.named["state"]
         np.testing.assert_allclose(found[-1], self.y, rtol=1e-4, atol=1e-4)
         # float16 has 11 bits.
         bound = 2**-11 if self.spec.half else 1e-4
@@ -41,18 +41,21 @@ class SsdCase:
 def make(spec: SsdSpec, tokens: int, seed: int = 0) -> SsdCase:
     """Make a case whose deltas reach both tails of softplus, and its limits."""
     rng = np.random.default_rng(seed)
-    zxbcdt = rng.normal(size=(tokens, spec.input_width)).astype("f4")
-    zxbcdt[:, -spec.heads :] *= 3
-    zxbcdt[0, -1], zxbcdt[-1, -spec.heads] = 40, -40
-    xbc = rng.normal(size=(tokens, spec.conv_width)).astype("f4")
+    widths = (spec.inner, spec.bc_width, 2 * spec.inner, spec.bc_width + spec.heads)
+    x, bc, zx, bcdt = (rng.normal(size=(tokens, width)).astype("f4") for width in widths)
+    dt = bcdt[:, spec.bc_width :]
+    dt *= 3
+    dt[0, -1], dt[-1, 0] = 40, -40
     a, bias, d = rng.normal(size=(3, spec.heads)).astype("f4")
     a = -np.exp(a)
     state = rng.normal(size=(2, spec.heads, spec.state, spec.head_dim))
     state = state.astype("f2" if spec.half else "f4")
-    y, h = ssd_scan.oracle(spec, xbc, zxbcdt, a, bias, d, state[LAYER])
+    y, h = ssd_scan.oracle(spec, x, bc, zx[:, : spec.inner], dt, a, bias, d, state[LAYER])
     named = {
-        "xbc": xbc,
-        "zxbcdt": zxbcdt,
+        "x": x,
+        "bc": bc,
+        "zx": zx,
+        "bcdt": bcdt,
         "a": a,
         "dt_bias": bias,
         "d": d,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from math import isfinite
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -79,6 +79,8 @@ def parse_value(
 ) -> Any:
     """Parse JSON strictly: UTF-8, finite numbers, no key twice, of bounded depth.
 
+    ``Infinity`` is read as the object ``{"__float__": "Infinity"}``, so it passes for no number.
+
     Raises
     ------
     error
@@ -89,7 +91,7 @@ def parse_value(
         value = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
+            parse_constant=_constant,
             parse_float=_finite,
         )
         _check_depth(value)
@@ -140,8 +142,11 @@ def _check_text(value: Any) -> None:
         raise ValueError(f"half a character, U+{ord(error.object[error.start]):X}") from error
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _constant(name: str) -> dict[str, str]:
+    """Read an infinity, which Mamba-2's configs have, as transformers 5 writes it."""
+    if name != "Infinity":
+        raise ValueError(f"{name} is not JSON")
+    return {"__float__": name}
 
 
 def _finite(digits: str) -> float:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.healing.scan import selective_scan as scan
-from tvm_c4n.torch_blocks import Scan
+from tvm_c4n.torch_blocks import Scan, Ssd
 
 
 class TrainingOps:
@@ -40,3 +40,7 @@ class TrainingOps:
         y = scan(x, dt, p.dt_bias, a, bc.contiguous())
         y = (y.float() + x.float() * p.skip) * F.silu(z.float())
         return y.to(self.work)
+
+    def ssd_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Ssd) -> Tensor:
+        """Scan in float32."""
+        return p.scan(x.float(), dt.float(), bc.float(), z.float()).to(self.work)

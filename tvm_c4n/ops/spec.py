@@ -251,14 +251,9 @@ class SsdSpec(OpSpec):
         return self.heads * self.head_dim
 
     @property
-    def conv_width(self) -> int:
-        """Columns of x, B and C together."""
-        return self.inner + 2 * self.groups * self.state
-
-    @property
-    def input_width(self) -> int:
-        """Columns of z, x, B, C and dt together."""
-        return self.inner + self.conv_width + self.heads
+    def bc_width(self) -> int:
+        """Columns of B and C together."""
+        return 2 * self.groups * self.state
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ For each token t, head k of group g = k // (heads / groups), channel p of the he
     h[k, s, p] = exp(delta * a[k]) * h[k, s, p] + delta * B[t, g, s] * x[t, k, p]
     y[t, k, p] = (sum_s C[t, g, s] * h[k, s, p] + D[k] * x[t, k, p]) * silu(z[t, k, p])
 
-x, B and C are read from the convolution's output, z and dt from in_proj's (z | x | B | C | dt), so
-no split is ever computed. The decay is one number a head. A head's state is one block of memory, in
+in_proj's rows of z and x are one product, those of B, C and dt another, for they are not pruned
+alike. z and dt are read from these, x, B and C from what the convolution makes of them, so no split
+is ever computed. The decay is one number a head. A head's state is one block of memory, in
 which the channels are contiguous and fill the vector lanes: no sum goes across lanes.
 
 A float16 state is rounded once a call; between the tokens of a call it is float32.
@@ -42,20 +43,22 @@ def declare(spec: SsdSpec, tokens: Any) -> tuple[Any, ...]:
 
     Returns
     -------
-    xbc, zxbcdt, a, dt_bias, d, state, layer, out
-        xbc ``(tokens, inner + 2 groups S)``: x, B and C; zxbcdt ``(tokens, input_width)``: z in
-        its first columns, dt in its last; a, dt_bias and d ``(heads,)``; state
-        ``(layers, heads, S, P)``; layer int64; out ``(tokens, inner)``; float32. A float16 state
-        comes as its bits, uint16: OpenCL need not have halves.
+    x, bc, zx, bcdt, a, dt_bias, d, state, layer, out
+        x ``(tokens, inner)`` and bc ``(tokens, 2 groups S)``, convolved; zx ``(tokens, 2 inner)``,
+        of which z is read, and bcdt ``(tokens, 2 groups S + heads)``, of which dt is; a, dt_bias
+        and d ``(heads,)``; state ``(layers, heads, S, P)``; layer int64; out ``(tokens, inner)``;
+        float32. A float16 state comes as its bits, uint16: OpenCL need not have halves.
     """
-    xbc = declare_or_bind("xbc", (tokens, spec.conv_width))
-    zxbcdt = declare_or_bind("zxbcdt", (tokens, spec.input_width))
+    x = declare_or_bind("x", (tokens, spec.inner))
+    bc = declare_or_bind("bc", (tokens, spec.bc_width))
+    zx = declare_or_bind("zx", (tokens, 2 * spec.inner))
+    bcdt = declare_or_bind("bcdt", (tokens, spec.bc_width + spec.heads))
     a, bias, d = (declare_or_bind(name, (spec.heads,)) for name in ("a", "dt_bias", "d"))
     shape = (spec.layers, spec.heads, spec.state, spec.head_dim)
     state = declare_or_bind("state", shape, "uint16" if spec.half else "float32")
     layer = declare_or_bind_scalar("layer")
     out = declare_or_bind("out", (tokens, spec.inner))
-    return xbc, zxbcdt, a, bias, d, state, layer, out
+    return x, bc, zx, bcdt, a, bias, d, state, layer, out
 
 
 def load_state(state: Any, outer: tuple[Any, ...], start: Any, lanes: int) -> Any:
@@ -81,9 +84,9 @@ def clamped(spec: SsdSpec, delta: Any, limit: Any) -> Any:
 
 
 def columns_of(spec: SsdSpec, head: Any) -> tuple[Any, Any]:
-    """Return the columns of xbc at which a head's B and C begin."""
+    """Return the columns of bc at which a head's B and C begin."""
     group = head // (spec.heads // spec.groups)
-    b = spec.inner + group * spec.state
+    b = group * spec.state
     return b, b + spec.groups * spec.state
 
 
@@ -93,7 +96,7 @@ def define(spec: SsdSpec) -> PrimFunc:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        xbc, zxbcdt, a, bias, skip, state, layer, out = declare(spec, tokens)
+        source, bc, zx, bcdt, a, bias, skip, state, layer, out = declare(spec, tokens)
         with T.serial(spec.heads) as k, T.serial(spec.head_dim) as p:
             h, acc = local((spec.state,)), local((1,))
             b, c = columns_of(spec, k)
@@ -101,16 +104,16 @@ def define(spec: SsdSpec) -> PrimFunc:
             with T.serial(spec.state) as s:
                 T.buffer_store(h, load_state(state, (layer, k, s), p, 1), [s])
             with loop(tokens) as t:
-                raw = T.bind(zxbcdt[t, spec.input_width - spec.heads + k] + bias[k])
+                raw = T.bind(bcdt[t, spec.bc_width + k] + bias[k])
                 tail = T.log(one + T.exp(zero - T.max(raw, zero - raw)))
                 delta = T.bind(clamped(spec, T.max(raw, zero) + tail, T.float32))
                 decay = T.bind(T.exp(delta * a[k]))
-                x = T.bind(xbc[t, column])
+                x = T.bind(source[t, column])
                 T.buffer_store(acc, skip[k] * x, [0])
                 with T.serial(spec.state) as s:
-                    T.buffer_store(h, decay * h[s] + delta * xbc[t, b + s] * x, [s])
-                    T.buffer_store(acc, acc[0] + xbc[t, c + s] * h[s], [0])
-                z = T.bind(zxbcdt[t, column])
+                    T.buffer_store(h, decay * h[s] + delta * bc[t, b + s] * x, [s])
+                    T.buffer_store(acc, acc[0] + bc[t, c + s] * h[s], [0])
+                z = T.bind(zx[t, column])
                 T.buffer_store(out, acc[0] * (z / (one + T.exp(zero - z))), [t, column])
             with T.serial(spec.state) as s:
                 store_state(state, (layer, k, s), p, 1, h[s])
@@ -120,8 +123,10 @@ def define(spec: SsdSpec) -> PrimFunc:
 
 def oracle(
     spec: SsdSpec,
-    xbc: NDArray[np.floating[Any]],
-    zxbcdt: NDArray[np.floating[Any]],
+    x: NDArray[np.floating[Any]],
+    bc: NDArray[np.floating[Any]],
+    z: NDArray[np.floating[Any]],
+    dt: NDArray[np.floating[Any]],
     a: NDArray[np.floating[Any]],
     dt_bias: NDArray[np.floating[Any]],
     d: NDArray[np.floating[Any]],
@@ -132,8 +137,9 @@ def oracle(
     Parameters
     ----------
     spec : SsdSpec
-    xbc : ndarray, (tokens, inner + 2 groups S)
-    zxbcdt : ndarray, (tokens, input_width)
+    x, z : ndarray, (tokens, inner)
+    bc : ndarray, (tokens, 2 groups S)
+    dt : ndarray, (tokens, heads)
     a, dt_bias, d : ndarray, (heads,)
     state : ndarray, (heads, S, P)
 
@@ -142,25 +148,25 @@ def oracle(
     y : ndarray, (tokens, inner)
     state : ndarray, (heads, S, P)
     """
-    tokens, inner, per_group = len(xbc), spec.inner, spec.heads // spec.groups
-    h, wide = state.astype(np.float64), xbc.astype(np.float64)
-    x = wide[:, :inner].reshape(tokens, spec.heads, spec.head_dim)
-    bc = wide[:, inner:].reshape(tokens, 2, spec.groups, spec.state)
-    b, c = np.repeat(bc, per_group, axis=2).transpose(1, 0, 2, 3)
-    raw = zxbcdt[:, -spec.heads :].astype(np.float64) + dt_bias
+    tokens, per_group = len(x), spec.heads // spec.groups
+    h, wide = state.astype(np.float64), x.astype(np.float64)
+    wide = wide.reshape(tokens, spec.heads, spec.head_dim)
+    shared = bc.astype(np.float64).reshape(tokens, 2, spec.groups, spec.state)
+    b, c = np.repeat(shared, per_group, axis=2).transpose(1, 0, 2, 3)
+    raw = dt.astype(np.float64) + dt_bias
     delta = np.clip(np.logaddexp(0, raw), spec.low, spec.high)
-    y = np.zeros(x.shape)
+    y = np.zeros(wide.shape)
     for t in range(tokens):
-        driven = np.einsum("k,ks,kp->ksp", delta[t], b[t], x[t])
+        driven = np.einsum("k,ks,kp->ksp", delta[t], b[t], wide[t])
         h = np.exp(delta[t] * a)[:, None, None] * h + driven
-        y[t] = np.einsum("ks,ksp->kp", c[t], h) + d[:, None] * x[t]
-    z = zxbcdt[:, :inner].astype(np.float64)
-    return y.reshape(tokens, inner) * (z / (1 + np.exp(-z))), h
+        y[t] = np.einsum("ks,ksp->kp", c[t], h) + d[:, None] * wide[t]
+    gate = z.astype(np.float64)
+    return y.reshape(tokens, spec.inner) * (gate / (1 + np.exp(-gate))), h
 
 
 def emit(
     em: Emitter,
-    inputs: tuple[Any, Any],
+    inputs: tuple[Any, Any, Any, Any],
     vectors: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
     state: Any,
     layer: int,
@@ -173,7 +179,7 @@ def emit(
     ----------
     em : Emitter
     inputs : tuple of relax.Expr
-        xbc and zxbcdt, see `declare`.
+        x, bc, zx and bcdt, see `declare`.
     vectors : tuple of ndarray, (heads,)
         a, which is ``-exp(A_log)``, dt_bias and d.
     state : relax.Var
@@ -190,7 +196,7 @@ def emit(
         head_dim=head_dim,
         state=states,
         layers=layers,
-        groups=(int(inputs[0].ty.shape[1]) - heads * head_dim) // (2 * states),
+        groups=int(inputs[1].ty.shape[1]) // (2 * states),
         low=max(low, 0.0),
         high=min(high, NO_LIMIT),
         half=str(state.ty.dtype) == "uint16",
@@ -198,5 +204,5 @@ def emit(
     constants = [em.constant(vector) for vector in vectors]
     arguments = [*inputs, *constants, state, relax.prim_value(layer)]
     out = [state.ty, relax.TensorType((em.tokens, spec.inner), "float32")]
-    new_state, y = em.call(define(spec), arguments, out, inplace=5)
+    new_state, y = em.call(define(spec), arguments, out, inplace=7)
     return y, new_state

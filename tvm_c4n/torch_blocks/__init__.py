@@ -8,9 +8,10 @@ from torch import Tensor
 
 from tvm_c4n.model.description import Layer
 from tvm_c4n.torch_blocks.mamba1 import mamba1
-from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Stop
+from tvm_c4n.torch_blocks.mamba2 import mamba2
+from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
 
-BLOCKS: dict[str, BlockPath] = {"mamba1": mamba1}
+BLOCKS: dict[str, BlockPath] = {"mamba1": mamba1, "mamba2": mamba2}
 
 
 class _Prefixed(Mapping[str, Tensor]):
@@ -52,4 +53,4 @@ def layer_path(layer: Layer, tensors: Mapping[str, Tensor], ops: Ops, hidden: Te
     return hidden
 
 
-__all__ = ["BLOCKS", "Ops", "Path", "Scan", "Stop", "layer_path"]
+__all__ = ["BLOCKS", "Ops", "Path", "Scan", "Ssd", "Stop", "layer_path"]

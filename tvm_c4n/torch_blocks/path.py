@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from tvm_c4n.torch_blocks.ssd import scan_in_chunks
 
 
 class Stop(NamedTuple):
@@ -49,6 +53,9 @@ class Ops(Protocol):
     def selective_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Tensor:
         """Scan with Mamba-1's recurrence, skip and gate: see `Scan`."""
 
+    def ssd_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Ssd) -> Tensor:
+        """Scan with Mamba-2's recurrence, skip and gate: see `Ssd`; dt is (b, t, heads)."""
+
 
 class Scan(NamedTuple):
     """Parameters of Mamba-1's scan.
@@ -65,6 +72,34 @@ class Scan(NamedTuple):
     a_log: Tensor
     dt_bias: Tensor
     skip: Tensor
+
+
+class Ssd(NamedTuple):
+    """Parameters of Mamba-2's scan: as Mamba-1's, with one step and one decay for each head.
+
+    Attributes
+    ----------
+    a_log, dt_bias, skip : (heads,)
+    groups : int
+        Groups of heads that share B and C.
+    limits : tuple of float
+        The least and the largest delta.
+    """
+
+    a_log: Tensor
+    dt_bias: Tensor
+    skip: Tensor
+    groups: int
+    limits: tuple[float, float]
+
+    def scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor) -> Tensor:
+        """Scan, skip and gate, in the dtype of the arguments; see `Ops.ssd_scan`."""
+        heads = len(self.a_log)
+        delta = F.softplus(dt + self.dt_bias).clamp(*self.limits)
+        b, c = bc.unflatten(-1, (2, self.groups, -1)).unbind(2)
+        x = x.unflatten(-1, (heads, -1))
+        y = scan_in_chunks(x, delta, -torch.exp(self.a_log), b, c) + self.skip[:, None] * x
+        return y.flatten(-2) * F.silu(z)
 
 
 # (block, its tensors by their names without the prefix, ops, normed (b, t, h), hidden) -> path.

@@ -21,13 +21,17 @@ from tvm_c4n.model.description import ModelConfig, Residual
 from tvm_c4n.model.relax_model.arrays import Arrays, Weights
 from tvm_c4n.model.relax_model.block_emitter import BlockEmitter, StateVars
 from tvm_c4n.model.relax_model.mamba1 import mamba1
+from tvm_c4n.model.relax_model.mamba2 import mamba2
 from tvm_c4n.ops import c4n_linear, embedding, rms_norm
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.sparsity import DType
 
 FUNCTIONS = ("step", "prefill", "score")
 # By kind: (block, its emitter, the normed stream, the stream) -> the new stream.
-BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {"mamba1": mamba1}
+BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
+    "mamba1": mamba1,
+    "mamba2": mamba2,
+}
 
 
 def build_model(config: ModelConfig, weights: Weights, *, dtype: DType = "float16") -> IRModule:

@@ -54,10 +54,12 @@ class Arrays:
         return self.made(name, lambda: np.ascontiguousarray(self._weights.dense(name), np.float32))
 
     def converted(
-        self, name: str, convert: Callable[[NDArray[np.float32]], NDArray[Any]]
+        self, name: str, convert: Callable[[NDArray[np.float32]], NDArray[Any]], part: str = ""
     ) -> NDArray[Any]:
-        """Return what a function makes of a tensor; one function for each tensor."""
-        return self.made(name, lambda: np.ascontiguousarray(convert(self._weights.dense(name))))
+        """Return what a function makes of a tensor; ``part`` tells a tensor's functions apart."""
+        return self.made(
+            f"{name} {part}", lambda: np.ascontiguousarray(convert(self._weights.dense(name)))
+        )
 
     def made(self, name: str, make: Callable[[], T]) -> T:
         """Return what a function makes under a name, or made before."""

@@ -97,13 +97,22 @@ class BlockEmitter:
 
     def zeros(self, size: int) -> NDArray[np.float32]:
         """Return zeros, the same ones for every function of a block."""
-        return self._arrays.made(f"{self._prefix}zeros", lambda: np.zeros(size, np.float32))
+        return self._arrays.made(
+            f"{self._prefix}zeros of {size}", lambda: np.zeros(size, np.float32)
+        )
 
     def converted(
-        self, name: str, convert: Callable[[NDArray[np.float32]], NDArray[Any]]
+        self,
+        name: str,
+        convert: Callable[[NDArray[np.float32]], NDArray[Any]],
+        *,
+        part: str = "",
     ) -> NDArray[Any]:
-        """Return what a function makes of a tensor of the block."""
-        return self._arrays.converted(self._prefix + name, convert)
+        """Return what a function makes of a tensor of the block.
+
+        ``part`` tells the functions of one tensor apart.
+        """
+        return self._arrays.converted(self._prefix + name, convert, part)
 
     def update(self, state: str, emit: Callable[[Any, int], tuple[Any, Any]]) -> Any:
         """Let an operator use a state of the block, see `StateVars.update`."""

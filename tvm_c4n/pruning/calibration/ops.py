@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.pruning.calibration import compiled_scan
-from tvm_c4n.torch_blocks import Scan
+from tvm_c4n.torch_blocks import Scan, Ssd
 
 # Tokens that go through a layer or a product together: the temporaries stay small, and float32 sums
 # of a few thousand terms keep enough digits.
@@ -43,6 +43,12 @@ def selective_scan(x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Ten
     """Scan selectively, then skip and gate: all (b, t, d) but bc (b, t, 2n); see `Scan`."""
     a = -torch.exp(p.a_log).T.contiguous()  # n d
     return compiled_scan.selective_scan(x, dt, bc, z, a, p.dt_bias, p.skip)
+
+
+def ssd_scan(x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Ssd) -> Tensor:
+    """Scan as Mamba-2 does, then skip and gate; see `Ssd`."""
+    parts = [p.scan(x[rows], dt[rows], bc[rows], z[rows]) for rows in _batches(x)]
+    return torch.cat(parts)
 
 
 def _batches(x: Tensor) -> Iterator[slice]:

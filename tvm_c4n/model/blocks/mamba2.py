@@ -1,0 +1,108 @@
+"""The mixer of Mamba-2 (Dao and Gu, 2024), which most hybrids share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
+
+from tvm_c4n.model.description import Block, Projection, Reordering, Segment, State, TensorSpec
+from tvm_c4n.model.description import tensor as axes
+from tvm_c4n.model.rows import Rows
+
+
+@dataclass(frozen=True)
+class Mamba2(Block):
+    """A scan of heads, each with one decay, behind a causal convolution over x, B and C.
+
+    in_proj's rows are two projections: those of z and x may be pruned, those of B, C and dt, which
+    say what a state keeps, stay dense unless a recipe names them.
+
+    Attributes
+    ----------
+    heads, head_dim, groups, d_state, d_conv : int
+        ``num_heads``, ``head_dim``, ``n_groups`` (heads of a group share B and C),
+        ``state_size`` and ``conv_kernel`` of config.json.
+    conv_bias, bias : bool
+        Whether the convolution, and in_proj and out_proj, have a bias.
+    norm_eps : float, optional
+        eps of the RMSNorm of each group's gated output; without it there is none.
+    limits : tuple of float
+        The least and the largest step size delta.
+    """
+
+    kind: ClassVar[str] = "mamba2"
+    heads: int
+    head_dim: int
+    groups: int
+    d_state: int
+    d_conv: int
+    conv_bias: bool = True
+    bias: bool = False
+    norm_eps: float | None = 1e-5
+    limits: tuple[float, float] = (0.0, inf)
+
+    @property
+    def d_inner(self) -> int:
+        """Channels of x, z and the output."""
+        return self.heads * self.head_dim
+
+    @property
+    def bc_width(self) -> int:
+        """Channels of B and C together."""
+        return 2 * self.groups * self.d_state
+
+    def in_rows(self, tensor: str) -> tuple[str, str]:
+        """Return the names of in_proj's rows of z and x, and of B, C and dt."""
+        first, all_rows = 2 * self.d_inner, 2 * self.d_inner + self.bc_width + self.heads
+        return Rows(tensor, 0, first).name, Rows(tensor, first, all_rows).name
+
+    def tensors(self) -> dict[str, TensorSpec]:
+        """Names, without the prefix, and axes of its tensors."""
+        hidden, inner = self.hidden, Segment("inner", self.d_inner)
+        conv = (inner, Segment("", self.bc_width))
+        zx, bcdt = (inner, inner), (Segment("", self.bc_width + self.heads),)
+        zx_name, bcdt_name = self.in_rows("in_proj.weight")
+        found = {
+            "A_log": axes(self.heads),
+            "D": axes(self.heads),
+            "dt_bias": axes(self.heads),
+            "conv1d.weight": axes(conv, 1, self.d_conv),
+            zx_name: axes(zx, hidden),
+            bcdt_name: axes(bcdt, hidden),
+            "out_proj.weight": axes(hidden, inner),
+        }
+        if self.conv_bias:
+            found["conv1d.bias"] = axes(conv)
+        if self.norm_eps is not None:
+            found["norm.weight"] = axes(inner)
+        if self.bias:
+            zx_name, bcdt_name = self.in_rows("in_proj.bias")
+            found |= {zx_name: axes(zx), bcdt_name: axes(bcdt), "out_proj.bias": axes(hidden)}
+        return found
+
+    def projections(self) -> tuple[Projection, ...]:
+        """Return its projections, in the order in which a token passes them."""
+        prefix = self.prefix
+        zx, bcdt = self.in_rows(prefix + "in_proj.weight")
+        biases: tuple[str | None, ...] = (None, None, None)
+        if self.bias:
+            biases = (*self.in_rows(prefix + "in_proj.bias"), prefix + "out_proj.bias")
+        return (
+            Projection("in_proj", zx, biases[0]),
+            Projection("bcdt_proj", bcdt, biases[1], pruned=False, at_least_int8=True),
+            Projection("out_proj", prefix + "out_proj.weight", biases[2]),
+        )
+
+    def states(self) -> tuple[State, ...]:
+        """Return the last inputs of the convolution, oldest first, and the scan's state."""
+        past = self.d_conv - 1
+        return (
+            State("conv_x", (past, self.d_inner)),
+            State("conv_bc", (past, self.bc_width)),
+            State("ssm", (self.heads, self.d_state, self.head_dim)),
+        )
+
+    def reorderings(self) -> tuple[Reordering, ...]:
+        """Channels of a head have one decay: they may be in any order."""
+        return (Reordering("inner", "out_proj", self.head_dim),)
