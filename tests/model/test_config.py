@@ -49,8 +49,11 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llama"}, "model_type 'llama' is not supported, only: mamba, falcon_mamba"),
-        ({"model_type": "mamab"}, "only: mamba, falcon_mamba; the nearest that works is mamba"),
+        (
+            {"model_type": "llama"},
+            "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2",
+        ),
+        ({"model_type": "mamab"}, "falcon_mamba, mamba2; the nearest that works is mamba"),
         ({"model_type": None, "d_model": 768}, "-hf"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"use_bias": "no"}, "use_bias='no': is not true or false"),

@@ -26,7 +26,7 @@ def test_steps_and_prefill(groups: int, half: bool) -> None:
     relax.analysis.well_formed(mod)  # raises
     (layers,) = (f for g, f in mod.functions_items() if g.name_hint == "layers")
     # All layers have the code of one region.
-    kinds = "rms_norm linear conv1d ssd_scan rms_norm linear"
+    kinds = "rms_norm linear linear conv1d conv1d ssd_scan rms_norm linear"
     assert str(layers.attrs["c4n.region"]) == kinds
 
     x = np.random.default_rng(1).normal(size=(7, HIDDEN)).astype("f4")

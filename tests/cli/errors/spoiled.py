@@ -86,15 +86,16 @@ FOLDERS = [
         "line 1 column 2 (char 1)); save or download the model again",
     ),
     folder(
-        "Mamba-2",
-        edit("model/config.json", model_type="mamba2"),
-        "model/config.json: model_type 'mamba2' is not supported, only: mamba",
+        "a family with a similar name",
+        edit("model/config.json", model_type="mamba3"),
+        "model/config.json: model_type 'mamba3' is not supported, only: mamba, falcon_mamba, "
+        "mamba2; the nearest that works is mamba",
     ),
     folder(
         "a config.json of state-spaces",
         put("model/config.json", '{"ssm_cfg": {}}'),
-        "model/config.json: has no model_type, supported: mamba; state-spaces repositories have a "
-        "converted one that ends in -hf",
+        "model/config.json: has no model_type, supported: mamba, falcon_mamba, mamba2; "
+        "state-spaces repositories have a converted one that ends in -hf",
     ),
     folder(
         "a config.json of another model",
