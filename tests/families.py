@@ -182,6 +182,18 @@ class FamilyTests:
         # Activations of integer weights are rounded to int8.
         assert error < (1e-8 if dtype == "float16" else 3e-3)
 
+    @pytest.mark.phone
+    def test_it_runs_on_the_emulated_phone(self, phone: Any) -> None:
+        name = next(iter(self.CONFIGS))
+        checkpoint, config = self.opened(name)
+        stored = pruned_by_magnitude(checkpoint, config, Recipe(removed=2, dtype="float16"))
+        executable = build(build_model(config, stored), "arm64-linux")
+        states = [np.zeros(state.shape, state.dtype) for state in config.states()]
+        text = TEXT.astype(np.int32)
+        found = phone.run_vm(executable, {"score": [text, *states]})["score"][0]
+        expected = Reference(config, stored.dense).prefill(TEXT)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
     def test_the_twin_opens_in_transformers_with_the_same_logits(self, tmp_path: Path) -> None:
         from tvm_c4n import prune
 

@@ -106,14 +106,14 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
         manifest = artifact.manifest
         config = describe_model(manifest.config)
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
-        weights = _by_kind(_declared(manifest))
+        weights = _by_kind(config, _declared(manifest))
         return ModelSummary(path, "artifact", config, weights, manifest.weight_bytes, made_for)
     checkpoint = open_checkpoint(model)
     config = describe_model(checkpoint.config)
     check_tensors(config, checkpoint)
     load_tokenizer(checkpoint.path, checkpoint.config)  # or the model could not be run
     kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
-    weights = _by_kind(_weights(checkpoint, config, progress))
+    weights = _by_kind(config, _weights(checkpoint, config, progress))
     return ModelSummary(path, kind, config, weights, checkpoint.size_bytes)
 
 
@@ -154,9 +154,11 @@ def _declared(manifest: Manifest) -> Iterator[tuple[str, Projection, int]]:
         yield name, weight, size
 
 
-def _by_kind(weights: Iterator[tuple[str, Projection, int]]) -> list[WeightKind]:
-    kinds: dict[str, WeightKind] = {}
+def _by_kind(
+    config: ModelConfig, weights: Iterator[tuple[str, Projection, int]]
+) -> list[WeightKind]:
+    kinds, found = config.kinds(), dict[str, WeightKind]()
     for name, weight, size in weights:
-        kind = name.removesuffix(".weight").rsplit(".", 1)[-1]
-        kinds.setdefault(kind, WeightKind(kind)).add(weight, size)
-    return list(kinds.values())
+        kind = kinds[name]
+        found.setdefault(kind, WeightKind(kind)).add(weight, size)
+    return list(found.values())

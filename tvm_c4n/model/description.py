@@ -246,6 +246,12 @@ class ModelConfig:
         rows = range(self.n_layer)
         return self.unpruned() + [p.weight for i in rows for p in self.projections(i).values()]
 
+    def kinds(self) -> dict[str, str]:
+        """Return what each matrix is: the projection's name, or the last part of its own."""
+        found = {name: name.removesuffix(".weight").rsplit(".", 1)[-1] for name in self.unpruned()}
+        layers = (self.projections(index).values() for index in range(self.n_layer))
+        return found | {p.weight: p.name for layer in layers for p in layer}
+
     def layer_tensors(self, layer: int) -> dict[str, TensorSpec]:
         """Names and axes of the tensors of a layer."""
         found = {}

@@ -18,7 +18,8 @@ def model_type(manifest: Manifest) -> str:
     pruned = {n for found in removed_by_kind(manifest).values() if max(found) for n in found}
     low, high = min(pruned, default=0), max(pruned, default=0)
     pattern = f"C4n n={low}..{high}" if low < high else f"C4n n={high}" if high else "dense"
-    return f"mamba {parameters(manifest) / 1e6:.1f}M {pattern} {main_dtype(manifest)}"
+    family = describe_model(manifest.config).model_type
+    return f"{family} {parameters(manifest) / 1e6:.1f}M {pattern} {main_dtype(manifest)}"
 
 
 def parameters(manifest: Manifest) -> int:
@@ -30,17 +31,18 @@ def parameters(manifest: Manifest) -> int:
 def removed_by_kind(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     """Return the values of n that occur, ascending, per kind of projection."""
     found: dict[str, set[int]] = {}
+    kinds = describe_model(manifest.config).kinds()
     for name, projection in manifest.projections.items():
-        kind = name.removesuffix(".weight").rsplit(".", 1)[-1]
-        found.setdefault(kind, set()).add(projection.removed)
+        found.setdefault(kinds[name], set()).add(projection.removed)
     return {kind: tuple(sorted(values)) for kind, values in found.items()}
 
 
 def main_dtype(manifest: Manifest) -> str:
     """Return the dtype of most weights of the layers."""
     counted: dict[str, int] = {}
+    unpruned = describe_model(manifest.config).unpruned()
     for name, projection in manifest.projections.items():
-        if "embeddings" not in name and "head" not in name:
+        if name not in unpruned:
             size = projection.rows * projection.cols
             counted[projection.dtype] = counted.get(projection.dtype, 0) + size
     return max(counted, key=lambda dtype: counted[dtype])

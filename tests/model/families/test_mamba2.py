@@ -38,6 +38,19 @@ def test_rows_of_b_c_and_dt_stay_dense():
     assert by_name["in_proj"].weight == prefix + "0_128"
     assert by_name["bcdt_proj"].weight == prefix + "128_164"
     assert not by_name["bcdt_proj"].pruned
+    assert config.kinds() == {
+        "backbone.embeddings.weight": "embeddings",
+        "lm_head.weight": "lm_head",
+        **{
+            f"backbone.layers.{i}.mixer.{tensor}": kind
+            for i in range(2)
+            for tensor, kind in (
+                ("in_proj.weight.rows_0_128", "in_proj"),
+                ("in_proj.weight.rows_128_164", "bcdt_proj"),
+                ("out_proj.weight", "out_proj"),
+            )
+        },
+    }
 
 
 @pytest.mark.parametrize(
