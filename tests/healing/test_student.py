@@ -31,3 +31,12 @@ def test_every_tensor_of_the_model_is_trained(pruned):
     (last @ head.T).logsumexp(-1).sum().backward()
     for name, parameter in student.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def test_a_layer_is_one_graph_for_torch_compile(pruned):
+    """On a GPU layers are compiled; every break of the graph would cost a part of their speed."""
+    checkpoint = open_checkpoint(pruned)
+    config = describe_model(checkpoint.config)
+    layer = Student(checkpoint, config, CPU).layers[0]
+    found = torch._dynamo.explain(layer)(torch.randn(1, 4, config.d_model))
+    assert (found.graph_count, found.graph_break_count) == (1, 0)

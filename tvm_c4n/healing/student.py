@@ -19,7 +19,7 @@ from tvm_c4n.healing.ops import TrainingOps
 from tvm_c4n.healing.stored import StoredWeight
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.sparsity import from_dense
-from tvm_c4n.torch_blocks import Stop, layer_path
+from tvm_c4n.torch_blocks import Stop, run_layer
 
 
 def _matrix(checkpoint: Checkpoint, name: str) -> StoredWeight:
@@ -76,14 +76,8 @@ class TrainedLayer(nn.Module):  # type: ignore[misc]
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(b, t, h) float32 -> (b, t, h) float32."""
-        path = layer_path(self._layer, dict(self.vectors.items()), self._ops, hidden)
-        stop = next(path)
-        while True:
-            try:
-                stop = path.send(self._project(stop))
-            except StopIteration as done:
-                behind: Tensor = done.value
-                return behind
+        vectors = dict(self.vectors.items())
+        return run_layer(self._layer, vectors, self._ops, hidden, self._project)
 
     def _project(self, stop: Stop) -> Tensor:
         weight = self.matrices[self._weights[stop.projection]]().to(self._ops.work)

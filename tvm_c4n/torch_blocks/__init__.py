@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from tvm_c4n.model.description import Layer
+from tvm_c4n.model.description import Block, Layer
 from tvm_c4n.torch_blocks.mamba1 import mamba1
 from tvm_c4n.torch_blocks.mamba2 import mamba2
 from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
@@ -14,21 +14,10 @@ from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
 BLOCKS: dict[str, BlockPath] = {"mamba1": mamba1, "mamba2": mamba2}
 
 
-class _Prefixed(Mapping[str, Tensor]):
-    """The tensors whose names start with a prefix, by the rest of their names."""
-
-    def __init__(self, tensors: Mapping[str, Tensor], prefix: str) -> None:
-        self._tensors, self._prefix = tensors, prefix
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._tensors[self._prefix + name]
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        prefix = self._prefix
-        return (name.removeprefix(prefix) for name in self._tensors if name.startswith(prefix))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+def _own(block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a block, by their names without the prefix."""
+    start = len(block.prefix)
+    return {name[start:]: t for name, t in tensors.items() if name.startswith(block.prefix)}
 
 
 def layer_path(layer: Layer, tensors: Mapping[str, Tensor], ops: Ops, hidden: Tensor) -> Path:
@@ -48,9 +37,43 @@ def layer_path(layer: Layer, tensors: Mapping[str, Tensor], ops: Ops, hidden: Te
         # Blocks side by side read the stream as it was; each copy is let go of when it was read.
         normed = [ops.rms_norm(hidden, tensors[norm.weight], norm.eps)] * len(residual.blocks)
         for block in residual.blocks:
-            own = _Prefixed(tensors, block.prefix)
+            own = _own(block, tensors)
             hidden = yield from BLOCKS[block.kind](block, own, ops, normed.pop(), hidden)
     return hidden
 
 
-__all__ = ["BLOCKS", "Ops", "Path", "Scan", "Ssd", "Stop", "layer_path"]
+def run_layer(
+    layer: Layer,
+    tensors: Mapping[str, Tensor],
+    ops: Ops,
+    hidden: Tensor,
+    apply: Callable[[Stop], Tensor],
+) -> Tensor:
+    """Go through a layer as `layer_path` does, without halts; returns the residual stream.
+
+    Each block is driven by itself: torch.compile follows generators, but not ``yield from``.
+
+    Parameters
+    ----------
+    layer, tensors, ops, hidden
+        See `layer_path`.
+    apply : callable
+        Gives what a path is sent at a stop.
+    """
+    for residual in layer.residuals:
+        norm = residual.norm
+        normed = ops.rms_norm(hidden, tensors[norm.weight], norm.eps)
+        for block in residual.blocks:
+            own = _own(block, tensors)
+            path = BLOCKS[block.kind](block, own, ops, normed, hidden)
+            stop = next(path)
+            while True:
+                try:
+                    stop = path.send(apply(stop))
+                except StopIteration as done:
+                    hidden = done.value
+                    break
+    return hidden
+
+
+__all__ = ["BLOCKS", "Ops", "Path", "Scan", "Ssd", "Stop", "layer_path", "run_layer"]

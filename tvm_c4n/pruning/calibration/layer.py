@@ -18,7 +18,7 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.pruning.calibration import ops
 from tvm_c4n.pruning.products import multiply_rows
-from tvm_c4n.torch_blocks import Path, Stop, layer_path
+from tvm_c4n.torch_blocks import Path, Stop, layer_path, run_layer
 
 
 @dataclass
@@ -71,14 +71,7 @@ class Layer:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Run the layer: (b, t, h) -> (b, t, h), in place."""
-        path = self.path(hidden)
-        stop = next(path)
-        while True:
-            try:
-                stop = path.send(self.apply(stop))
-            except StopIteration as done:
-                behind: Tensor = done.value
-                return behind
+        return run_layer(self.description, self.tensors, ops, hidden, self.apply)
 
 
 def project(x: Tensor, weight: Tensor) -> Tensor:
