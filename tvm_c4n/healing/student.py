@@ -129,11 +129,12 @@ class Student(nn.Module):  # type: ignore[misc]
             ``last @ head.T`` are the logits.
         """
         table = self.embeddings()
-        hidden = F.embedding(tokens, table)
+        hidden = self.config.embedding_scale * F.embedding(tokens, table)
         for layer in self.layers:
             hidden = layer(hidden)
         eps = self.config.final_norm.eps
         last = F.rms_norm(hidden, (hidden.shape[-1],), self.norm_f, eps)
+        last = self.config.logits_scale * last
         head = table if self.lm_head is None else self.lm_head()
         return last.to(self.work), head.to(self.work)
 

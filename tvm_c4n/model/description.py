@@ -91,11 +91,14 @@ class State:
         States of one name, shape and dtype are stacked over the blocks of a model, in order.
     shape : tuple of int
     dtype : str
+    shared : bool
+        Whether all blocks have one in common, which the model advances; it is not stacked.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,10 @@ class ModelConfig:
         The tensor (vocab_size, d_model); that of the embeddings where they are tied.
     sizes : mapping of str to int
         What else tells a model of this family from another, by the names of latency tables.
+    embedding_scale, logits_scale : float
+        Factors of the embeddings and of the logits.
+    context : int, optional
+        Tokens of the longest text; without attention there is no limit.
     """
 
     model_type: str
@@ -214,6 +221,9 @@ class ModelConfig:
     final_norm: Norm
     head: str
     sizes: Mapping[str, int] = field(default_factory=dict)
+    embedding_scale: float = 1.0
+    logits_scale: float = 1.0
+    context: int | None = None
 
     @property
     def n_layer(self) -> int:
@@ -281,7 +291,9 @@ class ModelConfig:
             for block in layer.blocks:
                 for state in block.states():
                     counted[state] = counted.get(state, 0) + 1
-        return tuple(State(s.name, (n, *s.shape), s.dtype) for s, n in counted.items())
+        return tuple(
+            s if s.shared else State(s.name, (n, *s.shape), s.dtype) for s, n in counted.items()
+        )
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Return the shapes of `states`."""

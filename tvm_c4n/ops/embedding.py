@@ -30,15 +30,17 @@ def define(spec: EmbeddingSpec) -> PrimFunc:
             if fmt.quantized:
                 scale = fmt.scale(weights, ids[m], i // spec.scale_group)
                 value = value * T.cast(scale, "float32")
+            if spec.scale != 1:
+                value = value * T.float32(spec.scale)
             T.buffer_store(out, value, [m, i])
 
     return build(spec, "embedding", body)
 
 
-def emit(em: Emitter, ids: Any, weight: C4nWeight) -> Any:
+def emit(em: Emitter, ids: Any, weight: C4nWeight, scale: float = 1.0) -> Any:
     """Emit the look-up of ``(tokens,)`` int32 ids; returns ``(tokens, cols)`` float32."""
     spec = EmbeddingSpec(
-        em.dynamic, weight.rows, weight.cols, weight.dtype, weight.scale_group, lanes=0
+        em.dynamic, weight.rows, weight.cols, weight.dtype, weight.scale_group, 0, scale
     )
     inputs = [ids, *(em.constant(a) for a in stored_arrays(weight))]
     out = relax.TensorType((em.tokens, spec.cols), "float32")

@@ -78,7 +78,7 @@ class Emitter:
         known = (gvar, *inputs)
         reusable = inplace is None and all(isinstance(value, relax.Var) for value in inputs)
         if reusable and known in self._made:
-            return self._made[known]
+            return list(self._made[known])
         if inplace is None:
             call = relax.call_tir(gvar, list(inputs), list(outputs))
         else:
@@ -90,5 +90,5 @@ class Emitter:
         if len(outputs) > 1:
             found = [self.bb.emit(relax.TupleGetItem(result, i)) for i in range(len(outputs))]
         if reusable:
-            self._made[known] = found
+            self._made[known] = list(found)
         return found

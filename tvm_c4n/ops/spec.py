@@ -124,7 +124,7 @@ class QuantizeSpec(OpSpec):
 
 @dataclass(frozen=True)
 class EmbeddingSpec(OpSpec):
-    """Rows of a weight matrix picked by token ids; the matrix may be the repacked LM head."""
+    """Rows of a weight matrix picked by token ids, times `scale`; may be the repacked LM head."""
 
     kind: ClassVar[str] = "embedding"
     rows: int
@@ -132,6 +132,7 @@ class EmbeddingSpec(OpSpec):
     dtype: str
     scale_group: int
     lanes: int
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

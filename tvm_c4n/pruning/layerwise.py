@@ -145,7 +145,7 @@ class LayerwisePruner:
         return PrunedLayer(index, weights, reports, Activations([], []))
 
     def _embed(self, embeddings: NDArray[np.float32]) -> list[Tensor]:
-        table = torch.from_numpy(embeddings)
+        table = torch.from_numpy(embeddings * np.float32(self.config.embedding_scale))
         return [table[batch] for batch in batches(self._windows)]
 
     def _layer(

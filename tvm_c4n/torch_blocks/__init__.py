@@ -7,11 +7,18 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from tvm_c4n.model.description import Block, Layer
+from tvm_c4n.torch_blocks.attention import attention
 from tvm_c4n.torch_blocks.mamba1 import mamba1
 from tvm_c4n.torch_blocks.mamba2 import mamba2
+from tvm_c4n.torch_blocks.mlp import mlp
 from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
 
-BLOCKS: dict[str, BlockPath] = {"mamba1": mamba1, "mamba2": mamba2}
+BLOCKS: dict[str, BlockPath] = {
+    "attention": attention,
+    "mamba1": mamba1,
+    "mamba2": mamba2,
+    "mlp": mlp,
+}
 
 
 def _own(block: Block, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

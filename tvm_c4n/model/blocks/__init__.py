@@ -1,6 +1,8 @@
 """The kinds of blocks that models are made of."""
 
+from tvm_c4n.model.blocks.attention import Attention
 from tvm_c4n.model.blocks.mamba1 import Mamba1
 from tvm_c4n.model.blocks.mamba2 import Mamba2
+from tvm_c4n.model.blocks.mlp import Mlp
 
-__all__ = ["Mamba1", "Mamba2"]
+__all__ = ["Attention", "Mamba1", "Mamba2", "Mlp"]

@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.description import Block, ModelConfig, Norm
+from tvm_c4n.model.reference.attention import attention
 from tvm_c4n.model.reference.formulas import Array, rms_norm
 from tvm_c4n.model.reference.mamba1 import mamba1
 from tvm_c4n.model.reference.mamba2 import mamba2
+from tvm_c4n.model.reference.mlp import mlp
 from tvm_c4n.model.reference.tensors import States, Tensors
 
 # By kind: (block, its tensors, its states, (t, h)) -> (t, h).
 BLOCKS: dict[str, Callable[[Any, Tensors, States, Array], Array]] = {
+    "attention": attention,
     "mamba1": mamba1,
     "mamba2": mamba2,
+    "mlp": mlp,
 }
 
 
@@ -80,20 +84,21 @@ class Reference:
         Raises
         ------
         C4nError
-            No tokens, or a token outside the vocabulary.
+            No tokens, a token outside the vocabulary, or more than attention has room for.
         """
         tokens = np.asarray(ids)
         if tokens.ndim != 1 or tokens.size == 0:
             raise C4nError(f"ids have shape {tokens.shape}; expected at least one token")
         if tokens.min() < 0 or tokens.max() >= self.config.vocab_size:
             raise C4nError(f"a token lies outside 0..{self.config.vocab_size - 1}")
-        h = self._tensors[self.config.embeddings][tokens]
+        h = self.config.embedding_scale * self._tensors[self.config.embeddings][tokens]
         states = iter(self.states)
         for layer in self.config.layers:
             for residual in layer.residuals:
                 u = self._norm(h, residual.norm)
                 h = h + sum(self._block(block, next(states), u) for block in residual.blocks)
-        return np.asarray(self._norm(h, self.config.final_norm) @ self._tensors[self.config.head].T)
+        last = self.config.logits_scale * self._norm(h, self.config.final_norm)
+        return np.asarray(last @ self._tensors[self.config.head].T)
 
     def step(self, token: int) -> Array:
         """Read one token; returns the logits (v,) of the next one."""

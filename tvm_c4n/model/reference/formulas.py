@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tvm_c4n.ops.rotary import frequencies
+
 # float64, or float32 where the model was made with that.
 Array = NDArray[Any]
 
@@ -44,3 +46,22 @@ def causal_conv(x: Array, weight: Array, past: Array) -> tuple[Array, Array]:
     padded = np.concatenate([past, x])
     y = sum(padded[i : i + len(x)] * weight[:, 0, i] for i in range(weight.shape[2]))
     return np.asarray(y), padded[len(x) :]
+
+
+def rotate(x: Array, first: int, theta: float) -> Array:
+    """Rotate the halves of each head as pairs, by the tokens' places.
+
+    Parameters
+    ----------
+    x : (t, k, p)
+    first : int
+        Place of the first token.
+    theta : float
+        Base of the frequencies.
+    """
+    places = np.arange(first, first + len(x), dtype=np.float32)
+    # Angles are float32 numbers, as in transformers.
+    angles = np.outer(places, frequencies(x.shape[-1], theta)).astype(x.dtype)[:, None]
+    cos, sin = np.cos(angles), np.sin(angles)
+    low, high = np.split(x, 2, axis=-1)
+    return np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=-1)

@@ -1,7 +1,8 @@
 """A model as a Relax module whose state is explicit.
 
 Functions of the module (V vocabulary; the states are those of `ModelConfig.states`, stacked over
-the blocks that have them; Mamba-1 has ``conv (L, k - 1, d)`` and ``ssm (L, N, d)``):
+the blocks that have them; Mamba-1 has ``conv (L, k - 1, d)`` and ``ssm (L, N, d)``; attention has
+``keys``, ``values`` and one ``position (1,)`` int32, the tokens that were read):
 
 - ``step(token (1,) int32, *states) -> logits (1, V), *states``
 - ``prefill(tokens (n,) int32, *states) -> logits (1, V) of the last token, *states``
@@ -15,22 +16,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tvm_c4n._tvm import IRModule, relax, tirx
 from tvm_c4n.model.config import MAX_TOKENS
 from tvm_c4n.model.description import ModelConfig, Residual
 from tvm_c4n.model.relax_model.arrays import Arrays, Weights
+from tvm_c4n.model.relax_model.attention import attention
 from tvm_c4n.model.relax_model.block_emitter import BlockEmitter, StateVars
 from tvm_c4n.model.relax_model.mamba1 import mamba1
 from tvm_c4n.model.relax_model.mamba2 import mamba2
-from tvm_c4n.ops import c4n_linear, embedding, rms_norm
+from tvm_c4n.model.relax_model.mlp import mlp
+from tvm_c4n.ops import advance, c4n_linear, embedding, rms_norm
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.sparsity import DType
 
 FUNCTIONS = ("step", "prefill", "score")
 # By kind: (block, its emitter, the normed stream, the stream) -> the new stream.
 BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
+    "attention": attention,
     "mamba1": mamba1,
     "mamba2": mamba2,
+    "mlp": mlp,
 }
 
 
@@ -69,16 +76,18 @@ def _function(
     with bb.function(name, [ids, *given], attrs=attrs):
         with bb.dataflow():
             em = Emitter(bb, tokens, pool)
-            h = embedding.emit(em, ids, arrays.packed(config.embeddings))
+            h = embedding.emit(em, ids, arrays.packed(config.embeddings), config.embedding_scale)
             states = StateVars(dict(zip(stacked, given, strict=True)))
             for layer in config.layers:
                 for residual in layer.residuals:
                     h = _residual(em, residual, h, arrays, states)
             norm = config.final_norm
-            weight = arrays.vector(norm.weight)
+            scale = config.logits_scale
+            weight = arrays.converted(norm.weight, lambda vector: vector * np.float32(scale))
             normed = rms_norm.emit(em, h, weight, norm.eps, last=name == "prefill")
             head = em if name != "prefill" else Emitter(bb, 1, pool)
             logits = c4n_linear.emit(head, normed, arrays.packed(config.head))
+            states.advance(lambda position: advance.emit(em, ids, position))
             out = bb.emit_output(relax.Tuple([logits, *states.variables()]))
         bb.emit_func_output(out)
 

@@ -24,6 +24,7 @@ class StateVars:
     def __init__(self, variables: dict[State, Any]) -> None:
         self._variables = variables
         self._next = dict.fromkeys(variables, 0)
+        self._emitted: dict[str, Any] = {}
 
     def update(self, state: State, emit: Callable[[Any, int], tuple[Any, Any]]) -> Any:
         """Let an operator use a state.
@@ -47,6 +48,22 @@ class StateVars:
         result, self._variables[stacked] = emit(self._variables[stacked], index)
         self._next[stacked] += 1
         return result
+
+    def advance(self, emit: Callable[[Any], Any]) -> None:
+        """Let a model advance the states that blocks share, behind all blocks."""
+        for state in self._variables:
+            if state.shared:
+                self._variables[state] = emit(self._variables[state])
+
+    def read(self, state: State) -> Any:
+        """Return the variable of a state that blocks share."""
+        return self._variables[state]
+
+    def once(self, name: str, emit: Callable[[], Any]) -> Any:
+        """Return what is emitted for the first block that asks for it."""
+        if name not in self._emitted:
+            self._emitted[name] = emit()
+        return self._emitted[name]
 
     def variables(self) -> list[Any]:
         """Return the newest variables, in the order of the description."""
@@ -113,6 +130,18 @@ class BlockEmitter:
         ``part`` tells the functions of one tensor apart.
         """
         return self._arrays.converted(self._prefix + name, convert, part)
+
+    def made(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return a constant that is the same one for all functions, see `Arrays.made`."""
+        return self._arrays.made(name, make)
+
+    def once(self, name: str, emit: Callable[[], Any]) -> Any:
+        """Return what blocks of a function share, see `StateVars.once`."""
+        return self._states.once(name, emit)
+
+    def read(self, state: str) -> Any:
+        """Return the variable of a state that blocks share."""
+        return self._states.read(self._kinds[state])
 
     def update(self, state: str, emit: Callable[[Any, int], tuple[Any, Any]]) -> Any:
         """Let an operator use a state of the block, see `StateVars.update`."""

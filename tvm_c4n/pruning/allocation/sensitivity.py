@@ -112,8 +112,9 @@ def measure(
     """
     windows = windows[:SENSITIVITY_WINDOWS]
     embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
-    dense = Stream(embeddings[windows], forks=True)
-    rounded = {d: Stream(_round(embeddings, d, recipe)[windows]) for d in _ROUNDED}
+    scale = config.embedding_scale
+    dense = Stream(scale * embeddings[windows], forks=True)
+    rounded = {d: Stream(scale * _round(embeddings, d, recipe)[windows]) for d in _ROUNDED}
     trials: dict[str, _Trial] = {}
     for index in range(config.n_layer):
         layer = Layer.load(checkpoint, config, index)

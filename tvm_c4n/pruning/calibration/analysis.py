@@ -81,7 +81,8 @@ class Analyser:
         """Analyse calibration windows (b, t) int64; the first batch decides on the orders."""
         permutes, weighs = (part not in self.recipe.without for part in ABLATIONS_OF_ANALYSIS)
         embeddings = torch.from_numpy(self.checkpoint.dense(self.config.embeddings))
-        streams = [Stream(embeddings[batch]) for batch in batches(windows)]
+        scale = self.config.embedding_scale
+        streams = [Stream(scale * embeddings[batch]) for batch in batches(windows)]
         del embeddings
         if not weighs:
             del streams[1:]

@@ -96,7 +96,7 @@ def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
     """
     config = describe_model(checkpoint.config)
     embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
-    hidden = embeddings[torch.from_numpy(ids)]
+    hidden = config.embedding_scale * embeddings[torch.from_numpy(ids)]
     for index in range(config.n_layer):
         hidden = Layer.load(checkpoint, config, index)(hidden)
     return Head.load(checkpoint, config)(hidden)
@@ -104,7 +104,7 @@ def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
 
 @dataclass
 class Head:
-    """The final norm and the head."""
+    """The final norm, times the scale of the logits, and the head."""
 
     norm: Tensor  # h
     weight: Tensor  # v h
@@ -113,7 +113,7 @@ class Head:
     @classmethod
     def load(cls, checkpoint: Checkpoint, config: ModelConfig) -> Head:
         """Read the head of a checkpoint."""
-        norm = torch.from_numpy(checkpoint.dense(config.final_norm.weight))
+        norm = config.logits_scale * torch.from_numpy(checkpoint.dense(config.final_norm.weight))
         return cls(norm, torch.from_numpy(checkpoint.dense(config.head)), config.final_norm.eps)
 
     def __call__(self, hidden: Tensor, weight: Tensor | None = None) -> Tensor:

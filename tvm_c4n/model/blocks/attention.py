@@ -1,0 +1,83 @@
+"""Grouped-query attention over a ring of keys and values, with rotary embeddings or without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tvm_c4n.model.description import Block, Projection, Reordering, Segment, State, TensorSpec
+from tvm_c4n.model.description import tensor as axes
+
+# Keys that lie together in the ring: a context is a multiple.
+RING_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Attention(Block):
+    """Causal softmax attention; query heads next to each other share a head of keys and values.
+
+    Attributes
+    ----------
+    heads, kv_heads, head_dim : int
+        Heads of queries, those of keys and values, and channels of each.
+    context : int
+        Tokens that the ring holds, a multiple of `RING_BLOCK`.
+    scale : float
+        Factor of the scores.
+    theta : float, optional
+        Base of the rotary embedding; without it positions leave no trace.
+    bias : bool
+        Whether its projections have one.
+    """
+
+    kind: ClassVar[str] = "attention"
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context: int
+    scale: float
+    theta: float | None = None
+    bias: bool = False
+
+    def tensors(self) -> dict[str, TensorSpec]:
+        """Names, without the prefix, and axes of its tensors."""
+        hidden, queries = self.hidden, self.heads * self.head_dim
+        keys = self.kv_heads * self.head_dim
+        values = tuple(Segment(f"value{head}", self.head_dim) for head in range(self.kv_heads))
+        mixed = tuple(v for v in values for _ in range(self.heads // self.kv_heads))
+        found = {
+            "q_proj.weight": axes(queries, hidden),
+            "k_proj.weight": axes(keys, hidden),
+            "v_proj.weight": axes(values, hidden),
+            "o_proj.weight": axes(hidden, mixed),
+        }
+        if self.bias:
+            found |= {"q_proj.bias": axes(queries), "k_proj.bias": axes(keys)}
+            found |= {"v_proj.bias": axes(values), "o_proj.bias": axes(hidden)}
+        return found
+
+    def projections(self) -> tuple[Projection, ...]:
+        """Return its projections, in the order in which a token passes them."""
+        return tuple(
+            Projection(
+                name,
+                f"{self.prefix}{name}.weight",
+                f"{self.prefix}{name}.bias" if self.bias else None,
+            )
+            for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+        )
+
+    def states(self) -> tuple[State, ...]:
+        """Return the ring, see `tvm_c4n.ops.ring`, and how many tokens were read."""
+        outer = (self.kv_heads, self.context // RING_BLOCK)
+        return (
+            State("keys", (*outer, self.head_dim, RING_BLOCK)),
+            State("values", (*outer, RING_BLOCK, self.head_dim)),
+            State("position", (1,), "int32", shared=True),
+        )
+
+    def reorderings(self) -> tuple[Reordering, ...]:
+        """Channels of a head of values are mixed by the same weights: they may be in any order."""
+        return tuple(
+            Reordering(f"value{head}", "o_proj", self.head_dim) for head in range(self.kv_heads)
+        )

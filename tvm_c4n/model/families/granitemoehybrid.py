@@ -1,0 +1,95 @@
+"""``granitemoehybrid``: Granite 4.0-H without experts: Mamba-2 or attention, then an MLP.
+
+In this family a residual adds ``r * block(norm(h))``, and the stream begins with ``m`` times the
+embeddings. Here it is ``h / r``: it begins with ``m / r`` times the embeddings, blocks add what
+they give, and norms with ``eps / r^2`` are the same.
+"""
+
+from __future__ import annotations
+
+from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.model.blocks import Mlp
+from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
+from tvm_c4n.model.families.hybrid import attention_of, context_of, mamba2_of, rotary_base
+from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
+from tvm_c4n.model.rows import Rows
+
+MODEL_TYPE = "granitemoehybrid"
+# The words of transformers 5, and those of the config.json files that are around.
+_MAMBA = ("linear_attention", "mamba")
+_ATTENTION = ("full_attention", "attention")
+
+
+def read(fields: Fields) -> ModelConfig:
+    """Describe the model of a config.json."""
+    experts = fields.get("num_local_experts")
+    if experts != 0:
+        raise CheckpointError(
+            f"num_local_experts is {shown(experts)}: a mixture of experts (MoE) is not supported, "
+            "only the dense models of Granite 4.0-H (350m, 1b, micro)"
+        )
+    fields.only("hidden_act", ("silu",), "silu")
+    fields.require("vocab_size", "hidden_size", "num_hidden_layers", "shared_intermediate_size")
+    d_model = fields.size("hidden_size", most=1 << 16)
+    eps = fields.eps("rms_norm_eps", default=1e-6)
+    mixer = mamba2_of(fields, d_model, int(fields.number("mamba_expand", 2) * d_model), eps)
+    rotates = fields.get("position_embedding_type") == "rope"
+    theta = rotary_base(fields) if rotates else None
+    attention = attention_of(fields, d_model, fields.number("attention_multiplier", 1.0), theta)
+    width = fields.size("shared_intermediate_size")
+    residual = fields.number("residual_multiplier", 1.0)
+
+    def layer(index: int, kind: str) -> Layer:
+        prefix = f"model.layers.{index}."
+        block = mixer(prefix + "mamba.") if kind in _MAMBA else attention(prefix + "self_attn.")
+        mlp = Mlp(
+            prefix + "shared_mlp.",
+            d_model,
+            width,
+            gate=Rows("input_linear.weight", 0, width).name,
+            up=Rows("input_linear.weight", width, 2 * width).name,
+            down="output_linear.weight",
+        )
+        norms = (
+            Norm(f"{prefix}{name}_layernorm.weight", eps / residual**2)
+            for name in ("input", "post_attention")
+        )
+        return Layer(tuple(Residual(n, (b,)) for n, b in zip(norms, (block, mlp), strict=True)))
+
+    kinds = _kinds(fields)
+    embeddings, example = "model.embed_tokens.weight", mixer("")
+    return ModelConfig(
+        model_type=MODEL_TYPE,
+        vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
+        d_model=d_model,
+        layers=tuple(layer(index, kind) for index, kind in enumerate(kinds)),
+        embeddings=embeddings,
+        final_norm=Norm("model.norm.weight", eps / residual**2),
+        head=embeddings if fields.flag("tie_word_embeddings", False) else "lm_head.weight",
+        sizes={
+            "heads": example.heads,
+            "head_dim": example.head_dim,
+            "groups": example.groups,
+            "state": example.d_state,
+            "conv": example.d_conv,
+            "mlp": width,
+        },
+        embedding_scale=fields.number("embedding_multiplier", 1.0) / residual,
+        logits_scale=1 / fields.number("logits_scaling", 1.0),
+        context=context_of(fields) if set(kinds) & set(_ATTENTION) else None,
+    )
+
+
+def _kinds(fields: Fields) -> list[str]:
+    """Return the kind of each layer."""
+    count = fields.size("num_hidden_layers", most=MAX_LAYERS)
+    kinds = fields.get("layer_types") or fields.get("layers_block_type")
+    if kinds is None:
+        return [_MAMBA[0]] * count
+    if not isinstance(kinds, list) or len(kinds) != count:
+        raise CheckpointError(f"config.json: layer_types is no list of {count} layers")
+    unknown = [kind for kind in kinds if kind not in (*_MAMBA, *_ATTENTION)]
+    if unknown:
+        known = " or ".join(map(repr, (*_MAMBA, *_ATTENTION)))
+        raise CheckpointError(f"layer_types has {shown(unknown[0])}; only {known} is supported")
+    return kinds

@@ -1,0 +1,97 @@
+"""What families of Mamba-2 and attention have in common: the names of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.model.blocks import Attention, Mamba2
+from tvm_c4n.model.blocks.attention import RING_BLOCK
+from tvm_c4n.model.families.mamba2 import step_limits
+from tvm_c4n.model.families.reader import MAX_CHANNELS, Fields
+
+# Tokens of the longest text: what is kept of each takes memory, whether a text needs it or not.
+MAX_CONTEXT = 4096
+_MAX_POSITIONS = 1 << 24
+
+
+def context_of(fields: Fields) -> int:
+    """Return how many tokens a text may have: a multiple of `RING_BLOCK`."""
+    positions = fields.size("max_position_embeddings", 2048, most=_MAX_POSITIONS)
+    if positions < RING_BLOCK:
+        raise CheckpointError(
+            f"config.json: max_position_embeddings={positions}: attention takes {RING_BLOCK} "
+            "or more"
+        )
+    return min(positions, MAX_CONTEXT) // RING_BLOCK * RING_BLOCK
+
+
+def attention_of(
+    fields: Fields, d_model: int, scale: float, theta: float | None
+) -> Callable[[str], Attention]:
+    """Read the fields of attention; returns the block of a prefix."""
+    heads = fields.size("num_attention_heads", most=1 << 12)
+    kv_heads = fields.size("num_key_value_heads", heads, most=1 << 12)
+    if heads % kv_heads:
+        raise CheckpointError(
+            f"config.json: num_attention_heads={heads} is no multiple of "
+            f"num_key_value_heads={kv_heads}"
+        )
+    head_dim = fields.size("head_dim", d_model // heads, most=1 << 12)
+    if theta is not None and head_dim % 2:
+        raise CheckpointError(f"config.json: heads of {head_dim} channels cannot be rotated")
+    context, bias = context_of(fields), fields.flag("attention_bias", False)
+    return lambda prefix: Attention(
+        prefix, d_model, heads, kv_heads, head_dim, context, scale, theta, bias
+    )
+
+
+def rotary_base(fields: Fields) -> float:
+    """Return the base of rotary embeddings; other kinds than the plain one are refused."""
+    given = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
+    plain = isinstance(given, dict)
+    kind = given.get("rope_type", given.get("type", "default")) if plain else given
+    if kind != "default":
+        raise CheckpointError(f"rope_type is {shown(kind)}; only 'default' is supported")
+    base = given.get("rope_theta", fields.get("rope_theta"))
+    base = 10000.0 if base is None else base
+    if type(base) not in (int, float) or not 1 < base < inf:
+        raise CheckpointError(f"config.json: rope_theta={shown(base)}: is no number above 1")
+    return float(base)
+
+
+def mamba2_of(
+    fields: Fields, d_model: int, inner: int, norm_eps: float | None
+) -> Callable[[str], Mamba2]:
+    """Read the fields ``mamba_*``; returns the mixer of a prefix."""
+    heads, groups = fields.size("mamba_n_heads", 128), fields.size("mamba_n_groups", 1)
+    if heads % groups:
+        raise CheckpointError(
+            f"config.json: mamba_n_heads={heads} is no multiple of mamba_n_groups={groups}"
+        )
+    auto = fields.get("mamba_d_head") in (None, "auto")
+    head_dim = inner // heads if auto else fields.size("mamba_d_head")
+    if heads * head_dim != inner or not 0 < inner <= MAX_CHANNELS:
+        raise CheckpointError(
+            f"config.json: mamba_n_heads={heads} times mamba_d_head={head_dim} is not {inner}, "
+            "the mixer's channels"
+        )
+    state = fields.size("mamba_d_state", 256, most=1024)
+    conv = fields.size("mamba_d_conv", 4, most=64)
+    conv_bias = fields.flag("mamba_conv_bias", True)
+    bias = fields.flag("mamba_proj_bias", False)
+    limits = step_limits(fields, "time_step_limit")
+    return lambda prefix: Mamba2(
+        prefix,
+        d_model,
+        heads,
+        head_dim,
+        groups,
+        state,
+        conv,
+        conv_bias=conv_bias,
+        bias=bias,
+        norm_eps=norm_eps,
+        limits=limits,
+    )

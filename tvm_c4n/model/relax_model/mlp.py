@@ -1,0 +1,15 @@
+"""The gated MLP in Relax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm_c4n.model.blocks import Mlp
+from tvm_c4n.model.relax_model.block_emitter import BlockEmitter
+from tvm_c4n.ops import swiglu
+
+
+def mlp(block: Mlp, to: BlockEmitter, normed: Any, h: Any) -> Any:
+    """Emit one block; returns the new residual stream."""
+    gate, up = to.linear("gate_proj", normed), to.linear("up_proj", normed)
+    return to.linear("down_proj", swiglu.emit(to.em, gate, up), residual=h)
