@@ -46,11 +46,12 @@ def test_a_path_that_is_no_folder_says_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "has no model_type, supported: mamba, falcon_mamba, mamba2$"),
+        ({}, "has no model_type, supported: mamba, falcon_mamba, mamba2, granitemoehybrid$"),
         ({"ssm_cfg": {}}, "ends in -hf"),
         (
             {"model_type": "llama"},
-            "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2",
+            "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2, "
+            "granitemoehybrid",
         ),
     ],
 )

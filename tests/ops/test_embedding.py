@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,3 +25,5 @@ def test_embedding_equals_the_rows_of_the_dense_weight(dtype: str, lanes: int) -
     weights = [repack(weight, spec)] if lanes else stored_arrays(weight)
     out = call(embedding.define(spec), ids, *weights, np.zeros((4, 100), "f4"))[-1]
     np.testing.assert_array_equal(out, embedding.oracle(ids, weight))
+    scaled = call(embedding.define(replace(spec, scale=0.5)), ids, *weights, np.zeros_like(out))[-1]
+    np.testing.assert_array_equal(scaled, out / 2)

@@ -10,7 +10,7 @@ import pytest
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.engine import Engine
-from tvm_c4n.runtime.tokens import check_token, check_tokens
+from tvm_c4n.runtime.tokens import check_room, check_token, check_tokens
 
 BAD = {
     "above": (96, "token 96 is outside the vocabulary of 96"),
@@ -76,3 +76,10 @@ def test_integers_of_any_kind_are_taken() -> None:
         assert found.dtype == np.int32
         assert found.tolist() == [3, 5]
     assert type(check_token(np.int64(5), 6)) is int
+
+
+def test_a_text_has_room_up_to_the_context():
+    assert check_room(60, 4, 64) == 64
+    assert check_room(10**9, 1, None) == 10**9 + 1
+    with pytest.raises(C4nError, match="the text has 65 tokens: this model reads 64 at most"):
+        check_room(60, 5, 64)

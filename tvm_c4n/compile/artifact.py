@@ -124,6 +124,8 @@ def compile_model(
             schedules=_schedules(mod),
             tensors=tensors,
             states=list(config.state_shapes()),
+            state_dtypes=_state_dtypes(config),
+            context=config.context,
             text=Text(start=tokenizer.start, ends=tokenizer.ends),
             chunk=MAX_TOKENS,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
@@ -137,6 +139,12 @@ def compile_model(
                 copy_file(extra, folder / TOKENIZER)
         tell(4)
     return manifest
+
+
+def _state_dtypes(config: ModelConfig) -> list[str]:
+    """Return the dtypes of the states, none where all are float32."""
+    dtypes = [state.dtype for state in config.states()]
+    return dtypes if set(dtypes) != {"float32"} else []
 
 
 def _link(executable: relax.VMExecutable, folder: Path, target: Target) -> str:

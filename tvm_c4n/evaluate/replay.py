@@ -67,7 +67,7 @@ class Replay:
         self._names = _names(mod, config)
         self._linear = {*config.projection_names(), "head"}
         vm = _load(generate(mod, target), target, folder / "kernels.so")
-        states = [np.zeros(shape, np.float32) for shape in config.state_shapes()]
+        states = [np.zeros(state.shape, state.dtype) for state in config.states()]
         inputs = [np.array([TOKEN], np.int32), *states]
         arguments = [tvm.runtime.tensor(array) for array in inputs]
         self._recorded: list[tuple[Any, str, tuple[Any, ...]]] = []

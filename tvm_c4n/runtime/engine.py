@@ -23,7 +23,7 @@ from tvm_c4n.runtime.library import load_library, open_machine
 from tvm_c4n.runtime.manifest import Manifest
 from tvm_c4n.runtime.thread_controller import ThreadController
 from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
-from tvm_c4n.runtime.tokens import Ids, check_token, check_tokens
+from tvm_c4n.runtime.tokens import Ids, check_room, check_token, check_tokens
 
 # What ``[]`` of a result comes to, after Python's checks, which take 4 us
 # (docs/decisions/python-step-overhead.md).
@@ -48,6 +48,8 @@ class Engine:
         self.manifest: Manifest = artifact.manifest
         self.config = describe_model(self.manifest.config)
         self._vocab = self.config.vocab_size
+        # Tokens of the text, and of the longest one.
+        self._read, self._room = 0, self.config.context or math.inf
         self._alone = Exclusive()
         self.set_threads(default_threads() if threads is None else threads)
         self._migrated = False
@@ -67,7 +69,7 @@ class Engine:
         TVM compares each tensor that a kernel gets with the shape that it was compiled for; the
         vocabulary, which tokens are checked by, is compared with the logits that come out.
         """
-        manifest, shapes = self.manifest, self.manifest.states
+        manifest = self.manifest
         self._library = load_library(self.artifact.path / manifest.library)
         self._vm = open_machine(self._library, self.artifact)
         # These arrays own the memory that the tensors point to.
@@ -75,7 +77,7 @@ class Engine:
         self._weights = [tvm.runtime.from_dlpack(array) for array in self._arrays]
         self._token = tvm.runtime.tensor(np.zeros(1, np.int32))
         self._token_id = np.from_dlpack(self._token)  # a view: the one that `step` writes to
-        self._zeros = [np.zeros(shape, np.float32) for shape in shapes]
+        self._zeros = [np.zeros(state.shape, state.dtype) for state in self.config.states()]
         self._states = [tvm.runtime.tensor(zeros) for zeros in self._zeros]
         # A saved function holds its arguments: a call converts no weights.
         self._vm.save_function("step", "bound_step", self._token, *self._states, *self._weights)
@@ -139,6 +141,7 @@ class Engine:
     def reset(self) -> None:
         """Forget the text: states of zeros."""
         with self._alone:
+            self._read = 0
             for state, zeros in zip(self._states, self._zeros, strict=True):
                 state.copyfrom(zeros)
 
@@ -153,7 +156,8 @@ class Engine:
         Raises
         ------
         C4nError
-            No tokens, or one that is no integer of the vocabulary; so do `step` and `score`.
+            No tokens, one that is no integer of the vocabulary, or more than attention has room
+            for; so do `step` and `score`.
         """
         return np.asarray(self._chunks("prefill", ids)[-1][0])
 
@@ -166,6 +170,9 @@ class Engine:
         if type(token) is not int or not 0 <= token < self._vocab:
             token = check_token(token, self._vocab)
         with self._alone:
+            if self._read >= self._room:
+                check_room(self._read, 1, self.config.context)
+            self._read += 1
             self._token_id[0] = token
             if perf_counter() < self._watch_at and self._step_threads == POOL.threads:
                 logits = _item(self._step(), 0)
@@ -200,6 +207,7 @@ class Engine:
         function = self._vm[name]
         out = []
         with self._alone:
+            self._read = check_room(self._read, len(array), self.config.context)
             for start in range(0, len(array), chunk):
                 use(self._controller.threads_with_cores() if self._adapts else self._threads)
                 tokens = tvm.runtime.tensor(array[start : start + chunk])

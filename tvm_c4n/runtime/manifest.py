@@ -18,6 +18,9 @@ FORMAT = 1
 # A layer's scan state has as many numbers as its A, which takes 2 or 4 bytes where the state takes
 # 4, and its convolution's state has fewer than its weights.
 _STATE_BYTES_PER_WEIGHT_BYTE = 2
+# The ring of attention has 4 bytes a token where its rows of keys and values have `d_model` weights
+# of half a byte, n=3 an eighth, and a model has other matrices too.
+_RING_TOKENS_PER_WEIGHT_BYTE = 128
 
 # Strict: true and 3.0 are no sizes.
 Size = Annotated[int, Field(strict=True, ge=0)]
@@ -84,7 +87,11 @@ class Manifest(_Record):
     tensors : list of Tensor
         In the order of the functions' parameters.
     states : list of tuple of int
-        Shapes of the states, float32: they stand between tokens and weights, and start as zeros.
+        Shapes of the states: they stand between tokens and weights, and start as zeros.
+    state_dtypes : list of str
+        Of each state; none in artifacts whose states are all float32.
+    context : int or None
+        Tokens of the longest text; None without attention, which has no limit.
     text : Text or None
         What starts and ends a text; None in artifacts of before this was kept.
     chunk : int
@@ -103,6 +110,8 @@ class Manifest(_Record):
     schedules: dict[str, str]
     tensors: list[Tensor]
     states: list[tuple[Size, ...]]
+    state_dtypes: list[str] = []
+    context: Size | None = None
     text: Text | None = None
     chunk: int = Field(strict=True, ge=1, le=MAX_TOKENS)
     weight_bytes: Size
@@ -137,8 +146,16 @@ class Manifest(_Record):
             raise ArtifactError(
                 f"states are {[list(shape) for shape in self.states]}; config asks for {expected}"
             )
+        expected_dtypes = [state.dtype for state in config.states()]
+        if (self.state_dtypes or ["float32"] * len(self.states)) != expected_dtypes:
+            raise ArtifactError(
+                f"state_dtypes are {self.state_dtypes}; config asks for {expected_dtypes}"
+            )
+        if self.context != config.context:
+            raise ArtifactError(f"context is {self.context}; config asks for {config.context}")
         state_bytes = sum(4 * prod(shape) for shape in self.states)
-        if state_bytes > _STATE_BYTES_PER_WEIGHT_BYTE * self.file_bytes:
+        allowed = _STATE_BYTES_PER_WEIGHT_BYTE + (self.context or 0) / _RING_TOKENS_PER_WEIGHT_BYTE
+        if state_bytes > allowed * self.file_bytes:
             raise ArtifactError(
                 f"states of {state_bytes} bytes do not belong to {self.file_bytes} bytes of weights"
             )

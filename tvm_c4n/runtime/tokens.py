@@ -61,6 +61,26 @@ def check_tokens(ids: Ids, vocab: int) -> NDArray[np.int32]:
     return np.ascontiguousarray(ids, np.int32)
 
 
+def check_room(read: int, new: int, context: int | None) -> int:
+    """Return how many tokens a text has with `new` more.
+
+    Parameters
+    ----------
+    read, new : int
+    context : int, optional
+        Tokens of the longest text, None without a limit.
+
+    Raises
+    ------
+    C4nError
+        They are more than the longest text has.
+    """
+    total = read + new
+    if context is not None and total > context:
+        raise C4nError(f"the text has {total} tokens: this model reads {context} at most")
+    return total
+
+
 def _shown(value: object) -> str:
     """Quote a value, cut short."""
     text = ascii(value) if not isinstance(value, int) or value < 1 << 64 else "of 2^64 or more"

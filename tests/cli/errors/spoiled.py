@@ -94,7 +94,8 @@ FOLDERS = [
     folder(
         "a config.json of state-spaces",
         put("model/config.json", '{"ssm_cfg": {}}'),
-        "model/config.json: has no model_type, supported: mamba, falcon_mamba, mamba2; "
+        "model/config.json: has no model_type, supported: mamba, falcon_mamba, mamba2, "
+        "granitemoehybrid; "
         "state-spaces repositories have a converted one that ends in -hf",
     ),
     folder(

@@ -8,7 +8,7 @@ from transformers import GraniteMoeHybridConfig
 
 from tests.families import FamilyTests
 from tests.models import VOCABULARY
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.errors import C4nError, CheckpointError
 from tvm_c4n.model.description import State
 from tvm_c4n.model.families import describe_model
 
@@ -109,3 +109,24 @@ def test_words_of_old_files_mean_the_same():
 def test_what_is_not_supported_is_refused_in_one_line(change, message):
     with pytest.raises(CheckpointError, match=re.escape(message)):
         described(**change)
+
+
+def test_a_text_longer_than_the_ring_is_refused(tmp_path):
+    from tests.families import write_family
+    from tvm_c4n import load
+    from tvm_c4n.compile.artifact import compile_model
+
+    config = GraniteMoeHybridConfig(
+        **{**SIZES, "max_position_embeddings": 64}, layer_types=MIXED, tie_word_embeddings=True
+    )
+    write_family(tmp_path / "model", config)
+    compile_model(tmp_path / "model", tmp_path / "artifact")
+    engine = load(tmp_path / "artifact")
+    engine.prefill([1] * 63)
+    last = engine.step(2)
+    for read in (lambda: engine.step(2), lambda: engine.prefill([2]), lambda: engine.score([2])):
+        with pytest.raises(C4nError, match="the text has 65 tokens: this model reads 64 at most"):
+            read()
+    engine.reset()
+    engine.prefill([1] * 63)
+    assert (engine.step(2) == last).all()

@@ -19,7 +19,7 @@ from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import Artifact
 from tvm_c4n.runtime.thread_pool import Exclusive
-from tvm_c4n.runtime.tokens import Ids, check_tokens
+from tvm_c4n.runtime.tokens import Ids, check_room, check_tokens
 
 # TVM's name for threads on the big cores only (`ThreadGroup::kBig`).
 _BIG_CORES = 1
@@ -80,9 +80,9 @@ class RemoteEngine:
             self._item = remote.get_function("vm.builtin.tuple_getitem")
         except Exception as error:  # whatever TVM makes of the device's answer
             raise DeviceError(f"the device cannot load {artifact.path}: {_last(error)}") from error
-        shapes = self.manifest.states
-        self._states = [self._tensor(np.zeros(shape, np.float32)) for shape in shapes]
+        self._states = [self._tensor(zeros) for zeros in self._zeros()]
         self._token = self._tensor(np.zeros(1, np.int32))
+        self._read = 0
         vocab, found = self.config.vocab_size, len(self.step(0))
         if found != vocab:
             raise ArtifactError(
@@ -133,14 +133,19 @@ class RemoteEngine:
             self._clear()
 
     def _clear(self) -> None:
-        for state, shape in zip(self._states, self.manifest.states, strict=True):
-            state.copyfrom(np.zeros(shape, np.float32))
+        self._read = 0
+        for state, zeros in zip(self._states, self._zeros(), strict=True):
+            state.copyfrom(zeros)
+
+    def _zeros(self) -> Iterator[NDArray[Any]]:
+        return (np.zeros(state.shape, state.dtype) for state in self.config.states())
 
     def prefill(self, ids: Ids) -> NDArray[np.float32]:
         """Read tokens, continuing from the state; returns logits ``(vocab,)``."""
         array = check_tokens(ids, self.config.vocab_size)
         chunk = self.manifest.chunk
         with self._in_use():
+            self._read = check_room(self._read, len(array), self.config.context)
             # All chunks but the last are read for the state they leave.
             *_, logits = (
                 self._call("prefill", self._tensor(array[start : start + chunk]))
@@ -152,6 +157,7 @@ class RemoteEngine:
         """Read one token; returns logits ``(vocab,)``."""
         array = check_tokens([token], self.config.vocab_size)
         with self._in_use():
+            self._read = check_room(self._read, 1, self.config.context)
             self._token.copyfrom(array)
             return self._call("step", self._token)
 

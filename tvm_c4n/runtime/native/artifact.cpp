@@ -19,6 +19,10 @@ constexpr int kMaxDepth = 32;  // of JSON, which TVM reads by recursion; a manif
 // A layer's scan state has as many numbers as its A, of 2 or 4 bytes where the state has 4, and its
 // convolution's state has fewer than its weights.
 constexpr int64_t kStateBytesPerWeightByte = 2;
+// The ring of attention has 4 bytes a token where its rows have d_model weights, and a model has
+// other matrices too.
+constexpr int64_t kRingTokensPerWeightByte = 128;
+constexpr int64_t kMaxContext = 1 << 24;
 
 // A JSON value as a T; `where` names it in the error.
 template <typename T>
@@ -157,19 +161,42 @@ std::vector<ffi::Tensor> read_weights(const json::Object& manifest, const std::s
   return tensors;
 }
 
-std::vector<ffi::Shape> read_states(const json::Object& manifest, const std::string& folder) {
+// Tokens of the longest text; artifacts without attention have no limit, older ones no field.
+int64_t read_context(const json::Object& manifest, const std::string& file) {
+  const auto found = manifest.Get(ffi::String("context"));
+  if (!found || *found == nullptr) return 0;
+  const auto context = as<int64_t>(*found, file + ": context");
+  if (context < 1 || context > kMaxContext) throw Error(file + ": context is out of range" + kRemedy);
+  return context;
+}
+
+// Dtypes of the states; none where all are float32.
+json::Array read_state_dtypes(const json::Object& manifest, const std::string& file) {
+  const auto found = manifest.Get(ffi::String("state_dtypes"));
+  return found ? as<json::Array>(*found, file + ": state_dtypes") : json::Array();
+}
+
+std::vector<State> read_states(const json::Object& manifest, const std::string& folder,
+                               int64_t context) {
   const std::string file = folder + "/manifest.json";
-  std::vector<ffi::Shape> states;
+  const auto dtypes = read_state_dtypes(manifest, file);
+  std::vector<State> states;
   int64_t total = 0;
   for (const auto& value : member<json::Array>(manifest, "states", file)) {
     const std::string where = file + ": state " + std::to_string(states.size());
     const auto shape = read_shape(as<json::Array>(value, where), where);
     if (__builtin_add_overflow(total, bytes_of(shape, sizeof(float), where), &total))
       throw Error(where + ": too large" + kRemedy);
-    states.emplace_back(shape);
+    std::string dtype = "float32";
+    if (!dtypes.empty()) {
+      if (states.size() >= dtypes.size()) throw Error(where + " has no dtype" + kRemedy);
+      dtype = as<ffi::String>(dtypes[states.size()], where);
+      if (dtype != "float32" && dtype != "int32") throw Error(where + ": unknown dtype" + kRemedy);
+    }
+    states.push_back({ffi::Shape(shape), ffi::StringToDLDataType(dtype)});
   }
   const int64_t weights = size_of(folder + "/weights.bin");
-  if (total / kStateBytesPerWeightByte > weights)
+  if (total / (kStateBytesPerWeightByte + context / kRingTokensPerWeightByte) > weights)
     throw Error(file + ": states of " + std::to_string(total) + " bytes do not belong to " +
                 std::to_string(weights) + " bytes of weights" + kRemedy);
   return states;
@@ -202,7 +229,8 @@ Artifact open_artifact(const std::string& folder) {
     throw Error(file + ": vocab_size is out of range" + kRemedy);
   if (artifact.chunk < 1 || artifact.chunk > kMaxChunk)
     throw Error(file + ": chunk is not in 1 to " + std::to_string(kMaxChunk) + kRemedy);
-  artifact.states = read_states(manifest, folder);
+  artifact.context = read_context(manifest, file);
+  artifact.states = read_states(manifest, folder, artifact.context);
   artifact.library = check_library(manifest, folder);
   artifact.weights = read_weights(manifest, folder);
   return artifact;

@@ -11,12 +11,19 @@
 
 namespace c4n {
 
+// Zeros at the start of a text.
+struct State {
+  tvm::ffi::Shape shape;
+  DLDataType dtype;  // of 4 bytes
+};
+
 struct Artifact {
   std::string library;                       // path of the compiled code
   int64_t vocab = 0;                         // token ids are 0 .. vocab - 1
   int64_t chunk = 0;                         // tokens that one call of prefill takes at most
   std::vector<int64_t> ends;                 // each of these tokens ends a text
-  std::vector<tvm::ffi::Shape> states;       // float32, zeros at the start of a text
+  int64_t context = 0;                       // tokens of the longest text; 0: there is no limit
+  std::vector<State> states;                 // between tokens and weights, in the functions' order
   std::vector<tvm::ffi::Tensor> weights;     // views of the mapped file, in the functions' order
 };
 

@@ -67,7 +67,7 @@ void Model::load(int threads) {
   function_of(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
   check_parameters("step");
   check_parameters("prefill");
-  for (const auto& shape : artifact_.states) states_.push_back(allocate(shape, kFloat32));
+  for (const auto& state : artifact_.states) states_.push_back(allocate(state.shape, state.dtype));
   token_ = allocate({1}, kInt32);
   reset();
   prefill_ = function_of(*machine_, "prefill");
@@ -95,6 +95,7 @@ void Model::check_parameters(const char* function) const {
 }
 
 void Model::reset() {
+  read_ = 0;
   for (const auto& state : states_) std::memset(state.data_ptr(), 0, state.numel() * sizeof(float));
 }
 
@@ -104,10 +105,18 @@ void Model::check(int32_t token) const {
                 std::to_string(artifact_.vocab));
 }
 
+void Model::make_room(int64_t tokens) {
+  if (artifact_.context && read_ + tokens > artifact_.context)
+    throw Error("the text has " + std::to_string(read_ + tokens) + " tokens: this model reads " +
+                std::to_string(artifact_.context) + " at most");
+  read_ += tokens;
+}
+
 void Model::prefill(const std::vector<int32_t>& tokens) {
   if (tokens.empty()) throw Error("no tokens to read: give at least one");
   for (const int32_t token : tokens) check(token);
   const int64_t total = static_cast<int64_t>(tokens.size());
+  make_room(total);
   for (int64_t start = 0; start < total; start += artifact_.chunk) {
     const int64_t count = std::min(artifact_.chunk, total - start);
     const auto chunk = allocate({count}, kInt32);
@@ -123,6 +132,7 @@ void Model::prefill(const std::vector<int32_t>& tokens) {
 
 void Model::step(int32_t token) {
   check(token);
+  make_room(1);
   *static_cast<int32_t*>(token_.data_ptr()) = token;
   logits_ = bound_step_().cast<ffi::Array<ffi::Any>>()[0].cast<ffi::Tensor>();
 }

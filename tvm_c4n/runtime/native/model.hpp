@@ -21,7 +21,7 @@ class Model {
   // Forgets the text.
   void reset();
   // Read tokens, continuing from the state; each leaves logits for `best`. Throw Error for a token
-  // outside the vocabulary, and for no tokens at all.
+  // outside the vocabulary, for no tokens at all, and for more than attention has room for.
   void prefill(const std::vector<int32_t>& tokens);
   void step(int32_t token);
   // The most likely next token, the lowest of equal ones. Throws Error if a logit is not finite.
@@ -31,11 +31,13 @@ class Model {
   void load(int threads);
   void check_parameters(const char* function) const;
   void check(int32_t token) const;
+  void make_room(int64_t tokens);
 
   Artifact artifact_;
   tvm::ffi::Optional<tvm::ffi::Module> library_, machine_;
   tvm::ffi::Function prefill_, bound_step_;
   std::vector<tvm::ffi::Tensor> states_;
+  int64_t read_ = 0;  // tokens of the text so far
   tvm::ffi::Tensor token_, logits_;
 };
 
