@@ -89,7 +89,7 @@ FOLDERS = [
         "a family with a similar name",
         edit("model/config.json", model_type="mamba3"),
         "model/config.json: model_type 'mamba3' is not supported, only: mamba, falcon_mamba, "
-        "mamba2; the nearest that works is mamba",
+        "mamba2, granitemoehybrid; the nearest that works is mamba",
     ),
     folder(
         "a config.json of state-spaces",

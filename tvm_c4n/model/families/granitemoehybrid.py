@@ -57,7 +57,8 @@ def read(fields: Fields) -> ModelConfig:
         return Layer(tuple(Residual(n, (b,)) for n, b in zip(norms, (block, mlp), strict=True)))
 
     kinds = _kinds(fields)
-    embeddings, example = "model.embed_tokens.weight", mixer("")
+    embeddings = "model.embed_tokens.weight"
+    example, attending = mixer(""), attention("")
     return ModelConfig(
         model_type=MODEL_TYPE,
         vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
@@ -73,6 +74,9 @@ def read(fields: Fields) -> ModelConfig:
             "state": example.d_state,
             "conv": example.d_conv,
             "mlp": width,
+            "attention_layers": sum(kind in _ATTENTION for kind in kinds),
+            "attention_heads": attending.heads,
+            "kv_heads": attending.kv_heads,
         },
         embedding_scale=fields.number("embedding_multiplier", 1.0) / residual,
         logits_scale=1 / fields.number("logits_scaling", 1.0),
