@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.model.blocks import Attention
-from tvm_c4n.ops.rotary import frequencies
 from tvm_c4n.torch_blocks.path import Ops, Path, Stop
 
 
@@ -32,8 +31,9 @@ def attention(
 
 def _rotated(x: Tensor, theta: float) -> Tensor:
     """Rotate the halves of each head as pairs, by the places of the tokens: (b, k, t, p)."""
-    turns = torch.from_numpy(frequencies(x.shape[-1], theta)).to(x.device)
-    angles = torch.outer(torch.arange(x.shape[2], device=x.device).float(), turns)
+    exponents = torch.arange(0, x.shape[-1], 2, device=x.device).float() / x.shape[-1]
+    places = torch.arange(x.shape[2], device=x.device).float()
+    angles = torch.outer(places, 1 / theta**exponents)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     low, high = x.chunk(2, -1)
     return torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
