@@ -33,10 +33,16 @@ def test_every_tensor_of_the_model_is_trained(pruned):
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
-def test_a_layer_is_one_graph_for_torch_compile(pruned):
-    """On a GPU layers are compiled; every break of the graph would cost a part of their speed."""
+def test_torch_compile_sees_one_graph_and_all_layers_alike(pruned):
+    """On a GPU layers are compiled; graphs in pieces or anew for each layer cost half the speed."""
     checkpoint = open_checkpoint(pruned)
     config = describe_model(checkpoint.config)
-    layer = Student(checkpoint, config, CPU).layers[0]
-    found = torch._dynamo.explain(layer)(torch.randn(1, 4, config.d_model))
+    layers, hidden = Student(checkpoint, config, CPU).layers, torch.randn(1, 4, config.d_model)
+    found = torch._dynamo.explain(layers[0])(hidden)
     assert (found.graph_count, found.graph_break_count) == (1, 0)
+    for layer in layers:
+        layer.compile(dynamic=False, backend="eager")
+    layers[0](hidden)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert len(layers) > 1
+        layers[1](hidden)

@@ -7,6 +7,7 @@ elsewhere), see `TrainingOps`. The oracle is `tvm_c4n.model.reference`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,9 @@ class TrainedLayer(nn.Module):  # type: ignore[misc]
 
     Attributes
     ----------
+    prefix : str
+        The start of its tensors' names. Those below lack it: layers of one kind are then all alike
+        to torch.compile, which compiles them once.
     matrices : StoredWeight by tensor name
         The projections.
     vectors : Parameter by tensor name
@@ -65,13 +69,17 @@ class TrainedLayer(nn.Module):  # type: ignore[misc]
 
     def __init__(self, checkpoint: Checkpoint, config: ModelConfig, index: int, ops: TrainingOps):
         super().__init__()
-        self._layer, self._ops = config.layers[index], ops
-        self._weights = {name: p.weight for name, p in config.projections(index).items()}
-        self._biases = {name: p.bias for name, p in config.projections(index).items() if p.bias}
-        names = self._weights.values()
-        self.matrices = _Named({name: _matrix(checkpoint, name) for name in names})
+        every = list(config.layer_tensors(index))
+        self.prefix = commonprefix(every).rpartition(".")[0] + "."  # noqa: RUF071 - no paths
+        self._layer, self._ops = config.layers[index].without_prefix(self.prefix), ops
+        projections = self._layer.projections()
+        self._weights = {name: p.weight for name, p in projections.items()}
+        self._biases = {name: p.bias for name, p in projections.items() if p.bias}
+        matrices = self._weights.values()
+        vectors = (n.removeprefix(self.prefix) for n in every)
+        self.matrices = _Named({n: _matrix(checkpoint, self.prefix + n) for n in matrices})
         self.vectors = _Named(
-            {n: _vector(checkpoint, n) for n in config.layer_tensors(index) if n not in names}
+            {n: _vector(checkpoint, self.prefix + n) for n in vectors if n not in matrices}
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -144,12 +152,12 @@ class Student(nn.Module):  # type: ignore[misc]
         if self.lm_head is not None:
             found[self.config.head] = self.lm_head
         for layer in self.layers:
-            found.update(layer.matrices.items())
+            found |= {layer.prefix + name: m for name, m in layer.matrices.items()}
         return found
 
     def vectors(self) -> dict[str, nn.Parameter]:
         """Return all other parameters by their names in the checkpoint."""
         found = {self.config.final_norm.weight: self.norm_f}
         for layer in self.layers:
-            found.update(layer.vectors.items())
+            found |= {layer.prefix + name: v for name, v in layer.vectors.items()}
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
 
@@ -188,6 +188,16 @@ class Layer:
     def projections(self) -> dict[str, Projection]:
         """All projections by name, in the order in which a token passes them."""
         return {p.name: p for block in self.blocks for p in block.projections()}
+
+    def without_prefix(self, prefix: str) -> Layer:
+        """Return the layer with the start of all its tensors' names cut off."""
+
+        def cut(residual: Residual) -> Residual:
+            norm = replace(residual.norm, weight=residual.norm.weight.removeprefix(prefix))
+            blocks = (replace(b, prefix=b.prefix.removeprefix(prefix)) for b in residual.blocks)
+            return Residual(norm, tuple(blocks))
+
+        return Layer(tuple(map(cut, self.residuals)))
 
 
 @dataclass(frozen=True)
