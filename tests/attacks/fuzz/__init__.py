@@ -7,3 +7,8 @@ is, the verb ends well, or with exit code 2 and one line; it leaves nothing half
 ``good.py`` makes what is spoiled, ``kinds.py`` says which verbs read it, ``mutations.py`` spoils a
 file, ``forked.py`` runs a verb, and ``verdict.py`` judges what it left.
 """
+
+import os
+
+# Read when numpy is imported: its threads would be lost in a fork, their locks would not.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
