@@ -24,7 +24,7 @@ def test_what_prune_leaves_dense_stays_dense():
 def test_a_size_is_a_mamba(size):
     config = describe_model(config_of(size))
     assert (config.d_model, config.n_layer) == SIZES[size]
-    assert config.d_inner == 2 * config.d_model
+    assert config.sizes["inner"] == 2 * config.d_model
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])

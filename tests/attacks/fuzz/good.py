@@ -171,11 +171,12 @@ def _(path: Path) -> None:
     from tvm_c4n.pruning.allocation.latency import Rest
 
     config = describe_model(HF)
-    shapes = {shape for shape in config.layer_shapes(0).values() if len(shape) == 2}
+    named = config.tensor_shapes()
+    shapes = {named[name] for name in config.weights()}
     secs = {"min": 1e-6, "median": 1e-6, "max": 2e-6}
     rows = [
         {"rows": r, "cols": c, "removed": n, "dtype": d, "threads": 1, "seconds": secs}
-        for r, c in sorted({*shapes, (config.vocab_size, config.d_model)})
+        for r, c in sorted(shapes)
         for n in range(4)
         for d in ("int4", "int8", "float16")
     ]
