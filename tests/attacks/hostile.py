@@ -149,7 +149,7 @@ def config_no_model_type(folder: Path) -> str:
 @both
 def config_other_architecture(folder: Path) -> str:
     """A Mamba-2 model has the same kind of files and other mathematics."""
-    return edit_json(folder / "config.json", lambda c: c.update(model_type="mamba2"))
+    return edit_json(folder / "config.json", lambda c: c.update(model_type="mamba3"))
 
 
 @both

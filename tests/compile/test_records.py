@@ -100,6 +100,16 @@ def test_damaged_manifests_are_one_line(tmp_path: Path, text: str, message: str)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["kind", "dynamic", "cols", "dtype"])
+def test_a_kernel_without_what_names_it_is_refused(field: str) -> None:
+    spec = {"kind": "linear", "dynamic": False, "rows": 8, "cols": 4, "removed": 2, "dtype": "int4"}
+    whole = {"decisions": {}, "seconds": 1.0, "default_seconds": 1.0}
+    assert title_of(Best(spec=spec, **whole).spec) == "step 8x4 n=2 int4"
+    del spec[field]
+    with pytest.raises(ValueError, match=f"{field} is missing"):
+        Best(spec=spec, **whole)
+
+
 def test_titles_name_a_kernel_by_its_sizes() -> None:
     assert title_of(key_of(SPEC)) == "step 256x64 n=2 float32"
     assert title_of(key_of(ConvSpec(True, 768, 4, 2, 1536))) == "prefill conv1d 768x4"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, MambaForCausalLM
+from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
 
 from tests.zoo.case import prune_torch
 from tvm_c4n._tvm import relax, tvm
@@ -17,12 +17,11 @@ from tvm_c4n.assets import resolve
 from tvm_c4n.compile.build import build
 from tvm_c4n.errors import C4nError
 from tvm_c4n.frontend.mamba import export_causal_lm, scan, scan_as_operator
-from tvm_c4n.model.families.mamba import mamba_config
 
 
 def small() -> MambaForCausalLM:
     torch.manual_seed(0)
-    config = mamba_config(
+    config = MambaConfig(
         vocab_size=96,
         hidden_size=32,
         num_hidden_layers=2,

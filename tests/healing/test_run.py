@@ -87,6 +87,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_others(
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     pruned, small_model, words, settings, tmp_path
 ):
+    # A job of a script's background may have been started with interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plan = settings(20, mask_update_fraction=0.5)
 
     def interrupt(what, done, total):

@@ -119,3 +119,13 @@ def test_embeddings_of_zeros_are_named():
     tensors = {n: np.zeros(s, np.float32) for n, s in config.tensor_shapes().items()}
     with pytest.raises(CheckpointError, match=r"backbone\.embeddings\.weight is all zeros"):
         check_values(config, ArrayCheckpoint(HF, tensors))
+
+
+def test_a_decay_beyond_all_numbers_is_named():
+    config = mamba_config(
+        vocab_size=3, d_model=4, d_inner=8, n_layer=1, d_state=2, d_conv=2, dt_rank=1
+    )
+    tensors = {n: np.ones(s, np.float32) for n, s in config.tensor_shapes().items()}
+    tensors["backbone.layers.0.mixer.A_log"][3, 1] = 81
+    with pytest.raises(CheckpointError, match=r"mixer\.A_log has 81\.0 at \[3, 1\], the logarithm"):
+        check_values(config, ArrayCheckpoint(HF, tensors))

@@ -52,9 +52,9 @@ def test_fields_that_a_module_was_written_without_have_their_default() -> None:
 
 
 def test_widths_of_a_mamba2_mixer() -> None:
-    """mamba2-130m: in_proj has 3352 rows."""
+    """mamba2-130m: in_proj has 3352 rows, of which 3072 are z's and x's."""
     spec = SsdSpec(True, 24, 64, 128, 24)
-    assert (spec.inner, spec.conv_width, spec.input_width) == (1536, 1792, 3352)
+    assert (2 * spec.inner, spec.bc_width + spec.heads) == (3072, 280)
 
 
 def test_what_is_no_operator_has_no_spec() -> None:

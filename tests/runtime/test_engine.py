@@ -75,7 +75,7 @@ def test_a_prompt_takes_the_threads_that_have_cores_if_it_may(engine, monkeypatc
     monkeypatch.setattr("tvm_c4n.runtime.thread_controller.ASK_SECS", 0.0)
     used = []
     monkeypatch.setattr("tvm_c4n.runtime.engine.use", used.append)
-    monkeypatch.setattr("tvm_c4n.runtime.engine.os.cpu_count", lambda: 4)
+    monkeypatch.setattr("tvm_c4n.runtime.thread_pool.os.cpu_count", lambda: 4)
     free = iter([4, 4, 1, 3])  # when the threads are set, and before each chunk
     monkeypatch.setattr(
         "tvm_c4n.runtime.engine.ThreadController",

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from tests.zoo.case import Case, export, prune_torch, torch_case
-from tvm_c4n.model.families.mamba import mamba_config
 
 
 class _Block(nn.Module):
@@ -71,11 +70,11 @@ def tied(removed: int, large: bool) -> Case:
 
 def mamba(removed: int, large: bool) -> Case:
     """Transformers' MambaForCausalLM with random weights, fixed length; torch unrolls its scan."""
-    from transformers import MambaForCausalLM
+    from transformers import MambaConfig, MambaForCausalLM
 
     torch.manual_seed(3)
     wide, layers, tokens = (96, 2, 12) if large else (32, 2, 6)
-    config = mamba_config(
+    config = MambaConfig(
         vocab_size=96,
         hidden_size=wide,
         num_hidden_layers=layers,

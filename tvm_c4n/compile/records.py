@@ -86,10 +86,21 @@ class RecordsManifest(_Record):
 DecisionsInFile = Annotated[dict[str, int], AfterValidator(current_names)]
 
 
+def _whole(spec: dict[str, int | float | str | bool]) -> dict[str, int | float | str | bool]:
+    """Refuse an operator that lacks what every version has written."""
+    needed = ["kind", "dynamic"]
+    if spec.get("kind") == "linear":
+        needed += ["rows", "cols", "removed", "dtype"]
+    for name in needed:
+        if name not in spec:
+            raise ValueError(f"{name} is missing")
+    return spec
+
+
 class Best(_Record):
     """The decisions for an operator, and the seconds with them and with the default."""
 
-    spec: dict[str, int | float | str | bool]
+    spec: Annotated[dict[str, int | float | str | bool], AfterValidator(_whole)]
     decisions: DecisionsInFile
     seconds: float = Field(gt=0)
     default_seconds: float = Field(gt=0)
@@ -126,7 +137,7 @@ def title_of(spec: Mapping[str, Any]) -> str:
     if spec["kind"] != "linear":
         sizes = (spec.get(name) for name in ("channels", "heads", "head_dim", "state", "width"))
         return f"{step} {spec['kind']} {'x'.join(str(n) for n in sizes if n is not None)}"
-    extra = "".join(f" +{name}" for name in ("bias", "residual") if spec[name])
+    extra = "".join(f" +{name}" for name in ("bias", "residual") if spec.get(name))
     return f"{step} {spec['rows']}x{spec['cols']} n={spec['removed']} {spec['dtype']}{extra}"
 
 

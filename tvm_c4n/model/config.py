@@ -14,6 +14,8 @@ from tvm_c4n.model.rows import rows_of
 
 # Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
 MAX_TOKENS = 256
+# Its exponential, 5e34, is still a float32.
+_MAX_A_LOG = 80.0
 
 
 class HasTensors(Protocol):
@@ -66,12 +68,19 @@ def check_values(config: ModelConfig, checkpoint: HasTensors) -> None:
     Raises
     ------
     CheckpointError
-        Names the first tensor with a value that is NaN or infinite, and its place: the index into
-        the tensor as the file has it. Or all embeddings are zero.
+        Names the first tensor with a value that is NaN or infinite, or whose exponential is where
+        that is what counts, and its place: the index into the tensor as the file has it. Or all
+        embeddings are zero.
     """
     for name in config.tensor_shapes():
         values = checkpoint.dense(name)
         _check_finite(name, values)
+        if name.endswith("A_log") and values.max(initial=0.0) > _MAX_A_LOG:
+            place = [int(i) for i in np.unravel_index(np.argmax(values), values.shape)]
+            raise CheckpointError(
+                f"tensor {name} has {values[tuple(place)]} at {place}, the logarithm of a decay "
+                "that is too large for a number; the model is damaged"
+            )
         if name == config.embeddings and not values.any():
             raise CheckpointError(f"tensor {name} is all zeros; the model was never trained")
 

@@ -52,7 +52,7 @@ def shape_of_as_many(path: Path, random: Random) -> None:
         others = {"F32": "I32", "F16": "BF16", "I8": "U8", "U8": "I8"}
         entry["dtype"] = others.get(entry["dtype"], "F64")
     else:
-        shapes = [shape[::-1], [1, *shape], [int(np.prod(shape))], [*shape[:-1], 1, shape[-1]]]
+        shapes = [shape[::-1], [1, *shape], [int(np.prod(shape))], [*shape[:-1], 1, *shape[-1:]]]
         entry["shape"] = random.choice(shapes)
     _join(path, header, data)
 
