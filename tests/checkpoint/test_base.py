@@ -46,12 +46,16 @@ def test_a_path_that_is_no_folder_says_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "has no model_type, supported: mamba, falcon_mamba, mamba2, granitemoehybrid$"),
+        (
+            {},
+            "has no model_type, supported: mamba, falcon_mamba, mamba2, granitemoehybrid, "
+            "falcon_h1$",
+        ),
         ({"ssm_cfg": {}}, "ends in -hf"),
         (
             {"model_type": "llama"},
             "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2, "
-            "granitemoehybrid",
+            "granitemoehybrid, falcon_h1",
         ),
     ],
 )

@@ -52,11 +52,11 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
         (
             {"model_type": "llama"},
             "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2, "
-            "granitemoehybrid",
+            "granitemoehybrid, falcon_h1",
         ),
         (
             {"model_type": "mamab"},
-            "falcon_mamba, mamba2, granitemoehybrid; the nearest that works is mamba",
+            "falcon_mamba, mamba2, granitemoehybrid, falcon_h1; the nearest that works is mamba",
         ),
         ({"model_type": None, "d_model": 768}, "-hf"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),

@@ -130,11 +130,14 @@ class Block(ABC):
         Start of its tensors' names.
     d_model : int
         Hidden channels.
+    factors : mapping of str to float
+        What the normed stream is multiplied by for a projection that reads it; 1 where none is.
     """
 
     kind: ClassVar[str]
     prefix: str
     d_model: int
+    factors: Mapping[str, float] = field(default_factory=dict, hash=False, kw_only=True)
 
     @abstractmethod
     def tensors(self) -> dict[str, TensorSpec]:
@@ -151,6 +154,10 @@ class Block(ABC):
     def reorderings(self) -> tuple[Reordering, ...]:
         """Which of its channels may be in any order."""
         return ()
+
+    def factor(self, projection: str) -> float:
+        """Return what the normed stream is multiplied by for a projection."""
+        return self.factors.get(projection, 1.0)
 
     @property
     def hidden(self) -> Segment:

@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.model.blocks import Attention
-from tvm_c4n.torch_blocks.path import Ops, Path, Stop
+from tvm_c4n.torch_blocks.path import Ops, Path, Stop, scaled
 
 
 def attention(
     block: Attention, tensors: Mapping[str, Tensor], ops: Ops, normed: Tensor, hidden: Tensor
 ) -> Path:
     """Go through one block. What is no longer needed is let go of: windows are large."""
-    q = yield Stop("q_proj", normed)
-    k = yield Stop("k_proj", normed)
-    v = yield Stop("v_proj", normed)
+    q = yield Stop("q_proj", scaled(block, "q_proj", normed))
+    k = yield Stop("k_proj", scaled(block, "k_proj", normed))
+    v = yield Stop("v_proj", scaled(block, "v_proj", normed))
     del normed
     heads = (x.unflatten(-1, (-1, block.head_dim)).transpose(1, 2) for x in (q, k, v))  # b k t p
     q, k, v = heads

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tvm_c4n.model.description import Block
 from tvm_c4n.torch_blocks.ssd import scan_in_chunks
 
 
@@ -32,6 +33,12 @@ class Stop(NamedTuple):
     projection: str
     inputs: Tensor
     hidden: Tensor | None = None
+
+
+def scaled(block: Block, projection: str, normed: Tensor) -> Tensor:
+    """Return what a projection reads of the normed stream."""
+    factor = block.factor(projection)
+    return normed if factor == 1 else normed * factor
 
 
 # Returns the residual stream behind the block, or the layer.

@@ -89,13 +89,13 @@ FOLDERS = [
         "a family with a similar name",
         edit("model/config.json", model_type="mamba3"),
         "model/config.json: model_type 'mamba3' is not supported, only: mamba, falcon_mamba, "
-        "mamba2, granitemoehybrid; the nearest that works is mamba",
+        "mamba2, granitemoehybrid, falcon_h1; the nearest that works is mamba",
     ),
     folder(
         "a config.json of state-spaces",
         put("model/config.json", '{"ssm_cfg": {}}'),
         "model/config.json: has no model_type, supported: mamba, falcon_mamba, mamba2, "
-        "granitemoehybrid; "
+        "granitemoehybrid, falcon_h1; "
         "state-spaces repositories have a converted one that ends in -hf",
     ),
     folder(

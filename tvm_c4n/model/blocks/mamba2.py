@@ -29,6 +29,8 @@ class Mamba2(Block):
         eps of the RMSNorm of each group's gated output; without it there is none.
     limits : tuple of float
         The least and the largest step size delta.
+    tap_factors : tuple of float
+        Of the convolution's taps for x, B and C.
     """
 
     kind: ClassVar[str] = "mamba2"
@@ -41,6 +43,7 @@ class Mamba2(Block):
     bias: bool = False
     norm_eps: float | None = 1e-5
     limits: tuple[float, float] = (0.0, inf)
+    tap_factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def d_inner(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.description import ModelConfig
-from tvm_c4n.model.families import falcon_mamba, granitemoehybrid, mamba, mamba2
+from tvm_c4n.model.families import falcon_h1, falcon_mamba, granitemoehybrid, mamba, mamba2
 from tvm_c4n.model.families.reader import Fields
 
 FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {
@@ -20,6 +20,7 @@ FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {
     falcon_mamba.MODEL_TYPE: falcon_mamba.read,
     mamba2.MODEL_TYPE: mamba2.read,
     granitemoehybrid.MODEL_TYPE: granitemoehybrid.read,
+    falcon_h1.MODEL_TYPE: falcon_h1.read,
 }
 
 

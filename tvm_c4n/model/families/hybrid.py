@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 
 from tvm_c4n.errors import CheckpointError, shown
@@ -14,6 +14,7 @@ from tvm_c4n.model.families.reader import MAX_CHANNELS, Fields
 # Tokens of the longest text: what is kept of each takes memory, whether a text needs it or not.
 MAX_CONTEXT = 4096
 _MAX_POSITIONS = 1 << 24
+NO_FACTORS: Mapping[str, float] = {}
 
 
 def context_of(fields: Fields) -> int:
@@ -28,9 +29,18 @@ def context_of(fields: Fields) -> int:
 
 
 def attention_of(
-    fields: Fields, d_model: int, scale: float, theta: float | None
+    fields: Fields,
+    d_model: int,
+    scale: float | None,
+    theta: float | None,
+    *,
+    key_factor: float = 1.0,
+    factors: Mapping[str, float] = NO_FACTORS,
 ) -> Callable[[str], Attention]:
-    """Read the fields of attention; returns the block of a prefix."""
+    """Read the fields of attention; returns the block of a prefix.
+
+    Without a scale scores are divided by the root of a head's channels, and `key_factor` counts.
+    """
     heads = fields.size("num_attention_heads", most=1 << 12)
     kv_heads = fields.size("num_key_value_heads", heads, most=1 << 12)
     if heads % kv_heads:
@@ -42,8 +52,9 @@ def attention_of(
     if theta is not None and head_dim % 2:
         raise CheckpointError(f"config.json: heads of {head_dim} channels cannot be rotated")
     context, bias = context_of(fields), fields.flag("attention_bias", False)
+    own = key_factor / head_dim**0.5 if scale is None else scale
     return lambda prefix: Attention(
-        prefix, d_model, heads, kv_heads, head_dim, context, scale, theta, bias
+        prefix, d_model, heads, kv_heads, head_dim, context, own, theta, bias, factors=factors
     )
 
 
@@ -62,7 +73,13 @@ def rotary_base(fields: Fields) -> float:
 
 
 def mamba2_of(
-    fields: Fields, d_model: int, inner: int, norm_eps: float | None
+    fields: Fields,
+    d_model: int,
+    inner: int,
+    norm_eps: float | None,
+    *,
+    factors: Mapping[str, float] = NO_FACTORS,
+    tap_factors: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Callable[[str], Mamba2]:
     """Read the fields ``mamba_*``; returns the mixer of a prefix."""
     heads, groups = fields.size("mamba_n_heads", 128), fields.size("mamba_n_groups", 1)
@@ -94,4 +111,6 @@ def mamba2_of(
         bias=bias,
         norm_eps=norm_eps,
         limits=limits,
+        tap_factors=tap_factors,
+        factors=factors,
     )

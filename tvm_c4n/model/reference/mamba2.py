@@ -18,7 +18,9 @@ def mamba2(block: Mamba2, tensors: Tensors, states: States, u: Array) -> Array:
     z, x = np.split(tensors.linear("in_proj", u), 2, axis=1)
     bc, dt = np.split(tensors.linear("bcdt_proj", u), [block.bc_width], axis=1)
     past = np.concatenate([states["conv_x"], states["conv_bc"]], axis=1)
-    y, past = causal_conv(np.concatenate([x, bc], axis=1), tensors["conv1d.weight"], past)
+    sizes = [inner, block.bc_width // 2, block.bc_width // 2]
+    taps = tensors["conv1d.weight"] * np.repeat(block.tap_factors, sizes)[:, None, None]
+    y, past = causal_conv(np.concatenate([x, bc], axis=1), taps.astype(u.dtype), past)
     states["conv_x"], states["conv_bc"] = np.split(past, [inner], axis=1)
     if block.conv_bias:
         y = y + tensors["conv1d.bias"]

@@ -23,13 +23,13 @@ class Tensors:
 
     def __init__(self, block: Block, tensors: Mapping[str, Array]) -> None:
         self._prefix, self._tensors = block.prefix, tensors
-        self._projections = {p.name: p for p in block.projections()}
+        self._block, self._projections = block, {p.name: p for p in block.projections()}
 
     def __getitem__(self, name: str) -> Array:
         return self._tensors[self._prefix + name]
 
     def linear(self, projection: str, x: Array) -> Array:
-        """``x @ weight.T + bias`` of a projection: (t, cols) -> (t, rows)."""
+        """``factor * x @ weight.T + bias`` of a projection: (t, cols) -> (t, rows)."""
         found = self._projections[projection]
-        y = x @ self._tensors[found.weight].T
+        y = self._block.factor(projection) * x @ self._tensors[found.weight].T
         return y if found.bias is None else y + self._tensors[found.bias]

@@ -79,10 +79,20 @@ class BlockEmitter:
     block : Block
     arrays : Arrays
     states : StateVars
+    normed : callable
+        ``normed(factor)`` emits the normed stream times a factor.
     """
 
-    def __init__(self, em: Emitter, block: Block, arrays: Arrays, states: StateVars) -> None:
+    def __init__(
+        self,
+        em: Emitter,
+        block: Block,
+        arrays: Arrays,
+        states: StateVars,
+        normed: Callable[[float], Any],
+    ) -> None:
         self.em, self._arrays, self._states = em, arrays, states
+        self._block, self._normed = block, normed
         self._prefix = block.prefix
         self._projections = {p.name: p for p in block.projections()}
         self._kinds = {s.name: s for s in block.states()}
@@ -97,8 +107,12 @@ class BlockEmitter:
     ) -> Any:
         """Emit a projection with its bias, and add the residual stream where it is given.
 
-        A bias that is given stands for one of the projection's own.
+        A bias that is given stands for one of the projection's own. Where the block gives the
+        projection a factor, it reads the normed stream, times that.
         """
+        factor = self._block.factor(projection)
+        if factor != 1:
+            x = self._normed(factor)
         found = self._projections[projection]
         if bias is None and found.bias is not None:
             bias = self._arrays.vector(found.bias)

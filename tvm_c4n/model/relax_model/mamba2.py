@@ -15,8 +15,10 @@ def mamba2(block: Mamba2, to: BlockEmitter, normed: Any, h: Any) -> Any:
     """Emit one mixer; returns the new residual stream."""
     inner, em = block.d_inner, to.em
     conv = "conv1d.weight"
-    taps_x = to.converted(conv, lambda weight: weight[:inner, 0].T, part="x")
-    taps_bc = to.converted(conv, lambda weight: weight[inner:, 0].T, part="bc")
+    sizes = [inner, block.bc_width // 2, block.bc_width // 2]
+    factors = np.repeat(np.asarray(block.tap_factors, np.float32), sizes)
+    taps_x = to.converted(conv, lambda w: w[:inner, 0].T * factors[:inner], part="x")
+    taps_bc = to.converted(conv, lambda w: w[inner:, 0].T * factors[inner:], part="bc")
     if block.conv_bias:
         bias_x = to.converted("conv1d.bias", lambda bias: bias[:inner], part="x")
         bias_bc = to.converted("conv1d.bias", lambda bias: bias[inner:], part="bc")
