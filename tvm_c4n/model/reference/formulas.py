@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.ops.rotary import frequencies
-
 # float64, or float32 where the model was made with that.
 Array = NDArray[Any]
 
@@ -60,8 +58,10 @@ def rotate(x: Array, first: int, theta: float) -> Array:
         Base of the frequencies.
     """
     places = np.arange(first, first + len(x), dtype=np.float32)
-    # Angles are float32 numbers, as in transformers.
-    angles = np.outer(places, frequencies(x.shape[-1], theta)).astype(x.dtype)[:, None]
+    # Frequencies and angles are float32 numbers, as in transformers.
+    exponents = np.arange(0, x.shape[-1], 2, dtype=np.float32) / np.float32(x.shape[-1])
+    frequencies = (1 / np.float64(theta) ** exponents).astype(np.float32)
+    angles = np.outer(places, frequencies).astype(x.dtype)[:, None]
     cos, sin = np.cos(angles), np.sin(angles)
     low, high = np.split(x, 2, axis=-1)
     return np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=-1)
