@@ -133,6 +133,14 @@ class FamilyTests:
             for parameter, value in student.named_parameters():
                 assert value.grad is not None and value.grad.abs().max() > 0, (name, parameter)
 
+    def test_a_layer_is_one_graph_for_torch_compile(self) -> None:
+        for name in self.CONFIGS:
+            checkpoint, config = self.opened(name)
+            for layer in Student(checkpoint, config, torch.device("cpu")).layers:
+                torch._dynamo.reset()
+                found = torch._dynamo.explain(layer)(torch.randn(1, 4, config.d_model))
+                assert (found.graph_count, found.graph_break_count) == (1, 0), name
+
     def test_compiled_it_gives_the_same_logits_however_a_text_is_cut(self) -> None:
         long = np.random.default_rng(2).integers(0, VOCABULARY, MAX_TOKENS + 5)
         for name in self.CONFIGS:

@@ -75,10 +75,13 @@ def run_layer(
             path = BLOCKS[block.kind](block, own, ops, normed, hidden)
             stop = next(path)
             while True:
+                sent = apply(stop)
                 try:
-                    stop = path.send(apply(stop))
-                except StopIteration as done:
-                    hidden = done.value
+                    stop = path.send(sent)
+                except StopIteration:
+                    # What the last projection gave is what the path returns: torch.compile does
+                    # not follow a value that an exception carries.
+                    hidden = sent
                     break
     return hidden
 
