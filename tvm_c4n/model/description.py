@@ -72,6 +72,8 @@ class Projection:
         they stay dense unless a recipe names them.
     at_least_int8 : bool
         Whether 4 bits are too few for it.
+    kept : bool
+        Whether budgets leave it dense, too: a state keeps what its errors do.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Projection:
     bias: str | None = None
     pruned: bool = True
     at_least_int8: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)

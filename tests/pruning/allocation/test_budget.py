@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
@@ -52,6 +53,21 @@ def test_sparsity_counts_weights_and_keeps_the_dtype():
     total = CONFIG.n_layer * (64 * 16 + 14 * 32 + 32 * 6 + 16 * 32)
     assert budget.limit(CONFIG) == pytest.approx(total / 2)
     assert budget.fixed_cost(CONFIG, 99) == 0
+
+
+def test_what_says_what_a_state_keeps_stays_dense():
+    sizes = {"hidden_size": 32, "num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 2}
+    config = describe_model(
+        {"model_type": "mamba2", "vocab_size": 96, "num_hidden_layers": 1, **sizes}
+    )
+    same = Sensitivity((0.0, 0.01, 0.1, 0.5), {"int8": 0.001, "int4": 0.02})
+    found = Budget("sparsity", 0.5).options(
+        config, Recipe(dtype="int4"), {p.weight: same for p in config.projections(0).values()}
+    )
+    removed = {
+        p.name: [o.choice.removed for o in found[p.weight]] for p in config.projections(0).values()
+    }
+    assert removed == {"in_proj": [0, 1, 2, 3], "bcdt_proj": [0], "out_proj": [0, 1, 2, 3]}
 
 
 def test_size_counts_packed_bytes_of_everything():

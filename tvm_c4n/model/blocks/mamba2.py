@@ -93,7 +93,7 @@ class Mamba2(Block):
             biases = (*self.in_rows(prefix + "in_proj.bias"), prefix + "out_proj.bias")
         return (
             Projection("in_proj", zx, biases[0]),
-            Projection("bcdt_proj", bcdt, biases[1], pruned=False, at_least_int8=True),
+            Projection("bcdt_proj", bcdt, biases[1], pruned=False, at_least_int8=True, kept=True),
             Projection("out_proj", prefix + "out_proj.weight", biases[2]),
         )
 

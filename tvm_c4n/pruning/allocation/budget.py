@@ -100,10 +100,11 @@ class Budget:
             The latency table has no entry for a weight's shape.
         """
         plan, found = recipe.plan(config), {}
-        projections = (p for layer in config.layers for p in layer.projections().values())
+        projections = [p for layer in config.layers for p in layer.projections().values()]
         at_least_int8 = {p.weight for p in projections if p.at_least_int8}
+        kept = {p.weight for p in projections if p.kept}
         for name, sensitivity in sensitivities.items():
-            numbers = range(len(sensitivity.removal))
+            numbers = range(1 if name in kept else len(sensitivity.removal))
             dtypes = _DTYPES if self.kind != "sparsity" else (plan[name].dtype,)
             if name in at_least_int8 and self.kind != "sparsity":
                 dtypes = _DTYPES[:2]
