@@ -29,6 +29,13 @@ from tvm_c4n.pruning.calibration.layer import logits
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
+QUICK = ((1, "int8"), (2, "int4"))
+# All forms of weights; two of them in the quick suite.
+STORED = [
+    pytest.param(n, dtype, marks=() if (n, dtype) in QUICK else pytest.mark.slow)
+    for n in range(4)
+    for dtype in ("float16", "int8", "int4")
+]
 TEXT = np.random.default_rng(1).integers(0, VOCABULARY, 24)
 
 
@@ -91,12 +98,14 @@ class FamilyTests:
     CONFIGS: ClassVar[dict[str, Any]]
     folders: ClassVar[dict[str, Path]]
     theirs: ClassVar[dict[str, Any]]
+    machines: ClassVar[dict[str, Compiled]]
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def models(cls, tmp_path_factory: Any) -> None:
         """Write the models; ``folders`` and ``theirs`` have them by name."""
         cls.folders = {name: tmp_path_factory.mktemp("family") / "model" for name in cls.CONFIGS}
+        cls.machines = {}
         cls.theirs = {n: write_family(cls.folders[n], c) for n, c in cls.CONFIGS.items()}
 
     def opened(self, name: str) -> tuple[Checkpoint, ModelConfig]:
@@ -104,6 +113,14 @@ class FamilyTests:
         config = describe_model(checkpoint.config)
         check_tensors(config, checkpoint)
         return checkpoint, config
+
+    def compiled(self, name: str) -> Compiled:
+        """Return a model before its first token; each is compiled once."""
+        if name not in self.machines:
+            checkpoint, config = self.opened(name)
+            self.machines[name] = Compiled(config, checkpoint)
+        self.machines[name].reset()
+        return self.machines[name]
 
     def expected(self, name: str, ids: Any = TEXT) -> NDArray[np.float64]:
         """Logits of transformers, (t, v)."""
@@ -144,9 +161,8 @@ class FamilyTests:
     def test_compiled_it_gives_the_same_logits_however_a_text_is_cut(self) -> None:
         long = np.random.default_rng(2).integers(0, VOCABULARY, MAX_TOKENS + 5)
         for name in self.CONFIGS:
-            checkpoint, config = self.opened(name)
             expected = self.expected(name, long)
-            model = Compiled(config, checkpoint)
+            model = self.compiled(name)
             first = model("score", long[:MAX_TOKENS])
             np.testing.assert_allclose(first, expected[:MAX_TOKENS], atol=1e-4, err_msg=name)
             after = model("prefill", long[MAX_TOKENS:-2])
@@ -160,12 +176,11 @@ class FamilyTests:
 
     def test_greedy_text_is_that_of_transformers(self) -> None:
         for name, theirs in self.theirs.items():
-            checkpoint, config = self.opened(name)
             prompt = torch.from_numpy(TEXT[:5])[None]
             expected = theirs.generate(
                 prompt, max_new_tokens=64, min_new_tokens=64, do_sample=False, pad_token_id=0
             )
-            model, found = Compiled(config, checkpoint), [*TEXT[:5].tolist()]
+            model, found = self.compiled(name), [*TEXT[:5].tolist()]
             ending = theirs.generation_config.eos_token_id
             values = model("prefill", found)[0]
             for _ in range(64):
@@ -175,8 +190,7 @@ class FamilyTests:
                 values = model("step", found[-1:])[0].copy()
             assert found == expected[0].tolist(), name
 
-    @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
-    @pytest.mark.parametrize("removed", [0, 1, 2, 3])
+    @pytest.mark.parametrize(("removed", "dtype"), STORED)
     def test_pruned_it_equals_the_reference_of_what_is_stored(
         self, removed: int, dtype: str
     ) -> None:
