@@ -52,11 +52,14 @@ def scan_in_chunks(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) ->
     # Step 2: what each chunk leaves, and what is left of the chunks before it.
     heads_b, heads_c = (v.repeat_interleave(per_group, 3) for v in (b, c))
     left = torch.einsum("wmlkn,wmlk,wmlkp->wmknp", heads_b, (s[:, :, -1:] - s).exp(), driven)
-    ends = s[:, :, -1].exp()[..., None, None]  # w m k 1 1
-    state, before = torch.zeros_like(left[:, 0]), []
-    for chunk in range(left.shape[1]):
-        before.append(state)
-        state = ends[:, chunk] * state + left[:, chunk]
+    # What a chunk's state is worth at the end of a later one: sums, not differences of long sums,
+    # which would lose digits.
+    chunks = left.shape[1]
+    after = torch.ones(chunks, chunks, dtype=torch.bool, device=x.device).tril(-1)[..., None]
+    between = s[:, :, None, -1].expand(-1, -1, chunks, -1).masked_fill(~after, 0).cumsum(1)
+    worth = between.masked_fill(after.transpose(0, 1), -torch.inf).exp()  # w m j k
+    states = torch.einsum("wmjk,wjknp->wmknp", worth, left)
+    before = F.pad(states[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
     # Step 3: what tokens see of the chunks before theirs.
-    y = y + torch.einsum("wmlkn,wmlk,wmknp->wmlkp", heads_c, s.exp(), torch.stack(before, 1))
+    y = y + torch.einsum("wmlkn,wmlk,wmknp->wmlkp", heads_c, s.exp(), before)
     return y.flatten(1, 2)[:, :tokens]
