@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(TRAINING))
     import train
 
+    clock = itertools.count(step=0.005)  # the number of steps shall not depend on the machine
+    monkeypatch.setattr(train, "time", lambda: next(clock))
     tokenizer = tmp_path / "tokenizer"
     tokenizer.mkdir()
     write_tokenizer(tokenizer)

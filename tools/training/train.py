@@ -14,8 +14,8 @@ import argparse
 import json
 import math
 import shutil
-import time
 from pathlib import Path
+from time import time
 
 import numpy as np
 import torch
@@ -161,9 +161,9 @@ def learning_rate(args, run):
 
 def train(args, model, opt, data, valid, run, log, stop_at):
     loss_of = torch.compile(text_loss) if args.device != "cpu" else text_loss
-    last, evaluated, losses = time.time(), time.time(), []
+    last, evaluated, losses = time(), time(), []
     shown, first = (last, run["tokens"]), run["step"]
-    while time.time() < stop_at and run["trained_s"] < args.total_seconds:
+    while time() < stop_at and run["trained_s"] < args.total_seconds:
         lr = learning_rate(args, run)
         for group in opt.param_groups:
             group["lr"] = lr
@@ -178,7 +178,7 @@ def train(args, model, opt, data, valid, run, log, stop_at):
         run["tokens"] += args.batch * args.seq
         if run["step"] % 10 == 0:
             torch.stack(losses[-10:]).mean().item()  # waits for the device
-            now = time.time()
+            now = time()
             run["trained_s"] += now - last if run["step"] > first + 10 else 0  # these compile
             last = now
         if run["step"] % 100 == 0:
@@ -186,14 +186,14 @@ def train(args, model, opt, data, valid, run, log, stop_at):
             losses.clear()
             if not math.isfinite(mean):
                 raise SystemExit("the loss is not finite")
-            now = time.time()
+            now = time()
             speed = round((run["tokens"] - shown[1]) / (now - shown[0]))
             rate, size = round(lr, 7), round(norm.item(), 3)
             log.note(loss=round(mean, 4), lr=rate, grad_norm=size, tok_per_s=speed)
             if now - evaluated > args.eval_seconds:
                 log.note(valid_loss=round(evaluate(model, valid, args.seq, args.batch), 4))
-                evaluated = time.time()
-            last = time.time()
+                evaluated = time()
+            last = time()
             shown = (last, run["tokens"])
 
 
@@ -221,7 +221,7 @@ def finish(args, hf, model, data, valid, run, log):
 
 
 def main():
-    args, begin = parse(), time.time()
+    args, begin = parse(), time()
     torch.set_float32_matmul_precision("high")
     hf = json.loads(args.config.read_text())
     model, opt = build(args, hf)
