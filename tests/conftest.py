@@ -43,6 +43,26 @@ def small_artifact(small_model: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def hybrid_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like `small_model` with attention: it reads texts of 64 tokens."""
+    from tests.models import HYBRID, write_model, write_tokenizer  # most tests do without
+
+    folder = write_model(tmp_path_factory.mktemp("model") / "hybrid", HYBRID)
+    write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hybrid_artifact(hybrid_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model with attention, compiled for this machine. Tests change copies."""
+    from tvm_c4n.compile.artifact import compile_model  # most tests do without
+
+    out = tmp_path_factory.mktemp("hybrid") / "art"
+    compile_model(hybrid_model, out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """4000 words of the small model's vocabulary in 40 documents."""
     from tests.models import write_words

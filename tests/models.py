@@ -31,6 +31,22 @@ HF = {
     "rescale_prenorm_residual": False,
     "tie_word_embeddings": True,
 }
+# A Granite 4.0-H that reads texts of 64 tokens.
+HYBRID = {
+    "model_type": "granitemoehybrid",
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "layer_types": ["linear_attention", "full_attention"],
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_local_experts": 0,
+    "shared_intermediate_size": 48,
+    "mamba_n_heads": 4,
+    "mamba_d_state": 8,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": True,
+}
 
 
 def random_tensors(config: ModelConfig, seed: int = 3) -> dict[str, NDArray[np.float16]]:
@@ -42,7 +58,7 @@ def random_tensors(config: ModelConfig, seed: int = 3) -> dict[str, NDArray[np.f
         if "norm" in name or name.endswith(".D"):
             values = 1 + 0.1 * values
         if name.endswith("A_log"):
-            values = np.broadcast_to(np.log(np.arange(1, shape[1] + 1)), shape)
+            values = np.broadcast_to(np.log(np.arange(1, shape[-1] + 1)), shape)
         tensors[name] = values.astype(np.float16)
     return tensors
 

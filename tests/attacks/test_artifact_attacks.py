@@ -32,7 +32,9 @@ def _load(name: str) -> ModuleType:
 
 
 hostile = _load("hostile_artifact")
+hybrid = _load("hostile_hybrid")
 attacks = pytest.mark.parametrize("attack", hostile.ATTACKS, ids=lambda a: a.__name__)
+hybrid_attacks = pytest.mark.parametrize("attack", hybrid.ATTACKS, ids=lambda a: a.__name__)
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +62,58 @@ def start(runner: Path, folder: Path, tokens: str = "1 2 3") -> subprocess.Compl
     )
 
 
-@attacks
-def test_the_engine_refuses_it(folder: Path, attack: hostile.Attack) -> None:
-    said = attack(folder)
+@pytest.fixture
+def hybrid_folder(hybrid_artifact: Path, tmp_path: Path) -> Path:
+    """A copy of the model with attention."""
+    return shutil.copytree(hybrid_artifact, tmp_path / "art")
+
+
+def refused_by_the_engine(folder: Path, said: str) -> None:
     with pytest.raises(ArtifactError) as caught:
         Engine.load(folder, threads=1)
     assert "\n" not in str(caught.value)
     assert said in str(caught.value)
 
 
-@attacks
-def test_the_runner_refuses_it(runner: Path, folder: Path, attack: hostile.Attack) -> None:
-    said = attack(folder)
+def refused_by_the_runner(runner: Path, folder: Path, said: str) -> None:
     done = start(runner, folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+@attacks
+def test_the_engine_refuses_it(folder: Path, attack: hostile.Attack) -> None:
+    refused_by_the_engine(folder, attack(folder))
+
+
+@attacks
+def test_the_runner_refuses_it(runner: Path, folder: Path, attack: hostile.Attack) -> None:
+    refused_by_the_runner(runner, folder, attack(folder))
+
+
+@hybrid_attacks
+def test_the_engine_refuses_a_hybrid(hybrid_folder: Path, attack: hybrid.Attack) -> None:
+    refused_by_the_engine(hybrid_folder, attack(hybrid_folder))
+
+
+@hybrid_attacks
+def test_the_runner_refuses_a_hybrid(
+    runner: Path, hybrid_folder: Path, attack: hybrid.Attack
+) -> None:
+    refused_by_the_runner(runner, hybrid_folder, attack(hybrid_folder))
+
+
+def test_a_text_longer_than_the_context_is_refused(runner: Path, hybrid_folder: Path) -> None:
+    assert start(runner, hybrid_folder, "1 " * 60).returncode == 0
+    for tokens in ("1 " * 65, "1 " * 400):
+        done = start(runner, hybrid_folder, tokens)
+        said = f"the text has {len(tokens) // 2} tokens: this model reads 64 at most"
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {said}\n")
+    done = start(runner, hybrid_folder, "1 " * 63)  # and 4 more: the 65th is one too many
+    assert (done.returncode, len(done.stdout.split())) == (2, 2)
+    assert done.stderr == "error: the text has 65 tokens: this model reads 64 at most\n"
 
 
 def test_the_runner_takes_what_is_good(runner: Path, folder: Path) -> None:

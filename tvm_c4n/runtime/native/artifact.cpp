@@ -22,6 +22,8 @@ constexpr int64_t kStateBytesPerWeightByte = 2;
 // The ring of attention has 4 bytes a token where its rows have d_model weights, and a model has
 // other matrices too.
 constexpr int64_t kRingTokensPerWeightByte = 128;
+constexpr size_t kRingAxes = 5;  // layers, heads, blocks, and two of a block; no other state has as many
+constexpr int64_t kRingBlock = 64;  // tokens
 constexpr int64_t kMaxContext = 1 << 24;
 
 // A JSON value as a T; `where` names it in the error.
@@ -170,33 +172,51 @@ int64_t read_context(const json::Object& manifest, const std::string& file) {
   return context;
 }
 
-// Dtypes of the states; none where all are float32.
-json::Array read_state_dtypes(const json::Object& manifest, const std::string& file) {
-  const auto found = manifest.Get(ffi::String("state_dtypes"));
-  return found ? as<json::Array>(*found, file + ": state_dtypes") : json::Array();
+// Dtypes of so many states; artifacts whose states are all float32 need not name them.
+std::vector<std::string> read_state_dtypes(const json::Object& manifest, size_t states,
+                                           const std::string& file) {
+  std::vector<std::string> dtypes;
+  if (const auto found = manifest.Get(ffi::String("state_dtypes")))
+    for (const auto& value : as<json::Array>(*found, file + ": state_dtypes")) {
+      dtypes.push_back(as<ffi::String>(value, file + ": state_dtypes"));
+      if (dtypes.back() != "float32" && dtypes.back() != "int32")
+        throw Error(file + ": state_dtypes: unknown dtype" + kRemedy);
+    }
+  if (dtypes.empty()) dtypes.resize(states, "float32");
+  if (dtypes.size() != states)
+    throw Error(file + ": state_dtypes are " + std::to_string(dtypes.size()) + ", states " +
+                std::to_string(states) + kRemedy);
+  return dtypes;
+}
+
+// A longer text than the rings of attention hold would lose its beginning without a word.
+void check_context(int64_t context, const std::vector<State>& states, const std::string& file) {
+  int64_t tokens = 0;
+  for (const auto& state : states)
+    if (state.shape.size() == kRingAxes) tokens = state.shape[2] * kRingBlock;
+  if (context != tokens)
+    throw Error(file + ": context is " + std::to_string(context) + ", the states have room for " +
+                std::to_string(tokens) + kRemedy);
 }
 
 std::vector<State> read_states(const json::Object& manifest, const std::string& folder,
                                int64_t context) {
   const std::string file = folder + "/manifest.json";
-  const auto dtypes = read_state_dtypes(manifest, file);
+  const auto values = member<json::Array>(manifest, "states", file);
+  const auto dtypes = read_state_dtypes(manifest, values.size(), file);
   std::vector<State> states;
   int64_t total = 0;
-  for (const auto& value : member<json::Array>(manifest, "states", file)) {
-    const std::string where = file + ": state " + std::to_string(states.size());
-    const auto shape = read_shape(as<json::Array>(value, where), where);
+  for (size_t i = 0; i < dtypes.size(); ++i) {
+    const std::string where = file + ": state " + std::to_string(i);
+    const auto shape = read_shape(as<json::Array>(values[i], where), where);
     if (__builtin_add_overflow(total, bytes_of(shape, sizeof(float), where), &total))
       throw Error(where + ": too large" + kRemedy);
-    std::string dtype = "float32";
-    if (!dtypes.empty()) {
-      if (states.size() >= dtypes.size()) throw Error(where + " has no dtype" + kRemedy);
-      dtype = as<ffi::String>(dtypes[states.size()], where);
-      if (dtype != "float32" && dtype != "int32") throw Error(where + ": unknown dtype" + kRemedy);
-    }
-    states.push_back({ffi::Shape(shape), ffi::StringToDLDataType(dtype)});
+    states.push_back({ffi::Shape(shape), ffi::StringToDLDataType(dtypes[i])});
   }
+  check_context(context, states, file);
   const int64_t weights = size_of(folder + "/weights.bin");
-  if (total / (kStateBytesPerWeightByte + context / kRingTokensPerWeightByte) > weights)
+  const double allowed = kStateBytesPerWeightByte + static_cast<double>(context) / kRingTokensPerWeightByte;
+  if (static_cast<double>(total) > allowed * static_cast<double>(weights))
     throw Error(file + ": states of " + std::to_string(total) + " bytes do not belong to " +
                 std::to_string(weights) + " bytes of weights" + kRemedy);
   return states;
