@@ -76,13 +76,14 @@ def measure(key: Row, work: tuple[str, Path]) -> Row:
 
         torch.set_num_threads(1)
     items = read_items(task, key["max_items"])
-    score, tokenizer = scorer(model, key["backend"], threads=1)
+    score, tokenizer, context = scorer(model, key["backend"], threads=1)
 
     def progress(name: str, done: int, total: int) -> None:
         if done % 200 == 0 or done == total:
             print(f"{model} {name}: {done}/{total}", file=sys.stderr, flush=True)
 
-    return key | asdict(run_task(key["task"], items, score, tokenizer, progress=progress))
+    result = run_task(key["task"], items, score, tokenizer, context=context, progress=progress)
+    return key | asdict(result)
 
 
 def _saved(file: Path) -> list[Row]:

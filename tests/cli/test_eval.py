@@ -29,3 +29,18 @@ def test_eval_scores_tasks_with_compiled_code_and_with_torch_alike(
     assert rows[0] == rows[1]
     assert rows[0][1] == "7"
     assert "PPL" not in found[0].out
+
+
+def test_windows_are_as_long_as_a_short_context(
+    call, hybrid_model, hybrid_artifact, words, tmp_path
+):
+    tasks = tmp_path / "tasks.jsonl"
+    item = {"context": "w1 " * 100, "options": ["w2 w3 w4", "w5"], "answer": 0}
+    tasks.write_text(json.dumps(item) + "\n")
+    for command in ([hybrid_artifact], [hybrid_model, "--backend", "torch"]):
+        score = call("eval", *command, "--text", words, "--max-windows", 2, "--tasks", tasks)
+        assert score.code == 0, score.err
+        assert "128 tokens in 2 windows" in score.out
+        longer = call("eval", *command, "--text", words, "--window", 65)
+        assert (longer.code, longer.out) == (2, "")
+        assert "windows of 65 tokens: this model reads 64 at most" in longer.err

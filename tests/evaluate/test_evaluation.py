@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tvm_c4n.assets import ROOT
+from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.evaluate import Perplexity, evaluate_text
 from tvm_c4n.evaluate.evaluation import bits_per_byte
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.text import load_text_ids
 from tvm_c4n.model.tokenizer import load_tokenizer
 
@@ -18,6 +20,7 @@ class Uniform:
     """Every token is as likely as any other; remembers what it was asked."""
 
     tokenizer = load_tokenizer(FOLDER)
+    config = describe_model(open_checkpoint(FOLDER).config)
     vocab = 8192
 
     def __init__(self):

@@ -5,7 +5,7 @@ import pytest
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate import Perplexity, perplexity
-from tvm_c4n.evaluate.perplexity import negative_log_likelihood
+from tvm_c4n.evaluate.perplexity import negative_log_likelihood, window_for
 
 
 def uniform(vocab):
@@ -28,6 +28,14 @@ def test_windows_start_with_the_separator_and_drop_the_rest():
     result = perplexity(score, np.arange(10, 21), window=4, start=7)
     assert seen == [[7, 10, 11, 12], [7, 14, 15, 16]]
     assert result.tokens == 8
+
+
+def test_a_window_is_not_longer_than_what_the_model_reads():
+    assert [window_for(None, context) for context in (None, 4096, 320)] == [1024, 1024, 320]
+    assert [window_for(64, context) for context in (None, 64)] == [64, 64]
+    said = "windows of 65 tokens: this model reads 64 at most; use --window 64 or less"
+    with pytest.raises(C4nError, match=said):
+        window_for(65, 64)
 
 
 def test_value_and_standard_error_by_hand():

@@ -25,10 +25,17 @@ def reference(folder: Path) -> np.ndarray:
 def test_both_backends_give_the_references_logits(
     small_model: Path, backend: str, tolerance: float
 ) -> None:
-    score, tokenizer = scorer(small_model, backend, threads=1)
+    score, tokenizer, context = scorer(small_model, backend, threads=1)
     expected = reference(small_model)
     np.testing.assert_allclose(np.asarray(score(IDS)), expected, atol=tolerance * np.ptp(expected))
-    assert tokenizer.vocab_size == 96
+    assert (tokenizer.vocab_size, context) == (96, None)
+
+
+def test_a_model_with_attention_says_how_much_it_reads(
+    hybrid_model: Path, hybrid_artifact: Path
+) -> None:
+    assert scorer(hybrid_model, "torch").context == 64
+    assert scorer(hybrid_artifact).context == 64
 
 
 def test_an_unknown_backend_is_named(small_model: Path) -> None:

@@ -68,6 +68,21 @@ def test_the_model_reads_separator_context_and_all_but_the_last_token(tokenizer)
     assert seen[-1] == [0]
 
 
+@pytest.mark.parametrize(
+    ("context", "read"), [(4, [0, 1, 2, 4]), (3, [0, 2, 4]), (2, [0, 4]), (1, [0, 4])]
+)
+def test_a_short_context_loses_its_first_tokens(tokenizer, context, read):
+    """Targets are never cut: a model that cannot read them says so."""
+    seen = []
+
+    def watch(ids):
+        seen.append(ids.tolist())
+        return bigram(ids)
+
+    run_task("t", [Item(("the cat",), ("sat the",), 0)] * 2, watch, tokenizer, context=context)
+    assert seen == [read, read]
+
+
 def test_a_continuation_is_the_sum_over_its_tokens():
     total, likeliest = continuation(bigram, [0, 2], [4, 1])
     assert (total, likeliest) == (pytest.approx(log(3 / 4) + log(1 / 6)), False)

@@ -20,7 +20,10 @@ def eval_(
     text: Annotated[
         Path | None, typer.Option(help="Text to predict, .jsonl or plain [the bundled one].")
     ] = None,
-    window: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
+    window: Annotated[
+        int | None,
+        typer.Option(help="Tokens per window [1024, or the model's context if shorter]."),
+    ] = None,
     max_windows: Annotated[
         int | None, typer.Option(help="Score at most this many windows, spread evenly.")
     ] = None,
@@ -57,7 +60,7 @@ def eval_(
 def _perplexity(
     model: str,
     text: Path,
-    window: int,
+    window: int | None,
     max_windows: int | None,
     backend: str,
     threads: int | None,
@@ -67,9 +70,15 @@ def _perplexity(
 
     with ProgressBar("evaluating") as bar:
         bar("loading", 0, 1)
-        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=bar.notify)
+        opened = scorer(model, backend, threads=threads, progress=bar, notify=bar.notify)
         result = evaluate_scored(
-            score, tokenizer, text, window=window, max_windows=max_windows, progress=bar
+            opened.score,
+            opened.tokenizer,
+            text,
+            context=opened.context,
+            window=window,
+            max_windows=max_windows,
+            progress=bar,
         )
     found = result.perplexity
     typer.echo(
@@ -89,8 +98,13 @@ def _tasks(
     work = [(file.stem, read_items(file, max_items)) for file in files]
     with ProgressBar("evaluating") as bar:
         bar("loading", 0, 1)
-        score, tokenizer = scorer(model, backend, threads=threads, progress=bar, notify=bar.notify)
-        results = [run_task(name, items, score, tokenizer, progress=bar) for name, items in work]
+        score, tokenizer, context = scorer(
+            model, backend, threads=threads, progress=bar, notify=bar.notify
+        )
+        results = [
+            run_task(name, items, score, tokenizer, context=context, progress=bar)
+            for name, items in work
+        ]
     rows = [
         [
             found.task,

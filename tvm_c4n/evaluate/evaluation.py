@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.evaluate.perplexity import Perplexity, Score, perplexity, window_starts
+from tvm_c4n.evaluate.perplexity import Perplexity, Score, perplexity, window_for, window_starts
 from tvm_c4n.model.text import load_text_ids
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
@@ -42,7 +42,7 @@ def evaluate_text(
     engine: Engine,
     text: str | Path,
     *,
-    window: int = 1024,
+    window: int | None = None,
     max_windows: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -53,8 +53,8 @@ def evaluate_text(
     engine : Engine
     text : path
         See `tvm_c4n.model.text.read_documents`.
-    window : int
-        Tokens per window.
+    window : int, optional
+        Tokens per window; default: 1024, or the model's context where that is shorter.
     max_windows : int, optional
         Score at most this many windows, spread evenly over the text.
     progress : callable, optional
@@ -63,12 +63,14 @@ def evaluate_text(
     Raises
     ------
     C4nError
-        The text cannot be read, or the model does not fit its tokenizer.
+        The text cannot be read, the model does not fit its tokenizer, or the window is longer
+        than its context.
     """
     return evaluate_scored(
         engine_score(engine),
         engine.tokenizer,
         text,
+        context=engine.config.context,
         window=window,
         max_windows=max_windows,
         progress=progress,
@@ -90,11 +92,13 @@ def evaluate_scored(
     tokenizer: TextTokenizer,
     text: str | Path,
     *,
-    window: int = 1024,
+    context: int | None = None,
+    window: int | None = None,
     max_windows: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate anything that gives logits; see `evaluate_text`."""
+    """Evaluate anything that gives logits and reads ``context`` tokens; see `evaluate_text`."""
+    window = window_for(window, context)
     ids = load_text_ids(text, tokenizer)
 
     def tell(done: int, total: int) -> None:

@@ -36,7 +36,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
 from tvm_c4n.evaluate.scoring import Backend, scorer
-from tvm_c4n.evaluate.tasks import CONTEXT_TOKENS, continuation
+from tvm_c4n.evaluate.tasks import continuation, last_tokens
 
 
 @register_model("tvm-c4n")
@@ -64,7 +64,7 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         device: Any = None,
     ) -> None:
         super().__init__()
-        self._score, self._tokenizer = scorer(path, backend, threads=threads)
+        self._score, self._tokenizer, self._context = scorer(path, backend, threads=threads)
 
     @property
     def eot_token_id(self) -> int:
@@ -88,8 +88,9 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         # lm-eval puts the first token in the place of an empty context itself.
         first, found = self.prefix_token_id, []
         for _, context, targets in requests:
-            start = context if context[:1] == [first] else [first, *context[-CONTEXT_TOKENS:]]
-            found.append(continuation(self._score, start, targets))
+            if context[:1] != [first]:
+                context = [first, *last_tokens(context, targets, self._context)]
+            found.append(continuation(self._score, context, targets))
         return found
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:

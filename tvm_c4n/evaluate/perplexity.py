@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 
 Score = Callable[[NDArray[np.int64]], NDArray[Any]]
+WINDOW_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Perplexity:
 def perplexity(
     score: Score,
     ids: NDArray[Any],
-    window: int = 1024,
+    window: int = WINDOW_TOKENS,
     *,
     max_windows: int | None = None,
     start: int = 0,
@@ -131,6 +132,31 @@ def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[np.int64]) ->
         raise C4nError("a logit is not finite; the model is damaged")
     total = np.log(np.exp(logits - largest).sum(axis=1)) + largest[:, 0]
     return np.asarray(total - logits[np.arange(len(targets)), targets])
+
+
+def window_for(window: int | None, context: int | None) -> int:
+    """Return how many tokens a window has: what is asked for, or what the model reads.
+
+    Parameters
+    ----------
+    window : int, optional
+        Default: `WINDOW_TOKENS`, or the context where that is shorter.
+    context : int, optional
+        Tokens of the longest text that the model reads; None without a limit.
+
+    Raises
+    ------
+    C4nError
+        The window is longer than the context.
+    """
+    if window is None:
+        return WINDOW_TOKENS if context is None else min(WINDOW_TOKENS, context)
+    if context is not None and window > context:
+        raise C4nError(
+            f"cannot score windows of {window} tokens: this model reads {context} at most; "
+            f"use --window {context} or less"
+        )
+    return window
 
 
 def window_starts(tokens: int, window: int, max_windows: int | None) -> list[int]:

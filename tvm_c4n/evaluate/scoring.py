@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,22 @@ from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.progress import Progress
 
 Backend = Literal["compiled", "torch"]
+
+
+class Scorer(NamedTuple):
+    """A model that is open for scoring.
+
+    Attributes
+    ----------
+    score : callable
+    tokenizer : TextTokenizer
+    context : int or None
+        Tokens of the longest text that it reads; None without a limit.
+    """
+
+    score: Score
+    tokenizer: TextTokenizer
+    context: int | None
 
 
 def torch_score(model: str | Path) -> Score:
@@ -54,7 +70,7 @@ def scorer(
     threads: int | None = None,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
-) -> tuple[Score, TextTokenizer]:
+) -> Scorer:
     """Open a model for scoring.
 
     Parameters
@@ -69,19 +85,16 @@ def scorer(
     progress, notify : callable, optional
         See `tvm_c4n.compile.cache.cached_artifact`.
 
-    Returns
-    -------
-    score : callable
-    tokenizer : TextTokenizer
-
     Raises
     ------
     C4nError
         The model is damaged, or the backend is unknown.
     """
     if backend == "torch":
-        return torch_score(model), load_tokenizer(open_checkpoint(model).path)
+        checkpoint = open_checkpoint(model)
+        context = describe_model(checkpoint.config).context
+        return Scorer(torch_score(model), load_tokenizer(checkpoint.path), context)
     if backend != "compiled":
         raise C4nError(f"backend {backend!r} is not compiled or torch")
     engine = load(model, threads=threads, progress=progress, notify=notify)
-    return engine_score(engine), engine.tokenizer
+    return Scorer(engine_score(engine), engine.tokenizer, engine.config.context)

@@ -119,6 +119,7 @@ def run_task(
     score: Score,
     tokenizer: TextTokenizer,
     *,
+    context: int | None = None,
     progress: Progress | None = None,
 ) -> TaskResult:
     """Put all items of a task to a model.
@@ -132,14 +133,16 @@ def run_task(
         ``score(ids (t,) int64) -> logits (t, v)``, from a fresh state.
     tokenizer : TextTokenizer
         The model's.
+    context : int, optional
+        Tokens of the longest text that the model reads; None without a limit.
     progress : callable, optional
         ``progress(task, done, total)``.
     """
     right, right_per_byte, losses = [], [], []
     for done, item in enumerate(items):
         found = [
-            _continue(score, tokenizer, context, option)
-            for context, option in zip(item.contexts, item.options, strict=True)
+            _continue(score, tokenizer, context, before, option)
+            for before, option in zip(item.contexts, item.options, strict=True)
         ]
         sums = np.array([total for total, _ in found])
         if len(found) == 1:
@@ -168,12 +171,21 @@ def _stderr(accuracy: float, items: int) -> float:
 
 
 def _continue(
-    score: Score, tokenizer: TextTokenizer, context: str, option: str
+    score: Score, tokenizer: TextTokenizer, context: int | None, before: str, option: str
 ) -> tuple[float, bool]:
-    """Log-likelihood of an option after a context, and whether all its tokens are the likeliest."""
-    before = tokenizer.encode(context) if context else []
-    start = [tokenizer.start, *before[-CONTEXT_TOKENS:]]
-    return continuation(score, start, tokenizer.encode(option))
+    """Log-likelihood of an option after a text, and whether all its tokens are the likeliest."""
+    ids, targets = tokenizer.encode(before) if before else [], tokenizer.encode(option)
+    return continuation(score, [tokenizer.start, *last_tokens(ids, targets, context)], targets)
+
+
+def last_tokens(ids: list[int], targets: list[int], context: int | None) -> list[int]:
+    """Return the last of the tokens before the targets: as many as a model reads with those.
+
+    At most `CONTEXT_TOKENS`; the token that starts a text comes before them, and the last target is
+    not read.
+    """
+    room = CONTEXT_TOKENS if context is None else min(CONTEXT_TOKENS, context - len(targets))
+    return ids[-room:] if room > 0 else []
 
 
 def continuation(score: Score, start: list[int], targets: list[int]) -> tuple[float, bool]:
