@@ -40,13 +40,13 @@ def context(name: str, doc: str, found: Any) -> None:
     spoil(f"context_{name}", doc, "context", lambda m: m.update(context=found))
 
 
-F, I = "float32", "int32"
-dtypes("too_few", "The position has none.", [F] * 5)
-dtypes("too_many", "One for a state that is not there.", [F] * 5 + [I, F])
-dtypes("unknown", "A dtype that no state has.", [F] * 5 + ["float64"])
+REAL, COUNT = "float32", "int32"
+dtypes("too_few", "The position has none.", [REAL] * 5)
+dtypes("too_many", "One for a state that is not there.", [REAL] * 5 + [COUNT, REAL])
+dtypes("unknown", "A dtype that no state has.", [REAL] * 5 + ["float64"])
 dtypes("of_objects", "A dtype of pointers.", ["object"] * 6)
-dtypes("of_numbers", "A number, not a name.", [F] * 5 + [32])
-dtypes("no_list", "A name for all.", F)
+dtypes("of_numbers", "A number, not a name.", [REAL] * 5 + [32])
+dtypes("no_list", "A name for all.", REAL)
 dtypes("null", "No list at all.", None)
 
 context("beyond_the_ring", "A text longer than what keys and values have room for.", 128)
@@ -65,13 +65,13 @@ spoil(
     "position_of_floats",
     "An integer that is read from the bits of a float.",
     "dtype",
-    lambda m: m.update(state_dtypes=[F] * 6),
+    lambda m: m.update(state_dtypes=[REAL] * 6),
 )
 spoil(
     "scan_of_integers",
     "Sums in integers.",
     "dtype",
-    lambda m: m["state_dtypes"].__setitem__(2, I),
+    lambda m: m["state_dtypes"].__setitem__(2, COUNT),
 )
 
 

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.models import write_words
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
 
@@ -32,11 +33,12 @@ def artifact(pruned, tmp_path_factory):
 
 @pytest.fixture
 def furnished(small_model, pruned, artifact, words, tmp_path, monkeypatch):
-    """A folder to work in, with ``model``, ``pruned``, ``model.art`` and ``text.jsonl``."""
+    """A folder to work in, with ``model``, ``pruned``, ``model.art`` and two texts."""
     folder = tmp_path.resolve() / "work"
     for source, name in ((small_model, "model"), (pruned, "pruned"), (artifact, "model.art")):
         shutil.copytree(source, folder / name)
     shutil.copy(words, folder / "text.jsonl")
+    write_words(folder / "longer.jsonl", documents=60)
     monkeypatch.chdir(folder)
     return folder
 

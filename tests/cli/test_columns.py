@@ -14,11 +14,12 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.tuning.tasks import tasks_of
 
 COLUMNS = 80
-PRUNE = "prune model -o out --calibration text.jsonl --samples 4"
+PRUNE = "prune model -o out --calibration longer.jsonl --samples 4"
 HEAL = "heal pruned -o out --teacher model --data text.jsonl --device cpu"
 COMMANDS = [
     f"{PRUNE} --removed in_proj=3,out_proj=1 --dtype int8",
     f"{PRUNE} --sparsity 0.3",
+    f"{PRUNE} --ppl-ratio 1.5",
     f"{HEAL} --tokens 1280 --batch 8 --window 16 --held-out 8",
     "inspect model",
     "inspect pruned",

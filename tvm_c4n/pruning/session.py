@@ -89,10 +89,8 @@ class Session:
         RecipeError
             The text is too short for them.
         """
-        samples = self.recipe.samples
-        more = self.recipe.model_copy(update={"samples": samples + count})
-        drawn = draw_windows(self.tokenizer, more, self.calibration)
-        return torch.from_numpy(drawn)[samples:]
+        drawn = draw_windows(self.tokenizer, self.recipe, self.calibration, count)
+        return torch.from_numpy(drawn)[self.recipe.samples :]
 
 
 def _check_dense(checkpoint: Checkpoint, config: ModelConfig) -> None:

@@ -139,6 +139,12 @@ PRUNE = [
         "to at most 15",
     ),
     prune(
+        "too little text to measure a ratio on",
+        "--ppl-ratio 1.1 --samples 4 --calibration text.jsonl",
+        "text.jsonl: 4040 tokens are too few for 4 windows of 256 and 16 more to measure on; give "
+        "more text",
+    ),
+    prune(
         "a folder of something else to resume from",
         "--resume model",
         "model: holds other files; give an empty or a new folder",

@@ -61,6 +61,8 @@ def allocate(
     checkpoint, config, recipe = session.checkpoint, session.config, session.recipe
     before = note.done
     with torch.no_grad():
+        # First: a text that is too short for it is said before anything is measured.
+        evaluate = _Evaluation(session, budget, note)
         dense = recipe.model_copy(update={"removed": 0})
         measured = store.json(
             "sensitivities",
@@ -80,7 +82,7 @@ def allocate(
             budget,
             {name: Sensitivity.from_json(found) for name, found in measured.items()},
             small_bytes=sum(as_stored(checkpoint.dense(name)).nbytes for name in small),
-            evaluate=_Evaluation(session, budget, note),
+            evaluate=evaluate,
         )
 
 

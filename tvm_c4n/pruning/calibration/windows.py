@@ -15,7 +15,7 @@ from tvm_c4n.pruning.recipe import Recipe
 
 
 def draw_windows(
-    tokenizer: TextTokenizer, recipe: Recipe, text: Path | None = None
+    tokenizer: TextTokenizer, recipe: Recipe, text: Path | None = None, more: int = 0
 ) -> NDArray[np.int64]:
     """Draw the calibration windows of a recipe.
 
@@ -31,10 +31,12 @@ def draw_windows(
         ``samples``, ``sample_tokens`` and ``seed``.
     text : Path, optional
         .jsonl with a "text" per line, or plain text; the text that comes with the package if None.
+    more : int
+        Windows beyond those of the recipe, of other pieces, to measure on.
 
     Returns
     -------
-    (samples, sample_tokens) int64
+    (samples + more, sample_tokens) int64
 
     Raises
     ------
@@ -45,14 +47,17 @@ def draw_windows(
     ids = load_text_ids(source, tokenizer)
     piece = recipe.sample_tokens - 1
     pieces = len(ids) // piece
-    if pieces < recipe.samples:
+    count = recipe.samples + more
+    if pieces < count:
+        measured = f" and {more} more to measure on" if more else ""
+        fewer = f" or set samples to at most {pieces - more}" if pieces > more else ""
         raise RecipeError(
             f"{source}: {len(ids)} tokens are too few for {recipe.samples} windows of "
-            f"{recipe.sample_tokens}; give more text or set samples to at most {pieces}"
+            f"{recipe.sample_tokens}{measured}; give more text{fewer}"
         )
     generator = np.random.default_rng(recipe.seed)
     offset = int(generator.integers(len(ids) - pieces * piece + 1))
-    chosen = generator.permutation(pieces)[: recipe.samples]
+    chosen = generator.permutation(pieces)[:count]
     starts = offset + chosen * piece
     windows = ids[starts[:, None] + np.arange(piece)]
     start = np.full((len(windows), 1), tokenizer.start, dtype=np.int64)
