@@ -55,6 +55,52 @@ def test_stdout_fits(
     assert len(longest(result.out)) <= COLUMNS, longest(result.out)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--target", "arm64-linux", "--runtime"]])
+def test_what_runner_says_fits(
+    options: list[str],
+    furnished: Path,
+    host_compiler: None,
+    call: Callable[..., Any],
+    request: pytest.FixtureRequest,
+) -> None:
+    if options:
+        options = [*options, str(request.getfixturevalue("phone_folder") / "bin")]
+    result = call("runner", "-o", "runner", *options)
+    assert result.code == 0, result.err
+    assert result.out.startswith("runner:        runner/run.sh\n")
+    assert len(longest(result.out)) <= COLUMNS, longest(result.out)
+
+
+@pytest.mark.phone
+def test_what_deploy_says_fits(
+    furnished: Path, phone: Any, arm_artifact: Path, call: Callable[..., Any]
+) -> None:
+    (furnished / "arm.art").symlink_to(arm_artifact)
+    device = f"rpc://127.0.0.1:{phone.tracker.port}/phone"
+    deploy = ["deploy", "arm.art", "--device", device, "-t", "1"]
+    for options in ("--bench --n-prompt 4 --n-gen 4 -r 2", "-p w3 -n 2"):
+        result = call(*deploy, *options.split())
+        assert result.code == 0, result.err
+        assert len(longest(result.out)) <= COLUMNS, longest(result.out)
+
+
+@pytest.mark.phone
+def test_what_deploy_over_adb_says_fits(
+    furnished: Path,
+    adb: Path,
+    arm_artifact: Path,
+    arm_runner: Path,
+    call: Callable[..., Any],
+) -> None:
+    (furnished / "arm.art").symlink_to(arm_artifact)
+    deploy = ["deploy", "arm.art", "--device", "adb:phone1", "--runner", arm_runner, "-t", "1"]
+    for options in ("--bench --n-prompt 4 --n-gen 4 -r 2", "-p w3 -n 2"):
+        result = call(*deploy, *options.split())
+        assert result.code == 0, result.err
+        assert len(longest(result.out)) <= COLUMNS, longest(result.out)
+
+
 def test_what_tune_and_records_show_fits(furnished: Path, call: Callable[..., Any]) -> None:
     write_records(furnished / "r", tasks_of("mamba-19m-s30-int4", resolve_target("host")))
     result = call("records", "r")

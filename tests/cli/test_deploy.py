@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
 
 from tvm_c4n.errors import DeviceError
@@ -75,29 +71,6 @@ def test_an_artifact_for_another_machine_is_refused_by_the_phone(call, phone, ar
     assert result.code == 1
     assert f"the device cannot load {artifact}" in result.err
     assert result.err.count("\n") == 1
-
-
-@pytest.fixture
-def adb(tmp_path, monkeypatch):
-    """The stand-in on PATH; returns the device's folder."""
-    root, tools = tmp_path / "device", tmp_path / "tools"
-    cpu = root / "sys/devices/system/cpu"
-    zone = root / "sys/class/thermal/thermal_zone3"
-    for folder in (root / "data", tools, zone):
-        folder.mkdir(parents=True)
-    for core, kilohertz in enumerate([1800000, 1800000, 2840000]):
-        frequency = cpu / f"cpu{core}/cpufreq"
-        frequency.mkdir(parents=True)
-        (frequency / "scaling_governor").write_text("schedutil\n")
-        (frequency / "cpuinfo_max_freq").write_text(f"{kilohertz}\n")
-    (zone / "type").write_text("cpu-1-0\n")
-    (zone / "temp").write_text("41300\n")
-    fake = Path(__file__).with_name("fake_adb.py")
-    (tools / "adb").write_text(f'#!/bin/sh\nexec {sys.executable} {fake} "$@"\n')
-    (tools / "adb").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_ADB_ROOT", str(root))
-    return root
 
 
 @pytest.mark.phone

@@ -32,4 +32,8 @@ def runner(
             runtime = Path(folder)
             fetch_runtime(runtime)
         launcher = build_runner(out, target, runtime=runtime, overwrite=overwrite)
-    typer.echo(f"{launcher}: runs artifacts for {target}; tokens on stdin, see {launcher} -h")
+    typer.echo(
+        f"runner:        {launcher}\n"
+        f"runs:          artifacts for {target}; token ids on stdin\n"
+        f"options:       {launcher} -h"
+    )

@@ -41,12 +41,16 @@ def test_too_little_text_says_what_would_do(small_model, words, tmp_path):
     short.write_text("w1 w2")
     few = Recipe(samples=4)
     assert len(draw_windows(tokenizer, few, words, more=11)) == 15
-    said = "for 4 windows of 256 and 12 more to measure on; give more text or set samples to at most 3"
+    said = (
+        "for 4 windows of 256 and 12 more to measure on; give more text or set samples to at most 3"
+    )
     with pytest.raises(RecipeError, match=said):
         draw_windows(tokenizer, few, words, more=12)
-    with pytest.raises(RecipeError, match="and 16 more to measure on; give more text$"):
+    with pytest.raises(RecipeError, match=r"and 16 more to measure on; give more text$"):
         draw_windows(tokenizer, few, words, more=16)
-    with pytest.raises(RecipeError, match="3 tokens are too few for 1 windows of 8; give more text$"):
+    with pytest.raises(
+        RecipeError, match=r"3 tokens are too few for 1 windows of 8; give more text$"
+    ):
         draw_windows(tokenizer, Recipe(samples=1, sample_tokens=8), short)
     short.write_text("\n")
     with pytest.raises(RecipeError, match="holds no text"):
