@@ -19,7 +19,7 @@ from tests.attacks.fuzz.of_bytes import CONTENT, PLACES
 from tests.attacks.fuzz.verdict import verdict
 
 # Those that are made within seconds, without a compiler.
-QUICK = "shards,c4n,text,tokens,latency table,unfinished prune,unfinished heal"
+QUICK = "shards,c4n,original,text,tokens,latency table,unfinished prune,unfinished heal"
 NOTE = "compiling n2 for this CPU, once; kept in /cache\n"
 
 

@@ -51,7 +51,7 @@ def test_a_path_that_is_no_folder_says_how_to_get_one(tmp_path: Path) -> None:
             "has no model_type, supported: mamba, falcon_mamba, mamba2, granitemoehybrid, "
             "falcon_h1$",
         ),
-        ({"ssm_cfg": {}}, "ends in -hf"),
+        ({"ssm_cfg": {}}, "convert it with `tvm-c4n convert"),
         (
             {"model_type": "llama"},
             "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2, "

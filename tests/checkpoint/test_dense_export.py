@@ -9,7 +9,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from tvm_c4n.checkpoint import ArrayCheckpoint, C4nWriter, export_dense, open_checkpoint
+from tvm_c4n.checkpoint.dense_export import dense_config
 from tvm_c4n.errors import CheckpointError
+from tvm_c4n.model.families import FAMILIES
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 CONFIG = {"model_type": "mamba", "rescale_prenorm_residual": True}
@@ -36,6 +38,15 @@ def test_values_are_rounded_once_and_zeros_stay(tmp_path: Path) -> None:
     config = open_checkpoint(tmp_path / "half").config
     assert config["rescale_prenorm_residual"] is False
     assert (config["dtype"], config["torch_dtype"]) == ("float16", "float16")
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_architecture_is_that_of_the_family(kind: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    names = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    assert dense_config({"model_type": kind}, "float16")["architectures"] == [names[kind]]
+    own = dense_config({"model_type": kind, "architectures": ["Mine"]}, "float16")
+    assert own["architectures"] == ["Mine"]
 
 
 def test_shards_and_their_index(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 import tvm_c4n
 
-VERBS = ("prune", "inspect", "compile", "run", "eval", "bench")
+VERBS = ("convert", "prune", "inspect", "compile", "run", "eval", "bench")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -15,6 +15,16 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.families.mamba import mamba_config
 
 HF = json.loads((ROOT / "mamba-19m" / "config.json").read_text())
+MAMBA2 = {
+    "model_type": "mamba2",
+    "vocab_size": 8,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_heads": 2,
+    "head_dim": 8,
+    "n_groups": 1,
+    "state_size": 4,
+}
 
 
 def test_sizes_of_the_embedded_model():
@@ -58,7 +68,7 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
             {"model_type": "mamab"},
             "falcon_mamba, mamba2, granitemoehybrid, falcon_h1; the nearest that works is mamba",
         ),
-        ({"model_type": None, "d_model": 768}, "-hf"),
+        ({"model_type": None}, "has no model_type, supported: mamba, falcon_mamba"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"use_bias": "no"}, "use_bias='no': is not true or false"),
         ({"hidden_size": 0}, "hidden_size=0"),
@@ -92,6 +102,27 @@ def test_check_names_a_missing_and_a_misshapen_tensor(tiny):
     wrong = {**tensors, name: np.zeros((3, 5), dtype=np.float32)}
     with pytest.raises(CheckpointError, match=rf"{re.escape(name)} has shape \[3, 5\]"):
         check_tensors(config, ArrayCheckpoint({}, wrong))
+
+
+def test_rows_that_are_missing_are_named_as_the_folder_has_them():
+    """A C4n folder has rows apart, a Hugging Face folder the tensor that they lie in."""
+    config = describe_model(MAMBA2)
+    apart = {name: np.ones(shape, np.float32) for name, shape in config.tensor_shapes().items()}
+    check_tensors(config, ArrayCheckpoint({}, apart))
+    rows = config.projection(1, "bcdt_proj")
+    assert ".rows_" in rows
+    left = {name: values for name, values in apart.items() if name != rows}
+    with pytest.raises(CheckpointError, match=rf"tensor {re.escape(rows)} is missing"):
+        check_tensors(config, ArrayCheckpoint({}, left))
+    whole = dict(apart)
+    for layer in range(2):
+        names = [config.projection(layer, name) for name in ("in_proj", "bcdt_proj")]
+        source = names[0].partition(".rows_")[0]
+        whole[source] = np.concatenate([whole.pop(name) for name in names])
+    check_tensors(config, ArrayCheckpoint({}, whole))
+    del whole[source]
+    with pytest.raises(CheckpointError, match=rf"tensor {re.escape(source)} is missing"):
+        check_tensors(config, ArrayCheckpoint({}, whole))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.json_reading import read_json
+from tvm_c4n.checkpoint.original import PARAMS, convert_first, is_codestral, is_state_spaces
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.families import family_of
@@ -143,9 +144,11 @@ def check_folder(path: Path) -> None:
 
 
 def _refuse_other_kinds(folder: Path) -> None:
-    """Raise CheckpointError if a folder is something else that this package writes."""
+    """Raise CheckpointError if a folder is something else that this package writes or converts."""
     if (folder / CONFIG).exists():
         return
+    if is_codestral(folder):
+        raise CheckpointError(convert_first(folder / PARAMS))
     for files, what in _OTHER_KINDS:
         if all((folder / name).is_file() for name in files):
             raise CheckpointError(f"{folder}: {what}")
@@ -157,11 +160,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        Missing, not a small JSON object, or of another architecture.
+        Missing, not a small JSON object, in its authors' format, or of another architecture.
     """
     _refuse_other_kinds(folder)
     path = folder / CONFIG
     config = read_json(path, MAX_CONFIG_BYTES, "save or download the model again")
+    if is_state_spaces(config):
+        raise CheckpointError(convert_first(path))
     try:
         family_of(config)
     except CheckpointError as error:

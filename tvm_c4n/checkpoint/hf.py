@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import check_folder, find_extra_files, read_config
 from tvm_c4n.checkpoint.json_reading import read_json
+from tvm_c4n.checkpoint.original import PARAMS, convert_first, is_codestral
 from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
 from tvm_c4n.errors import CheckpointError, shown
@@ -161,6 +162,8 @@ def _open_shard(folder: Path, index: Path, shard: str) -> SafetensorsFile:
 
 
 def _no_weights(folder: Path) -> str:
+    if is_codestral(folder):
+        return convert_first(folder / PARAMS)
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
         return (

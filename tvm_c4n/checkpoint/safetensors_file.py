@@ -8,7 +8,7 @@ another process may truncate (which kills the reader).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -137,6 +137,15 @@ class SafetensorsFile:
         with os_errors(self.path, "read"), self.path.open("rb") as stream:
             self._fill(stream, entry.begin, result.reshape(-1).view(np.uint8), name)
         return result.astype(result.dtype.newbyteorder("="), copy=False)
+
+    def pieces(self, name: str) -> Iterator[memoryview]:
+        """Yield a tensor's bytes as they are stored, some megabytes at a time."""
+        entry = self.entry(name)
+        with os_errors(self.path, "read"), self.path.open("rb") as stream:
+            for begin in range(entry.begin, entry.end, _PIECE):
+                piece = np.empty(min(_PIECE, entry.end - begin), np.uint8)
+                self._fill(stream, begin, piece, name)
+                yield piece.data
 
     def read_float32(self, name: str) -> NDArray[np.float32]:
         """Read a tensor of dtype F32, F16 or BF16 as float32, converting a piece at a time."""

@@ -10,6 +10,7 @@ from tvm_c4n._version import __version__
 from tvm_c4n.cli import (
     bench,
     compile,
+    convert,
     deploy,
     ending,
     eval,
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help is there at once; rich takes longer than all the rest
     pretty_exceptions_enable=False,
 )
+app.command(name="convert")(convert.convert)
 app.command(name="prune")(prune.prune)
 app.command(name="heal")(heal.heal)
 app.command(name="inspect")(inspect.inspect)

@@ -18,8 +18,8 @@ MAX_TOKENS = 256
 _MAX_A_LOG = 80.0
 
 
-class HasTensors(Protocol):
-    """The part of a checkpoint that `check_tensors` and `check_values` need."""
+class HasShapes(Protocol):
+    """The part of a checkpoint that `check_tensors` needs."""
 
     def names(self) -> list[str]:
         """Names of all tensors."""
@@ -27,11 +27,15 @@ class HasTensors(Protocol):
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of one tensor."""
 
+
+class HasTensors(HasShapes, Protocol):
+    """The part of a checkpoint that `check_values` needs."""
+
     def dense(self, name: str) -> NDArray[np.float32]:
         """Read one tensor."""
 
 
-def check_tensors(config: ModelConfig, checkpoint: HasTensors) -> None:
+def check_tensors(config: ModelConfig, checkpoint: HasShapes) -> None:
     """Check that a checkpoint holds every tensor in the right shape; others are allowed.
 
     Raises
@@ -51,10 +55,14 @@ def check_tensors(config: ModelConfig, checkpoint: HasTensors) -> None:
 
 
 def _stored_shapes(config: ModelConfig, names: set[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a model's tensors; rows that lie in a whole tensor stand for that."""
+    """Return the shapes of a model's tensors; rows that lie in a whole tensor stand for that.
+
+    Rows are tensors of their own where any are: in a C4n folder.
+    """
     found: dict[str, tuple[int, ...]] = {}
+    apart = any(map(rows_of, names))
     for name, shape in config.tensor_shapes().items():
-        rows = None if name in names else rows_of(name)
+        rows = None if apart or name in names else rows_of(name)
         if rows is None:
             found[name] = shape
         else:
@@ -100,6 +108,4 @@ def _hint(names: Iterable[str]) -> str:
     """Say what the checkpoint seems to be, where the names tell."""
     if any(name.startswith("model.layers.") for name in names):
         return "; the names are those of another kind of model"
-    if "backbone.embedding.weight" in names:
-        return "; this is the format of state-spaces/mamba, use the -hf model"
     return ""

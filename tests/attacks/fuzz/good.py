@@ -87,6 +87,22 @@ def _(path: Path) -> None:
     _write(path / "model.safetensors.index.json", {"weight_map": where})
 
 
+@maker("original")
+def _(path: Path) -> None:
+    """A folder as state-spaces publishes it, its weights in a pickle."""
+    from tests.frontend.original.made import MAMBA2, write_original
+
+    write_original(path, MAMBA2)
+
+
+@maker("codestral")
+def _(path: Path) -> None:
+    """A folder as Mistral publishes it."""
+    from tests.frontend.original.made import CODESTRAL, write_original
+
+    write_original(path, CODESTRAL)
+
+
 @maker("words.jsonl")
 def _(path: Path) -> None:
     write_words(path, documents=6)

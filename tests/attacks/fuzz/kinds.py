@@ -80,6 +80,13 @@ KINDS = (
         8,
     ),
     Kind(
+        "original",
+        ("original", "codestral"),
+        ("original/config.json", "original/pytorch_model.bin", "codestral/*.*"),
+        ("convert original -o out", "convert codestral -o out", "inspect original"),
+        6,
+    ),
+    Kind(
         "c4n",
         ("n2", "hf", "words.txt", "tokens.u16"),
         _of("n2", (*_TEXT_FILES, "{}/c4n.json", "{}/c4n.json", "{}/model.safetensors")),

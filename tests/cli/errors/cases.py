@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from tests.cli.errors import devices, extras, making, spoiled, using
+from tests.cli.errors import devices, extras, making, originals, spoiled, using
 from tests.cli.errors.case import Case
 
 TABLE: dict[str, list[Case]] = {
+    "convert": originals.CONVERT,
     "prune": making.PRUNE,
     "heal": making.HEAL,
     "inspect": making.INSPECT,

@@ -94,9 +94,8 @@ FOLDERS = [
     folder(
         "a config.json of state-spaces",
         put("model/config.json", '{"ssm_cfg": {}}'),
-        "model/config.json: has no model_type, supported: mamba, falcon_mamba, mamba2, "
-        "granitemoehybrid, falcon_h1; "
-        "state-spaces repositories have a converted one that ends in -hf",
+        "model/config.json: in the format of its authors, not of Hugging Face; convert it with "
+        "`tvm-c4n convert model -o model-hf`",
     ),
     folder(
         "a config.json of another model",

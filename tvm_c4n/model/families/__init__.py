@@ -1,7 +1,8 @@
 """The families of models, one module each: what a config.json describes.
 
-A family is its `MODEL_TYPE`, the word in config.json, and `read`, which turns the fields into a
-`ModelConfig`. To add one, write its module and name it in `FAMILIES`.
+A family is its `MODEL_TYPE`, the word in config.json, `ARCHITECTURE`, transformers' class for it,
+and `read`, which turns the fields into a `ModelConfig`. To add one, write its module and name it
+in `_MODULES`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,9 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import falcon_h1, falcon_mamba, granitemoehybrid, mamba, mamba2
 from tvm_c4n.model.families.reader import Fields
 
-FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {
-    mamba.MODEL_TYPE: mamba.read,
-    falcon_mamba.MODEL_TYPE: falcon_mamba.read,
-    mamba2.MODEL_TYPE: mamba2.read,
-    granitemoehybrid.MODEL_TYPE: granitemoehybrid.read,
-    falcon_h1.MODEL_TYPE: falcon_h1.read,
-}
+_MODULES = (mamba, falcon_mamba, mamba2, granitemoehybrid, falcon_h1)
+FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {m.MODEL_TYPE: m.read for m in _MODULES}
+ARCHITECTURES: dict[str, str] = {m.MODEL_TYPE: m.ARCHITECTURE for m in _MODULES}
 
 
 def describe_model(content: Mapping[str, Any]) -> ModelConfig:
@@ -45,9 +42,7 @@ def family_of(content: Mapping[str, Any]) -> str:
     """
     kind, supported = content.get("model_type"), ", ".join(FAMILIES)
     if kind is None:
-        hint = "; state-spaces repositories have a converted one that ends in -hf"
-        original = "ssm_cfg" in content or "d_model" in content
-        raise CheckpointError(f"has no model_type, supported: {supported}{hint * original}")
+        raise CheckpointError(f"has no model_type, supported: {supported}")
     if not isinstance(kind, str) or kind not in FAMILIES:
         near = get_close_matches(str(kind), FAMILIES, n=1)
         hint = f"; the nearest that works is {near[0]}" if near else ""
@@ -55,4 +50,4 @@ def family_of(content: Mapping[str, Any]) -> str:
     return kind
 
 
-__all__ = ["FAMILIES", "describe_model", "family_of"]
+__all__ = ["ARCHITECTURES", "FAMILIES", "describe_model", "family_of"]

@@ -14,6 +14,7 @@ from tvm_c4n.model.families.hybrid import attention_of, context_of, mamba2_of, r
 from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
 
 MODEL_TYPE = "falcon_h1"
+ARCHITECTURE = "FalconH1ForCausalLM"
 
 
 def read(fields: Fields) -> ModelConfig:

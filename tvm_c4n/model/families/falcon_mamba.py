@@ -7,6 +7,7 @@ from tvm_c4n.model.families import mamba
 from tvm_c4n.model.families.reader import Fields
 
 MODEL_TYPE = "falcon_mamba"
+ARCHITECTURE = "FalconMambaForCausalLM"
 
 
 def read(fields: Fields) -> ModelConfig:

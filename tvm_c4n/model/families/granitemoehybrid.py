@@ -15,6 +15,7 @@ from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
 from tvm_c4n.model.rows import Rows
 
 MODEL_TYPE = "granitemoehybrid"
+ARCHITECTURE = "GraniteMoeHybridForCausalLM"
 # The words of transformers 5, and those of the config.json files that are around.
 _MAMBA = ("linear_attention", "mamba")
 _ATTENTION = ("full_attention", "attention")

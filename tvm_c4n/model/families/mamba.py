@@ -9,6 +9,7 @@ from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
 
 MODEL_TYPE = "mamba"
+ARCHITECTURE = "MambaForCausalLM"
 
 
 def read(

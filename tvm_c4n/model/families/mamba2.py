@@ -10,6 +10,7 @@ from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.reader import MAX_CHANNELS, MAX_LAYERS, MAX_VOCABULARY, Fields
 
 MODEL_TYPE = "mamba2"
+ARCHITECTURE = "Mamba2ForCausalLM"
 # How transformers 5 writes what JSON has no number for.
 _INFINITY = {"__float__": "Infinity"}
 

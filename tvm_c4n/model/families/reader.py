@@ -18,16 +18,23 @@ class Fields:
     """The content of a config.json.
 
     Every method raises `CheckpointError` with the field's name where it is missing or out of range.
+
+    Parameters
+    ----------
+    content : mapping
+    name : str
+        What messages call it.
     """
 
-    def __init__(self, content: Mapping[str, Any]) -> None:
+    def __init__(self, content: Mapping[str, Any], name: str = "config.json") -> None:
         self._content = content
+        self._name = name
 
     def require(self, *names: str) -> None:
         """Refuse a config.json that lacks any of these."""
         missing = [name for name in names if self._content.get(name) is None]
         if missing:
-            raise CheckpointError(f"config.json lacks {', '.join(missing)}")
+            raise CheckpointError(f"{self._name} lacks {', '.join(missing)}")
 
     def get(self, name: str) -> Any:
         """Return a field as it is, None where it is missing."""
@@ -77,4 +84,4 @@ class Fields:
 
     def _refuse(self, name: str, why: str, value: Any = None) -> NoReturn:
         found = self._content.get(name) if value is None else value
-        raise CheckpointError(f"config.json: {name}={shown(found)}: {why}")
+        raise CheckpointError(f"{self._name}: {name}={shown(found)}: {why}")

@@ -1,0 +1,5 @@
+"""Models in the format of their authors: state-spaces' Mamba-1 and Mamba-2, Codestral Mamba."""
+
+from tvm_c4n.frontend.original.convert import Converted, convert
+
+__all__ = ["Converted", "convert"]
