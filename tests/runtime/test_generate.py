@@ -42,6 +42,12 @@ def test_greedy_follows_the_model_from_a_fresh_state():
     assert list(generate_tokens(model, [1, 2], 5)) == [3, 6, 12, 24, 48]
 
 
+def test_tokens_are_continued_as_they_are():
+    model = Counter(8192)
+    assert "".join(generate(model, [1, 2], 3)) == model.tokenizer.decode([3, 6, 12])
+    assert "".join(generate(model, "", 2)) == model.tokenizer.decode([0])  # the second one ends it
+
+
 def test_the_last_token_is_not_read():
     model = Counter()
     list(generate_tokens(model, [1, 2], 3))

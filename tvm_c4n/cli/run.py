@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, write_text
 from tvm_c4n.cli.prompt import FILE_HELP, PROMPT_HELP, read_prompt
+from tvm_c4n.errors import C4nError
 
 
 def run(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -29,15 +32,33 @@ def run(
     threads: Annotated[
         int | None, typer.Option("--threads", "-t", help="Threads at most [one per core].")
     ] = None,
+    chat: Annotated[
+        bool,
+        typer.Option("--chat", help="Answer the prompt, put into the model's chat template."),
+    ] = False,
+    system: Annotated[
+        str | None, typer.Option("--system", help="With --chat: what the system says first.")
+    ] = None,
 ) -> None:
-    """Continue a prompt: the text on stdout, the speed on stderr."""
+    """Continue a prompt, or answer it: the text on stdout, the speed on stderr."""
+    refuse_without(context, ["system"], "--chat", chat)
     text = read_prompt(prompt, file)
+    if chat and not text:
+        raise C4nError("--chat answers something: say it with --prompt, --file or on stdin")
     with ProgressBar("loading") as bar:
+        from tvm_c4n.assets import resolve
         from tvm_c4n.compile.cache import load
+        from tvm_c4n.model.chat_template import require_chat_template
         from tvm_c4n.runtime.generate import Stats, check_request, generate
 
         check_request(tokens, temp, seed)  # before a model is compiled for it
+        if chat and (folder := resolve(model)).is_dir():
+            require_chat_template(folder)
         engine = load(model, threads=threads, progress=bar, notify=bar.notify)
+    said = {"system": system, "user": text} if chat else {}
+    messages = [{"role": role, "content": what} for role, what in said.items() if what is not None]
+    given = engine.tokenizer.chat(messages) if chat else text
     stats = Stats()
-    write_text(text, generate(engine, text, tokens, temperature=temp, seed=seed, stats=stats))
+    pieces = generate(engine, given, tokens, temperature=temp, seed=seed, stats=stats)
+    write_text("" if chat else text, pieces)
     typer.echo(str(stats), err=True)

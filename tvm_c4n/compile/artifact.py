@@ -18,6 +18,7 @@ from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.chat_template import CHAT_FILES
 from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
@@ -135,8 +136,8 @@ def compile_model(
         text = manifest.model_dump_json(indent=1)
         write_atomically(folder / MANIFEST, text + "\n")
         for extra in checkpoint.extra_files():
-            if extra.name == TOKENIZER:
-                copy_file(extra, folder / TOKENIZER)
+            if extra.name in (TOKENIZER, *CHAT_FILES):
+                copy_file(extra, folder / extra.name)
         tell(4)
     return manifest
 

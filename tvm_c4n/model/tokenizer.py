@@ -17,14 +17,19 @@ from tokenizers import Tokenizer
 from tvm_c4n.checkpoint.json_reading import read_json
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head, read_bytes, stand_in
 from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.model.chat_template import (
+    CHAT_FILES,
+    TOKENIZER_CONFIG,
+    Messages,
+    require_chat_template,
+)
 from tvm_c4n.model.families import describe_model
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 GENERATION_CONFIG = "generation_config.json"
-# All files that `load_tokenizer` reads, in the order in which the last three name tokens.
-TEXT_FILES = (TOKENIZER, GENERATION_CONFIG, CONFIG, TOKENIZER_CONFIG)
+# All files that `load_tokenizer` and its tokenizer read.
+TEXT_FILES = (TOKENIZER, GENERATION_CONFIG, CONFIG, *CHAT_FILES)
 
 # What ends a text where no file says it: the token of GPT-NeoX, whose tokenizer Mamba has.
 _END = "<|endoftext|>"
@@ -45,11 +50,14 @@ class TextTokenizer:
         Starts a text of which nothing is known yet: the bos token, or the separator without one.
     ends : tuple of int
         Each of them ends a text; at least one.
+    folder : Path, optional
+        Where the model's chat template lies, if it has one.
     """
 
     tokenizer: Tokenizer
     start: int
     ends: tuple[int, ...]
+    folder: Path | None = None
 
     @property
     def separator(self) -> int:
@@ -76,6 +84,46 @@ class TextTokenizer:
         `start` stands for an empty one.
         """
         return list(self.tokenizer.encode(text).ids) or [self.start]
+
+    def apply_chat_template(
+        self,
+        messages: Messages,
+        *,
+        add_generation_prompt: bool = True,
+        template: str | None = None,
+        **variables: Any,
+    ) -> str:
+        """Return the text of a chat, by the model's template, as in transformers.
+
+        Parameters
+        ----------
+        messages : sequence of mappings
+            ``{"role": "user", "content": "Hello"}`` and the like.
+        add_generation_prompt : bool
+            Whether the text ends with the start of an answer.
+        template : str, optional
+            Name of one of several templates.
+        **variables
+            Others that the template reads, such as ``tools``.
+
+        Raises
+        ------
+        CheckpointError
+            As `require_chat_template` and `ChatTemplate.render`.
+        C4nError
+            Messages that are none.
+        """
+        if self.folder is None:
+            raise CheckpointError("a tokenizer without a folder has no chat template")
+        found = require_chat_template(self.folder, template)
+        return found.render(messages, add_generation_prompt=add_generation_prompt, **variables)
+
+    def chat(self, messages: Messages, **options: Any) -> list[int]:
+        """Tokenise a chat; options are those of `apply_chat_template`.
+
+        The template writes all special tokens, so nothing is put around its text.
+        """
+        return self.encode(self.apply_chat_template(messages, **options))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens; special tokens have none."""
@@ -125,7 +173,7 @@ def load_tokenizer(folder: str | Path, config: Mapping[str, Any] | None = None) 
                 f"tokenizer has no {_END}; set eos_token_id to the token that ends a text"
             )
         ends = (int(token),)
-    return TextTokenizer(tokenizer, (*starts, *ends)[0], ends)
+    return TextTokenizer(tokenizer, (*starts, *ends)[0], ends, folder)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

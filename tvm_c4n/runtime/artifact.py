@@ -4,8 +4,8 @@
 because a process that has a library open gets it again under the same name, whatever the file has
 become), ``weights.bin`` the packed weights
 at offsets that are multiples of 64, in the order of the functions' trailing parameters,
-``manifest.json`` the rest. ``tokenizer.json`` is copied from the checkpoint; which tokens start and
-end a text, that its other files say, is in the manifest.
+``manifest.json`` the rest. ``tokenizer.json`` is copied from the checkpoint, and with it the files
+that may have a chat template; which tokens start and end a text is in the manifest.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Artifact:
         text = self.manifest.text
         if text is None:
             return load_tokenizer(self.path, self.manifest.config)
-        return TextTokenizer(read_tokenizer(self.path), text.start, text.ends)
+        return TextTokenizer(read_tokenizer(self.path), text.start, text.ends, self.path)
 
     def verify(self, *, code_only: bool = False) -> None:
         """Compare the files with the manifest's sizes and sha256.

@@ -136,7 +136,7 @@ def generate_tokens(
 
 def generate(
     model: Model,
-    prompt: str,
+    prompt: str | Sequence[int],
     limit: int = 64,
     *,
     temperature: float = 0.0,
@@ -149,8 +149,9 @@ def generate(
     ----------
     model : Model
         What `tvm_c4n.load` returned.
-    prompt : str
-        May be empty: the model then starts a text of its own.
+    prompt : str or sequence of int
+        May be empty: the model then starts a text of its own. Tokens are read as they are, such as
+        those of ``model.tokenizer.chat(messages)``.
     limit : int
         Tokens to generate at most; a token that ends a text ends it earlier.
     temperature : float
@@ -168,7 +169,7 @@ def generate(
     sampler = Sampler(temperature, seed)
     tokenizer = model.tokenizer
     stream = TextStream(tokenizer)
-    ids = tokenizer.prompt(prompt)
+    ids = tokenizer.prompt(prompt) if isinstance(prompt, str) else prompt
     for token in generate_tokens(
         model, ids, limit, sampler=sampler, ends=tokenizer.ends, stats=stats
     ):

@@ -69,6 +69,9 @@ def _(path: Path) -> None:
     write_tokenizer(path)
     _write(path / "generation_config.json", {"bos_token_id": 0, "eos_token_id": [0]})
     _write(path / "tokenizer_config.json", {"bos_token": "<|endoftext|>", "eos_token": None})
+    (path / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ bos_token ~ m.content | trim }}{% endfor %}"
+    )
 
 
 @maker("sharded", "hf")

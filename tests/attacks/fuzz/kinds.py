@@ -18,6 +18,7 @@ _HEAL = (
     "--held-out 4 --save-steps 5"
 )
 _RUN = "run {model} -p w1 -n 3 -t 1"
+_CHAT = "run {0} --chat -p w1 -n 3 -t 1"
 _EVAL = "eval {model} --text {text} --window 16 --max-windows 2"
 _TORCH = _EVAL + " --backend torch"
 _TASKS = "eval {model} --tasks tasks.jsonl -t 1"
@@ -56,7 +57,7 @@ class Kind:
 
 
 _ART = ("art/manifest.json", "art/manifest.json", "art/weights.bin", "art/model-*.so")
-_TEXT_FILES = ("{}/tokenizer.json", "{}/config.json", "{}/*_config.json")
+_TEXT_FILES = ("{}/tokenizer.json", "{}/config.json", "{}/*_config.json", "{}/chat_*")
 _HF_VERBS = ("inspect {0}", "inspect {0}", _TORCH.format(model="{0}", text="words.txt"))
 
 
@@ -69,7 +70,7 @@ KINDS = (
         "model",
         ("hf", "words.jsonl", "words.txt"),
         _of("hf", (*_TEXT_FILES, "{}/model.safetensors", "{}/model.safetensors")),
-        (*_of("hf", _HF_VERBS), _PRUNE, _PRUNE, "compile hf -o out", _RUN.format(model="hf")),
+        (*_of("hf", _HF_VERBS), _PRUNE, _PRUNE, "compile hf -o out", *_of("hf", (_CHAT,))),
         16,
     ),
     Kind(
@@ -96,8 +97,8 @@ KINDS = (
     Kind(
         "artifact",
         ("art", "words.txt"),
-        (*_ART, *_ART, "art/tokenizer.json"),
-        _ARTIFACT,
+        (*_ART, *_ART, "art/tokenizer.json", "art/chat_template.jinja"),
+        (*_ARTIFACT, *_of("art", (_CHAT,))),
         16,
     ),
     Kind(

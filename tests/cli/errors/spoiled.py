@@ -175,6 +175,27 @@ FOLDERS = [
 ]
 
 ARTIFACTS = [
+    *(
+        Case(wrong, "run model.art --chat -p w1", f"model.art/chat_template.jinja: {said}", spoil=s)
+        for wrong, s, said in (
+            (
+                "a chat template that refuses",
+                put("model.art/chat_template.jinja", "{{ raise_exception('No users.') }}"),
+                "the chat template says: No users.",
+            ),
+            (
+                "a chat template that was cut off",
+                put("model.art/chat_template.jinja", "{% if messages %}\n{{ messages"),
+                "the chat template line 2: unexpected end of template, expected 'end of print "
+                "statement'.",
+            ),
+            (
+                "a chat template that eats memory",
+                put("model.art/chat_template.jinja", "{{ 'a' * 10 ** 10 }}"),
+                "the chat template takes too much memory",
+            ),
+        )
+    ),
     artifact(
         "no manifest",
         remove("model.art/manifest.json"),

@@ -33,6 +33,18 @@ RUN = [
         "--prompt and --file both say what to continue: give one of them",
     ),
     Case("stdin is no text", "run model.art", "stdin: not UTF-8 text", stdin="\udcff"),
+    Case(
+        "a chat with a model that continues texts",
+        "run model --chat -p a",
+        "model: has no chat template (chat_template.jinja, or chat_template in "
+        "tokenizer_config.json), so the model continues texts and does not answer",
+    ),
+    Case(
+        "a chat of nothing",
+        "run model.art --chat -p ''",
+        "--chat answers something: say it with --prompt, --file or on stdin",
+    ),
+    Case("a system without a chat", "run model.art --system a -p a", "--system needs --chat"),
 ]
 
 EVAL = [
