@@ -7,7 +7,7 @@ from tests.cli.errors.case import Case
 RECORDS_AGAIN = "'tvm-c4n tune' makes folders of records: give one, or delete it and tune again"
 NO_TRACKER = (
     "no tracker answers at 127.0.0.1:1 (Connection refused): start one with "
-    "python -m tvm.exec.rpc_tracker --host 127.0.0.1 --port 1"
+    "python -m tvm.exec.rpc_tracker --host 127.0.0.1 --port 1 --port-end 2"
 )
 ADDRESS = "use rpc://HOST:PORT/KEY for a tracker, rpc://HOST:PORT for a server"
 

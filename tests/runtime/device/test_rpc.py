@@ -1,7 +1,13 @@
 """Where a device is: a tracker's key, or a server."""
 
+import os
+import shlex
+import signal
 import socket
 import struct
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -64,3 +70,29 @@ def test_what_is_no_tracker_is_said_at_once(monkeypatch):
         port = mute.getsockname()[1]
         with pytest.raises(DeviceError, match=f"no tracker answers at 127.0.0.1:{port} "):
             check_devices(RpcAddress("127.0.0.1", port, "phone"), wait_secs=0.5)
+
+
+def test_the_command_that_is_named_starts_a_tracker():
+    """At a port beyond those that TVM tries by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = RpcAddress("127.0.0.1", free.getsockname()[1], "phone")
+    with pytest.raises(DeviceError) as caught:
+        check_devices(address)
+    command = shlex.split(str(caught.value).partition("start one with python ")[2])
+    running = subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        said = "no tracker answers"
+        for _ in range(600):
+            if "no tracker answers" not in said:
+                break
+            assert running.poll() is None
+            time.sleep(0.1)
+            with pytest.raises(DeviceError) as caught:
+                check_devices(address)
+            said = str(caught.value)
+        assert "no device of key 'phone'; it has none at all" in said
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()

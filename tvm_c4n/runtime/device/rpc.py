@@ -112,9 +112,11 @@ def _devices(where: str, address: RpcAddress, wait_secs: float) -> Counter[str]:
         servers = tracker.summary()["server_info"]
         tracker.close()
     except OSError as error:
+        # TVM's own end of the ports is 9199: from there on it would find none.
+        ports = f"--port {address.port} --port-end {address.port + 1}"
         raise DeviceError(
             f"no tracker answers at {where} ({error.strerror or error}): start one with "
-            f"python -m tvm.exec.rpc_tracker --host {address.host} --port {address.port}"
+            f"python -m tvm.exec.rpc_tracker --host {address.host} {ports}"
         ) from None
     names = [str(server["key"]).partition(":")[2] for server in servers]
     # A proxy registers as "proxy[phone,tablet]" for the devices behind it.
