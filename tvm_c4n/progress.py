@@ -6,3 +6,5 @@ from collections.abc import Callable
 
 # progress(what, done, total): "what" names the present stage, done and total count its parts.
 Progress = Callable[[str, int, int], None]
+# How the stage of a part ends that an earlier run has done: its time says nothing about this run.
+FINISHED_BEFORE = "was finished before"

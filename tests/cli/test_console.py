@@ -62,6 +62,22 @@ def test_what_was_interrupted_says_how_to_resume(capsys, error):
     assert capsys.readouterr().err == ""
 
 
+def test_what_was_finished_before_does_not_make_the_rest_look_quick(monkeypatch):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(console, "Console", lambda **_: terminal)
+    now = [0.0]
+    with ProgressBar("pruning") as bar:
+        bar._bar.get_time = lambda: now[0]
+        bar("loading", 0, 1)
+        for layer in range(8):
+            bar(f"layer {layer} was finished before", 10 * (layer + 1), 100)
+            now[0] += 0.001
+        for done in range(81, 86):
+            now[0] += 2.0
+            bar("layer 8", done, 100)
+        assert bar._bar.tasks[0].time_remaining == 30
+
+
 def test_progress_fits_a_line_and_says_how_much_is_left(monkeypatch):
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=80, color_system=None)

@@ -91,8 +91,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     plan = settings(20, mask_update_fraction=0.5)
 
+    stages = []
+
     def interrupt(what, done, total):
-        if done == 10:
+        stages.append((what.split()[0], done, total))
+        if stages[-1] == ("loss", 10, 20):
             os.kill(os.getpid(), signal.SIGINT)
 
     assert threading.current_thread() is threading.main_thread()
@@ -106,6 +109,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
             progress=interrupt,
             dense_export=False,
         )
+    # Each step is reported on a processor.
+    assert stages[-2:] == [("loss", 10, 20), ("stopping", 10, 20)]
+    assert ("training", 0, 20) in stages
     assert not (tmp_path / "b").exists()
     assert state_path(tmp_path / "b").exists()
     with pytest.raises(CheckpointError, match="belongs to a healing with another"):

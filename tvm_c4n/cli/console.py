@@ -22,6 +22,8 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from tvm_c4n.progress import FINISHED_BEFORE
+
 # Columns of a progress bar beside its title and what names the stage.
 _WIDTH = 12 + len("1234/1234") + len("0:00:00") + len("0:00:00 left") + 5
 
@@ -160,7 +162,12 @@ class ProgressBar:
         say(sentence, self._bar.console)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how far a step is; work that counts from the start again is timed anew."""
-        if done < self._bar.tasks[0].completed:
-            self._bar.reset(self._task)
+        """Show how far a step is.
+
+        Work that counts from the start again, or to another total, is timed anew, and what was
+        finished before does not count as work.
+        """
+        task = self._bar.tasks[0]
+        if done < task.completed or total != task.total or what.endswith(FINISHED_BEFORE):
+            self._bar.reset(self._task, completed=done)
         self._bar.update(self._task, completed=done, total=total, what=what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 
-# Steps between two reports: reading a loss makes the GPU wait.
+# Steps between two reports of a GPU, which waits while a loss is read; others report each step.
 REPORT_STEPS = 10
 
 
@@ -164,19 +164,21 @@ def _train(
 ) -> None:
     """Train from where the state stands to the last step."""
     place = next(trainer.student.parameters()).device
+    every = REPORT_STEPS if place.type == "cuda" else 1
+    tell = progress or (lambda *_: None)
     done = load_state(state, trainer.tensors(), run)
-    with _interrupts() as interrupted:
+    tell("training", done, settings.steps)
+    with _interrupts(lambda: tell("stopping after this step", done, settings.steps)) as interrupted:
         while done < settings.steps and not interrupted:
             rows = windows.batch(done)
             tokens = to_tensor(windows.train[rows], place)
             loss = trainer.step(done, tokens, teacher(rows))
             done += 1
-            if done % REPORT_STEPS == 0 or done == settings.steps:
+            if done % every == 0 or done == settings.steps:
                 value = float(loss)
                 if not np.isfinite(value):
                     raise RecipeError(f"the loss is not finite at step {done}; lower the lr")
-                if progress is not None:
-                    progress(f"loss {value:.4f}", done, settings.steps)
+                tell(f"loss {value:.4f}", done, settings.steps)
             if done % settings.save_steps == 0 and done < settings.steps:
                 save_state(state, trainer.tensors(), done, run)
         if interrupted:
@@ -184,10 +186,10 @@ def _train(
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def _interrupts(tell: Callable[[], None]) -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM, so that a step is not left half done; a second one is obeyed.
 
-    At the end the first one is passed on to the handler of before.
+    The first one is told, which then waits for the end of the step. At the end the first one is passed on to the handler of before.
     """
     caught: list[int] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -202,6 +204,7 @@ def _interrupts() -> Iterator[list[int]]:
         if caught:
             obey(number)
         caught.append(number)
+        tell()
 
     heard = [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
     for number in heard:

@@ -26,6 +26,7 @@ from tvm_c4n.checkpoint.files import LEFTOVERS, os_errors, write_atomically
 from tvm_c4n.checkpoint.reading import read_text
 from tvm_c4n.checkpoint.state_file import read_state, write_state
 from tvm_c4n.errors import RecipeError
+from tvm_c4n.progress import FINISHED_BEFORE
 from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
 from tvm_c4n.pruning.report import ProjectionReport
 from tvm_c4n.pruning.session import Session
@@ -100,7 +101,7 @@ def resumed(pruner: LayerwisePruner, store: Store, note: StepCounter) -> Iterato
     for index in range(finished):
         layer = store.layer(index)
         activations = layer.activations
-        note(f"layer {index} was finished before", len(layer.weights))
+        note(f"layer {index} {FINISHED_BEFORE}", len(layer.weights))
         yield layer
     for layer in pruner.layers(finished, activations):
         store.keep(layer)
