@@ -16,9 +16,10 @@ from tvm_c4n.healing.student import Output, Student
 
 # Share of the GPU's free memory that the teacher's outputs may take.
 CACHE_SHARE = 0.6
-# Tokens that `distance` sends through the models together, by kind of device. A processor takes half
-# a minute for a thousand or two, and whoever waits wants to see that it moves.
-EVALUATION_TOKENS = {"cuda": 8192, "cpu": 1024}
+# Tokens that `distance` sends through the models together. A CPU takes half a minute for a thousand
+# or two, and whoever waits wants to see that it moves.
+EVALUATION_TOKENS = 8192
+CPU_EVALUATION_TOKENS = 1024
 
 
 def divergence(student: Output, teacher: Output) -> Tensor:
@@ -128,7 +129,8 @@ def distance(
 ) -> Distance:
     """Measure on windows (windows, window) that were not trained on; tells those that are done."""
     far, excess = 0.0, 0.0
-    together = max(1, EVALUATION_TOKENS.get(device.type, 8192) // windows.shape[1])
+    tokens_together = CPU_EVALUATION_TOKENS if device.type == "cpu" else EVALUATION_TOKENS
+    together = max(1, tokens_together // windows.shape[1])
     with torch.compiler.set_stance("force_eager"):  # too few steps to be worth a compilation
         for first in range(0, len(windows), together):
             tell(first, len(windows))

@@ -189,7 +189,7 @@ def _train(
 def _interrupts(tell: Callable[[], None]) -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM, so that a step is not left half done; a second one is obeyed.
 
-    The first one is told, which then waits for the end of the step. At the end the first one is passed on to the handler of before.
+    The first one is told, and at the end of the step passed on to the handler of before.
     """
     caught: list[int] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
