@@ -105,6 +105,20 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "CheckpointError" in shown.stderr
 
 
+def test_what_libraries_log_is_shown_with_debug_only():
+    program = (
+        "import logging\n"
+        "from tvm_c4n.cli import app, verbs\n"
+        "@verbs.app.command()\n"
+        "def log():\n"
+        "    logging.getLogger('a.library').warning('building the font cache')\n"
+        "    logging.getLogger('a.library').error('broken')\n"
+        "app.main()\n"
+    )
+    assert start("log", program=program).stderr == "broken\n"
+    assert start("--debug", "log", program=program).stderr == "building the font cache\nbroken\n"
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )

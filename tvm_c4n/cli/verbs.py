@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -60,8 +61,15 @@ def options(
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks; stands before the command.")
+        bool,
+        typer.Option(
+            "--debug", help="Show tracebacks and libraries' logs; stands before the command."
+        ),
     ] = False,
 ) -> None:
     """Read the options that stand before the command."""
     ending.show_tracebacks(debug)
+    if logging.lastResort is not None:
+        # What a library warns of, as matplotlib does when it builds its cache of fonts, is nothing
+        # that a user did, and stderr is for what we say.
+        logging.lastResort.setLevel(logging.WARNING if debug else logging.ERROR)
