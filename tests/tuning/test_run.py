@@ -106,16 +106,17 @@ def test_the_second_sessions_come_after_all_first_ones(tmp_path: Path) -> None:
 
 
 def test_a_comparison_resumes_where_it_was_interrupted(tmp_path: Path) -> None:
-    pairs = 0
+    told = []
 
-    def progress(what: str, _done: int, _total: int) -> None:
-        nonlocal pairs
-        pairs += "the best against the default" in what
-        if pairs == 5:
+    def progress(what: str, done: int, total: int) -> None:
+        if "the best against the default" in what:
+            told.append((done, total))
+        if told and done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         tuned_by(fast_is_faster, tmp_path, progress=progress)
+    assert told == [(pair, PAIRS_PER_SESSION) for pair in range(6)]
     assert open_records(tmp_path).best[0].decisions == {"vectors": DEFAULT}
     best, device = tuned_by(fast_is_faster, tmp_path)
     assert best.decisions == {"vectors": FAST}
@@ -162,7 +163,7 @@ def test_a_run_resumes_and_times_each_candidate_once(tuned: tuple[Path, list[int
     # The record that was cut was measured again, the other three of the first run were not.
     assert len(records) == everything
     assert len({tuple(decisions.items()) for _, decisions, _ in records}) == everything
-    assert told[0] == 4
+    assert told[:2] == [0, 4]
     assert told[-1] == everything - 3
 
 
@@ -197,7 +198,8 @@ def test_what_did_not_run_is_tried_once_more(sparse_layer: IRModule, tmp_path: P
     folder, told = tmp_path / "records", []
 
     def progress(what: str, done: int, _total: int) -> None:
-        told.append((what, done))
+        if "against" not in what:
+            told.append((what, done))
         assert (folder / BEST).is_file()
 
     (best,) = tune(

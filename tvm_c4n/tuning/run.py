@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +25,12 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.progress import Progress
-from tvm_c4n.tuning.comparison import Comparisons, measure_pairs, next_candidate
+from tvm_c4n.tuning.comparison import (
+    PAIRS_PER_SESSION,
+    Comparisons,
+    measure_pairs,
+    next_candidate,
+)
 from tvm_c4n.tuning.database import Database, best_decisions, load_measurements
 from tvm_c4n.tuning.harness import COLD_BYTES
 from tvm_c4n.tuning.measurer import Measurer, error_line
@@ -87,8 +94,8 @@ def tune(
     seed : int
         Seed of the random candidates.
     progress : callable, optional
-        Called as ``progress(what, done, total)`` after each batch, with candidates as the unit, and
-        after each pair of a comparison.
+        Called as ``progress(what, done, total)`` before and after each batch, with candidates as
+        the unit, then around each pair of a comparison, with pairs.
 
     Returns
     -------
@@ -194,6 +201,8 @@ class Tuner:
             # 1. A batch of the task that promises most.
             search = max(self._searches, key=Search.priority)
             chosen = self._choose(search, min(batch, state.total - state.trials))
+            timing = f"{search.task}: timing {len(chosen)} candidates{state}"
+            self._tell(timing, state.trials, state.total)
             results = self._measurer.measure(search.task.spec, [decided for decided, _ in chosen])
             # 2. What it says, on disk and to the cost model.
             ran = self._commit(search, chosen, results)
@@ -223,19 +232,25 @@ class Tuner:
             A default does not run any more.
         """
         while waiting := [(s, c) for s in self._searches if (c := self._next(s)) is not None]:
-            for search, candidate in waiting:
-                task, state = search.task, self._state
-                what = f"{task}: the best against the default"
+            for index, (search, candidate) in enumerate(waiting):
+                tell = partial(self._tell_pair, search.task, count(), index, len(waiting))
+                tell()
                 measure_pairs(
                     self._measurer,
                     self._comparisons,
-                    task.spec,
+                    search.task.spec,
                     candidate,
-                    task.default,
-                    partial(self._tell, what, state.trials, state.total),
+                    search.task.default,
+                    tell,
                 )
                 self.write_best()
         return self.write_best()
+
+    def _tell_pair(self, task: Task, pairs: Iterator[int], session: int, sessions: int) -> None:
+        """Tell that a pair of a session was timed: those that end early have all their pairs."""
+        done = session * PAIRS_PER_SESSION + min(next(pairs), PAIRS_PER_SESSION)
+        what = f"{task}: the best against the default"
+        self._tell(what, done, sessions * PAIRS_PER_SESSION)
 
     def _next(self, search: Search) -> DecisionKey | None:
         default = search.task.default
