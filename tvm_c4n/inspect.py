@@ -104,7 +104,7 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
         artifact = open_artifact(path)
         artifact.verify()
         manifest = artifact.manifest
-        config = describe_model(manifest.config)
+        config = manifest.description()
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
         weights = _by_kind(config, _declared(manifest))
         return ModelSummary(path, "artifact", config, weights, manifest.weight_bytes, made_for)

@@ -41,6 +41,7 @@ def rename(content: dict[str, Any]) -> None:
         (lambda m: m["states"].reverse(), r"states are \[\[2, 4, 64\].*asks for \[\[2, 3, 64\]"),
         (lambda m: m.update(state_dtypes=["int32"] * 2), "state_dtypes are .*; config asks for"),
         (lambda m: m.update(context=4096), "context is 4096; config asks for None"),
+        (lambda m: m.update(context=0), "context is 0; config asks for None"),
         (lambda m: m.update(weight_bytes=5), "weight_bytes is 5; the tensors have"),
         (lambda m: m["tensors"][2].update(offset=64), "tensor 2 lies at byte 64 and should at"),
         (lambda m: m["tensors"].pop(2), "tensor 2 lies at byte"),

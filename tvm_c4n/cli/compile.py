@@ -19,6 +19,13 @@ def compile_(
     dtype: Annotated[
         str, typer.Option(help="float16 or float32, for weights that the folder stores dense.")
     ] = "float16",
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of the longest text, for models with attention [4096, or what the model "
+            "was made for]."
+        ),
+    ] = None,
     records: Annotated[
         Path | None, typer.Option(help="Folder of `tvm-c4n tune` [the package's, if any fits].")
     ] = None,
@@ -37,6 +44,7 @@ def compile_(
             out,
             target,
             dtype=dtype,  # type: ignore[arg-type]  # checked there, with a better message
+            context=context,
             records=records,
             debug_dump=debug_dump,
             progress=bar,
@@ -44,11 +52,13 @@ def compile_(
         )
     from tvm_c4n.runtime.describe import schedule_report
 
+    longest = f"context:       {manifest.context} tokens\n" if manifest.context else ""
     there = ("run",) if target == "host" else ("deploy", " --device DEVICE")
     typer.echo(
         f"size:          {megabytes(manifest.weight_bytes)} of repacked weights\n"
         f"compiled for:  {manifest.triple}, {manifest.isa}\n"
         f"kernels:       {schedule_report(manifest)}\n"
+        f"{longest}"
         f"artifact:      {out}\n"
         f"{next_step(out, *there)}"
     )

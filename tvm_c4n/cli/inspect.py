@@ -27,6 +27,7 @@ def inspect(
     title = (
         f"{found.path}: {found.kind}, {megabytes(found.size_bytes)} of {weights}\n"
         f"{config.n_layer} layers, hidden {config.d_model}, vocabulary {config.vocab_size}"
+        f"{f', context {config.context}' if config.context else ''}"
     )
     head = ["weight", "count", "pattern", "dtype", "scale group", "size"]
     print_table(title, head, [_row(weight) for weight in found.weights])

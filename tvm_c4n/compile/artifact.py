@@ -19,7 +19,7 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.chat_template import CHAT_FILES
-from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values
+from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values, choose_context
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.relax_model import build_model
@@ -50,6 +50,7 @@ def compile_model(
     target: str = "host",
     *,
     dtype: DType = "float16",
+    context: int | None = None,
     records: str | Path | None = None,
     debug_dump: str | Path | None = None,
     progress: Progress | None = None,
@@ -67,6 +68,10 @@ def compile_model(
         ``"host"``, ``"arm64-linux"`` or ``"arm64-android"``.
     dtype : str
         ``"float16"`` or ``"float32"``, for projections that the folder stores dense.
+    context : int, optional
+        Tokens of the longest text, for models with attention: a multiple of 64, up to
+        ``max_position_embeddings``. Memory for them is there from the start. Default: 4096, or
+        fewer if the model was made for fewer.
     records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : path, optional
@@ -100,6 +105,8 @@ def compile_model(
         tell(0)
         checkpoint = open_checkpoint(model)
         config = describe_model(checkpoint.config)
+        if context is not None:
+            config = choose_context(config, context)
         check_tensors(config, checkpoint)
         tokenizer = load_tokenizer(checkpoint.path, checkpoint.config)
         check_values(config, checkpoint)

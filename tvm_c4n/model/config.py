@@ -1,4 +1,4 @@
-"""Whether a checkpoint holds the model that its config.json describes."""
+"""Whether a checkpoint holds the model that its config.json describes, and for which texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.errors import CheckpointError
+from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.model.blocks.attention import RING_BLOCK
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.rows import rows_of
 
@@ -16,6 +17,33 @@ from tvm_c4n.model.rows import rows_of
 MAX_TOKENS = 256
 # Its exponential, 5e34, is still a float32.
 _MAX_A_LOG = 80.0
+
+
+def choose_context(config: ModelConfig, context: int) -> ModelConfig:
+    """Return a model for texts of another number of tokens.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    context : int
+        A multiple of 64, at most what the model was made for.
+
+    Raises
+    ------
+    C4nError
+        Another number, or the model has no attention.
+    """
+    if config.positions is None:
+        raise C4nError(
+            f"context {context}: this model has no attention, so it reads texts of any length; "
+            "leave it out"
+        )
+    if not 0 < context <= config.positions or context % RING_BLOCK:
+        raise C4nError(
+            f"context {context}: use a multiple of {RING_BLOCK} up to {config.positions}, the "
+            "tokens that the model was made for (max_position_embeddings)"
+        )
+    return config.with_context(context)
 
 
 class HasShapes(Protocol):

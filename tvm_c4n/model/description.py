@@ -158,6 +158,10 @@ class Block(ABC):
         """Which of its channels may be in any order."""
         return ()
 
+    def with_context(self, context: int) -> Block:
+        """Return the block for texts of so many tokens; most keep nothing that depends on it."""
+        return self
+
     def factor(self, projection: str) -> float:
         """Return what the normed stream is multiplied by for a projection."""
         return self.factors.get(projection, 1.0)
@@ -231,6 +235,8 @@ class ModelConfig:
         Factors of the embeddings and of the logits.
     context : int, optional
         Tokens of the longest text; without attention there is no limit.
+    positions : int, optional
+        Tokens of the longest text that it was made for: what `context` may be set to.
     """
 
     model_type: str
@@ -244,6 +250,16 @@ class ModelConfig:
     embedding_scale: float = 1.0
     logits_scale: float = 1.0
     context: int | None = None
+    positions: int | None = None
+
+    def with_context(self, context: int) -> ModelConfig:
+        """Return the model for texts of so many tokens; see `tvm_c4n.model.config`."""
+
+        def changed(residual: Residual) -> Residual:
+            return replace(residual, blocks=tuple(b.with_context(context) for b in residual.blocks))
+
+        layers = tuple(Layer(tuple(map(changed, layer.residuals))) for layer in self.layers)
+        return replace(self, layers=layers, context=context)
 
     @property
     def n_layer(self) -> int:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import codegen, tvm
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
@@ -46,7 +45,7 @@ class Engine:
     def __init__(self, artifact: Artifact, *, threads: int | None = None):
         self.artifact = artifact
         self.manifest: Manifest = artifact.manifest
-        self.config = describe_model(self.manifest.config)
+        self.config = self.manifest.description()
         self._vocab = self.config.vocab_size
         # Tokens of the text, and of the longest one.
         self._read, self._room = 0, self.config.context or math.inf

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from tvm_c4n.errors import ArtifactError
-from tvm_c4n.model.config import MAX_TOKENS
+from tvm_c4n.errors import ArtifactError, C4nError
+from tvm_c4n.model.config import MAX_TOKENS, choose_context
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 
@@ -128,6 +128,26 @@ class Manifest(_Record):
         """Size that weights.bin must have."""
         return self.tensors[-1].end if self.tensors else 0
 
+    def description(self) -> ModelConfig:
+        """Describe the model, with the context that it was compiled for.
+
+        Raises
+        ------
+        ArtifactError
+            A context that the model cannot have.
+        CheckpointError
+            The config is not that of a supported model.
+        """
+        config = describe_model(self.config)
+        if self.context == config.context:
+            return config
+        if self.context is None or config.context is None:
+            raise ArtifactError(f"context is {self.context}; config asks for {config.context}")
+        try:
+            return choose_context(config, self.context)
+        except C4nError as error:
+            raise ArtifactError(str(error)) from None
+
     def check(self) -> None:
         """Compare sizes with those that follow from others, before anybody allocates by them.
 
@@ -138,7 +158,7 @@ class Manifest(_Record):
         CheckpointError
             The config is not that of a supported model.
         """
-        config = describe_model(self.config)
+        config = self.description()
         self._check_projections(config)
         self._check_tensors()
         if self.states != list(config.state_shapes()):
@@ -151,8 +171,6 @@ class Manifest(_Record):
             raise ArtifactError(
                 f"state_dtypes are {self.state_dtypes}; config asks for {expected_dtypes}"
             )
-        if self.context != config.context:
-            raise ArtifactError(f"context is {self.context}; config asks for {config.context}")
         state_bytes = sum(4 * prod(shape) for shape in self.states)
         allowed = _STATE_BYTES_PER_WEIGHT_BYTE + (self.context or 0) / _RING_TOKENS_PER_WEIGHT_BYTE
         if state_bytes > allowed * self.file_bytes:

@@ -200,6 +200,11 @@ COMPILE = [
         "dtype is 'int1'; known are float16, float32",
     ),
     Case(
+        "a limit of texts where there is none",
+        "compile model -o out --context 4096",
+        "context 4096: this model has no attention, so it reads texts of any length; leave it out",
+    ),
+    Case(
         "no such records",
         "compile model -o out --records none",
         "none/manifest.json: missing file; 'tvm-c4n tune' makes folders of records: give one, or "

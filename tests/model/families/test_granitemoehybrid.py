@@ -9,6 +9,7 @@ from transformers import GraniteMoeHybridConfig
 from tests.families import FamilyTests
 from tests.models import VOCABULARY
 from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.model.config import choose_context
 from tvm_c4n.model.description import State
 from tvm_c4n.model.families import describe_model
 
@@ -82,6 +83,21 @@ def test_the_ring_has_room_for_whole_blocks_of_a_text():
     )
 
 
+def test_another_context_makes_another_ring():
+    config = choose_context(described(), 64)
+    (attention,) = config.layers[1].residuals[0].blocks
+    assert (config.context, config.positions, attention.context) == (64, 320, 64)
+    assert config.states()[3].shape == (1, 2, 1, 8, 64)
+    assert choose_context(described(), 320) == described()
+    long = described(max_position_embeddings=131072)
+    assert choose_context(long, 8192).states()[4].shape == (1, 2, 128, 64, 8)
+    for wrong in (0, -64, 63, 100, 384):
+        with pytest.raises(C4nError, match=f"context {wrong}: use a multiple of 64 up to 320, the"):
+            choose_context(described(), wrong)
+    with pytest.raises(C4nError, match="context 64: this model has no attention"):
+        choose_context(described(layer_types=["mamba", "mamba"]), 64)
+
+
 def test_words_of_old_files_mean_the_same():
     assert described(layer_types=["mamba", "attention"]) == described()
 
@@ -130,3 +146,32 @@ def test_a_text_longer_than_the_ring_is_refused(tmp_path):
     engine.reset()
     engine.prefill([1] * 63)
     assert (engine.step(2) == last).all()
+
+
+@pytest.mark.parametrize("context", [64, 8192])
+def test_a_context_that_was_chosen_holds_in_the_artifact(context, tmp_path):
+    import numpy as np
+    import torch
+
+    from tests.families import write_family
+    from tvm_c4n import load
+    from tvm_c4n.compile.artifact import compile_model
+    from tvm_c4n.inspect import summarize
+    from tvm_c4n.runtime.artifact import open_artifact
+
+    sizes = {**SIZES, "max_position_embeddings": 16384, "position_embedding_type": "rope"}
+    config = GraniteMoeHybridConfig(**sizes, layer_types=MIXED)
+    theirs = write_family(tmp_path / "model", config)
+    compile_model(tmp_path / "model", tmp_path / "art", dtype="float32", context=context)
+    assert open_artifact(tmp_path / "art").manifest.context == context
+    assert summarize(tmp_path / "art").config.context == context
+    engine = load(tmp_path / "art")
+    # More than the context that there is by default, where more fits.
+    text = np.random.default_rng(0).integers(0, VOCABULARY, min(context, 4200))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(text)[None], use_cache=False).logits[0].numpy()
+    np.testing.assert_allclose(engine.prefill(text[:-1]), expected[-2], atol=1e-4)
+    np.testing.assert_allclose(engine.step(int(text[-1])), expected[-1], atol=1e-4)
+    over = context + 1 - len(text)
+    with pytest.raises(C4nError, match=f"{context + 1} tokens: this model reads {context} at most"):
+        engine.prefill([1] * over)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tvm_c4n.model.description import Block, Projection, Reordering, Segment, State, TensorSpec
@@ -66,6 +66,10 @@ class Attention(Block):
             )
             for name in ("q_proj", "k_proj", "v_proj", "o_proj")
         )
+
+    def with_context(self, context: int) -> Attention:
+        """Return the block with a ring for so many tokens."""
+        return replace(self, context=context)
 
     def states(self) -> tuple[State, ...]:
         """Return the ring, see `tvm_c4n.ops.ring`, and how many tokens were read."""

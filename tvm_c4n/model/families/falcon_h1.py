@@ -10,7 +10,13 @@ from __future__ import annotations
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.blocks import Mlp
 from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
-from tvm_c4n.model.families.hybrid import attention_of, context_of, mamba2_of, rotary_base
+from tvm_c4n.model.families.hybrid import (
+    attention_of,
+    context_of,
+    mamba2_of,
+    positions_of,
+    rotary_base,
+)
 from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
 
 MODEL_TYPE = "falcon_h1"
@@ -86,6 +92,7 @@ def read(fields: Fields) -> ModelConfig:
         embedding_scale=fields.number("embedding_multiplier", 1.0) / out,
         logits_scale=fields.number("lm_head_multiplier", 1.0),
         context=context_of(fields),
+        positions=positions_of(fields),
     )
 
 

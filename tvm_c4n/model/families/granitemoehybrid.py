@@ -10,7 +10,13 @@ from __future__ import annotations
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.blocks import Mlp
 from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
-from tvm_c4n.model.families.hybrid import attention_of, context_of, mamba2_of, rotary_base
+from tvm_c4n.model.families.hybrid import (
+    attention_of,
+    context_of,
+    mamba2_of,
+    positions_of,
+    rotary_base,
+)
 from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
 from tvm_c4n.model.rows import Rows
 
@@ -60,6 +66,7 @@ def read(fields: Fields) -> ModelConfig:
     kinds = _kinds(fields)
     embeddings = "model.embed_tokens.weight"
     example, attending = mixer(""), attention("")
+    attends = bool(set(kinds) & set(_ATTENTION))
     return ModelConfig(
         model_type=MODEL_TYPE,
         vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
@@ -81,7 +88,8 @@ def read(fields: Fields) -> ModelConfig:
         },
         embedding_scale=fields.number("embedding_multiplier", 1.0) / residual,
         logits_scale=1 / fields.number("logits_scaling", 1.0),
-        context=context_of(fields) if set(kinds) & set(_ATTENTION) else None,
+        context=context_of(fields) if attends else None,
+        positions=positions_of(fields) if attends else None,
     )
 
 

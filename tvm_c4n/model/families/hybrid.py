@@ -11,21 +11,27 @@ from tvm_c4n.model.blocks.attention import RING_BLOCK
 from tvm_c4n.model.families.mamba2 import step_limits
 from tvm_c4n.model.families.reader import MAX_CHANNELS, Fields
 
-# Tokens of the longest text: what is kept of each takes memory, whether a text needs it or not.
-MAX_CONTEXT = 4096
+# Tokens of the longest text, unless another number is asked for: what is kept of each takes memory,
+# whether a text needs it or not.
+DEFAULT_CONTEXT = 4096
 _MAX_POSITIONS = 1 << 24
 NO_FACTORS: Mapping[str, float] = {}
 
 
-def context_of(fields: Fields) -> int:
-    """Return how many tokens a text may have: a multiple of `RING_BLOCK`."""
+def positions_of(fields: Fields) -> int:
+    """Return how many tokens the model's texts had at most: a multiple of `RING_BLOCK`."""
     positions = fields.size("max_position_embeddings", 2048, most=_MAX_POSITIONS)
     if positions < RING_BLOCK:
         raise CheckpointError(
             f"config.json: max_position_embeddings={positions}: attention takes {RING_BLOCK} "
             "or more"
         )
-    return min(positions, MAX_CONTEXT) // RING_BLOCK * RING_BLOCK
+    return positions // RING_BLOCK * RING_BLOCK
+
+
+def context_of(fields: Fields) -> int:
+    """Return how many tokens a text may have by default: a multiple of `RING_BLOCK`."""
+    return min(positions_of(fields), DEFAULT_CONTEXT)
 
 
 def attention_of(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.errors import ArtifactError, C4nError, DeviceError
-from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import Artifact
@@ -62,7 +61,7 @@ class RemoteEngine:
         progress: Progress | None = None,
     ) -> None:
         self.artifact, self.manifest = artifact, artifact.manifest
-        self.config = describe_model(self.manifest.config)
+        self.config = self.manifest.description()
         self._remote, self._device = remote, remote.cpu(0)
         self._alone, self._process = Exclusive(), os.getpid()
         if threads is not None:
