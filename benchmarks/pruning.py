@@ -33,7 +33,7 @@ def pruning(
     model: str = "mamba-19m",
     removed: Annotated[str, typer.Option(help="0,1,2,3 [1,2,3; with --ablate: 2].")] = "",
     sparsity: Annotated[str, typer.Option(help="Allocate n to remove these shares.")] = "",
-    methods: str = ",".join(METHODS),
+    methods: Annotated[str, typer.Option(help=f"{','.join(METHODS)} [all; of shares: obs].")] = "",
     dtypes: Annotated[str, typer.Option(help="float16,int8,int4.")] = "int8",
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     tokens: Annotated[int, typer.Option(help="Tokens of each; 0: the recipe's.")] = 0,
@@ -49,9 +49,9 @@ def pruning(
     common = {"samples": samples, "sample_tokens": tokens or Recipe().sample_tokens}
     todo = [{"model": model, "windows": windows, "method": "dense"}]
     found = (
-        allocation_cases(sparsity, words(dtypes))
+        allocation_cases(sparsity, words(methods) or ["obs"], words(dtypes))
         if sparsity
-        else method_cases(removed, words(methods), words(dtypes), ablate)
+        else method_cases(removed, words(methods) or list(METHODS), words(dtypes), ablate)
     )
     todo += [{"model": model, "windows": windows, **common, **case} for case in found]
     table = RowFile(out or newest("pruning.json"))
@@ -60,13 +60,15 @@ def pruning(
     print_rows(todo, table, f"{model}, {windows} windows of 1024; {samples} calibration windows")
 
 
-def allocation_cases(sparsity: str, dtypes: list[str]) -> list[dict[str, Any]]:
+def allocation_cases(sparsity: str, methods: list[str], dtypes: list[str]) -> list[dict[str, Any]]:
     """List allocations for some shares; a uniform one exists for quarters only."""
     return [
-        {"sparsity": share, "allocation": how, "method": "obs", "dtype": dtype, "without": []}
+        {"sparsity": share, "allocation": how, "method": method, "dtype": dtype, "without": []}
         for share in map(float, words(sparsity))
         for dtype in dtypes
+        for method in methods
         for how in (ALLOCATIONS if share in (0.25, 0.5, 0.75) else ALLOCATIONS[:2])
+        if method == "obs" or how == "exact"  # others are compared at their best
     ]
 
 
@@ -138,7 +140,7 @@ def print_rows(todo: list[Row], table: RowFile, title: str) -> None:
     dense, *rows = found
     excess = {id(row): log(row["ppl"] / dense["ppl"]) for row in rows}
     sparsegpt = {
-        (row["removed"], row["dtype"]): excess[id(row)]
+        (_pattern(row), row["dtype"]): excess[id(row)]
         for row in rows
         if row["method"] == "sparsegpt"
     }
@@ -146,7 +148,7 @@ def print_rows(todo: list[Row], table: RowFile, title: str) -> None:
     head += ["mask alone", "mask alone", "MB", "s"]
     lines = []
     for row in rows:
-        own, peer = excess[id(row)], sparsegpt.get((row.get("removed"), row["dtype"]))
+        own, peer = excess[id(row)], sparsegpt.get((_pattern(row), row["dtype"]))
         errors = [f"{row['output_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
         errors += [f"{row['masked_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
         line = [f"{_pattern(row)} {row['dtype']}", _variant(row), f"{exp(own):.4f}", f"{own:.4f}"]
@@ -165,4 +167,6 @@ def _variant(row: Row) -> str:
     without = row.get("without", [])
     if len(without) > 1:
         return "none of the steps"
-    return f"without {without[0]}" if without else str(row.get("allocation", row["method"]))
+    if without:
+        return f"without {without[0]}"
+    return " ".join(str(row[k]) for k in ("method", "allocation") if k in row)

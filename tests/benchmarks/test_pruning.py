@@ -52,8 +52,15 @@ def test_each_step_is_left_out_once():
 
 
 def test_a_share_that_is_no_quarter_has_no_uniform_allocation():
-    found = [(case["sparsity"], case["allocation"]) for case in allocation_cases("0.3,0.5", ["x"])]
+    cases = allocation_cases("0.3,0.5", ["obs"], ["int8"])
+    found = [(case["sparsity"], case["allocation"]) for case in cases]
     assert found == [
         *((0.3, "exact"), (0.3, "greedy")),
         *((0.5, "exact"), (0.5, "greedy"), (0.5, "uniform")),
     ]
+
+
+def test_other_methods_allocate_exactly():
+    cases = allocation_cases("0.3", ["obs", "wanda"], ["int8"])
+    found = [(case["method"], case["allocation"]) for case in cases]
+    assert found == [("obs", "exact"), ("obs", "greedy"), ("wanda", "exact")]

@@ -11,8 +11,8 @@ from tvm_c4n.model.config import check_tensors
 from tvm_c4n.model.families import describe_model
 
 UNIFORM = {"mamba-19m-n2-int4": 2, "mamba-19m-n3-int4": 3}
-MIXED = "mamba-19m-s30-int4"
-HEALED = (*UNIFORM, MIXED)
+MIXED = ("mamba-19m-s30-int4", "granite-h-20m-s30-int4")
+HEALED = (*UNIFORM, *MIXED)
 
 
 @pytest.mark.parametrize("name", UNIFORM)
@@ -29,8 +29,9 @@ def test_they_are_what_their_names_say(name):
     assert {path.name for path in checkpoint.extra_files()} >= {"tokenizer.json"}
 
 
-def test_the_mixed_model_lacks_its_share_of_the_weights():
-    checkpoint = open_checkpoint(MIXED)
+@pytest.mark.parametrize("name", MIXED)
+def test_the_mixed_models_lack_their_share_of_the_weights(name):
+    checkpoint = open_checkpoint(name)
     config = describe_model(checkpoint.config)
     names = [name for name in config.weights() if name not in config.unpruned()]
     shapes = config.tensor_shapes()
@@ -52,15 +53,21 @@ def test_their_cards_say_what_their_runs_said(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "bound"), [("mamba-19m-n2-int4", 1.07), ("mamba-19m-n3-int4", 1.20), (MIXED, 1.04)]
+    ("name", "dense", "bound"),
+    [
+        ("mamba-19m-n2-int4", "mamba-19m", 1.07),
+        ("mamba-19m-n3-int4", "mamba-19m", 1.20),
+        ("mamba-19m-s30-int4", "mamba-19m", 1.04),
+        ("granite-h-20m-s30-int4", "granite-h-20m", 1.01),
+    ],
 )
-def test_their_perplexity_is_near_the_dense_model_s(name, bound):
+def test_their_perplexity_is_near_the_dense_model_s(name, dense, bound):
     from tvm_c4n.assets import VALID_TEXT
     from tvm_c4n.compile.cache import load
     from tvm_c4n.evaluate import evaluate_text
 
     found = [
         evaluate_text(load(model), VALID_TEXT, max_windows=16).perplexity.value
-        for model in (name, "mamba-19m")
+        for model in (name, dense)
     ]
     assert found[0] / found[1] < bound
