@@ -2,7 +2,7 @@
 
 Models, artifacts and programs are made once and kept in build/bench; with ``--save`` results go to
 this machine's folder in benchmarks/results. Needs the extra [prune]; frontier, decode and prefill
-also [bench] and llama.cpp (`make bench-llama`); any-module and layout need [dev].
+also [bench] and llama.cpp (`make bench-llama`); any-module needs [dev].
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ VERBS = {
     "pruning": "pruning:pruning",
     "tasks": "tasks:tasks",
     "any-module": "modules:any_module",
-    "layout": "modules:layout",
     "results": "results:results",
 }
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from benchmarks.llama_cpp import baseline
 from benchmarks.machine import CACHE
-from benchmarks.models import REAL, artifact, compiler_digest, model_folder
+from benchmarks.models import REAL, artifact, model_folder, state_bytes
+from benchmarks.options import words
 from benchmarks.random_models import Format
+from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.runtime.bench import Cell
+
+DENSE = Format("float16", 0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Test:
         return self.n_prompt + self.n_gen
 
 
-class Contender(Protocol):
+class Contender(ABC):
     """One model in one engine.
 
     Attributes
@@ -43,7 +49,7 @@ class Contender(Protocol):
     size : str
         For example ``130m``.
     weight_bytes : int
-        Bytes of all weights, which a decode step reads; known once it is open.
+        Bytes of all weights; known once it is open.
     most_threads : int
         It is not measured with more.
     """
@@ -51,29 +57,34 @@ class Contender(Protocol):
     name: str
     engine: str
     size: str
-    weight_bytes: int
-    most_threads: int
+    weight_bytes: int = 0
+    most_threads: int = os.cpu_count() or 1
 
+    @abstractmethod
     def make(self) -> Any:
         """Make the files that are missing."""
 
+    @abstractmethod
     def open(self) -> None:
         """Load and warm up."""
 
+    @abstractmethod
+    def token_bytes(self, test: Test) -> int:
+        """Return the bytes that a generated token moves: the weights that it needs, and states."""
+
+    @abstractmethod
     def measure(self, test: Test, threads: int) -> float:
         """Run a test once; returns seconds."""
 
 
-class C4nModel:
+class C4nModel(Contender):
     """A compiled model of ours in this process."""
 
     engine = "tvm_c4n"
-    most_threads = os.cpu_count() or 1
 
     def __init__(self, size: str, fmt: Format):
         self.size, self.fmt = size, fmt
         self.name = f"C4n {fmt.dtype} " + (f"n={fmt.removed}" if fmt.removed else "dense")
-        self.weight_bytes = 0
 
     def make(self) -> Path:
         return artifact(self.size, self.fmt)
@@ -83,6 +94,13 @@ class C4nModel:
 
         self._engine = Engine.load(self.make())
         self.weight_bytes = self._engine.manifest.weight_bytes
+
+    def token_bytes(self, test: Test) -> int:
+        config, idle = self._engine.config, 0
+        if not config.tie_embeddings:
+            stored = open_checkpoint(model_folder(self.size, self.fmt)).weight(config.embeddings)
+            idle = stored.size_bytes if stored else 0
+        return self.weight_bytes - idle + state_bytes(config, test.n_gen)
 
     def measure(self, test: Test, threads: int) -> float:
         """Run a test after a short warm-up, like that of llama-bench in `baseline.run`."""
@@ -98,24 +116,16 @@ class HealedModel(C4nModel):
         self.source, self.name = source, f"C4n int4 {label}, healed"
 
     def make(self) -> Path:
-        """Return the artifact; compiles it where it is missing or older than the compiler."""
-        from tvm_c4n.compile.artifact import compile_model
-
-        folder = CACHE / "host" / f"{self.source}-{compiler_digest()}.art"
-        if not folder.is_dir():
-            compile_model(self.source, folder)
-        return folder
+        return artifact(self.source, self.fmt)
 
 
-class LlamaCpp:
+class LlamaCpp(Contender):
     """A GGUF file in a llama-bench process of its own."""
 
     engine = "llama.cpp"
-    most_threads = os.cpu_count() or 1
 
     def __init__(self, size: str, kind: str):
         self.size, self.kind, self.name = size, kind, f"llama.cpp {kind}"
-        self.weight_bytes = 0
 
     def make(self) -> Path:
         return baseline.gguf_file(self.size, self.kind)
@@ -125,11 +135,18 @@ class LlamaCpp:
         self._file = self.make()
         self.weight_bytes = baseline.run(self._file, 1, 0, 1).weight_bytes
 
+    def token_bytes(self, test: Test) -> int:
+        config = describe_model(open_checkpoint(model_folder(self.size, DENSE)).config)
+        idle = (
+            0 if config.tie_embeddings else baseline.tensor_bytes(self._file, "token_embd.weight")
+        )
+        return self.weight_bytes - idle + state_bytes(config, test.n_gen, kept=2)
+
     def measure(self, test: Test, threads: int) -> float:
         return baseline.run(self._file, threads, test.n_prompt, test.n_gen).secs
 
 
-class TvmBuild:
+class TvmBuild(Contender):
     """TVM's own build of the dense model in this process; see tvm_dense.py.
 
     Its kernels use one thread, and the slowest takes seconds per token: few tokens are measured.
@@ -141,19 +158,20 @@ class TvmBuild:
 
     def __init__(self, size: str, variant: str):
         self.size, self.variant, self.name = size, variant, f"TVM float32 {variant}"
-        self.weight_bytes = 0
 
     def make(self) -> Any:
         from benchmarks.tvm_dense import TvmModel
-        from tvm_c4n.checkpoint import open_checkpoint
 
-        source = model_folder(self.size, Format("float16", 0))
+        source = model_folder(self.size, DENSE)
         return TvmModel(open_checkpoint(source), self.variant, CACHE / "tvm" / self.size)
 
     def open(self) -> None:
         self._model = self.make()
         self.weight_bytes = self._model.weight_bytes
         self._model.step(0)
+
+    def token_bytes(self, test: Test) -> int:
+        return self.weight_bytes + state_bytes(self._model.config, test.n_gen)
 
     def measure(self, test: Test, threads: int) -> float:
         """Read the first few tokens of a test; returns the time that all would take."""
@@ -166,13 +184,11 @@ class TvmBuild:
         return (perf_counter() - began) * test.tokens / count
 
 
-def contenders(
-    sizes: list[str], formats: list[str], baselines: list[str], tvm: list[str]
-) -> list[Contender]:
-    """Return the contenders of a measurement, by size."""
+def contenders(sizes: str, formats: str, baselines: str, tvm: str) -> list[Contender]:
+    """Return the contenders of a measurement, by size; each option is a list with commas."""
     found: list[Contender] = []
-    for size in sizes:
-        found += [C4nModel(size, Format.parse(text)) for text in formats]
-        found += [LlamaCpp(size, kind) for kind in baselines]
-        found += [TvmBuild(size, variant) for variant in tvm]
+    for size in words(sizes):
+        found += [C4nModel(size, Format.parse(text)) for text in words(formats)]
+        found += [LlamaCpp(size, kind) for kind in words(baselines)]
+        found += [TvmBuild(size, variant) for variant in words(tvm)]
     return found

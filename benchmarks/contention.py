@@ -14,7 +14,7 @@ import typer
 
 from benchmarks.contenders import Test, contenders
 from benchmarks.interleaved import Line, Log, read_log
-from benchmarks.options import FORMATS, Baselines, Formats, OutFile, Rounds, Save, Sizes, words
+from benchmarks.options import FORMATS, Baselines, Formats, OutFile, Rounds, Save, Sizes
 from benchmarks.report import markdown
 from benchmarks.results import place
 
@@ -32,7 +32,7 @@ def busy(
 ) -> None:
     """Measure generation, or a prompt, beside a process that keeps one core busy."""
     file = out or place("contention.jsonl", save)
-    rows = contenders(words(sizes), words(formats), words(baselines), [])
+    rows = contenders(sizes, formats, baselines, "")
     for one in rows:
         one.open()
     test, log = Test(n_prompt, 0 if n_prompt else n_gen), Log(file)

@@ -23,7 +23,6 @@ from benchmarks.demo_table import (
     make,
     measure,
     print_result,
-    usable_threads,
 )
 from benchmarks.options import Save
 from benchmarks.results import place, write_result
@@ -94,7 +93,7 @@ def demo_full(
         recipe = Recipe(removed=n, dtype=dtype, samples=samples)
         rows.append(Row(f"n={n} {dtype}", Pruned(out / f"n{n}-{dtype}", recipe)))
     make(rows)
-    measure(rows, windows, usable_threads(), reps)
+    measure(rows, windows, sorted({1, min(2, os.cpu_count() or 1)}), reps)
     settings = {"samples": samples, "windows": windows, "reps": reps}
     result = as_json(rows, settings, perf_counter() - began)
     write_result(place("demo-full.json", save), result)

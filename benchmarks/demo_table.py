@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -144,11 +143,6 @@ def measure(rows: list[Row], windows: int, threads: list[int], reps: int) -> Non
         cells = bench.measure(engines, threads=threads, reps=reps, progress=bar)
     for row, engine in zip(rows, engines, strict=True):
         row.cells = [cell for cell in cells if cell.model is engine]
-
-
-def usable_threads() -> list[int]:
-    """Return 1 and 2 threads, as far as this machine has cores."""
-    return [count for count in (1, 2) if count <= (os.cpu_count() or 1)]
 
 
 def as_json(rows: list[Row], settings: dict[str, Any], took: float) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def measure(
         if progress is not None:
             progress(f"loading {one.size} {one.name}", index, len(contenders))
         one.open()
+    moved = {(one, test): one.token_bytes(test) for one in contenders for test in tests}
     samples = [
         (one, test, count)
         for count in threads
@@ -83,6 +84,7 @@ def measure(
                 threads=count,
                 secs=secs,
                 weight_bytes=one.weight_bytes,
+                token_bytes=moved[one, test],
                 others=others.cores,
             )
 

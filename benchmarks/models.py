@@ -8,26 +8,34 @@ healed model where there is one of that format, else pruned as `tvm-c4n prune` d
 from __future__ import annotations
 
 import hashlib
+from math import prod
 from pathlib import Path
 
 from benchmarks.machine import CACHE
-from benchmarks.random_models import SIZES, Format, write_random
+from benchmarks.random_models import SHAPES, Format, write_random
 from tvm_c4n.assets import MODELS
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.runtime.artifact import MANIFEST
 
 REAL = "mamba-19m"
-KNOWN = [REAL, *SIZES]
+# States that grow by a token; what a step reads of them is what was written.
+GROWING = ("keys", "values")
+KNOWN = [REAL, *sorted(SHAPES)]
 
 
 def model_folder(size: str, fmt: Format) -> str | Path:
     """Return the folder (or name) of a model; makes it where it is missing.
+
+    A healed model that is bundled may be named instead of a size: it is what it is.
 
     Raises
     ------
     C4nError
         Unknown size.
     """
+    if size in MODELS and size != REAL:
+        return size
     if size not in KNOWN:
         raise C4nError(f"size is {size!r}; known are {', '.join(KNOWN)}")
     folder = CACHE / "models" / f"{size}-{fmt}"
@@ -60,6 +68,28 @@ def artifact(size: str, fmt: Format, target: str = "host") -> Path:
     compile_model(model_folder(size, fmt), folder, target, overwrite=True)
     (folder.parent / f"{folder.name}.compiler").write_text(compiler_digest(), encoding="ascii")
     return folder
+
+
+def state_bytes(config: ModelConfig, n_gen: int, kept: int = 4) -> int:
+    """Return the bytes of states that a step of a generation moves, on average.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    n_gen : int
+        Tokens that are generated from an empty state: each reads the keys and values of those
+        before it, and reads and writes the other states.
+    kept : int
+        Bytes of a number of keys and values; the other states are float32.
+    """
+    moved = 0.0
+    for state in config.states():
+        numbers = 0 if state.shared else prod(state.shape)
+        if state.name in GROWING:
+            moved += kept * numbers / (config.context or 1) * (n_gen + 1) / 2
+        else:
+            moved += 2 * 4 * numbers
+    return round(moved)
 
 
 def _compiled_by(folder: Path) -> str:

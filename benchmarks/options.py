@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-Sizes = Annotated[str, typer.Option(help="mamba-19m, 130m, 370m, 790m, 1.4b, 2.8b.")]
+from benchmarks.models import KNOWN
+
+Sizes = Annotated[str, typer.Option(help=", ".join(KNOWN))]
 Formats = Annotated[
     str, typer.Option("--formats", help="Ours: DTYPE-nN, for example int4-n2; n0 is dense.")
 ]

@@ -1,4 +1,4 @@
-"""The published sizes of Mamba, and models of these sizes with random weights.
+"""The published sizes of Mamba and of hybrids, and models of these sizes with random weights.
 
 Speed does not depend on the values of the weights, so no checkpoint is needed to measure it. A
 model is written as a C4n folder straight from a seed, one tensor at a time: the largest one needs
@@ -7,6 +7,7 @@ no more memory than its embeddings.
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,8 @@ from tvm_c4n.model.tokenizer import TOKENIZER
 from tvm_c4n.pruning.recipe import Recipe, WeightDType
 from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group, part_shapes
 
-# d_model and n_layer of state-spaces/mamba-*; the vocabulary is 50280.
-SIZES = {
-    "130m": (768, 24),
-    "370m": (1024, 48),
-    "790m": (1536, 48),
-    "1.4b": (2048, 48),
-    "2.8b": (2560, 64),
-}
+# config.json of the published models, by size: Mamba-1 of state-spaces, and what follows it.
+SHAPES = {file.stem: file for file in (Path(__file__).parent / "shapes").iterdir()}
 
 # Two codes a byte: every pair of two different positions in ascending order, twice.
 _PAIRS = [low | high << 2 for high in range(4) for low in range(high)]
@@ -40,8 +35,8 @@ _PAIR_BYTES = np.array([a | b << 4 for a in _PAIRS for b in _PAIRS], np.uint8)
 class Format:
     """How the projections of a model are stored, for example ``int4-n2``.
 
-    The projections that `prune` leaves dense stay dense (x_proj, dt_proj, the head). The head has
-    the same dtype as the rest, dt_proj at least int8.
+    The projections that `prune` leaves dense stay dense (x_proj, dt_proj, bcdt_proj, the head). The
+    head has the same dtype as the rest, dt_proj and bcdt_proj at least int8.
     """
 
     dtype: WeightDType
@@ -63,22 +58,8 @@ class Format:
 
 def config_of(size: str) -> dict[str, Any]:
     """Return the config.json of a published size."""
-    d_model, n_layer = SIZES[size]
-    return {
-        "model_type": "mamba",
-        "hidden_size": d_model,
-        "intermediate_size": 2 * d_model,
-        "num_hidden_layers": n_layer,
-        "vocab_size": 50280,
-        "state_size": 16,
-        "conv_kernel": 4,
-        "time_step_rank": -(-d_model // 16),
-        "layer_norm_epsilon": 1e-5,
-        "use_conv_bias": True,
-        "use_bias": False,
-        "hidden_act": "silu",
-        "tie_word_embeddings": True,
-    }
+    found: dict[str, Any] = json.loads(SHAPES[size].read_text(encoding="utf-8"))
+    return found
 
 
 def write_random(size: str, form: Format, out: Path, seed: int = 0) -> Path:
@@ -87,7 +68,7 @@ def write_random(size: str, form: Format, out: Path, seed: int = 0) -> Path:
     Parameters
     ----------
     size : str
-        One of `SIZES`.
+        One of `SHAPES`.
     form : Format
     out : Path
         Folder to write.
@@ -154,9 +135,9 @@ def _random_dense(
 ) -> NDArray[np.float32]:
     """Return one of the small tensors, as Mamba is initialised."""
     if name.endswith("A_log"):
-        steps = np.arange(1, shape[1] + 1, dtype=np.float32)
+        steps = np.arange(1, shape[-1] + 1, dtype=np.float32)
         return np.broadcast_to(np.log(steps), shape).astype(np.float32)
-    if name.endswith("dt_proj.bias"):
+    if name.endswith(("dt_proj.bias", "dt_bias")):
         step = np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), shape))
         return (step + np.log(-np.expm1(-step))).astype(np.float32)
     if name.endswith("conv1d.weight"):

@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 from benchmarks.interleaved import Line
-from benchmarks.random_models import SIZES
 
 # Ratios are given to these contenders of the same size, test and number of threads.
 BASELINES = ("llama.cpp Q4_0", "llama.cpp Q8_0", "llama.cpp F16")
@@ -32,6 +31,7 @@ class Cell:
     test: str
     threads: int
     weight_bytes: int
+    token_bytes: int
     rates: list[float] = field(default_factory=list)
     disturbed: int = 0
 
@@ -42,8 +42,8 @@ class Cell:
 
     @property
     def gbs(self) -> float:
-        """GB of weights read per second of decoding."""
-        return self.rate * self.weight_bytes / 1e9
+        """GB of weights and states moved per second of decoding."""
+        return self.rate * self.token_bytes / 1e9
 
 
 def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
@@ -52,7 +52,7 @@ def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
     Returns
     -------
     list of Cell
-        By size, test, threads and contender, as they came.
+        By size, the smallest first, test, threads and contender.
     """
     cells: dict[tuple[Any, ...], Cell] = {}
     for line in lines:
@@ -60,14 +60,17 @@ def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
             continue
         key = (line["size"], line["test"], line["threads"], line["row"])
         fields = ("engine", "size", "row", "test", "threads", "weight_bytes")
-        cell = cells.setdefault(key, Cell(**{name: line[name] for name in fields}))
+        moved = line.get("token_bytes", line["weight_bytes"])  # logs of before states counted
+        cell = cells.setdefault(key, Cell(**{f: line[f] for f in fields}, token_bytes=moved))
         if line["others"] > max_others:
             cell.disturbed += 1
         else:
             cell.rates.append(line["tokens"] / line["secs"])
-    sizes = ["mamba-19m", *SIZES]
-    found = (cell for cell in cells.values() if cell.rates)
-    return sorted(found, key=lambda c: (sizes.index(c.size), c.test[:2], c.threads))
+    found = [cell for cell in cells.values() if cell.rates]
+    largest: dict[str, int] = {}
+    for cell in found:
+        largest[cell.size] = max(largest.get(cell.size, 0), cell.weight_bytes)
+    return sorted(found, key=lambda c: (largest[c.size], c.test[:2], c.threads))
 
 
 def bandwidth_of(lines: list[Line], max_others: float) -> dict[int, tuple[str, float]]:

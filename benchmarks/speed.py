@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from benchmarks import options
-from benchmarks.contenders import Test, contenders
+from benchmarks.contenders import Contender, Test, contenders
 from benchmarks.interleaved import Log, measure, read_log
-from benchmarks.options import numbers, words
+from benchmarks.options import numbers
 from benchmarks.report import tables
 from benchmarks.results import place
 from tvm_c4n.cli.console import ProgressBar
@@ -34,8 +34,8 @@ def decode(
 ) -> None:
     """Measure generation, all contenders interleaved."""
     file = out or place("decode.jsonl", save)
-    lists = words(sizes), words(formats), words(baselines), words(tvm)
-    _measure(lists, [Test(0, n_gen)], numbers(threads), rounds, file, patience)
+    found = contenders(sizes, formats, baselines, tvm)
+    _measure(found, [Test(0, n_gen)], numbers(threads), rounds, file, patience)
 
 
 def prefill(
@@ -52,9 +52,9 @@ def prefill(
 ) -> None:
     """Measure prompt processing, all contenders interleaved."""
     file = out or place("prefill.jsonl", save)
-    lists = words(sizes), words(formats), words(baselines), words(tvm)
     tests = [Test(tokens, 0) for tokens in numbers(n_prompt)]
-    _measure(lists, tests, numbers(threads), rounds, file, patience)
+    found = contenders(sizes, formats, baselines, tvm)
+    _measure(found, tests, numbers(threads), rounds, file, patience)
 
 
 def make(
@@ -64,7 +64,7 @@ def make(
     tvm: options.Tvm = "",
 ) -> None:
     """Make the files that decode and prefill measure, so that no measurement has to."""
-    for one in contenders(words(sizes), words(formats), words(baselines), words(tvm)):
+    for one in contenders(sizes, formats, baselines, tvm):
         print(f"{one.size} {one.name}", file=sys.stderr, flush=True)
         one.make()
 
@@ -81,7 +81,7 @@ def report(
 
 
 def _measure(
-    lists: tuple[list[str], list[str], list[str], list[str]],
+    found: list[Contender],
     tests: list[Test],
     threads: list[int],
     rounds: int,
@@ -89,6 +89,6 @@ def _measure(
     patience: float,
 ) -> None:
     with ProgressBar("measuring") as bar:
-        found, log = contenders(*lists), Log(file)
+        log = Log(file)
         measure(found, tests, threads, rounds, log, patience_secs=patience, progress=bar)
     print(tables(read_log([file]), max_others=99))

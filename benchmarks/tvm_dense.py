@@ -30,9 +30,9 @@ def weight_names(config: ModelConfig) -> list[str]:
     """Return the checkpoint's names of the step's weights, in the order of its parameters."""
     names = [config.embeddings]
     for layer in range(config.n_layer):
-        prefix = _mixer(config, layer).prefix
+        mixer = _mixer(config, layer)
         names.append(f"backbone.layers.{layer}.norm.weight")
-        names += [prefix + part for part in _PARTS]
+        names += [mixer.prefix + part for part in mixer.tensors()]
     return list(dict.fromkeys([*names, config.final_norm.weight, config.head]))
 
 
@@ -41,19 +41,6 @@ def _mixer(config: ModelConfig, layer: int) -> Mamba1:
     (mixer,) = config.layers[layer].blocks
     assert isinstance(mixer, Mamba1)  # noqa: S101 - the baseline is written for nothing else
     return mixer
-
-
-_PARTS = (
-    "in_proj.weight",
-    "conv1d.weight",
-    "conv1d.bias",
-    "x_proj.weight",
-    "dt_proj.weight",
-    "dt_proj.bias",
-    "A_log",
-    "D",
-    "out_proj.weight",
-)
 
 
 def step_module(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
@@ -83,17 +70,18 @@ def step_module(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
             def linear(x: Any, name: str) -> Any:
                 return emit(op.matmul(x, op.permute_dims(weights[name])))
 
+            def norm(x: Any, name: str) -> Any:
+                eps = config.final_norm.eps
+                return emit(op.nn.rms_norm(x, weights[name], axes=[-1], epsilon=eps))
+
             h = emit(op.take(weights[config.embeddings], token, axis=0, mode="clip"))
             new_conv, new_ssm = [], []
             for layer in range(config.n_layer):
                 mixer = _mixer(config, layer)
                 prefix = mixer.prefix
-                w = {part: weights[prefix + part] for part in _PARTS}
-                norm = weights[f"backbone.layers.{layer}.norm.weight"]
-                xz = linear(
-                    emit(op.nn.rms_norm(h, norm, axes=[-1], epsilon=config.final_norm.eps)),
-                    prefix + "in_proj.weight",
-                )
+                w = {part: weights[prefix + part] for part in mixer.tensors()}
+                normed = norm(h, f"backbone.layers.{layer}.norm.weight")
+                xz = linear(normed, prefix + "in_proj.weight")
                 x, z = (emit(part) for part in _split(op, xz, [mixer.d_inner]))
                 old = emit(_layer(op, states[0], layer))
                 window = emit(op.concat([old, x], axis=0))
@@ -122,12 +110,7 @@ def step_module(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> Any:
                 y = op.sum(op.multiply(ssm, op.reshape(c, column)), axis=[0], keepdims=True)
                 y = emit(op.multiply(op.add(y, op.multiply(x, w["D"])), op.nn.silu(z)))
                 h = emit(op.add(h, linear(y, prefix + "out_proj.weight")))
-            last = emit(
-                op.nn.rms_norm(
-                    h, weights[config.final_norm.weight], axes=[-1], epsilon=config.final_norm.eps
-                )
-            )
-            logits = linear(last, config.head)
+            logits = linear(norm(h, config.final_norm.weight), config.head)
             stacked = [emit(op.stack(parts, axis=0)) for parts in (new_conv, new_ssm)]
             out = bb.emit_output(relax.Tuple([logits, *stacked]))
         bb.emit_func_output(out)

@@ -18,7 +18,7 @@ from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.errors import C4nError
 
 # llama-quantize chooses the types of single tensors by itself.
-TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q4_K_M", "Q3_K_M", "Q2_K")
+TYPES = ("F16", "Q8_0", "Q4_0", "Q4_K_M", "Q3_K_M", "Q2_K")
 
 
 def prefix() -> Path:
@@ -47,10 +47,10 @@ def gguf_file(size: str, kind: str) -> Path:
     out = CACHE / "gguf" / f"{size}-{kind}.gguf"
     if out.is_file():
         return out
-    if kind in ("F16", "F32"):
+    if kind == "F16":
         from benchmarks.llama_cpp.to_gguf import write_gguf
 
-        return write_gguf(model_folder(size, Format("float16", 0)), out, kind)
+        return write_gguf(model_folder(size, Format("float16", 0)), out)
     source = gguf_file(size, "F16")
     with atomic_output(out) as temporary:
         command = [str(program("llama-quantize")), str(source), str(temporary), kind]
@@ -58,6 +58,13 @@ def gguf_file(size: str, kind: str) -> Path:
         if done.returncode:
             raise C4nError(f"llama-quantize {source.name} {kind}: {done.stderr.strip()[-200:]}")
     return out
+
+
+def tensor_bytes(file: Path, name: str) -> int:
+    """Return the bytes of a tensor of a GGUF file."""
+    from gguf import GGUFReader
+
+    return next(int(tensor.n_bytes) for tensor in GGUFReader(file).tensors if tensor.name == name)
 
 
 class Run(NamedTuple):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds llama.cpp from the sources that the llama-cpp-python package carries, to measure it as a baseline.
 #
-#   install.sh PREFIX [VERSION]         llama-bench, llama-quantize, llama-perplexity, decode: PREFIX/build/bin
+#   install.sh PREFIX [VERSION]         llama-bench, llama-quantize, decode: PREFIX/build/bin
 #   install.sh --arm PREFIX [VERSION]   decode for two levels of Arm CPU, to run under qemu: PREFIX/arm-*/decode
 #
 # Needs python3 with pip, cmake, ninja and a C++ compiler (CC, CXX; clang is taken where there is one: GCC 12
@@ -32,7 +32,7 @@ if [ $arm = no ]; then
     [ -z "${CC-}" ] && command -v $name >/dev/null && export CC=$name CXX=${name/clang/clang++}
   done
   cmake -S "$source" -B "$prefix/build" "${common[@]}" -DGGML_NATIVE=ON -DLLAMA_BUILD_TOOLS=ON
-  nice ninja -C "$prefix/build" llama-bench llama-quantize llama-perplexity
+  nice ninja -C "$prefix/build" llama-bench llama-quantize
   "${CXX:-c++}" -O2 -std=c++17 "${include[@]}" "$here/decode.cpp" -o "$prefix/build/bin/decode" \
     -L "$prefix/build/bin" -Wl,-rpath,"$prefix/build/bin" -lllama -lggml -lggml-cpu -lggml-base
   echo "programs: $prefix/build/bin"

@@ -47,7 +47,7 @@ def test_the_picture_is_drawn_from_a_saved_result(tmp_path):
 def test_a_gguf_file_is_read_back_as_the_weights_that_went_in(tmp_path):
     from benchmarks.llama_cpp.to_gguf import write_gguf
 
-    read = expanded(write_gguf("mamba-19m", tmp_path / "m.gguf", "F16"))
+    read = expanded(write_gguf("mamba-19m", tmp_path / "m.gguf"))
     dense = open_checkpoint("mamba-19m")
     assert read.names() == dense.names()
     for name in dense.names():

@@ -20,6 +20,9 @@ class Contender:
     def open(self):
         self.opened = True
 
+    def token_bytes(self, test):
+        return self.weight_bytes + test.n_gen
+
     def measure(self, test, threads):
         assert self.opened
         self.calls.append((self.name, threads))
@@ -56,5 +59,5 @@ def test_the_log_keeps_every_sample_and_the_bandwidth_of_each_round(tmp_path):
     assert [line["type"] for line in lines] == ["run", *["bandwidth", "bandwidth", "sample"] * 2]
     sample = lines[-1]
     assert (sample["row"], sample["test"], sample["tokens"]) == ("a", "pp512", 512)
-    assert (sample["secs"], sample["weight_bytes"]) == (2.0, 100)
+    assert (sample["secs"], sample["weight_bytes"], sample["token_bytes"]) == (2.0, 100, 100)
     assert sample["others"] >= 0

@@ -14,7 +14,7 @@ def test_the_real_model_is_the_bundled_one_where_there_is_one():
 
 
 def test_an_unknown_size_is_refused_with_those_that_there_are():
-    with pytest.raises(C4nError, match=r"size is '7b'; known are mamba-19m, 130m"):
+    with pytest.raises(C4nError, match=r"size is '7b'; known are mamba-19m, 1.4b, 130m"):
         model_folder("7b", Format("int4", 2))
 
 

@@ -1,9 +1,11 @@
 """Models with random weights: sizes, formats and a spread that keeps activations in range."""
 
+import math
+
 import numpy as np
 import pytest
 
-from benchmarks.random_models import SIZES, Format, config_of, random_weight
+from benchmarks.random_models import SHAPES, Format, config_of, random_weight
 from tvm_c4n.model.families import describe_model
 
 
@@ -20,11 +22,35 @@ def test_what_prune_leaves_dense_stays_dense():
     assert plan[config.head] == (0, "int4")
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_size_is_a_mamba(size):
+PARAMETERS = {  # millions, as published; of Mamba without the rounding of their names
+    "130m": 129,
+    "370m": 372,
+    "790m": 793,
+    "1.4b": 1372,
+    "2.8b": 2768,
+    "mamba2-130m": 129,
+    "mamba2-1.3b": 1344,
+    "granite-4.0-h-350m": 340,
+    "falcon-h1-0.5b": 521,
+}
+
+
+def test_a_size_has_the_parameters_that_were_published():
+    counts = {}
+    for size in SHAPES:
+        shapes = describe_model(config_of(size)).tensor_shapes().values()
+        counts[size] = round(sum(math.prod(shape) for shape in shapes) / 1e6)
+    assert counts == PARAMETERS
+
+
+@pytest.mark.parametrize("size", ["granite-4.0-h-350m", "falcon-h1-0.5b"])
+def test_what_a_state_keeps_stays_dense_and_the_rest_is_pruned(size):
     config = describe_model(config_of(size))
-    assert (config.d_model, config.n_layer) == SIZES[size]
-    assert config.sizes["inner"] == 2 * config.d_model
+    plan = Format("int4", 2).recipe().plan(config)
+    kinds = {name: plan[config.projection(10, name)] for name in config.projections(10)}
+    dense = {name for name, choice in kinds.items() if choice.removed == 0}
+    assert dense <= {"bcdt_proj"} and kinds["down_proj"] == (2, "int4")
+    assert plan[config.head] == (0, "int4")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])

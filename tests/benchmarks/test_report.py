@@ -62,6 +62,11 @@ def test_a_table_says_how_near_the_limit_a_row_is_and_how_many_times_as_fast():
     assert peer[4:] == ["20.0", "20.0 to 20.0", "10 %", ""]
 
 
+def test_states_count_where_a_log_knows_them():
+    (ours,) = cells_of([{**sample("C4n int4 n=2", 0.4), "token_bytes": 125_000_000}], 0.2)
+    assert ours.gbs == pytest.approx(160 * 0.125)
+
+
 def test_only_the_chosen_numbers_of_threads_are_shown():
     lines = [*LINES, {**BANDWIDTH[0], "threads": 1}, sample("C4n int4 n=2", 0.64, threads=1)]
     assert [row[1] for row in rows_of(tables(lines, 0.2, [1]))[2:]] == ["1"]
