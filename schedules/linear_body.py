@@ -52,7 +52,7 @@ def emit_linear(
     else:
         assert isinstance(stream, FloatStream | Int8ColumnStream)  # noqa: S101 - all formats
         _dense_float(args.x, tile, stream, out)
-    # Step 3: bias, residual and the stores.
+    # Step 3: factor, bias, residual and the stores.
     out.store()
 
 

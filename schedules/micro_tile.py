@@ -82,7 +82,7 @@ class Output:
         self._sums[at] = self._sums[at] + value
 
     def store(self) -> None:
-        """Add bias and residual, and store the rows that the weight has."""
+        """Multiply by the factor, add bias and residual, and store the rows that the weight has."""
         for m, r in self.tile.pairs():
             self._store(m, r)
 
@@ -101,6 +101,8 @@ class Output:
 
     def _write(self, m: int, first: Any, lanes: int, value: Any) -> None:
         token = self.tile.token + m
+        if self.spec.factor:
+            value = value * splat(T.float32(self.spec.factor), lanes)
         if self.spec.bias:
             value = value + load(self.args.bias, (), first, lanes)
         if self.spec.residual:

@@ -55,10 +55,12 @@ def linear(spec: LinearSpec) -> Kernel:
                 _sparse_float(item, fmt)
             else:
                 _dense_float(item, fmt)
-            # Step 3: bias, residual and the store, if the weight has this row.
+            # Step 3: factor, bias, residual and the store, if the weight has this row.
             row = panel * spec.lanes + lane
             with T.If(row < spec.rows), T.Then():
                 value = total[0]
+                if spec.factor:
+                    value = value * T.float32(spec.factor)
                 if spec.bias:
                     value = value + args.bias[row]
                 if spec.residual:

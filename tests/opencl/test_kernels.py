@@ -35,7 +35,7 @@ CASES = [
     *(Case(removed=n, rows=130) for n in range(4)),
     *(Case(removed=n, rows=37, cols=100, tokens=3) for n in range(4)),
     Case(rows=600, cols=256, scale_group=128),
-    Case(cols=256, scale_group=32, bias=True, residual=True, tokens=2),
+    Case(cols=256, scale_group=32, bias=True, residual=True, tokens=2, factor=0.3),
     *(Case(removed=0, cols=cols, rows=130) for cols in (67, 260)),
 ]
 

@@ -25,9 +25,8 @@ def test_it_reads_stored_and_repacked_weights(dtype: str, lanes: int) -> None:
         dense = rng.normal(size=(21, 136)).astype(np.float32)
         mask = mask_from_scores(np.abs(dense), removed) if removed else None
         weight = from_dense(dense, removed, dtype, mask=mask)
-        spec = LinearSpec(
-            True, 21, 136, removed, dtype, weight.scale_group, lanes, 136, bias=True, residual=True
-        )
+        own = (removed, dtype, weight.scale_group, lanes)
+        spec = LinearSpec(True, 21, 136, *own, 136, bias=True, residual=True, factor=removed / 2)
         x = rng.normal(size=(2, 136)).astype(np.float32)
         first: list[Any] = [x]
         if spec.integer:
@@ -40,6 +39,7 @@ def test_it_reads_stored_and_repacked_weights(dtype: str, lanes: int) -> None:
         bias, residual = rng.normal(size=21).astype("f4"), rng.normal(size=(2, 21)).astype("f4")
         rest = (bias, residual, np.zeros((2, 21), "f4"))
         calls[f"n{removed}"] = c4n_linear.define(spec), (*first, *weights, *rest)
-        expected[f"n{removed}"] = c4n_linear.oracle(x, weight, bias, residual)
+        factor = spec.factor or 1.0
+        expected[f"n{removed}"] = c4n_linear.oracle(x, weight, bias, residual, factor)
     for name, after in call_all(calls).items():
         np.testing.assert_allclose(after[-1], expected[name], rtol=1e-4, atol=1e-4)

@@ -30,6 +30,7 @@ class Case:
     bias: bool = False
     residual: bool = False
     extra_width: int = 0
+    factor: float = 1.0
 
 
 def make(case: Case, dtype: str, seed: int = 0) -> tuple[C4nWeight, dict[str, np.ndarray]]:
@@ -62,6 +63,7 @@ def spec_for(case: Case, weight: C4nWeight, lanes: int) -> LinearSpec:
         input_width=case.cols + case.extra_width,
         bias=case.bias,
         residual=case.residual,
+        factor=0.0 if case.factor == 1 else case.factor,
     )
 
 
@@ -81,7 +83,7 @@ def arguments(
         first, exact = [q, scales], groups.reshape(case.tokens, -1)[:, : case.cols]
     bias = inputs["bias"] if case.bias else None
     residual = inputs["residual"] if case.residual else None
-    expected = c4n_linear.oracle(exact, weight, bias, residual)
+    expected = c4n_linear.oracle(exact, weight, bias, residual, case.factor)
     weights = [repack(weight, spec)] if spec.lanes else stored_arrays(weight)
     rest = [a for a in (bias, residual) if a is not None]
     out = np.full((case.tokens, case.rows), np.nan, np.float32)

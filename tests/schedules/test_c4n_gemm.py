@@ -28,7 +28,7 @@ CASES = [
     *(Case(removed=n, tokens=9) for n in range(4)),
     *(Case(cols=cols, removed=0, tokens=9) for cols in (24, 160, 260)),
     *(Case(tokens=tokens, rows=37) for tokens in (2, 6, 7, 13)),
-    Case(bias=True, residual=True, tokens=5),
+    Case(bias=True, residual=True, tokens=5, factor=0.3),
     Case(removed=0, cols=24, extra_width=32, tokens=3),
 ]
 

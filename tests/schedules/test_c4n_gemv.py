@@ -21,7 +21,7 @@ CASES = [
     *(Case(rows=rows, cols=260, removed=0) for rows in (1, 17, 255)),
     *(Case(cols=cols, removed=0, scale_group=g) for g in (32, 128) for cols in (48, 160)),
     *(Case(scale_group=g, cols=256, removed=n) for g in (32, 128) for n in (0, 1, 2, 3)),
-    Case(bias=True, rows=37),
+    Case(bias=True, rows=37, factor=-4.0),
     Case(residual=True, rows=37),
 ]
 

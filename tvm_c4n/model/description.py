@@ -134,7 +134,8 @@ class Block(ABC):
     d_model : int
         Hidden channels.
     factors : mapping of str to float
-        What the normed stream is multiplied by for a projection that reads it; 1 where none is.
+        What the products of projections that read the normed stream are multiplied by; of those
+        that are not named by 1.
     """
 
     kind: ClassVar[str]
@@ -163,7 +164,7 @@ class Block(ABC):
         return self
 
     def factor(self, projection: str) -> float:
-        """Return what the normed stream is multiplied by for a projection."""
+        """Return what the product of a projection is multiplied by."""
         return self.factors.get(projection, 1.0)
 
     @property

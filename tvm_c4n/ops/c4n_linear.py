@@ -106,6 +106,8 @@ def define(spec: LinearSpec) -> PrimFunc:
                 if spec.quantized:
                     scale = T.cast(fmt.scale(args.weights, row, s), "float32")
                     part = part * (scale * args.x_scales[m, s] if spec.integer else scale)
+                if spec.factor:
+                    part = part * T.float32(spec.factor)
                 T.buffer_store(args.out, args.out[m, row] + part, [m, row])
 
     return build(spec, "c4n_linear", body)
@@ -116,8 +118,9 @@ def oracle(
     weight: C4nWeight,
     bias: NDArray[np.floating[Any]] | None = None,
     residual: NDArray[np.floating[Any]] | None = None,
+    factor: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Compute ``x @ weight.T + bias + residual`` in float64.
+    """Compute ``factor * x @ weight.T + bias + residual`` in float64.
 
     Parameters
     ----------
@@ -125,8 +128,9 @@ def oracle(
     weight : C4nWeight
     bias : ndarray, (rows,), optional
     residual : ndarray, (tokens, rows), optional
+    factor : float
     """
-    out = x.astype(np.float64) @ weight.dense().astype(np.float64).T
+    out = factor * (x.astype(np.float64) @ weight.dense().astype(np.float64).T)
     if bias is not None:
         out = out + bias
     if residual is not None:
@@ -141,6 +145,7 @@ def emit(
     *,
     bias: NDArray[np.float32] | None = None,
     residual: Any = None,
+    factor: float = 1.0,
 ) -> Any:
     """Emit a C4n linear; integer weights, unless narrow, quantise the activations to int8 first.
 
@@ -154,6 +159,8 @@ def emit(
     bias : ndarray, (rows,), optional
     residual : relax.Expr, optional
         ``(tokens, rows)`` float32, added to the result.
+    factor : float
+        What the product is multiplied by.
 
     Returns
     -------
@@ -172,6 +179,7 @@ def emit(
         input_width=width,
         bias=bias is not None,
         residual=residual is not None,
+        factor=0.0 if factor == 1 else factor,
     )
     inputs = [x]
     if spec.integer:

@@ -50,7 +50,7 @@ class OpSpec:
 
 @dataclass(frozen=True)
 class LinearSpec(OpSpec):
-    """``out = x @ weight.T (+ bias) (+ residual)`` with C4n weights.
+    """``out = (factor) x @ weight.T (+ bias) (+ residual)`` with C4n weights.
 
     Attributes
     ----------
@@ -68,6 +68,8 @@ class LinearSpec(OpSpec):
         Width of the rows of `x`, of which the first `cols` are read (float dtypes).
     bias, residual : bool
         Whether these arguments follow the weights, in this order.
+    factor : float
+        What the product is multiplied by; 0: nothing.
     """
 
     kind: ClassVar[str] = "linear"
@@ -80,6 +82,7 @@ class LinearSpec(OpSpec):
     input_width: int
     bias: bool = False
     residual: bool = False
+    factor: float = 0.0
 
     @property
     def quantized(self) -> bool:

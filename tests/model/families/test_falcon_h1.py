@@ -3,13 +3,19 @@
 import re
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from transformers import FalconH1Config
 
+from relay_passes.call_tir import callee_spec
 from tests.families import FamilyTests
 from tests.models import VOCABULARY
+from tvm_c4n._tvm import relax
+from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.relax_model import build_model
+from tvm_c4n.ops.spec import RmsNormSpec
 
 SIZES = {
     "vocab_size": VOCABULARY,
@@ -62,6 +68,17 @@ def test_every_multiplier_has_a_place():
     assert attention.scale == pytest.approx(1.21 * 0.5 / 8**0.5)
     assert attention.factors == pytest.approx({"v_proj": 0.77 / 0.45})
     assert mlp.factors == pytest.approx({"gate_proj": 0.9, "up_proj": 0.6 / 0.45})
+
+
+def test_projections_with_different_multipliers_read_one_norm():
+    config, rng = described(), np.random.default_rng(0)
+    shapes = config.tensor_shapes().items()
+    tensors = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes}
+    mod = build_model(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    values = [b.value for block in mod["step"].body.blocks for b in block.bindings]
+    specs = [callee_spec(mod, value) for value in values if isinstance(value, relax.Call)]
+    norms = sum(isinstance(spec, RmsNormSpec) for spec in specs)
+    assert norms == 1 + sum(len(layer.residuals) for layer in config.layers)
 
 
 @pytest.mark.parametrize(

@@ -93,21 +93,9 @@ def _function(
 
 
 def _residual(em: Emitter, residual: Residual, h: Any, arrays: Arrays, states: StateVars) -> Any:
-    norm = residual.norm
-    made: dict[float, Any] = {}
-
-    def normed(factor: float) -> Any:
-        if factor not in made:
-            weight = arrays.converted(
-                norm.weight, lambda vector: vector * np.float32(factor), f"times {factor}"
-            )
-            made[factor] = rms_norm.emit(em, before, weight, norm.eps)
-        return made[factor]
-
-    before = h
+    normed = rms_norm.emit(em, h, arrays.vector(residual.norm.weight), residual.norm.eps)
     for block in residual.blocks:
-        to = BlockEmitter(em, block, arrays, states, normed)
-        h = BLOCKS[block.kind](block, to, normed(1.0), h)
+        h = BLOCKS[block.kind](block, BlockEmitter(em, block, arrays, states), normed, h)
     return h
 
 

@@ -79,8 +79,6 @@ class BlockEmitter:
     block : Block
     arrays : Arrays
     states : StateVars
-    normed : callable
-        ``normed(factor)`` emits the normed stream times a factor.
     """
 
     def __init__(
@@ -89,10 +87,9 @@ class BlockEmitter:
         block: Block,
         arrays: Arrays,
         states: StateVars,
-        normed: Callable[[float], Any],
     ) -> None:
         self.em, self._arrays, self._states = em, arrays, states
-        self._block, self._normed = block, normed
+        self._block = block
         self._prefix = block.prefix
         self._projections = {p.name: p for p in block.projections()}
         self._kinds = {s.name: s for s in block.states()}
@@ -107,16 +104,19 @@ class BlockEmitter:
     ) -> Any:
         """Emit a projection with its bias, and add the residual stream where it is given.
 
-        A bias that is given stands for one of the projection's own. Where the block gives the
-        projection a factor, it reads the normed stream, times that.
+        A bias that is given stands for one of the projection's own.
         """
-        factor = self._block.factor(projection)
-        if factor != 1:
-            x = self._normed(factor)
         found = self._projections[projection]
         if bias is None and found.bias is not None:
             bias = self._arrays.vector(found.bias)
-        return c4n_linear.emit(self.em, x, self.weight(projection), bias=bias, residual=residual)
+        return c4n_linear.emit(
+            self.em,
+            x,
+            self.weight(projection),
+            bias=bias,
+            residual=residual,
+            factor=self._block.factor(projection),
+        )
 
     def weight(self, projection: str) -> C4nWeight:
         """Return the weight of a projection."""
