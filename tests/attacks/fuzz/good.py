@@ -231,7 +231,7 @@ def _(path: Path) -> None:
     from tvm_c4n.healing import HealSettings, heal
 
     def stop(what: str, done: int, total: int) -> None:
-        if what.startswith("loss"):
+        if what.startswith("loss") and done >= 10:
             raise KeyboardInterrupt
 
     beside = path.parent
