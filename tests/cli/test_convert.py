@@ -1,6 +1,6 @@
 """`tvm-c4n convert`: what it says, and that the other verbs take what it writes."""
 
-from tests.frontend.original.made import CODESTRAL, MAMBA1, write_original
+from tests.frontend.original.made import CODESTRAL, MAMBA1, MAMBA2, write_original
 from tests.models import write_tokenizer
 
 
@@ -29,3 +29,13 @@ def test_what_is_converted_is_run(call, tmp_path):
     assert ran.code == 0, ran.err
     assert ran.out.startswith("w3")
     assert "generated: " in ran.err
+
+
+def test_what_is_converted_is_pruned(call, words, tmp_path):
+    source = write_original(tmp_path / "mamba2", MAMBA2, file="model.safetensors")
+    write_tokenizer(source)
+    assert call("convert", source, "-o", tmp_path / "out").code == 0
+    options = ["--samples", 4, "--calibration", words, "--dtype", "int8"]
+    pruned = call("prune", tmp_path / "out", "-o", tmp_path / "n2", *options)
+    assert pruned.code == 0, pruned.err
+    assert "bcdt_proj" in pruned.out
