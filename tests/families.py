@@ -21,7 +21,7 @@ from tvm_c4n.checkpoint.dense_export import export_dense
 from tvm_c4n.compile.build import build
 from tvm_c4n.healing.student import Student
 from tvm_c4n.model.config import MAX_TOKENS, check_tensors
-from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.description import ModelConfig, StateDTypes
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
 from tvm_c4n.model.relax_model import build_model
@@ -173,6 +173,17 @@ class FamilyTests:
             model.reset()
             steps = np.stack([model("step", [token])[0] for token in TEXT])
             np.testing.assert_allclose(steps, self.expected(name), atol=1e-4, err_msg=name)
+
+    def test_float16_states_are_rounded_once_a_call(self) -> None:
+        for name in self.CONFIGS:
+            checkpoint, config = self.opened(name)
+            halved = config.with_state_dtypes(StateDTypes("float16", "float16"))
+            if halved == config:
+                continue
+            expected, model = self.expected(name), Compiled(halved, checkpoint)
+            steps = np.stack([model("step", [token])[0] for token in TEXT])
+            away = np.abs(steps - expected).max()
+            assert 1e-6 < away < 2e-3 * np.abs(expected).max(), name
 
     def test_greedy_text_is_that_of_transformers(self) -> None:
         for name, theirs in self.theirs.items():

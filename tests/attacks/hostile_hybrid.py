@@ -2,7 +2,7 @@
 
 As in `hostile_artifact`: each function spoils a good one, says in its docstring what the attack is,
 and returns what the errors of both runtimes must contain. The good artifact has six states; the
-rings 3 and 4 hold 64 tokens, and 5, the position, is int32.
+rings 3 and 4 hold 64 tokens in float16, and 5, the position, is int32.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def context(name: str, doc: str, found: Any) -> None:
     spoil(f"context_{name}", doc, "context", lambda m: m.update(context=found))
 
 
-REAL, COUNT = "float32", "int32"
-dtypes("too_few", "The position has none.", [REAL] * 5)
-dtypes("too_many", "One for a state that is not there.", [REAL] * 5 + [COUNT, REAL])
-dtypes("unknown", "A dtype that no state has.", [REAL] * 5 + ["float64"])
+REAL, HALF, COUNT = "float32", "uint16", "int32"
+GOOD = [REAL, REAL, REAL, HALF, HALF, COUNT]
+dtypes("too_few", "The position has none.", GOOD[:5])
+dtypes("too_many", "One for a state that is not there.", [*GOOD, REAL])
+dtypes("unknown", "A dtype that no state has.", [*GOOD[:5], "float64"])
 dtypes("of_objects", "A dtype of pointers.", ["object"] * 6)
-dtypes("of_numbers", "A number, not a name.", [REAL] * 5 + [32])
+dtypes("of_numbers", "A number, not a name.", [*GOOD[:5], 32])
 dtypes("no_list", "A name for all.", REAL)
 dtypes("null", "No list at all.", None)
 
@@ -60,18 +61,32 @@ context("a_text", "Nor is a text.", "64")
 context("null", "No limit, though the ring has one.", None)
 spoil("context_missing", "The field is not there.", "context", lambda m: m.pop("context"))
 
-# All of them are floats: the kernel counts tokens in an int32.
+# The kernel counts tokens in an int32.
 spoil(
     "position_of_floats",
     "An integer that is read from the bits of a float.",
     "dtype",
-    lambda m: m.update(state_dtypes=[REAL] * 6),
+    lambda m: m["state_dtypes"].__setitem__(5, REAL),
 )
 spoil(
     "scan_of_integers",
     "Sums in integers.",
     "dtype",
     lambda m: m["state_dtypes"].__setitem__(2, COUNT),
+)
+
+
+spoil(
+    "ring_of_floats",
+    "Keys of 4 bytes where the kernel reads 2.",
+    "dtype",
+    lambda m: m["state_dtypes"].__setitem__(3, REAL),
+)
+spoil(
+    "scan_of_halves",
+    "A scan state of 2 bytes where the kernel reads 4.",
+    "dtype",
+    lambda m: m["state_dtypes"].__setitem__(2, HALF),
 )
 
 

@@ -26,6 +26,14 @@ def compile_(
             "was made for]."
         ),
     ] = None,
+    scan_dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or float16, for the states of Mamba-2's scan [float32]."),
+    ] = None,
+    kv_dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or float16, for keys and values of attention [float16]."),
+    ] = None,
     records: Annotated[
         Path | None, typer.Option(help="Folder of `tvm-c4n tune` [the package's, if any fits].")
     ] = None,
@@ -45,6 +53,8 @@ def compile_(
             target,
             dtype=dtype,  # type: ignore[arg-type]  # checked there, with a better message
             context=context,
+            scan_dtype=scan_dtype,  # type: ignore[arg-type]  # checked there too
+            kv_dtype=kv_dtype,  # type: ignore[arg-type]
             records=records,
             debug_dump=debug_dump,
             progress=bar,

@@ -19,8 +19,14 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.chat_template import CHAT_FILES
-from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values, choose_context
-from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.config import (
+    MAX_TOKENS,
+    check_tensors,
+    check_values,
+    choose_context,
+    choose_state_dtypes,
+)
+from tvm_c4n.model.description import ModelConfig, StateDType
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.model.tokenizer import TOKENIZER, load_tokenizer
@@ -51,6 +57,8 @@ def compile_model(
     *,
     dtype: DType = "float16",
     context: int | None = None,
+    scan_dtype: StateDType | None = None,
+    kv_dtype: StateDType | None = None,
     records: str | Path | None = None,
     debug_dump: str | Path | None = None,
     progress: Progress | None = None,
@@ -72,6 +80,9 @@ def compile_model(
         Tokens of the longest text, for models with attention: a multiple of 64, up to
         ``max_position_embeddings``. Memory for them is there from the start. Default: 4096, or
         fewer if the model was made for fewer.
+    scan_dtype, kv_dtype : str, optional
+        ``"float32"`` or ``"float16"``: how Mamba-2's scan states, and the keys and values of
+        attention, are kept between tokens. Default: float32 for scan states, float16 for others.
     records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : path, optional
@@ -107,6 +118,7 @@ def compile_model(
         config = describe_model(checkpoint.config)
         if context is not None:
             config = choose_context(config, context)
+        config = choose_state_dtypes(config, scan_dtype, kv_dtype)
         check_tensors(config, checkpoint)
         tokenizer = load_tokenizer(checkpoint.path, checkpoint.config)
         check_values(config, checkpoint)

@@ -8,9 +8,9 @@ config.json into one; a kind of block (`tvm_c4n.model.blocks`) says what it hold
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 
 class Segment(NamedTuple):
@@ -104,6 +104,26 @@ class State:
     shared: bool = False
 
 
+StateDType: TypeAlias = Literal["float32", "float16"]
+# What a state holds: float16 as its bits, for OpenCL need not have halves.
+STATE_BITS: Mapping[StateDType, str] = {"float32": "float32", "float16": "uint16"}
+
+
+class StateDTypes(NamedTuple):
+    """In which dtypes a model keeps what it carries from token to token; arithmetic is float32.
+
+    Attributes
+    ----------
+    scan : str
+        Of Mamba-2's scan states. Those of Mamba-1 are float32.
+    kv : str
+        Of the keys and values of attention.
+    """
+
+    scan: StateDType = "float32"
+    kv: StateDType = "float32"
+
+
 @dataclass(frozen=True)
 class Reordering:
     """Channels of a block that may be in any order, to make groups of 4 lose less.
@@ -161,6 +181,10 @@ class Block(ABC):
 
     def with_context(self, context: int) -> Block:
         """Return the block for texts of so many tokens; most keep nothing that depends on it."""
+        return self
+
+    def with_state_dtypes(self, dtypes: StateDTypes) -> Block:
+        """Return the block with states of these dtypes; some have float32 states only."""
         return self
 
     def factor(self, projection: str) -> float:
@@ -255,12 +279,18 @@ class ModelConfig:
 
     def with_context(self, context: int) -> ModelConfig:
         """Return the model for texts of so many tokens; see `tvm_c4n.model.config`."""
+        return replace(self._with_blocks(lambda b: b.with_context(context)), context=context)
 
+    def with_state_dtypes(self, dtypes: StateDTypes) -> ModelConfig:
+        """Return the model with states of these dtypes; see `tvm_c4n.model.config`."""
+        return self._with_blocks(lambda block: block.with_state_dtypes(dtypes))
+
+    def _with_blocks(self, change: Callable[[Block], Block]) -> ModelConfig:
         def changed(residual: Residual) -> Residual:
-            return replace(residual, blocks=tuple(b.with_context(context) for b in residual.blocks))
+            return replace(residual, blocks=tuple(map(change, residual.blocks)))
 
         layers = tuple(Layer(tuple(map(changed, layer.residuals))) for layer in self.layers)
-        return replace(self, layers=layers, context=context)
+        return replace(self, layers=layers)
 
     @property
     def n_layer(self) -> int:

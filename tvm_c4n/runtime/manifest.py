@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.config import MAX_TOKENS, choose_context
+from tvm_c4n.model.config import MAX_TOKENS, choose_context, with_stored_dtypes
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 
@@ -129,7 +129,7 @@ class Manifest(_Record):
         return self.tensors[-1].end if self.tensors else 0
 
     def description(self) -> ModelConfig:
-        """Describe the model, with the context that it was compiled for.
+        """Describe the model, with the context and the states that it was compiled for.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Manifest(_Record):
         CheckpointError
             The config is not that of a supported model.
         """
-        config = describe_model(self.config)
+        config = with_stored_dtypes(describe_model(self.config), self.state_dtypes)
         if self.context == config.context:
             return config
         if self.context is None or config.context is None:

@@ -205,6 +205,11 @@ COMPILE = [
         "context 4096: this model has no attention, so it reads texts of any length; leave it out",
     ),
     Case(
+        "a dtype of states that are not there",
+        "compile model -o out --kv-dtype float16",
+        "kv dtype float16: this model (mamba) has no attention; leave it out",
+    ),
+    Case(
         "no such records",
         "compile model -o out --records none",
         "none/manifest.json: missing file; 'tvm-c4n tune' makes folders of records: give one, or "

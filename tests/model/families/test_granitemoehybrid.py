@@ -9,7 +9,7 @@ from transformers import GraniteMoeHybridConfig
 from tests.families import FamilyTests
 from tests.models import VOCABULARY
 from tvm_c4n.errors import C4nError, CheckpointError
-from tvm_c4n.model.config import choose_context
+from tvm_c4n.model.config import choose_context, choose_state_dtypes, with_stored_dtypes
 from tvm_c4n.model.description import State
 from tvm_c4n.model.families import describe_model
 
@@ -81,6 +81,25 @@ def test_the_ring_has_room_for_whole_blocks_of_a_text():
         State("values", (1, 2, 5, 64, 8)),
         State("position", (1,), "int32", shared=True),
     )
+
+
+def test_states_have_the_chosen_dtypes():
+    def dtypes(config):
+        return [state.dtype for state in config.states()]
+
+    small = ["float32", "float32"]
+    rounded = choose_state_dtypes(described(), None, None)
+    assert dtypes(rounded) == [*small, "float32", "uint16", "uint16", "int32"]
+    halved = choose_state_dtypes(described(), "float16", "float32")
+    assert dtypes(halved) == [*small, "uint16", "float32", "float32", "int32"]
+    for config in (described(), rounded, halved):
+        assert with_stored_dtypes(described(), dtypes(config)) == config
+    assert with_stored_dtypes(described(), ["int8"]) == described()
+    with pytest.raises(C4nError, match="scan dtype is 'int8'; known are float32, float16"):
+        choose_state_dtypes(described(), "int8", None)
+    alone = described(layer_types=["mamba", "mamba"])
+    with pytest.raises(C4nError, match=r"kv dtype float16: this model .* has no attention"):
+        choose_state_dtypes(alone, None, "float16")
 
 
 def test_another_context_makes_another_ring():

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tvm_c4n.model.description import Block, Projection, Reordering, Segment, State, TensorSpec
+from tvm_c4n.model.description import (
+    STATE_BITS,
+    Block,
+    Projection,
+    Reordering,
+    Segment,
+    State,
+    StateDType,
+    StateDTypes,
+    TensorSpec,
+)
 from tvm_c4n.model.description import tensor as axes
 
 # Keys that lie together in the ring: a context is a multiple.
@@ -28,6 +38,8 @@ class Attention(Block):
         Base of the rotary embedding; without it positions leave no trace.
     bias : bool
         Whether its projections have one.
+    kv_dtype : str
+        Of the keys and values in the ring.
     """
 
     kind: ClassVar[str] = "attention"
@@ -38,6 +50,7 @@ class Attention(Block):
     scale: float
     theta: float | None = None
     bias: bool = False
+    kv_dtype: StateDType = "float32"
 
     def tensors(self) -> dict[str, TensorSpec]:
         """Names, without the prefix, and axes of its tensors."""
@@ -71,12 +84,16 @@ class Attention(Block):
         """Return the block with a ring for so many tokens."""
         return replace(self, context=context)
 
+    def with_state_dtypes(self, dtypes: StateDTypes) -> Attention:
+        """Return the block with keys and values of that dtype."""
+        return replace(self, kv_dtype=dtypes.kv)
+
     def states(self) -> tuple[State, ...]:
         """Return the ring, see `tvm_c4n.ops.ring`, and how many tokens were read."""
-        outer = (self.kv_heads, self.context // RING_BLOCK)
+        outer, dtype = (self.kv_heads, self.context // RING_BLOCK), STATE_BITS[self.kv_dtype]
         return (
-            State("keys", (*outer, self.head_dim, RING_BLOCK)),
-            State("values", (*outer, RING_BLOCK, self.head_dim)),
+            State("keys", (*outer, self.head_dim, RING_BLOCK), dtype),
+            State("values", (*outer, RING_BLOCK, self.head_dim), dtype),
             State("position", (1,), "int32", shared=True),
         )
 

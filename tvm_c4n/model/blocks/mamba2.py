@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
-from tvm_c4n.model.description import Block, Projection, Reordering, Segment, State, TensorSpec
+from tvm_c4n.model.description import (
+    STATE_BITS,
+    Block,
+    Projection,
+    Reordering,
+    Segment,
+    State,
+    StateDType,
+    StateDTypes,
+    TensorSpec,
+)
 from tvm_c4n.model.description import tensor as axes
 from tvm_c4n.model.rows import Rows
 
@@ -31,6 +41,8 @@ class Mamba2(Block):
         The least and the largest step size delta.
     tap_factors : tuple of float
         Of the convolution's taps for x, B and C.
+    state_dtype : str
+        Of the scan's state between calls.
     """
 
     kind: ClassVar[str] = "mamba2"
@@ -44,6 +56,7 @@ class Mamba2(Block):
     norm_eps: float | None = 1e-5
     limits: tuple[float, float] = (0.0, inf)
     tap_factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    state_dtype: StateDType = "float32"
 
     @property
     def d_inner(self) -> int:
@@ -97,13 +110,17 @@ class Mamba2(Block):
             Projection("out_proj", prefix + "out_proj.weight", biases[2]),
         )
 
+    def with_state_dtypes(self, dtypes: StateDTypes) -> Mamba2:
+        """Return the block with a scan state of that dtype."""
+        return replace(self, state_dtype=dtypes.scan)
+
     def states(self) -> tuple[State, ...]:
         """Return the last inputs of the convolution, oldest first, and the scan's state."""
         past = self.d_conv - 1
         return (
             State("conv_x", (past, self.d_inner)),
             State("conv_bc", (past, self.bc_width)),
-            State("ssm", (self.heads, self.d_state, self.head_dim)),
+            State("ssm", (self.heads, self.d_state, self.head_dim), STATE_BITS[self.state_dtype]),
         )
 
     def reorderings(self) -> tuple[Reordering, ...]:

@@ -179,7 +179,7 @@ std::vector<std::string> read_state_dtypes(const json::Object& manifest, size_t 
   if (const auto found = manifest.Get(ffi::String("state_dtypes")))
     for (const auto& value : as<json::Array>(*found, file + ": state_dtypes")) {
       dtypes.push_back(as<ffi::String>(value, file + ": state_dtypes"));
-      if (dtypes.back() != "float32" && dtypes.back() != "int32")
+      if (dtypes.back() != "float32" && dtypes.back() != "int32" && dtypes.back() != "uint16")
         throw Error(file + ": state_dtypes: unknown dtype" + kRemedy);
     }
   if (dtypes.empty()) dtypes.resize(states, "float32");

@@ -14,7 +14,7 @@ namespace c4n {
 // Zeros at the start of a text.
 struct State {
   tvm::ffi::Shape shape;
-  DLDataType dtype;  // of 4 bytes
+  DLDataType dtype;  // of at most 4 bytes
 };
 
 struct Artifact {

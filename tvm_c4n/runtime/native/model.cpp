@@ -96,7 +96,8 @@ void Model::check_parameters(const char* function) const {
 
 void Model::reset() {
   read_ = 0;
-  for (const auto& state : states_) std::memset(state.data_ptr(), 0, state.numel() * sizeof(float));
+  for (const auto& state : states_)
+    std::memset(state.data_ptr(), 0, state.numel() * state.dtype().bits / 8);
 }
 
 void Model::check(int32_t token) const {
