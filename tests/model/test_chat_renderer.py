@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from typing import Any
@@ -51,6 +52,22 @@ def test_the_program_answers_what_it_is_asked() -> None:
         check=True,
     )
     assert json.loads(done.stdout) == {"text": "%ü"}
+
+
+def test_limits_of_the_user_that_are_lower_hold() -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
+
+    request = {**REQUEST, "template": "{{ ('a' * 300000000) | length }}"}
+    done = subprocess.run(
+        [sys.executable, "-P", chat_renderer.__file__],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=limit,
+    )
+    assert json.loads(done.stdout) == {"error": "takes too much memory"}
 
 
 def test_it_imports_nothing_of_the_package() -> None:

@@ -157,6 +157,16 @@ def test_texts_and_tokens_are_those_of_transformers(name: str, as_file: bool, wr
             assert len(ids) > 5
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
+def test_thoughts_have_the_names_that_templates_read(name: str, write: Write) -> None:
+    folder = write("{% for m in messages %}{{ m | tojson(sort_keys=true) }}{% endfor %}")
+    messages = [*ASK, {"role": "assistant", "content": None, name: "Hm."}, *ASK]
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    expected = theirs.apply_chat_template(messages, tokenize=False)
+    assert load_tokenizer(folder).apply_chat_template(messages) == expected
+    assert '"reasoning_content": "Hm."' in expected
+
+
 def test_named_templates_and_which_file_counts(write: Write) -> None:
     named = [{"name": "default", "template": "one"}, {"name": "rag", "template": "two"}]
     folder = write(named)

@@ -100,12 +100,14 @@ def main() -> None:
     """Answer the request on stdin, within its limits."""
     request = json.load(sys.stdin)
     seconds, size_bytes = request["seconds"], request["size_bytes"]
-    for limit, value in (
+    for limit, wanted in (
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, size_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
+        most = resource.getrlimit(limit)[1]  # the user's own limit may be lower
+        value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(limit, (value, value))
     answer = render(request["template"], request["variables"], request["max_characters"])
     sys.stdout.write(json.dumps(answer))

@@ -34,6 +34,8 @@ MAX_CPU_SECS = 5
 MAX_MEMORY_BYTES = 1 << 29
 # A machine that gives a process no CPU for that long has other troubles.
 _MAX_SECS = 120
+# Names that a message's thoughts have; templates read the first two.
+_THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _RENDERER = Path(__file__).with_name("chat_renderer.py")
 _AGAIN = "download the model again"
@@ -217,14 +219,22 @@ def _special_tokens(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _checked(messages: Messages) -> list[dict[str, Any]]:
-    """Return messages without what is None, which templates take for a text."""
+    """Return messages as transformers hands them to a template.
+
+    What is None, which templates take for a text, is left out; thoughts have the names that
+    templates read.
+    """
     if isinstance(messages, str | bytes | Mapping) or not messages:
         raise C4nError('messages are no list of objects like {"role": "user", "content": "Hello"}')
     found = []
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise C4nError(f"{shown(message)} is no message with a role and content")
-        found.append({key: value for key, value in message.items() if value is not None})
+        said = {key: value for key, value in message.items() if value is not None}
+        thoughts = next((said[name] for name in _THOUGHTS if name in said), None)
+        if thoughts is not None:
+            said = {"thinking": thoughts, **said, "reasoning_content": thoughts}
+        found.append(said)
     return found
 
 
