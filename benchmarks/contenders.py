@@ -17,6 +17,7 @@ from benchmarks.models import REAL, artifact, model_folder, state_bytes
 from benchmarks.options import words
 from benchmarks.random_models import Format
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.model.config import choose_state_dtypes
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.runtime.bench import Cell
 
@@ -85,6 +86,7 @@ class C4nModel(Contender):
     def __init__(self, size: str, fmt: Format):
         self.size, self.fmt = size, fmt
         self.name = f"C4n {fmt.dtype} " + (f"n={fmt.removed}" if fmt.removed else "dense")
+        self.name += ", float16 states" * fmt.half_state
 
     def make(self) -> Path:
         return artifact(self.size, self.fmt)
@@ -136,11 +138,12 @@ class LlamaCpp(Contender):
         self.weight_bytes = baseline.run(self._file, 1, 0, 1).weight_bytes
 
     def token_bytes(self, test: Test) -> int:
-        config = describe_model(open_checkpoint(model_folder(self.size, DENSE)).config)
+        described = describe_model(open_checkpoint(model_folder(self.size, DENSE)).config)
+        config = choose_state_dtypes(described, None, None)
         idle = (
             0 if config.tie_embeddings else baseline.tensor_bytes(self._file, "token_embd.weight")
         )
-        return self.weight_bytes - idle + state_bytes(config, test.n_gen, kept=2)
+        return self.weight_bytes - idle + state_bytes(config, test.n_gen)
 
     def measure(self, test: Test, threads: int) -> float:
         return baseline.run(self._file, threads, test.n_prompt, test.n_gen).secs

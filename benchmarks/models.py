@@ -11,16 +11,16 @@ import hashlib
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.machine import CACHE
 from benchmarks.random_models import SHAPES, Format, write_random
 from tvm_c4n.assets import MODELS
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.description import ModelConfig, StateDType
 from tvm_c4n.runtime.artifact import MANIFEST
 
 REAL = "mamba-19m"
-# States that grow by a token; what a step reads of them is what was written.
-GROWING = ("keys", "values")
 KNOWN = [REAL, *sorted(SHAPES)]
 
 
@@ -38,7 +38,7 @@ def model_folder(size: str, fmt: Format) -> str | Path:
         return size
     if size not in KNOWN:
         raise C4nError(f"size is {size!r}; known are {', '.join(KNOWN)}")
-    folder = CACHE / "models" / f"{size}-{fmt}"
+    folder = CACHE / "models" / f"{size}-{fmt}".removesuffix("-s16")
     if size != REAL:
         return write_random(size, fmt, folder)
     if fmt.dtype == "float16" and fmt.removed == 0:
@@ -65,30 +65,22 @@ def artifact(size: str, fmt: Format, target: str = "host") -> Path:
         return folder
     from tvm_c4n.compile.artifact import compile_model
 
-    compile_model(model_folder(size, fmt), folder, target, overwrite=True)
+    states: StateDType | None = "float16" if fmt.half_state else None
+    compile_model(model_folder(size, fmt), folder, target, scan_dtype=states, overwrite=True)
     (folder.parent / f"{folder.name}.compiler").write_text(compiler_digest(), encoding="ascii")
     return folder
 
 
-def state_bytes(config: ModelConfig, n_gen: int, kept: int = 4) -> int:
-    """Return the bytes of states that a step of a generation moves, on average.
+def state_bytes(config: ModelConfig, n_gen: int) -> int:
+    """Return the bytes of states that a generated token moves, the mean of `n_gen` of a new text.
 
-    Parameters
-    ----------
-    config : ModelConfig
-    n_gen : int
-        Tokens that are generated from an empty state: each reads the keys and values of those
-        before it, and reads and writes the other states.
-    kept : int
-        Bytes of a number of keys and values; the other states are float32.
+    Keys and values are read as far as they were written; the other states are read and written.
     """
     moved = 0.0
     for state in config.states():
-        numbers = 0 if state.shared else prod(state.shape)
-        if state.name in GROWING:
-            moved += kept * numbers / (config.context or 1) * (n_gen + 1) / 2
-        else:
-            moved += 2 * 4 * numbers
+        whole = 0 if state.shared else prod(state.shape) * np.dtype(state.dtype).itemsize
+        grows = state.name in ("keys", "values")
+        moved += whole / (config.context or 1) * (n_gen + 1) / 2 if grows else 2 * whole
     return round(moved)
 
 

@@ -36,20 +36,22 @@ class Format:
     """How the projections of a model are stored, for example ``int4-n2``.
 
     The projections that `prune` leaves dense stay dense (x_proj, dt_proj, bcdt_proj, the head). The
-    head has the same dtype as the rest, dt_proj and bcdt_proj at least int8.
+    head has the same dtype as the rest, dt_proj and bcdt_proj at least int8. With ``-s16`` the
+    states of Mamba-2's scan are float16.
     """
 
     dtype: WeightDType
     removed: int
+    half_state: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Format:
         """Read ``int4-n2``."""
-        dtype, _, removed = text.partition("-n")
-        return cls(cast(WeightDType, dtype), int(removed))
+        dtype, _, removed = text.removesuffix("-s16").partition("-n")
+        return cls(cast(WeightDType, dtype), int(removed), text.endswith("-s16"))
 
     def __str__(self) -> str:
-        return f"{self.dtype}-n{self.removed}"
+        return f"{self.dtype}-n{self.removed}" + "-s16" * self.half_state
 
     def recipe(self) -> Recipe:
         """Return the recipe that would give a model this form."""

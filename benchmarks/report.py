@@ -67,9 +67,8 @@ def cells_of(lines: list[Line], max_others: float) -> list[Cell]:
         else:
             cell.rates.append(line["tokens"] / line["secs"])
     found = [cell for cell in cells.values() if cell.rates]
-    largest: dict[str, int] = {}
-    for cell in found:
-        largest[cell.size] = max(largest.get(cell.size, 0), cell.weight_bytes)
+    ascending = sorted(found, key=lambda c: c.weight_bytes)
+    largest = {cell.size: cell.weight_bytes for cell in ascending}
     return sorted(found, key=lambda c: (largest[c.size], c.test[:2], c.threads))
 
 

@@ -34,15 +34,7 @@ _FACTORS: dict[str, Callable[[Fields], Any]] = {
 
 
 def add_sizes(writer: gguf.GGUFWriter, config: ModelConfig, fields: Fields) -> None:
-    """Add sizes and scalars of a model.
-
-    Parameters
-    ----------
-    writer : gguf.GGUFWriter
-    config : ModelConfig
-    fields : mapping
-        Its config.json.
-    """
+    """Add sizes and scalars of a model, of which `fields` is the config.json."""
     sizes = config.sizes
     writer.add_context_length(config.context or 2**20)  # without one, as llama.cpp's converter
     writer.add_embedding_length(config.d_model)

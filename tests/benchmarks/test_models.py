@@ -3,9 +3,11 @@
 import pytest
 
 from benchmarks import models
-from benchmarks.models import artifact, compiler_digest, model_folder
-from benchmarks.random_models import Format
+from benchmarks.models import artifact, compiler_digest, model_folder, state_bytes
+from benchmarks.random_models import Format, config_of
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.description import StateDTypes
+from tvm_c4n.model.families import describe_model
 
 
 def test_the_real_model_is_the_bundled_one_where_there_is_one():
@@ -21,7 +23,7 @@ def test_an_unknown_size_is_refused_with_those_that_there_are():
 def test_a_model_is_compiled_again_only_when_the_compiler_changed(tmp_path, monkeypatch):
     compiled = []
 
-    def compile_model(model, folder, target, *, overwrite):
+    def compile_model(model, folder, target, *, scan_dtype, overwrite):
         compiled.append(model)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / models.MANIFEST).write_text("{}")
@@ -39,3 +41,12 @@ def test_a_model_is_compiled_again_only_when_the_compiler_changed(tmp_path, monk
     assert compiler_digest() != before
     artifact("mamba-19m", fmt)
     assert compiled == ["mamba-19m"] * 2
+
+
+def test_a_token_moves_its_states_twice_and_the_keys_so_far_once():
+    config = describe_model(config_of("falcon-h1-0.5b"))
+    scan, conv = 24 * 64 * 128, 3 * (24 * 64 + 2 * 128)
+    ring = 2 * 2 * 64 * (63 + 1) // 2
+    assert state_bytes(config, 63) == 36 * 4 * (2 * (scan + conv) + ring)
+    half = config.with_state_dtypes(StateDTypes("float16", "float16"))
+    assert state_bytes(half, 63) == 36 * 2 * (2 * (scan + 2 * conv) + ring)

@@ -9,7 +9,7 @@ from benchmarks.random_models import SHAPES, Format, config_of, random_weight
 from tvm_c4n.model.families import describe_model
 
 
-@pytest.mark.parametrize("text", ["int4-n2", "float16-n0", "int8-n3"])
+@pytest.mark.parametrize("text", ["int4-n2", "float16-n0", "int8-n3", "int4-n2-s16"])
 def test_a_format_is_read_as_it_is_written(text):
     assert str(Format.parse(text)) == text
 
