@@ -62,13 +62,14 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
     from tvm_c4n.pruning.session import Session
 
-    found = allocate(Session.open(case["model"], recipe), Budget("sparsity", case["sparsity"]))
+    session = Session.open(case["model"], recipe)
+    found = allocate(session, Budget("sparsity", case["sparsity"]))
     allocation = {"exact": found.chosen, "greedy": found.greedy, "uniform": found.uniform}[
         case["allocation"]
     ]
     assert allocation is not None  # noqa: S101  (half and quarter are uniform n = 2 and n = 1)
     predicted = {"predicted_loss": allocation.loss, "kept": allocation.cost}
-    return recipe_of(recipe, allocation.choices), predicted
+    return recipe_of(session.config, recipe, allocation.choices), predicted
 
 
 def _figures(report: Report) -> Row:
