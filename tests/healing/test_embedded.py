@@ -71,3 +71,27 @@ def test_their_perplexity_is_near_the_dense_model_s(name, dense, bound):
         for model in (name, dense)
     ]
     assert found[0] / found[1] < bound
+
+
+@pytest.mark.slow
+def test_the_hybrid_s_text_and_logits_are_transformers():
+    import torch
+    import transformers
+
+    from tvm_c4n.compile.cache import load
+
+    folder = resolve("granite-h-20m")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    prompt = tokenizer("The old bridge over the river was", return_tensors="pt").input_ids
+    expected = theirs.generate(prompt, max_new_tokens=64, min_new_tokens=64, do_sample=False)[0]
+    with torch.no_grad():
+        logits = theirs(expected[None], use_cache=False).logits[0].numpy()
+    engine = load("granite-h-20m")
+    ids = expected.tolist()
+    assert abs(engine.score(ids) - logits).max() < 0.05  # weights, keys and values are float16
+    read = prompt.shape[1]
+    found = engine.prefill(ids[:read])
+    for place in range(read, len(ids)):
+        assert int(found.argmax()) == ids[place]
+        found = engine.step(ids[place])
