@@ -17,8 +17,8 @@ from benchmarks.models import REAL, artifact, model_folder, state_bytes
 from benchmarks.options import words
 from benchmarks.random_models import Format
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.model.config import choose_state_dtypes
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.state_choices import choose_state_dtypes
 from tvm_c4n.runtime.bench import Cell
 
 DENSE = Format("float16", 0)

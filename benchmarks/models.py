@@ -17,7 +17,8 @@ from benchmarks.machine import CACHE
 from benchmarks.random_models import SHAPES, Format, write_random
 from tvm_c4n.assets import MODELS
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.description import ModelConfig, StateDType
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.states import StateDType
 from tvm_c4n.runtime.artifact import MANIFEST
 
 REAL = "mamba-19m"

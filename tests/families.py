@@ -21,10 +21,11 @@ from tvm_c4n.checkpoint.dense_export import export_dense
 from tvm_c4n.compile.build import build
 from tvm_c4n.healing.student import Student
 from tvm_c4n.model.config import MAX_TOKENS, check_tensors
-from tvm_c4n.model.description import ModelConfig, StateDTypes
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
 from tvm_c4n.model.relax_model import build_model
+from tvm_c4n.model.states import StateDTypes
 from tvm_c4n.pruning.calibration.layer import logits
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import from_dense, mask_from_scores

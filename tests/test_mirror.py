@@ -23,6 +23,8 @@ WITHOUT = {
     "tvm_c4n/model/blocks/mamba2.py": FAMILIES,
     "tvm_c4n/model/blocks/mlp.py": FAMILIES,
     "tvm_c4n/model/description.py": FAMILIES,
+    "tvm_c4n/model/states.py": "types",
+    "tvm_c4n/model/tensor_spec.py": FAMILIES,
     "tvm_c4n/checkpoint/whole_tensors.py": "tests/model/test_rows.py",
     "tvm_c4n/model/families/hybrid.py": FAMILIES,
     "tvm_c4n/model/families/reader.py": "tests/model/test_config.py reads what it refuses",

@@ -6,8 +6,8 @@ from benchmarks import models
 from benchmarks.models import artifact, compiler_digest, model_folder, state_bytes
 from benchmarks.random_models import Format, config_of
 from tvm_c4n.errors import C4nError
-from tvm_c4n.model.description import StateDTypes
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.states import StateDTypes
 
 
 def test_the_real_model_is_the_bundled_one_where_there_is_one():

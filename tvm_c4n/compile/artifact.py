@@ -19,16 +19,12 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.chat_template import CHAT_FILES
-from tvm_c4n.model.config import (
-    MAX_TOKENS,
-    check_tensors,
-    check_values,
-    choose_context,
-    choose_state_dtypes,
-)
-from tvm_c4n.model.description import ModelConfig, StateDType
+from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values
+from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.relax_model import build_model
+from tvm_c4n.model.state_choices import choose_context, choose_state_dtypes
+from tvm_c4n.model.states import StateDType
 from tvm_c4n.model.tokenizer import TOKENIZER, load_tokenizer
 from tvm_c4n.ops.attrs import CONSTANTS, REGION, REGION_SCHEDULES, SCHEDULE
 from tvm_c4n.ops.spec import spec_of

@@ -10,49 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import ClassVar
 
-
-class Segment(NamedTuple):
-    """A run of channels along an axis of a tensor.
-
-    Attributes
-    ----------
-    label : str
-        Channels of one label are the same ones wherever they appear in a block; `HIDDEN` are the
-        same in the whole model. Empty: channels whose order is nobody's business.
-    size : int
-    """
-
-    label: str
-    size: int
-
-
-HIDDEN = "hidden"
-Axis = tuple[Segment, ...]
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """Axes of a tensor, each the concatenation of segments."""
-
-    axes: tuple[Axis, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        return tuple(sum(segment.size for segment in axis) for axis in self.axes)
-
-
-def tensor(*axes: Segment | Axis | int) -> TensorSpec:
-    """Return a spec; a number is an axis without a label, a segment an axis of its own."""
-
-    def axis(given: Segment | Axis | int) -> Axis:
-        if isinstance(given, int):
-            return (Segment("", given),)
-        return (given,) if isinstance(given, Segment) else given
-
-    return TensorSpec(tuple(axis(given) for given in axes))
+from tvm_c4n.model.states import State, StateDTypes
+from tvm_c4n.model.tensor_spec import HIDDEN, Segment, TensorSpec, tensor
 
 
 @dataclass(frozen=True)
@@ -82,46 +43,6 @@ class Projection:
     pruned: bool = True
     at_least_int8: bool = False
     kept: bool = False
-
-
-@dataclass(frozen=True)
-class State:
-    """What a block carries from token to token; zeros at the start of a text.
-
-    Attributes
-    ----------
-    name : str
-        States of one name, shape and dtype are stacked over the blocks of a model, in order.
-    shape : tuple of int
-    dtype : str
-    shared : bool
-        Whether all blocks have one in common, which the model advances; it is not stacked.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-    shared: bool = False
-
-
-StateDType: TypeAlias = Literal["float32", "float16"]
-# What a state holds: float16 as its bits, for OpenCL need not have halves.
-STATE_BITS: Mapping[StateDType, str] = {"float32": "float32", "float16": "uint16"}
-
-
-class StateDTypes(NamedTuple):
-    """In which dtypes a model keeps what it carries from token to token; arithmetic is float32.
-
-    Attributes
-    ----------
-    scan : str
-        Of Mamba-2's scan states. Those of Mamba-1 are float32.
-    kv : str
-        Of the keys and values of attention.
-    """
-
-    scan: StateDType = "float32"
-    kv: StateDType = "float32"
 
 
 @dataclass(frozen=True)
@@ -278,11 +199,11 @@ class ModelConfig:
     positions: int | None = None
 
     def with_context(self, context: int) -> ModelConfig:
-        """Return the model for texts of so many tokens; see `tvm_c4n.model.config`."""
+        """Return the model for texts of so many tokens; see `tvm_c4n.model.state_choices`."""
         return replace(self._with_blocks(lambda b: b.with_context(context)), context=context)
 
     def with_state_dtypes(self, dtypes: StateDTypes) -> ModelConfig:
-        """Return the model with states of these dtypes; see `tvm_c4n.model.config`."""
+        """Return the model with states of these dtypes; see `tvm_c4n.model.state_choices`."""
         return self._with_blocks(lambda block: block.with_state_dtypes(dtypes))
 
     def _with_blocks(self, change: Callable[[Block], Block]) -> ModelConfig:

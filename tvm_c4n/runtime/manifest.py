@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.config import MAX_TOKENS, choose_context, with_stored_dtypes
+from tvm_c4n.model.config import MAX_TOKENS
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.state_choices import choose_context, with_stored_dtypes
 
 ALIGN = 64
 FORMAT = 1

@@ -9,9 +9,8 @@ from transformers import GraniteMoeHybridConfig
 from tests.families import FamilyTests
 from tests.models import VOCABULARY
 from tvm_c4n.errors import C4nError, CheckpointError
-from tvm_c4n.model.config import choose_context, choose_state_dtypes, with_stored_dtypes
-from tvm_c4n.model.description import State
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.states import State
 
 SIZES = {
     "vocab_size": VOCABULARY,
@@ -81,40 +80,6 @@ def test_the_ring_has_room_for_whole_blocks_of_a_text():
         State("values", (1, 2, 5, 64, 8)),
         State("position", (1,), "int32", shared=True),
     )
-
-
-def test_states_have_the_chosen_dtypes():
-    def dtypes(config):
-        return [state.dtype for state in config.states()]
-
-    small = ["float32", "float32"]
-    rounded = choose_state_dtypes(described(), None, None)
-    assert dtypes(rounded) == [*small, "float32", "uint16", "uint16", "int32"]
-    halved = choose_state_dtypes(described(), "float16", "float32")
-    assert dtypes(halved) == [*small, "uint16", "float32", "float32", "int32"]
-    for config in (described(), rounded, halved):
-        assert with_stored_dtypes(described(), dtypes(config)) == config
-    assert with_stored_dtypes(described(), ["int8"]) == described()
-    with pytest.raises(C4nError, match="scan dtype is 'int8'; known are float32, float16"):
-        choose_state_dtypes(described(), "int8", None)
-    alone = described(layer_types=["mamba", "mamba"])
-    with pytest.raises(C4nError, match=r"kv dtype float16: this model .* has no attention"):
-        choose_state_dtypes(alone, None, "float16")
-
-
-def test_another_context_makes_another_ring():
-    config = choose_context(described(), 64)
-    (attention,) = config.layers[1].residuals[0].blocks
-    assert (config.context, config.positions, attention.context) == (64, 320, 64)
-    assert config.states()[3].shape == (1, 2, 1, 8, 64)
-    assert choose_context(described(), 320) == described()
-    long = described(max_position_embeddings=131072)
-    assert choose_context(long, 8192).states()[4].shape == (1, 2, 128, 64, 8)
-    for wrong in (0, -64, 63, 100, 384):
-        with pytest.raises(C4nError, match=f"context {wrong}: use a multiple of 64 up to 320, the"):
-            choose_context(described(), wrong)
-    with pytest.raises(C4nError, match="context 64: this model has no attention"):
-        choose_context(described(layer_types=["mamba", "mamba"]), 64)
 
 
 def test_words_of_old_files_mean_the_same():

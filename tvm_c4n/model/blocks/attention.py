@@ -5,18 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tvm_c4n.model.description import (
-    STATE_BITS,
-    Block,
-    Projection,
-    Reordering,
-    Segment,
-    State,
-    StateDType,
-    StateDTypes,
-    TensorSpec,
-)
-from tvm_c4n.model.description import tensor as axes
+from tvm_c4n.model.description import Block, Projection, Reordering
+from tvm_c4n.model.states import STATE_BITS, State, StateDType, StateDTypes
+from tvm_c4n.model.tensor_spec import Segment, TensorSpec
+from tvm_c4n.model.tensor_spec import tensor as axes
 
 # Keys that lie together in the ring: a context is a multiple.
 RING_BLOCK = 64

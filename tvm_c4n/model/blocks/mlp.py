@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tvm_c4n.model.description import Block, Projection, Reordering, Segment, TensorSpec
-from tvm_c4n.model.description import tensor as axes
+from tvm_c4n.model.description import Block, Projection, Reordering
+from tvm_c4n.model.tensor_spec import Segment, TensorSpec
+from tvm_c4n.model.tensor_spec import tensor as axes
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.model.description import Block, State
+from tvm_c4n.model.description import Block
 from tvm_c4n.model.relax_model.arrays import Arrays
+from tvm_c4n.model.states import State
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.sparsity import C4nWeight

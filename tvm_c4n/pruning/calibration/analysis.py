@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.model.description import HIDDEN, Axis, ModelConfig, Projection
+from tvm_c4n.model.description import ModelConfig, Projection
+from tvm_c4n.model.tensor_spec import HIDDEN, Axis
 from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream, batches

@@ -24,7 +24,8 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
-from tvm_c4n.model.description import HIDDEN, Axis, ModelConfig
+from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.tensor_spec import HIDDEN, Axis
 from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.sparsity import GROUP
 
