@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -136,6 +137,15 @@ def test_a_test_of_no_tokens_is_left_out(log):
 def test_nothing_to_measure_is_an_error(log, options):
     with pytest.raises(C4nError, match="nothing to measure"):
         run(log, **options)
+
+
+def test_a_test_longer_than_the_context_is_refused_before_any_other(log):
+    short = Fake("short", log)
+    short.config = replace(Fake.config, context=64)
+    said = "short reads 64 tokens at most, not 65; use --n-prompt and --n-gen up to 64"
+    with pytest.raises(C4nError, match=said):
+        bench.measure([Fake("a", log), short], threads=[1], n_prompt=65, n_gen=3)
+    assert not log
 
 
 def test_rates_are_averaged_not_durations():

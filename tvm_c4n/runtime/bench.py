@@ -171,11 +171,18 @@ def measure(
     Raises
     ------
     C4nError
-        Nothing to measure, or more threads than cores.
+        Nothing to measure, more threads than cores, or a test longer than a model's context.
     """
     tests = [(n_prompt, 0)] * (n_prompt > 0) + [(0, n_gen)] * (n_gen > 0)
     if not models or not threads or not tests or reps < 1 or min(n_prompt, n_gen) < 0:
         raise C4nError("nothing to measure: needs a model, threads, a test of 1 token and 1 rep")
+    for model in models:
+        context, longest = model.config.context, max(n_prompt, n_gen)
+        if context is not None and longest > context:
+            raise C4nError(
+                f"{model.artifact.path.name} reads {context} tokens at most, not {longest}; "
+                f"use --n-prompt and --n-gen up to {context}"
+            )
     cells = [Cell(model, count, *test) for model in models for count in threads for test in tests]
     total, done = len(cells) * (reps + 1), 0
 
