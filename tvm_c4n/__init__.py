@@ -1,4 +1,4 @@
-"""tvm_c4n: C4n-sparse Mamba language models, pruned, compiled with Apache TVM, and run.
+"""tvm_c4n: C4n-sparse state space language models, pruned, compiled with Apache TVM, and run.
 
 >>> import tvm_c4n
 >>> tvm_c4n.prune("mamba-19m", "pruned", tvm_c4n.Recipe(removed=2, dtype="int8"))

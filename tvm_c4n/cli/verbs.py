@@ -25,8 +25,8 @@ from tvm_c4n.cli import (
 
 app = typer.Typer(
     name="tvm-c4n",
-    help="Prune Mamba language models to C4n sparsity (n of every 4 weights of a row removed), "
-    "compile them for CPUs, and run them.",
+    help="Prune state space language models to C4n sparsity (n of every 4 weights of a row "
+    "removed), compile them for CPUs, and run them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help is there at once; rich takes longer than all the rest
