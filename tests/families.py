@@ -37,6 +37,10 @@ STORED = [
     for n in range(4)
     for dtype in ("float16", "int8", "int4")
 ]
+# Compilations take most of the time: of each family's configurations the quick suite compiles one.
+FIRST_OR_REST = pytest.mark.parametrize(
+    "rest", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["first", "rest"]
+)
 TEXT = np.random.default_rng(1).integers(0, VOCABULARY, 24)
 
 
@@ -115,6 +119,11 @@ class FamilyTests:
         check_tensors(config, checkpoint)
         return checkpoint, config
 
+    def compiled_names(self, rest: bool) -> list[str]:
+        """Return the first configuration, or the rest."""
+        names = list(self.CONFIGS)
+        return names[1:] if rest else names[:1]
+
     def compiled(self, name: str) -> Compiled:
         """Return a model before its first token; each is compiled once."""
         if name not in self.machines:
@@ -159,9 +168,10 @@ class FamilyTests:
                 found = torch._dynamo.explain(layer)(torch.randn(1, 4, config.d_model))
                 assert (found.graph_count, found.graph_break_count) == (1, 0), name
 
-    def test_compiled_it_gives_the_same_logits_however_a_text_is_cut(self) -> None:
+    @FIRST_OR_REST
+    def test_compiled_it_gives_the_same_logits_however_a_text_is_cut(self, rest: bool) -> None:
         long = np.random.default_rng(2).integers(0, VOCABULARY, MAX_TOKENS + 5)
-        for name in self.CONFIGS:
+        for name in self.compiled_names(rest):
             expected = self.expected(name, long)
             model = self.compiled(name)
             first = model("score", long[:MAX_TOKENS])
@@ -175,8 +185,9 @@ class FamilyTests:
             steps = np.stack([model("step", [token])[0] for token in TEXT])
             np.testing.assert_allclose(steps, self.expected(name), atol=1e-4, err_msg=name)
 
-    def test_float16_states_are_rounded_once_a_call(self) -> None:
-        for name in self.CONFIGS:
+    @FIRST_OR_REST
+    def test_float16_states_are_rounded_once_a_call(self, rest: bool) -> None:
+        for name in self.compiled_names(rest):
             checkpoint, config = self.opened(name)
             halved = config.with_state_dtypes(StateDTypes("float16", "float16"))
             if halved == config:
@@ -186,8 +197,10 @@ class FamilyTests:
             away = np.abs(steps - expected).max()
             assert 1e-6 < away < 2e-3 * np.abs(expected).max(), name
 
-    def test_greedy_text_is_that_of_transformers(self) -> None:
-        for name, theirs in self.theirs.items():
+    @FIRST_OR_REST
+    def test_greedy_text_is_that_of_transformers(self, rest: bool) -> None:
+        for name in self.compiled_names(rest):
+            theirs = self.theirs[name]
             prompt = torch.from_numpy(TEXT[:5])[None]
             expected = theirs.generate(
                 prompt, max_new_tokens=64, min_new_tokens=64, do_sample=False, pad_token_id=0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tvm_c4n._tvm import T
@@ -66,3 +68,9 @@ def test_only_narrow_dense_int8_weights_keep_float_activations() -> None:
     assert not is_weight_only(WEIGHT_ONLY_MAX_COLS + 4, 0, "int8")
     assert not is_weight_only(64, 1, "int8")
     assert not is_weight_only(64, 0, "int4")
+
+
+def test_a_field_that_came_later_is_written_only_where_it_says_something():
+    plain = LinearSpec(False, 8, 16, 2, "int8", 128, 16, 16)
+    assert "c4n.factor" not in plain.attrs()
+    assert replace(plain, factor=0.5).attrs()["c4n.factor"] == 0.5

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,7 +128,7 @@ def machine_of(target: Target) -> Machine:
 
 def key_of(spec: OpSpec) -> dict[str, Any]:
     """Return an operator as it stands in files: its kind and fields."""
-    return {"kind": spec.kind, **asdict(spec)}
+    return {"kind": spec.kind, **spec.values()}
 
 
 def title_of(spec: Mapping[str, Any]) -> str:

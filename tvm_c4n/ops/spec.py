@@ -34,16 +34,25 @@ class OpSpec:
     ----------
     kind : str
         Names the operator.
+    later : tuple of str
+        Fields that are written only where they are not the default: the records of tuning of before
+        they were there concern the same operators.
     dynamic : bool
         True: the number of tokens is symbolic (prefill). False: one token (a decode step).
     """
 
     kind: ClassVar[str] = ""
+    later: ClassVar[tuple[str, ...]] = ()
     dynamic: bool
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields that are written, by name."""
+        defaults = {field.name: field.default for field in fields(self) if field.name in self.later}
+        return {k: v for k, v in asdict(self).items() if k not in defaults or v != defaults[k]}
 
     def attrs(self) -> dict[str, Any]:
         """Return the PrimFunc attributes of this operator."""
-        own = {f"{PREFIX}{name}": value for name, value in asdict(self).items()}
+        own = {f"{PREFIX}{name}": value for name, value in self.values().items()}
         # 8 is relax's kOpaque: TVM must not fuse other operators into these bodies.
         return {KIND: self.kind, **own, "tirx.noalias": True, "op_pattern": 8}
 
@@ -73,6 +82,7 @@ class LinearSpec(OpSpec):
     """
 
     kind: ClassVar[str] = "linear"
+    later: ClassVar[tuple[str, ...]] = ("factor",)
     rows: int
     cols: int
     removed: int
