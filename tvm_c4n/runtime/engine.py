@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n._tvm import codegen, tvm
+from tvm_c4n._tvm import tvm
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.tokenizer import TextTokenizer
-from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.contention import check_threads
-from tvm_c4n.runtime.library import load_library, open_machine
+from tvm_c4n.runtime.library import check_machine, load_library, open_machine
 from tvm_c4n.runtime.manifest import Manifest
+from tvm_c4n.runtime.state import State, check_state, copied, fingerprint_of, restore
 from tvm_c4n.runtime.thread_controller import ThreadController
 from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
 from tvm_c4n.runtime.tokens import Ids, check_room, check_token, check_tokens
@@ -40,12 +40,15 @@ class Engine:
     ----------
     config : ModelConfig
     manifest : Manifest
+    fingerprint : str
+        Tells the states of this model from those of others.
     """
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None):
         self.artifact = artifact
         self.manifest: Manifest = artifact.manifest
         self.config = self.manifest.description()
+        self.fingerprint = fingerprint_of(self.manifest)
         self._vocab = self.config.vocab_size
         # Tokens of the text, and of the longest one.
         self._read, self._room = 0, self.config.context or math.inf
@@ -76,8 +79,11 @@ class Engine:
         self._weights = [tvm.runtime.from_dlpack(array) for array in self._arrays]
         self._token = tvm.runtime.tensor(np.zeros(1, np.int32))
         self._token_id = np.from_dlpack(self._token)  # a view: the one that `step` writes to
-        self._zeros = [np.zeros(state.shape, state.dtype) for state in self.config.states()]
+        self._specs = self.config.states()
+        self._zeros = [np.zeros(state.shape, state.dtype) for state in self._specs]
         self._states = [tvm.runtime.tensor(zeros) for zeros in self._zeros]
+        # Views: what is written to them is what the kernels read.
+        self._state_arrays = [np.from_dlpack(state) for state in self._states]
         # A saved function holds its arguments: a call converts no weights.
         self._vm.save_function("step", "bound_step", self._token, *self._states, *self._weights)
         self._step = self._vm["bound_step"]
@@ -110,7 +116,7 @@ class Engine:
             The folder is damaged, or was compiled for CPU features that this machine lacks.
         """
         artifact = open_artifact(path)
-        _check_machine(artifact)
+        check_machine(artifact)
         artifact.verify(code_only=True)
         return cls(artifact, threads=threads)
 
@@ -143,6 +149,25 @@ class Engine:
             self._read = 0
             for state, zeros in zip(self._states, self._zeros, strict=True):
                 state.copyfrom(zeros)
+
+    def state(self) -> State:
+        """Copy what the model carries after the tokens read so far."""
+        with self._alone:
+            arrays = copied(self._state_arrays, self._specs, self._read)
+            return State(arrays, self._read, self.fingerprint)
+
+    def set_state(self, state: State) -> None:
+        """Go on from a state, whatever was read before; it may be set any number of times.
+
+        Raises
+        ------
+        C4nError
+            It belongs to another model, or does not fit the states that this one was compiled for.
+        """
+        check_state(state, self.fingerprint, self.config)
+        with self._alone:
+            restore(self._state_arrays, self._specs, state)
+            self._read = state.read
 
     def prefill(self, ids: Ids) -> NDArray[np.float32]:
         """Read tokens, continuing from the state.
@@ -212,20 +237,3 @@ class Engine:
                 tokens = tvm.runtime.tensor(array[start : start + chunk])
                 out.append(function(tokens, *self._states, *self._weights)[0].numpy())
         return out
-
-
-def _check_machine(artifact: Artifact) -> None:
-    """Refuse code that would crash here."""
-    manifest = artifact.manifest
-    here = codegen.llvm_get_system_triple().split("-")[0]
-    if manifest.triple.split("-")[0] != here:
-        raise ArtifactError(
-            f"{artifact.path} was compiled for {manifest.triple}, this machine is {here}: "
-            "compile with --target host"
-        )
-    missing = sorted(set(manifest.features) - host_features())
-    if missing:
-        raise ArtifactError(
-            f"{artifact.path} needs CPU features that this machine lacks ({', '.join(missing)}): "
-            "compile again here"
-        )

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from tvm_c4n._tvm import load_module, relax, tvm
+from tvm_c4n._tvm import codegen, load_module, relax, tvm
 from tvm_c4n.errors import ArtifactError
+from tvm_c4n.ops.host import host_features
 from tvm_c4n.runtime.artifact import MANIFEST, Artifact
 
 # What `build_model` makes.
@@ -76,3 +77,26 @@ def open_machine(library: Library, artifact: Artifact) -> Any:
             continue
         raise ArtifactError(f"{artifact.path / MANIFEST}: {wrong}; compile the model again")
     return machine
+
+
+def check_machine(artifact: Artifact) -> None:
+    """Refuse code that would crash here.
+
+    Raises
+    ------
+    ArtifactError
+        It was compiled for another kind of machine, or for CPU features that this one lacks.
+    """
+    manifest = artifact.manifest
+    here = codegen.llvm_get_system_triple().split("-")[0]
+    if manifest.triple.split("-")[0] != here:
+        raise ArtifactError(
+            f"{artifact.path} was compiled for {manifest.triple}, this machine is {here}: "
+            "compile with --target host"
+        )
+    missing = sorted(set(manifest.features) - host_features())
+    if missing:
+        raise ArtifactError(
+            f"{artifact.path} needs CPU features that this machine lacks ({', '.join(missing)}): "
+            "compile again here"
+        )
