@@ -60,7 +60,7 @@ class Stateful(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of the compiled model."""
+        """Tells the states of this model from those of others."""
         ...
 
     def reset(self) -> None:
