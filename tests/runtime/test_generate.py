@@ -5,7 +5,7 @@ from tvm_c4n.assets import ROOT
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.runtime.generate import Stats, generate, generate_tokens
-from tvm_c4n.runtime.sampler import Sampler
+from tvm_c4n.runtime.sampling import SamplingParams
 
 
 class Counter:
@@ -71,7 +71,8 @@ def test_seeds_fix_the_text():
 
 def test_temperature_zero_ignores_the_seed():
     drawn = [
-        list(generate_tokens(Counter(), [7], 6, sampler=Sampler(0.0, seed))) for seed in (0, 1)
+        list(generate_tokens(Counter(), [7], 6, params=SamplingParams(seed=seed)))
+        for seed in (0, 1)
     ]
     assert drawn[0] == drawn[1]
 
@@ -96,3 +97,19 @@ def test_one_token_has_no_decode_rate():
 def test_asking_for_no_tokens_is_an_error(limit):
     with pytest.raises(C4nError, match=r"cannot generate (0|-3) tokens; use 1 or more"):
         next(generate_tokens(Counter(), [1], limit))
+
+
+def test_a_text_stops_before_a_stop_string_and_is_read_no_further():
+    whole = "".join(generate(Counter(8192), "The river", 12))
+    stop = whole[3:6]
+    model = Counter(8192)
+    found = "".join(generate(model, "The river", 12, stop=[stop]))
+    assert found == whole[: whole.index(stop)]
+    assert len(model.calls) < 12
+
+
+def test_a_bad_parameter_is_refused_before_the_model_reads():
+    model = Counter()
+    with pytest.raises(C4nError, match="top_p is 2; use 0 to 1"):
+        next(generate(model, [1], 3, top_p=2))
+    assert model.calls == []

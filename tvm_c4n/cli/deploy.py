@@ -49,7 +49,7 @@ def deploy(
     refuse_without(context, ["runner"], "--device adb", not over_rpc)
     refuse_without(context, ["wait"], "--device rpc://...", over_rpc)
     from tvm_c4n.runtime.artifact import open_artifact
-    from tvm_c4n.runtime.generate import check_request
+    from tvm_c4n.runtime.continuation import check_limit
 
     opened = open_artifact(artifact)
     if bench and (n_prompt + n_gen < 1 or min(n_prompt, n_gen) < 0 or reps < 1):
@@ -58,7 +58,7 @@ def deploy(
         raise C4nError(f"--threads {threads}: use 1 or more, or 0 for one per big core")
     tests = [(n_prompt, 0)] * (n_prompt > 0) + [(0, n_gen)] * (n_gen > 0) if bench else []
     text = "" if bench else read_prompt(prompt, file)
-    check_request(tokens)
+    check_limit(tokens)
     job = _Job(opened, text, tokens, threads, tests, reps)
     if over_rpc:
         _over_rpc(job, device, wait)

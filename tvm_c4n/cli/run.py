@@ -49,9 +49,13 @@ def run(
         from tvm_c4n.assets import resolve
         from tvm_c4n.compile.cache import load
         from tvm_c4n.model.chat_template import require_chat_template
-        from tvm_c4n.runtime.generate import Stats, check_request, generate
+        from tvm_c4n.runtime.continuation import check_limit
+        from tvm_c4n.runtime.generate import Stats, generate
+        from tvm_c4n.runtime.sampling import SamplingParams
 
-        check_request(tokens, temp, seed)  # before a model is compiled for it
+        # What can be said of a request is said before a model is compiled for it.
+        check_limit(tokens)
+        SamplingParams(temperature=temp, seed=seed)
         if chat and (folder := resolve(model)).is_dir():
             require_chat_template(folder)
         engine = load(model, threads=threads, progress=bar, notify=bar.notify)

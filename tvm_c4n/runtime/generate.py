@@ -9,10 +9,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from tvm_c4n.errors import C4nError
 from tvm_c4n.model.tokenizer import TextTokenizer
-from tvm_c4n.runtime.sampler import Sampler
-from tvm_c4n.runtime.text_stream import TextStream
+from tvm_c4n.runtime.continuation import Continuation
+from tvm_c4n.runtime.sampling import GREEDY, SamplingParams
 
 
 class Model(Protocol):
@@ -71,17 +70,40 @@ class Stats:
         )
 
 
-def check_request(limit: int, temperature: float = 0.0, seed: int = 0) -> None:
-    """Check what `generate` is asked for, which takes no model.
+def follow(
+    model: Model, prompt: Sequence[int], continuation: Continuation, stats: Stats | None = None
+) -> Iterator[str]:
+    """Yield a continuation of a prompt, from a fresh state: a piece of text for each token.
+
+    Parameters
+    ----------
+    model : Model
+    prompt : sequence of int
+        At least one token.
+    continuation : Continuation
+        Its tokens, and why they ended, are there afterwards.
+    stats : Stats, optional
+        Filled while pieces come.
 
     Raises
     ------
     C4nError
-        Less than one token, or a temperature or seed that `Sampler` refuses.
+        An empty prompt, or a token that the model does not know.
     """
-    if limit < 1:
-        raise C4nError(f"cannot generate {limit} tokens; use 1 or more")
-    Sampler(temperature, seed)
+    stats = Stats() if stats is None else stats
+    model.reset()
+    began = perf_counter()
+    logits = model.prefill(prompt)
+    stats.prompt_tokens, stats.prompt_secs = len(prompt), perf_counter() - began
+    while True:
+        piece = continuation.put(logits)
+        stats.tokens = len(continuation.tokens)
+        yield piece
+        if continuation.finish_reason is not None:
+            return  # the last token is not read: nobody would use its logits
+        began = perf_counter()
+        logits = model.step(continuation.tokens[-1])
+        stats.decode_secs += perf_counter() - began
 
 
 def generate_tokens(
@@ -89,7 +111,7 @@ def generate_tokens(
     prompt: Sequence[int],
     limit: int,
     *,
-    sampler: Sampler | None = None,
+    params: SamplingParams = GREEDY,
     ends: Collection[int] = (),
     stats: Stats | None = None,
 ) -> Iterator[int]:
@@ -102,8 +124,8 @@ def generate_tokens(
         At least one token.
     limit : int
         Tokens to generate at most.
-    sampler : Sampler, optional
-        Default: always the most likely token.
+    params : SamplingParams
+        How they are chosen; stop strings are for texts, not for tokens.
     ends : collection of int
         The tokens that end a text; none of them is yielded. Default: the text goes on to the limit.
     stats : Stats, optional
@@ -114,24 +136,12 @@ def generate_tokens(
     C4nError
         An empty prompt, a token that the model does not know, or ``limit`` below 1.
     """
-    check_request(limit)
-    sampler = Sampler() if sampler is None else sampler
-    stats = Stats() if stats is None else stats
-    model.reset()
-    began = perf_counter()
-    logits = model.prefill(prompt)
-    stats.prompt_tokens, stats.prompt_secs = len(prompt), perf_counter() - began
-    while True:
-        token = sampler(logits)
-        if token in ends:
-            return
-        stats.tokens += 1
-        yield token
-        if stats.tokens >= limit:
-            return  # the last token is not read: nobody would use its logits
-        began = perf_counter()
-        logits = model.step(token)
-        stats.decode_secs += perf_counter() - began
+    continuation = Continuation(None, prompt, limit, params, ends=ends)
+    given = 0
+    for _ in follow(model, prompt, continuation, stats):
+        if len(continuation.tokens) > given:
+            given += 1
+            yield continuation.tokens[-1]
 
 
 def generate(
@@ -139,9 +149,8 @@ def generate(
     prompt: str | Sequence[int],
     limit: int = 64,
     *,
-    temperature: float = 0.0,
-    seed: int = 0,
     stats: Stats | None = None,
+    **sampling: Any,
 ) -> Iterator[str]:
     """Yield the continuation of a prompt as text, piece by piece.
 
@@ -154,26 +163,22 @@ def generate(
         those of ``model.tokenizer.chat(messages)``.
     limit : int
         Tokens to generate at most; a token that ends a text ends it earlier.
-    temperature : float
-        0: always the most likely token.
-    seed : int
-        The same seed gives the same text on the same machine with the same number of threads.
     stats : Stats, optional
         Filled while pieces come.
+    **sampling
+        Fields of `tvm_c4n.runtime.sampling.SamplingParams`, such as ``temperature=0.8``, ``seed=1``
+        or ``stop=("User:",)``. The same seed gives the same text on the same machine with the same
+        number of threads.
 
     Raises
     ------
     C4nError
-        See `generate_tokens` and `Sampler`; CheckpointError for the tokenizer.
+        See `follow` and `SamplingParams`; CheckpointError for the tokenizer.
     """
-    sampler = Sampler(temperature, seed)
+    params = SamplingParams(**sampling)
     tokenizer = model.tokenizer
-    stream = TextStream(tokenizer)
     ids = tokenizer.prompt(prompt) if isinstance(prompt, str) else prompt
-    for token in generate_tokens(
-        model, ids, limit, sampler=sampler, ends=tokenizer.ends, stats=stats
-    ):
-        if piece := stream.put(token):
+    continuation = Continuation(tokenizer, ids, limit, params)
+    for piece in follow(model, ids, continuation, stats):
+        if piece:
             yield piece
-    if piece := stream.end():
-        yield piece

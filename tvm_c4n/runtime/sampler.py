@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from collections import deque
+from collections.abc import Iterable
+from math import log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.sampling import GREEDY, WHOLE_TEXT, SamplingParams
+
+Logits = NDArray[np.float64]
 
 
 class Sampler:
-    """Draws tokens; the same seed and logits give the same tokens.
+    """Draws the tokens of one text; the same parameters and logits give the same tokens.
 
     Parameters
     ----------
-    temperature : float
-        Logits are divided by it. 0 takes the most likely token, the lowest of equal ones.
-    seed : int
-        Seeds the draws; without effect at temperature 0.
-
-    Raises
-    ------
-    C4nError
-        A temperature or seed that is negative or not finite.
+    params : SamplingParams
+    text : iterable of int
+        The tokens so far, for the window of penalties; those that are drawn follow them.
     """
 
-    def __init__(self, temperature: float = 0.0, seed: int = 0) -> None:
-        if not isfinite(temperature) or temperature < 0:
-            raise C4nError(f"temperature is {temperature}; use 0 (most likely token) or more")
-        if seed < 0:
-            raise C4nError(f"seed is {seed}; use 0 or more")
-        self.temperature = temperature
-        self._random = np.random.default_rng(seed)
+    def __init__(self, params: SamplingParams = GREEDY, text: Iterable[int] = ()) -> None:
+        self.params = params
+        self._random = np.random.default_rng(params.seed)
+        last = None if params.repeat_last_n == WHOLE_TEXT else params.repeat_last_n
+        self._window: deque[int] = deque(text if params.penalises else (), maxlen=last)
 
     def __call__(self, logits: NDArray[Any]) -> int:
         """Choose a token from logits ``(vocab,)``.
@@ -46,10 +43,47 @@ class Sampler:
         logits = np.asarray(logits, dtype=np.float64)
         if not np.isfinite(logits).all():
             raise C4nError("a logit is not finite; the model is damaged")
-        if self.temperature == 0:
-            return int(np.argmax(logits))
+        if self.params.penalises:
+            logits = penalised(logits, self._window, self.params)
+        token = int(np.argmax(logits)) if self.params.temperature == 0 else self._draw(logits)
+        if self.params.penalises:
+            self._window.append(token)
+        return token
+
+    def _draw(self, logits: Logits) -> int:
+        tokens = candidates(logits, self.params)
+        left = logits if tokens is None else logits[tokens]
         # The largest is taken off before the division: a tiny temperature must not overflow.
-        weights = np.exp((logits - logits.max()) / self.temperature)
+        weights = np.exp((left - left.max()) / self.params.temperature)
         total = np.cumsum(weights)
         drawn = int(np.searchsorted(total, self._random.random() * total[-1], side="right"))
-        return min(drawn, len(logits) - 1)  # rounding may put the draw on the very end
+        drawn = min(drawn, len(left) - 1)  # rounding may put the draw on the very end
+        return drawn if tokens is None else int(tokens[drawn])
+
+
+def penalised(logits: Logits, window: Iterable[int], params: SamplingParams) -> Logits:
+    """Return logits ``(vocab,)`` with those of the tokens in the window lowered."""
+    tokens, counts = np.unique(np.fromiter(window, np.int64), return_counts=True)
+    changed = logits.copy()
+    said = logits[tokens]
+    said = np.where(said > 0, said / params.repeat_penalty, said * params.repeat_penalty)
+    changed[tokens] = said - params.presence_penalty - counts * params.frequency_penalty
+    return changed
+
+
+def candidates(logits: Logits, params: SamplingParams) -> NDArray[np.int64] | None:
+    """Return the tokens that top-k, top-p and min-p leave, in order; None where that is all."""
+    if params.top_k == 0 and params.top_p == 1 and params.min_p == 0:
+        return None
+    least = -np.inf
+    if 0 < params.top_k < len(logits):
+        least = np.partition(logits, -params.top_k)[-params.top_k]
+    if params.top_p < 1:
+        # Ascending, as in transformers: what comes to 1 - top_p at the lower end goes.
+        rising = np.sort(logits[logits >= least])
+        weights = np.exp(rising - rising[-1])
+        lower = np.cumsum(weights) <= (1 - params.top_p) * weights.sum()
+        least = rising[min(int(np.count_nonzero(lower)), len(rising) - 1)]
+    if params.min_p > 0:
+        least = max(least, logits.max() + log(params.min_p))
+    return np.flatnonzero(logits >= least)
