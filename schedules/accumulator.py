@@ -59,8 +59,16 @@ class IntegerDots:
     def add(self, r: int, weight: Any, activations: list[Any]) -> None:
         """Add a panel's chunk times the activations of each token."""
         for m, x in enumerate(activations):
-            at = self._tile.at(m, r)
-            self._sums[at] = self._intrin.dot(self._sums[at], weight, x)
+            self.add_token(m, r, weight, x)
+        self.added_to_all_tokens(r, weight)
+
+    def add_token(self, m: int, r: int, weight: Any, x: Any) -> None:
+        """Add a panel's chunk times the activations of one token."""
+        at = self._tile.at(m, r)
+        self._sums[at] = self._intrin.dot(self._sums[at], weight, x)
+
+    def added_to_all_tokens(self, r: int, weight: Any) -> None:
+        """Tell that all tokens' activations have been multiplied by a panel's chunk."""
         if self._side is ZeroPoint.OF_WEIGHTS:
             self._correct(r, weight)
 

@@ -2,7 +2,7 @@
 
 The same code serves a decode step (one token) and prefill (several tokens share each load and each
 unpacking of the weights). There is one emitter for each way in which a format's weights meet the
-activations: `_dense_float`, `_sparse_float`, `_integer_dot`.
+activations: `_dense_float`, `_sparse_float`, `IntegerBody`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from schedules.accumulator import IntegerDots, ScaledFloats
-from schedules.intrin.base import GROUP_BYTES, Intrinsics
+from schedules.accumulator import ScaledFloats
+from schedules.integer_body import IntegerBody
+from schedules.intrin.base import Intrinsics
 from schedules.micro_tile import MicroTile, Output
+from schedules.windows import Windows
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
 from tvm_c4n.ops.repack import NO_PREFETCHING, Prefetching, panel_format
 from tvm_c4n.ops.repack.float_panel import FLOAT_KC, FloatStream
 from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnStream
-from tvm_c4n.ops.repack.int_panel import (
-    GATHER_WINDOW,
-    INT_KC,
-    WINDOWS,
-    IntPanel,
-    IntSlice,
-    IntStream,
-)
+from tvm_c4n.ops.repack.int_panel import IntStream
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel, SparseFloatStream
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import loop, splat
@@ -38,15 +33,19 @@ def emit_linear(
     args: LinearArgs,
     tile: MicroTile,
     prefetching: Prefetching = NO_PREFETCHING,
+    windows: Windows | None = None,
 ) -> None:
-    """Emit the code of one micro-tile of a linear operator."""
+    """Emit the code of one micro-tile of a linear operator.
+
+    `windows` are those of the micro-tile's tokens, where they have been read before.
+    """
     # Step 1: sums of zero, and the stream of the weights.
     fmt = panel_format(spec)
     out = Output(spec, fmt, args, tile)
     stream = fmt.stream(args.weights[0], tile.bundle, tile.panel, prefetching)
     # Step 2: products, as the format wants them.
     if isinstance(stream, IntStream):
-        _integer_dot(intrin.for_weights(spec), args, tile, stream, out)
+        IntegerBody(intrin.for_weights(spec), args, tile, stream, out).emit(windows)
     elif isinstance(stream, SparseFloatStream):
         _sparse_float(intrin, args.x, tile, stream, out)
     else:
@@ -134,96 +133,3 @@ def _place(word: Any, field: int, k: int, fmt: SparseFloatPanel) -> Any:
     # The code is the removed one's place: the weights from there on stood one further.
     here, after = (splat(T.uint32(v), fmt.mr) for v in (k, k + 1))
     return T.Select(code(field) > here, here, after)
-
-
-def _integer_dot(
-    intrin: Intrinsics, args: LinearArgs, tile: MicroTile, stream: IntStream, out: Output
-) -> None:
-    """Emit a dot product of four bytes per chunk and row, scaled once per scale group or sooner."""
-    fmt, layout = stream.format, stream.format.layout
-    dots = IntegerDots(intrin, args, tile, out)
-    # Columns whose sums fit the type of the sums, at most a scale group.
-    columns = min(fmt.scale_group, intrin.accumulate_cols or fmt.scale_group)
-    output_scale = intrin.output_scale if fmt.dtype == "int4" else 1.0
-
-    def flush(k_block: Any, index: int) -> None:
-        group = k_block * (layout.kc // fmt.scale_group) + index
-        dots.flush(group, output_scale, lambda r: stream.scales(k_block, index, r))
-
-    def window(piece: IntSlice, number: int, words: list[list[Any]]) -> None:
-        """Multiply the columns of one window, chunk by chunk; in a chunk, panel by panel."""
-        start = piece.k_block * layout.kc + piece.number * INT_KC + number * GATHER_WINDOW
-        activations = _Activations(intrin, args.x, tile, fmt, start)
-        for k in range(fmt.chunks_per_window):
-            for r in range(tile.panels):
-                chunk = number * fmt.chunks_per_window + k
-                weight = intrin.prepare_w(piece.chunk(chunk, r, intrin.unpack_nibbles))
-                dots.add(r, weight, activations.of_chunk(words[r], number, k))
-            if fmt.removed == 0:
-                dots.added_to_all_panels(activations.broadcast(k))
-
-    with T.serial(layout.k_blocks) as k_block:
-        # Step 1: sums that span the slices of a k-block begin at zero.
-        if columns > INT_KC:
-            dots.clear()
-        # A loop, though its extent is known: unrolled, a load's next iteration lay so far ahead
-        # that a Zen 5 no longer prefetched it by itself (docs/decisions/repacked-format.md).
-        with loop(layout.k_block.slices) as number:
-            piece = stream.slice(k_block, number)
-            # Step 2: the positions of a slice, as words of all its windows.
-            words = [piece.positions(r) for r in range(tile.panels)]
-            for at in range(WINDOWS):
-                column = at * GATHER_WINDOW
-                if columns <= INT_KC and column % columns == 0:
-                    dots.clear()
-                # Step 3: the dot products of a window.
-                window(piece, at, words)
-                # Step 4: the scales, where a scale group or what the sums can hold ends.
-                if columns <= INT_KC and (column + GATHER_WINDOW) % columns == 0:
-                    flush(k_block, column // fmt.scale_group)
-        if columns > INT_KC:
-            flush(k_block, 0)
-
-
-class _Activations:
-    """The int8 activations of one window, for each token: gathered or, for dense weights, not."""
-
-    def __init__(
-        self, intrin: Intrinsics, x: Any, tile: MicroTile, fmt: IntPanel, start: Any
-    ) -> None:
-        self._intrin, self._fmt = intrin, fmt
-        tokens = [tile.token + m for m in range(tile.tokens)]
-        if fmt.removed:
-            self._windows = [intrin.window(x, token, start) for token in tokens]
-        else:
-            self._quads = [
-                [intrin.quad(x, token, start + 4 * k) for k in range(fmt.chunks_per_window)]
-                for token in tokens
-            ]
-
-    def broadcast(self, k: int) -> list[Any]:
-        """Return the four columns of a dense chunk, the same for all rows."""
-        return [quads[k] for quads in self._quads]
-
-    def of_chunk(self, words: list[Any], window: int, k: int) -> list[Any]:
-        """Return what chunk k of a window is multiplied by, given the rows' position words."""
-        if self._fmt.removed == 0:
-            return self.broadcast(k)
-        index = self._gather_index(words, window, k)
-        return [self._intrin.gather(each, index) for each in self._windows]
-
-    def _gather_index(self, words: list[Any], window: int, k: int) -> Any:
-        """Return byte indices into the window of the k-th kept weights."""
-        intrin, removed = self._intrin, self._fmt.removed
-        if removed != 1:
-            field = window * self._fmt.kept + k
-            return T.bind(intrin.gather_index(words[field // 4], field % 4))
-        # The code is the removed one's place: the weights from there on stood one further.
-        gone = T.reinterpret(intrin.bytes_type, intrin.codes(words[0], window))
-        here, after = (
-            T.reinterpret(
-                intrin.bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), intrin.lanes)
-            )
-            for v in (k, k + 1)
-        )
-        return T.bind(T.Select(gone > splat(T.int8(k), 4 * intrin.lanes), here, after))

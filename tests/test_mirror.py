@@ -59,6 +59,8 @@ WITHOUT = {
     "tvm_c4n/torch_blocks/mlp.py": FAMILIES,
     "tvm_c4n/torch_blocks/path.py": "types",
     "schedules/linear_body.py": KERNELS,
+    "schedules/integer_body.py": KERNELS,
+    "schedules/windows.py": KERNELS,
     "schedules/micro_tile.py": KERNELS,
     "schedules/online_softmax.py": ATTENTION,
     "schedules/intrin/avx2.py": KERNELS,

@@ -19,6 +19,8 @@ class Avx512(Intrinsics):
     zero_point_side = ZeroPoint.OF_WEIGHTS
     gemv_panels = 4
     prefetches_rows = True
+    # A broadcast to 512 bits takes the ports that the gathers need.
+    repeats_windows = True
     ssd_tokens, ssd_vectors = 4, 1
 
     def prefetch_distance(self, spec: LinearSpec, size_bytes: int) -> int:

@@ -64,6 +64,10 @@ class Intrinsics(ABC):
     prefetches_rows : bool
         Whether one token's scan and convolution prefetch: their states and weights are many rows,
         more than the CPU's own prefetchers follow (docs/decisions/scan-interleaving.md).
+    repeats_windows : bool
+        Whether it is work to repeat a window over the lanes of a vector: a GEMM does it once then
+        for the tokens of a micro-tile, instead of once for each panel
+        (docs/decisions/prefill-gemm.md).
     ssd_tokens, ssd_vectors : int
         Tokens of a chunk and vectors of channels of a task of Mamba-2's scan. Registers bound their
         product: each token has a vector of x and one of y for each vector of the state
@@ -80,6 +84,7 @@ class Intrinsics(ABC):
     conv_vectors: int = 4
     sums: int = 12
     prefetches_rows: bool = False
+    repeats_windows: bool = False
     ssd_tokens: int = 2
     ssd_vectors: int = 2
 
