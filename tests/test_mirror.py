@@ -13,10 +13,14 @@ READING = "tests/ops/repack reads every format back, tests/ops every operator's 
 LAYOUT = "a part of EliminateLayout: test_eliminate_layout.py has a case for each of its rules"
 REGIONS = "a part of FuseRegions and RollLayers: their tests run what it writes"
 RUNS = "test_run.py and test_resume.py prune whole models by it"
+RUN = "tests/cli/test_run.py runs what it is for"
 FAMILIES = "tests/families.py runs whole models by it: tests/model/families"
 # Modules without a test file of their own, and where they are tested.
 WITHOUT = {
     "tvm_c4n/progress.py": "one type",
+    "tvm_c4n/cli/results.py": RUN,
+    "tvm_c4n/cli/sampling.py": "options: test_run.py gives them",
+    "tvm_c4n/cli/writing.py": RUN,
     "tvm_c4n/healing/triton_scan.py": "needs a GPU; tests/healing/test_scan.py tests its oracle",
     "tvm_c4n/model/blocks/attention.py": FAMILIES,
     "tvm_c4n/model/blocks/mamba1.py": FAMILIES,

@@ -74,7 +74,7 @@ def test_help_imports_little_more_than_that_of_an_empty_program(args):
     ours = modules(*args, program="from tvm_c4n.cli.app import main; main()")
     empty = modules("one", "--help", program=EMPTY)
     own = {name for name in ours if name.split(".")[0] == "tvm_c4n"}
-    assert len(own) < 25
+    assert len(own) < 45  # a module for each verb, and what they share
     assert {name.split(".")[0] for name in ours - own - empty} <= {"rich", *sys.stdlib_module_names}
     assert len(ours - own) < len(empty) + 20
 

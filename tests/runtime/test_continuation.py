@@ -53,6 +53,7 @@ def test_a_token_that_ends_a_text_is_not_given(tokenizer: TextTokenizer) -> None
     write(found, [*ids, tokenizer.ends[0]])
     assert (found.tokens, found.finish_reason) == (ids, "stop")
     assert found.read == len(ids)
+    assert found.logits is not None and found.logits.argmax() == tokenizer.ends[0]
     others = Continuation(tokenizer, [0], 50, ends=[ids[1]])
     write(others, ids[:2])
     assert (others.tokens, others.finish_reason) == (ids[:1], "stop")

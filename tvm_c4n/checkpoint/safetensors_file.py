@@ -28,7 +28,8 @@ DTYPE_BYTES = {
     "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
 }  # fmt: skip
 NUMPY_DTYPES = {
-    "F32": "<f4", "F16": "<f2", "U8": "|u1", "I8": "|i1", "I64": "<i8", "BOOL": "|b1",
+    "F32": "<f4", "F16": "<f2", "U8": "|u1", "I8": "|i1", "I32": "<i4", "I64": "<i8",
+    "BOOL": "|b1",
 }  # fmt: skip
 _MAX_AXES = 8
 # Elements that are widened at a time: bounds the memory of temporaries.

@@ -1,7 +1,8 @@
 """What an unfinished run keeps: tensors and notes in one safetensors file, with a checksum.
 
 Only the program that wrote such a file reads it. So its content is not examined: a file that is
-not exactly what was written is refused, whatever is wrong with it.
+not exactly what was written is refused, whatever is wrong with it. (The states of texts, which
+others may send, are written here, too, and read by `tvm_c4n.runtime.saved_state`.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tvm_c4n.checkpoint.safetensors_file import (
 )
 from tvm_c4n.errors import CheckpointError
 
-_DIGEST = "sha256"
+DIGEST = "sha256"
 _DTYPES = {np.dtype(name): dtype for dtype, name in NUMPY_DTYPES.items()}
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -52,7 +53,7 @@ def write_state(path: Path, arrays: Arrays, notes: Mapping[str, str]) -> None:
             temporary,
             about,
             lambda name: [little_endian(arrays[name])],
-            {**notes, _DIGEST: _digest(arrays, notes)},
+            {**notes, DIGEST: digest_of(arrays, notes)},
         )
 
 
@@ -66,10 +67,10 @@ def read_state(path: Path, remedy: str) -> tuple[dict[str, NDArray[Any]], dict[s
     """
     file = SafetensorsFile(path, remedy)
     notes = dict(file.metadata)
-    digest = notes.pop(_DIGEST, "")
+    digest = notes.pop(DIGEST, "")
     known = all(entry.dtype in NUMPY_DTYPES for entry in file.entries.values())
     arrays = {name: file.read(name) for name in file.entries} if known else {}
-    if not known or _digest(arrays, notes) != digest:
+    if not known or digest_of(arrays, notes) != digest:
         raise CheckpointError(f"{path}: damaged: not what was written there; {remedy}")
     return arrays, notes
 
@@ -78,7 +79,8 @@ def _about(arrays: Arrays) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {name: (_DTYPES[array.dtype], array.shape) for name, array in arrays.items()}
 
 
-def _digest(arrays: Arrays, notes: Mapping[str, str]) -> str:
+def digest_of(arrays: Arrays, notes: Mapping[str, str]) -> str:
+    """Return the sha256, in hexadecimal, of tensors with their names and notes."""
     about = _about(arrays)
     digest = sha256(json.dumps([about, dict(notes)], sort_keys=True).encode())
     for name in storage_order(about):

@@ -56,6 +56,8 @@ class Continuation:
         ``"stop"``: a token or a string that ends the text came; ``"length"``: the limit.
     stopped_by : str or None
         The stop string that came.
+    logits : ndarray, (vocab,), or None
+        What `put` got last: those after `read` tokens.
     logprobs : list of TokenLogprobs
         Of each token, if the parameters ask for them.
 
@@ -84,6 +86,7 @@ class Continuation:
         self.tokens: list[int] = []
         self.text = ""
         self.finish_reason: FinishReason | None = None
+        self.logits: NDArray[Any] | None = None
         self.logprobs: list[TokenLogprobs] = []
 
     @property
@@ -93,7 +96,7 @@ class Continuation:
 
     @property
     def read(self) -> int:
-        """How many of the tokens the model has read when the next logits are due."""
+        """How many of the tokens the model had read when it gave the last logits."""
         ended = self.finish_reason == "stop" and self.stopped_by is None
         return len(self.tokens) if ended else max(0, len(self.tokens) - 1)
 
@@ -111,6 +114,7 @@ class Continuation:
         """
         if self.finish_reason is not None:
             raise C4nError("the text has ended; begin another one")
+        self.logits = logits
         token = self._sampler(logits)
         if token in self._ends:
             self.finish_reason = "stop"

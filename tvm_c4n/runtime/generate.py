@@ -43,12 +43,15 @@ class Stats:
     ----------
     prompt_tokens, tokens : int
         Read, and generated.
+    cached_tokens : int
+        Of the prompt, that a kept state had read before.
     prompt_secs, decode_secs : float
         Reading the prompt, and the steps between the first and the last generated token.
     """
 
     prompt_tokens: int = 0
     tokens: int = 0
+    cached_tokens: int = 0
     prompt_secs: float = 0.0
     decode_secs: float = 0.0
 
@@ -64,37 +67,52 @@ class Stats:
         return steps / self.decode_secs if self.decode_secs else 0.0
 
     def __str__(self) -> str:
+        kept = f" after {self.cached_tokens} kept" if self.cached_tokens else ""
         return (
-            f"prompt: {self.prompt_tokens} tokens, {self.prompt_rate:.1f} tokens/s; "
+            f"prompt: {self.prompt_tokens} tokens{kept}, {self.prompt_rate:.1f} tokens/s; "
             f"generated: {self.tokens} tokens, {self.decode_rate:.1f} tokens/s"
         )
 
 
-def follow(
-    model: Model, prompt: Sequence[int], continuation: Continuation, stats: Stats | None = None
-) -> Iterator[str]:
-    """Yield a continuation of a prompt, from a fresh state: a piece of text for each token.
+def read_prompt(model: Model, prompt: Sequence[int], stats: Stats) -> NDArray[Any]:
+    """Read a prompt from a fresh state; returns the logits of the token after it.
 
     Parameters
     ----------
     model : Model
     prompt : sequence of int
         At least one token.
-    continuation : Continuation
-        Its tokens, and why they ended, are there afterwards.
-    stats : Stats, optional
-        Filled while pieces come.
+    stats : Stats
+        Filled.
 
     Raises
     ------
     C4nError
         An empty prompt, or a token that the model does not know.
     """
-    stats = Stats() if stats is None else stats
     model.reset()
     began = perf_counter()
     logits = model.prefill(prompt)
     stats.prompt_tokens, stats.prompt_secs = len(prompt), perf_counter() - began
+    return logits
+
+
+def follow(
+    model: Model, logits: NDArray[Any], continuation: Continuation, stats: Stats
+) -> Iterator[str]:
+    """Yield what a model that has read the prompt says next: a piece of text for each token.
+
+    Parameters
+    ----------
+    model : Model
+    logits : ndarray, (vocab,)
+        After the prompt.
+    continuation : Continuation
+        Its tokens, and why they ended, are there afterwards. Whoever ends it while pieces come
+        gets no more of them.
+    stats : Stats
+        Filled while pieces come.
+    """
     while True:
         piece = continuation.put(logits)
         stats.tokens = len(continuation.tokens)
@@ -137,8 +155,9 @@ def generate_tokens(
         An empty prompt, a token that the model does not know, or ``limit`` below 1.
     """
     continuation = Continuation(None, prompt, limit, params, ends=ends)
-    given = 0
-    for _ in follow(model, prompt, continuation, stats):
+    stats = Stats() if stats is None else stats
+    logits, given = read_prompt(model, prompt, stats), 0
+    for _ in follow(model, logits, continuation, stats):
         if len(continuation.tokens) > given:
             given += 1
             yield continuation.tokens[-1]
@@ -173,12 +192,14 @@ def generate(
     Raises
     ------
     C4nError
-        See `follow` and `SamplingParams`; CheckpointError for the tokenizer.
+        See `read_prompt` and `SamplingParams`; CheckpointError for the tokenizer.
     """
     params = SamplingParams(**sampling)
     tokenizer = model.tokenizer
     ids = tokenizer.prompt(prompt) if isinstance(prompt, str) else prompt
     continuation = Continuation(tokenizer, ids, limit, params)
-    for piece in follow(model, ids, continuation, stats):
+    stats = Stats() if stats is None else stats
+    logits = read_prompt(model, ids, stats)
+    for piece in follow(model, logits, continuation, stats):
         if piece:
             yield piece

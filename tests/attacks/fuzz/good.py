@@ -155,6 +155,28 @@ def _(path: Path) -> None:
     compile_model(path.with_name("n2"), path)
 
 
+@maker("text.state.safetensors", "art")
+def _(path: Path) -> None:
+    """The state of a chat."""
+    from tvm_c4n.runtime.engine import Engine
+    from tvm_c4n.runtime.prefix_cache import Kept
+    from tvm_c4n.runtime.saved_state import save_state
+
+    engine, ids = Engine.load(path.with_name("art"), threads=1), [0, 1, 2, 3]
+    logits = engine.prefill(ids)
+    messages = [{"role": "user", "content": "w1"}, {"role": "assistant", "content": "w2"}]
+    save_state(path, ids, Kept(engine.state(), logits), engine.config, messages)
+
+
+@maker("prompts.jsonl")
+def _(path: Path) -> None:
+    lines: list[dict[str, Any]] = [
+        {"prompt": "w1 w2", "id": 1},
+        {"messages": [{"role": "user", "content": "w1"}]},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 @maker("cache", "n2")
 def _(path: Path) -> None:
     """A cache of compiled models with one entry."""

@@ -19,6 +19,7 @@ _HEAL = (
 )
 _RUN = "run {model} -p w1 -n 3 -t 1"
 _CHAT = "run {0} --chat -p w1 -n 3 -t 1"
+_PROMPTS = "run art --jsonl prompts.jsonl -n 3 -t 1"
 _EVAL = "eval {model} --text {text} --window 16 --max-windows 2"
 _TORCH = _EVAL + " --backend torch"
 _TASKS = "eval {model} --tasks tasks.jsonl -t 1"
@@ -163,6 +164,17 @@ KINDS = (
         ),
         8,
     ),
+    Kind(
+        "state",
+        ("text.state.safetensors", "art"),
+        ("text.state.safetensors",),
+        (
+            _RUN.format(model="art") + " --load-state text.state.safetensors",
+            "run art --chat -p w1 -n 3 -t 1 --load-state text.state.safetensors",
+        ),
+        8,
+    ),
+    Kind("prompts", ("prompts.jsonl", "art"), ("prompts.jsonl",), (_PROMPTS,), 5),
     Kind("tasks", ("tasks.jsonl", "art"), ("tasks.jsonl",), (_TASKS.format(model="art"),), 6),
     Kind(
         "tokens",

@@ -20,7 +20,8 @@ class Case:
     command : str
         What was typed, without ``tvm-c4n``; a line of the runner begins with ``c4n_run``.
     line : str
-        What stderr says after ``error: ``. HERE is the folder, MACHINE the processor's kind.
+        What stderr says after ``error: ``. HERE is the folder, MACHINE the processor's kind,
+        FINGERPRINT that of a compiled model.
     code : int
         Exit code.
     spoil : callable, optional

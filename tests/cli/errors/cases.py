@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.cli.errors import devices, extras, making, originals, spoiled, using
+from tests.cli.errors import devices, extras, making, originals, spoiled, states, using
 from tests.cli.errors.case import Case
 
 TABLE: dict[str, list[Case]] = {
@@ -25,5 +25,6 @@ TABLE: dict[str, list[Case]] = {
     "Model folders": spoiled.FOLDERS,
     "Artifacts": spoiled.ARTIFACTS,
     "Texts": spoiled.TEXTS,
+    "States": states.STATES,
     "Extras": extras.EXTRAS,
 }

@@ -8,6 +8,7 @@ NO_MODEL = (
     "none: no such folder; give one, or one of mamba-19m, mamba-19m-n2-int4, mamba-19m-n3-int4, "
     "mamba-19m-s30-int4, granite-h-20m, granite-h-20m-s30-int4"
 )
+LINE = 'a line looks like {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}'
 NOTHING = "nothing to measure: needs a model, threads, a test of 1 token and 1 rep"
 
 # What can be said of a request is said before a model is compiled for it: `model` is a folder.
@@ -45,6 +46,48 @@ RUN = [
         "--chat answers something: say it with --prompt, --file or on stdin",
     ),
     Case("a system without a chat", "run model.art --system a -p a", "--system needs --chat"),
+    Case("top-k below 0", "run model --top-k -1 -p a", "top_k is -1; use 0 (all tokens) or more"),
+    Case("top-p above 1", "run model --top-p 2 -p a", "top_p is 2.0; use 0 to 1 (all tokens)"),
+    Case("min-p above 1", "run model --min-p 2 -p a", "min_p is 2.0; use 0 (all tokens) to 1"),
+    Case(
+        "a penalty of 0",
+        "run model --repeat-penalty 0 -p a",
+        "repeat_penalty is 0.0; use more than 0 (1: none)",
+    ),
+    Case(
+        "a window below -1",
+        "run model --repeat-last-n -2 -p a",
+        "repeat_last_n is -2; use -1 (the whole text), 0 (none) or more",
+    ),
+    Case(
+        "an empty stop string",
+        "run model --stop '' -p a",
+        "a stop string is empty, which every text begins with; leave it out",
+    ),
+    Case("no samples", "run model --samples 0 -p a", "cannot write 0 samples; use 1 or more"),
+    Case(
+        "samples that are all alike",
+        "run model --samples 3 -p a",
+        "--samples 3 needs --temp above 0: all would be the same text",
+    ),
+    Case(
+        "the state of several texts",
+        "run model --samples 3 --temp 1 --save-state a -p a",
+        "--samples and --save-state exclude each other: a state is that of one text; give one of "
+        "them",
+    ),
+    Case(
+        "a prompt beside a file of them",
+        "run model --jsonl text.jsonl -p a",
+        "--jsonl and --prompt exclude each other: a file of prompts says it line by line; give one "
+        "of them",
+    ),
+    Case(
+        "lines that are no prompts",
+        "run model --jsonl text.jsonl",
+        f"text.jsonl: line 1: unknown key 'text'; {LINE}",
+    ),
+    Case("no such file of prompts", "run model --jsonl none", f"none: missing file; {LINE}"),
 ]
 
 EVAL = [
