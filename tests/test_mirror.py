@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+SERVER = "tests/server asks a server over its socket: test_handlers.py, test_lane.py"
 KERNELS = "writes kernels: tests/schedules compares them with float64 on every instruction set"
 OPENCL = "writes OpenCL kernels: tests/opencl runs them on pocl"
 ATTENTION = "a part of attention: tests/ops/test_attention.py, tests/schedules/test_attention.py"
@@ -53,6 +54,15 @@ WITHOUT = {
     "tvm_c4n/pruning/calibration/analysis.py": RUNS,
     "tvm_c4n/pruning/driver.py": RUNS,
     "tvm_c4n/pruning/layerwise.py": RUNS,
+    "tvm_c4n/server/answering.py": SERVER,
+    "tvm_c4n/server/api_error.py": SERVER,
+    "tvm_c4n/server/choice.py": SERVER,
+    "tvm_c4n/server/decoding.py": SERVER,
+    "tvm_c4n/server/job.py": SERVER,
+    "tvm_c4n/server/one_by_one.py": SERVER,
+    "tvm_c4n/server/prompt_queue.py": SERVER,
+    "tvm_c4n/server/prompts.py": SERVER,
+    "tvm_c4n/server/responses.py": SERVER,
     "tvm_c4n/runtime/thread_policy.py": "numbers: test_thread_controller.py tests what they do",
     "schedules/attention_tile.py": ATTENTION,
     "tvm_c4n/healing/ops.py": FAMILIES,

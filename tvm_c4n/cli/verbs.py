@@ -20,6 +20,7 @@ from tvm_c4n.cli import (
     prune,
     run,
     runner,
+    serve,
     tune,
 )
 
@@ -38,6 +39,7 @@ app.command(name="heal")(heal.heal)
 app.command(name="inspect")(inspect.inspect)
 app.command(name="compile")(compile.compile_)
 app.command(name="run")(run.run)
+app.command(name="serve")(serve.serve)
 app.command(name="eval")(eval.eval_)
 app.command(name="bench")(bench.bench)
 app.command(name="tune")(tune.tune)

@@ -15,6 +15,7 @@ TABLE: dict[str, list[Case]] = {
     "inspect": making.INSPECT,
     "compile": making.COMPILE,
     "run": using.RUN,
+    "serve": using.SERVE,
     "eval": using.EVAL,
     "bench": using.BENCH,
     "tune": devices.TUNE,

@@ -17,6 +17,8 @@ EXTRAS = [
     extra("prune model -o out", "pruning", "scipy", "prune"),
     extra(HEAL, "healing", "torch", "prune"),
     extra("eval model --backend torch", "--backend torch", "torch", "prune"),
+    extra("serve model", "serve", "starlette", "serve"),
+    extra("serve model", "serve", "uvicorn", "serve"),
     extra("tune model --records r --local", "tuning", "xgboost", "tune"),
     extra("tune model --records r --local", "tuning", "psutil", "tune"),
 ]

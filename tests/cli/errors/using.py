@@ -1,4 +1,4 @@
-"""Error lines of the verbs that use models: run, eval, bench."""
+"""Error lines of the verbs that use models: run, serve, eval, bench."""
 
 from __future__ import annotations
 
@@ -88,6 +88,54 @@ RUN = [
         f"text.jsonl: line 1: unknown key 'text'; {LINE}",
     ),
     Case("no such file of prompts", "run model --jsonl none", f"none: missing file; {LINE}"),
+]
+
+KEY = "a key has 16 to 1024 printable ASCII characters; make one with 'openssl rand -hex 24'"
+SERVE = [
+    Case("no such model", "serve none --port 0", NO_MODEL),
+    Case(
+        "two models of one name",
+        "serve model.art model.art --port 0",
+        "two models are called model: rename the folder of one",
+    ),
+    Case(
+        "an address of the network without a key",
+        "serve model.art --host 0.0.0.0",
+        "--host 0.0.0.0 lets other machines in: give a key with --api-key-file FILE, or in "
+        "TVM_C4N_API_KEY",
+    ),
+    Case(
+        "an address of another machine",
+        "serve model.art --host 192.0.2.1 --api-key-file key --port 8081",
+        "cannot listen on 192.0.2.1:8081: Cannot assign requested address; use another --host or "
+        "--port",
+        spoil=lambda folder: (folder / "key").write_text("0123456789abcdef"),
+    ),
+    Case(
+        "no such address",
+        "serve model.art --host no.such.host.invalid",
+        "--host no.such.host.invalid: no such address on this machine",
+    ),
+    Case(
+        "no such key",
+        "serve model.art --api-key-file none",
+        "none: cannot be read: No such file or directory",
+    ),
+    Case(
+        "a short key",
+        "serve model.art --api-key-file key",
+        f"key: {KEY}",
+        spoil=lambda folder: (folder / "key").write_text("secret\n"),
+    ),
+    Case(
+        "a key that is no text",
+        "serve model.art --api-key-file model.art/weights.bin",
+        f"model.art/weights.bin: {KEY}",
+    ),
+    Case("no slots", "serve model.art --slots 0", "slots is 0; use 1 or more"),
+    Case("a queue below 0", "serve model.art --queue -1", "queue is -1; use 0 or more"),
+    Case("no time", "serve model.art --request-secs 0", "request_secs is 0.0; use 1 or more"),
+    Case("no threads", "serve model.art --port 0 -t 0", "threads is 0; this machine takes 1 to 2"),
 ]
 
 EVAL = [

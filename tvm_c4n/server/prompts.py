@@ -1,0 +1,121 @@
+"""The prompts of a request as tokens, within what the model and the server take."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from starlette.concurrency import run_in_threadpool
+
+from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.server.api_error import ApiError, refused
+from tvm_c4n.server.limits import Limits
+from tvm_c4n.server.request_bodies import ChatBody, CompletionBody, Message
+from tvm_c4n.server.service import Served
+
+
+async def prompts_of(body: CompletionBody, model: Served, limits: Limits) -> list[list[int]]:
+    """Return the prompts of a completion.
+
+    Raises
+    ------
+    ApiError
+        None, too many, a token that the model does not know, or a prompt that is too long.
+    """
+    texts = _several(body)
+    if not texts:
+        raise refused("prompt", "the list is empty")
+    if len(texts) * body.n > limits.max_choices:
+        raise refused(
+            "n",
+            f"{len(texts)} prompts with {body.n} answers each; use {limits.max_choices} at most",
+        )
+    found = []
+    for text in texts:
+        if isinstance(text, str):
+            ids = await run_in_threadpool(model.tokenizer.prompt, text)
+        else:
+            ids = _known(text, model)
+        found.append(_fitting(ids, model, limits, "prompt"))
+    return found
+
+
+async def chat_prompt(body: ChatBody, model: Served, limits: Limits) -> list[int]:
+    """Return the prompt that the model's template makes of a chat.
+
+    Raises
+    ------
+    ApiError
+        The model has no template, or one that refuses these messages; too long a prompt.
+    """
+    template = model.template
+    if template is None:
+        raise ApiError(
+            400,
+            f"{model.name} has no chat template, so it continues texts and does not answer: "
+            "use /v1/completions",
+            param="messages",
+            code="no_chat_template",
+        )
+    if body.n > limits.max_choices:
+        raise refused("n", f"{body.n} answers; use {limits.max_choices} at most")
+    messages = [_plain(message) for message in body.messages]
+    try:
+        text = await run_in_threadpool(template.render, messages)
+    except CheckpointError as error:
+        # Without the path of the model, which is nobody's business.
+        said = str(error).removeprefix(f"{template.path}: ")
+        raise refused("messages", said) from None
+    except C4nError as error:
+        raise refused("messages", str(error)) from None
+    ids = await run_in_threadpool(model.tokenizer.encode, text)
+    return _fitting(ids, model, limits, "messages")
+
+
+def answer_limit(wanted: int | None, prompt: int, model: Served, limits: Limits) -> int:
+    """Return how many tokens an answer may have."""
+    most = limits.max_tokens if wanted is None else min(wanted, limits.max_tokens)
+    return most if model.context is None else min(most, model.context - prompt)
+
+
+def _several(body: CompletionBody) -> list[str] | list[list[int]]:
+    prompt = body.prompt
+    if isinstance(prompt, str):
+        return [prompt]
+    if prompt and isinstance(prompt[0], int):
+        return [prompt]
+    return cast(list[str] | list[list[int]], prompt)
+
+
+def _known(ids: list[int], model: Served) -> list[int]:
+    vocabulary = model.vocabulary
+    for token in ids:
+        if token >= vocabulary:
+            raise refused("prompt", f"token {token} is outside the vocabulary of {vocabulary}")
+    if not ids:
+        raise refused("prompt", "a list of tokens is empty")
+    return ids
+
+
+def _fitting(ids: list[int], model: Served, limits: Limits, param: str) -> list[int]:
+    """Return a prompt that leaves room for one token at least."""
+    most = limits.max_prompt
+    if model.context is not None:
+        most = min(most, model.context - 1)
+    if len(ids) > most:
+        raise ApiError(
+            400,
+            f"{param}: {len(ids)} tokens; use {most} at most",
+            param=param,
+            code="context_length_exceeded",
+        )
+    if not ids:
+        raise refused(param, "the text is empty")
+    return ids
+
+
+def _plain(message: Message) -> dict[str, object]:
+    """Return a message as templates read it: its parts are one text."""
+    said = message.model_dump(exclude_none=True)
+    if isinstance(message.content, list):
+        said["content"] = "".join(part.text for part in message.content)
+    return said
