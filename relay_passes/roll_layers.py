@@ -21,7 +21,7 @@ from collections import Counter
 from typing import Any
 
 from relay_passes.call_tir import address_of, is_foreign, is_tensor, tidy
-from relay_passes.regions.layer_loop import layer_loop, pack_arena
+from relay_passes.regions.layer_loop import Arena, layer_loop, pack_arena
 from relay_passes.regions.roll import LayerRun, split_into_layer_runs
 from tvm_c4n._tvm import GenericConst, GlobalVar, IRModule, PyExprMutator, mutator, relax, tvm
 
@@ -35,15 +35,20 @@ class RollLayers:
 
     def transform_module(self, mod: IRModule, _ctx: Any) -> IRModule:
         """Rewrite every Relax function of the module."""
-        bb, places = relax.BlockBuilder(mod), Places()
+        bb, arenas = relax.BlockBuilder(mod), list[Arena]()
         for gvar, func in _functions(mod):
             reads = _reads(func)
-            blocks = [_roll_block(bb, mod, block, reads, places) for block in func.body.blocks]
+            blocks = [_roll_block(bb, mod, block, reads, arenas) for block in func.body.blocks]
             body = relax.SeqExpr(blocks, func.body.body)
             bb.update_func(gvar, relax.Function(func.params, body, func.ret_ty, attrs=func.attrs))
         out = bb.get()
-        if not places:
+        if not arenas:
             return mod
+        places = {
+            address: (arena.constant, at)
+            for arena in arenas
+            for address, at in arena.places.items()
+        }
         for gvar, func in _functions(out):
             out.update_func(gvar, _Views(places).visit_expr(func))
         return tidy(out)
@@ -68,26 +73,26 @@ def _roll_block(
     mod: IRModule,
     block: relax.BindingBlock,
     reads: Counter[Any],
-    places: Places,
+    arenas: list[Arena],
 ) -> relax.BindingBlock:
     if not isinstance(block, relax.DataflowBlock):
         return block
     bindings: list[Any] = []
     for part in split_into_layer_runs(mod, list(block.bindings), reads):
         if isinstance(part, LayerRun) and len(part.calls) > 1:
-            bindings += _loop_bindings(bb, mod, part, places)
+            bindings += _loop_bindings(bb, mod, part, arenas)
         else:
             bindings += part.bindings if isinstance(part, LayerRun) else [part]
     return relax.DataflowBlock(bindings)
 
 
 def _loop_bindings(
-    bb: relax.BlockBuilder, mod: IRModule, run: LayerRun, places: Places
+    bb: relax.BlockBuilder, mod: IRModule, run: LayerRun, arenas: list[Arena]
 ) -> list[Any]:
-    """Return the call of the loop and the bindings of its results; notes where weights are."""
+    """Return the call of the loop and the bindings of its results; notes the arena."""
     regions = list(dict.fromkeys(call.gvar for call in run.calls))
-    arena = pack_arena(run, regions)
-    places.update({address: (arena.constant, at) for address, at in arena.places.items()})
+    arena = pack_arena(run, regions, arenas)
+    arenas.append(arena)
     loop, values = layer_loop(mod, run, regions, arena)
     gvar = bb.add_func(loop.prim_func(), "layers")
     value = bb.normalize(loop.signature.call(gvar, values))

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from schedules.attention import Attention
 from schedules.base import Decisions, Rule, Space, Tunable
+from schedules.c4n_batch_gemm import C4nBatchGemm
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
@@ -29,6 +30,7 @@ OWNER = "tvm_c4n"
 RULES: tuple[Rule, ...] = (
     C4nGemv(),
     C4nGemm(),
+    C4nBatchGemm(),
     SelectiveScan(),
     SsdScan(),
     Conv1d(),

@@ -9,6 +9,7 @@ from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import attention, ring
 from tvm_c4n.ops.attention import Args
+from tvm_c4n.ops.slots import sequences
 from tvm_c4n.ops.spec import AttentionSpec, OpSpec
 from tvm_c4n.ops.tir import ColumnTiles, Kernel, load, loop, store, tokens_of, vectors
 
@@ -28,7 +29,7 @@ class Attention:
         # LLVM splits vectors of `WIDE` elements into the registers that there are.
         sums = max(intrin.sums * intrin.lanes // WIDE, 1)
         group = spec.heads // spec.kv_heads
-        if not spec.dynamic:
+        if not spec.prefill:
             return Kernel.of_tiles(spec, self.name, _heads(spec, sums))
 
         def body() -> None:
@@ -50,41 +51,46 @@ class Attention:
 
 
 def _heads(spec: AttentionSpec, sums: int) -> ColumnTiles:
-    """Return tiles of one token's columns: those of the heads that share keys and values."""
+    """Return tiles of columns of one token (of each sequence): heads that share keys and values."""
     width = spec.heads // spec.kv_heads * spec.head_dim
 
     def emit(args: Args, start: Any, columns: int) -> None:
-        with loop(columns // width) as index:
+        texts, _ = sequences(args.index.slots)
+        with loop(columns // width) as index, loop(texts) as s:
             head = T.floordiv(start, width) + index
-            _remember(spec, args, head, 1)
-            Tile(spec, args, 1, head, 0, 1, sums).emit()
+            _remember(spec, args, head, 1, s)
+            Tile(spec, args, 1, head, 0, 1, sums, s).emit()
 
     return ColumnTiles(
         extent=spec.heads * spec.head_dim,
         multiple=width,
         width=width,
-        # q's columns; the last argument is out.
-        elementwise_args=frozenset((0, 8 if spec.rotary else 7)),
-        declare=lambda: attention.declare(spec, 1),
+        # q's columns.
+        elementwise_args=frozenset((0,)),
+        declare=lambda: attention.declare(spec, tokens_of(spec)),
         emit=emit,
     )
 
 
-def _remember(spec: AttentionSpec, args: Args, head: Any, tokens: Any) -> None:
-    """Write keys and values of one head into the ring."""
-    newest = ring.stay(spec, tokens)
-    begin, column = ring.first_place(args.position), head * spec.head_dim
+def _remember(spec: AttentionSpec, args: Args, head: Any, tokens: Any, sequence: Any = 0) -> None:
+    """Write keys and values of one head into the ring.
+
+    `tokens` are those of the sequence whose first token is number `sequence` of the call.
+    """
+    newest, outer = ring.stay(spec, tokens), (*args.index(sequence), head)
+    begin, column = ring.first_place(args.position, sequence), head * spec.head_dim
     with loop(newest) as n:
-        t = tokens - newest + n
-        block, place = (T.bind(x) for x in ring.slot(spec, begin + t))
+        at = tokens - newest + n
+        t = sequence + at
+        block, place = (T.bind(x) for x in ring.slot(spec, begin + at))
 
         def key(i: Any, lanes: int, value: Any) -> None:
             found = ring.stored(spec, value, lanes)
-            T.buffer_store(args.keys, found, [args.layer, head, block, i, place])
+            T.buffer_store(args.keys, found, [*outer, block, i, place])
 
         def value(i: Any, lanes: int) -> None:
             found = ring.stored(spec, load(args.v, (t,), column + i, lanes), lanes)
-            store(args.values, (args.layer, head, block, place), i, lanes, found)
+            store(args.values, (*outer, block, place), i, lanes, found)
 
         rotated(spec, (args.k, args.angles), (t, column), 1, key)
         vectors(spec.head_dim, WIDE, value)

@@ -60,9 +60,11 @@ class Tile:
     Attributes
     ----------
     tokens : int or PrimExpr
-        All of the call; a tile may reach beyond them.
+        All of the sequence; a tile may reach beyond them.
     sums : int
         Vectors of sums in registers.
+    sequence : int or PrimExpr
+        In a batch, the call's token that is the only one of its sequence.
     """
 
     spec: AttentionSpec
@@ -72,6 +74,7 @@ class Tile:
     first: Any
     count: int
     sums: int
+    sequence: Any = 0
 
     @property
     def group(self) -> int:
@@ -84,7 +87,7 @@ class Tile:
         return self.count * self.group
 
     def token(self, row: Any) -> Any:
-        """Return a row's token, the call's last one for those beyond it."""
+        """Return a row's token of the sequence, the last one for those beyond it."""
         if self.count == 1:
             return self.first
         return T.min(self.first + T.floordiv(row, self.group), self.tokens - 1)
@@ -103,7 +106,7 @@ class Tile:
 
         # Step 1: the queries, scaled for a softmax of powers of two; nothing is seen yet.
         with loop(self.rows) as row:
-            place = (T.bind(self.token(row)), T.bind(self.column(row)))
+            place = (T.bind(self.sequence + self.token(row)), T.bind(self.column(row)))
             factor = spec.scale * LOG2_E
 
             def keep(i: Any, lanes: int, value: Any) -> None:
@@ -115,17 +118,18 @@ class Tile:
             T.buffer_store(tops, T.float32(UNSEEN), [row])
 
         # Step 2: block by block, up to the last key that the tile's last token sees.
-        begin = T.bind(ring.first_place(self.args.position))
+        begin = T.bind(ring.first_place(self.args.position, self.sequence))
         end = T.bind(begin + self.tokens)
+        outer = (*self.args.index(self.sequence), self.head)
         seen = T.Select(
             end <= spec.context, T.min(begin + self.first + self.count, end), T.int64(spec.context)
         )
         with T.serial(T.floordiv(seen + BLOCK - 1, BLOCK)) as block:
             self._ages(ages, block, end)
-            self._scores(scores, query, ages, block)
+            self._scores(scores, query, ages, (*outer, block))
             with loop(self.rows) as row:
                 weigh(scores, (tops, keeps, totals), row, WIDE)
-            self._means(result, scores, keeps, block)
+            self._means(result, scores, keeps, (*outer, block))
 
         # Step 3: the rows divided by their sums of weights; what has seen nothing is zero.
         with loop(self.rows) as row:
@@ -136,7 +140,7 @@ class Tile:
                     tops[row] > T.float32(UNSEEN), T.float32(1) / total, T.float32(0)
                 )
                 factor = T.bind(inverse)
-                place = (T.bind(self.token(row)), T.bind(self.column(row)))
+                place = (T.bind(self.sequence + self.token(row)), T.bind(self.column(row)))
 
                 def write(i: Any, lanes: int) -> None:
                     value = load(result, (row,), i, lanes) * splat(factor, lanes)
@@ -157,7 +161,7 @@ class Tile:
             empty = age >= splat(known, WIDE)
             store(ages, (), start, WIDE, T.Select(empty, splat(T.int32(-1), WIDE), age))
 
-    def _scores(self, scores: Any, query: Any, ages: Any, block: Any) -> None:
+    def _scores(self, scores: Any, query: Any, ages: Any, block: tuple[Any, ...]) -> None:
         """Emit the scores of a block: the lanes are keys."""
         args, height = self.args, self._height()
         count = next(n for n in (4, 2, 1) if n * height <= self.sums or n == 1)
@@ -165,7 +169,7 @@ class Tile:
             first = part * (count * WIDE)
             sums = _Sums(height, count)
             with T.serial(self.spec.head_dim) as i:
-                row_of_keys = (args.layer, self.head, block, i)
+                row_of_keys = (*block, i)
                 keys = [self._load(args.keys, row_of_keys, first + n * WIDE) for n in range(count)]
                 sums.add([query[tile * height + r, i] for r in range(height)], keys)
             for r in range(height):
@@ -178,7 +182,7 @@ class Tile:
                     unseen = f32(UNSEEN, WIDE)
                     store(scores, (row,), at, WIDE, T.Select(hidden, unseen, sums[r, n]))
 
-    def _means(self, result: Any, weights: Any, keeps: Any, block: Any) -> None:
+    def _means(self, result: Any, weights: Any, keeps: Any, block: tuple[Any, ...]) -> None:
         """Emit what a block adds to the result: the lanes are columns."""
         height, dim = self._height(), self.spec.head_dim
         fitting = max(self.sums // height, 1)
@@ -187,7 +191,7 @@ class Tile:
         def columns(tile: Any, first: Any, count: int, lanes: int) -> None:
             sums = _Sums(height, count, lanes)
             with T.serial(BLOCK) as j:
-                place = (self.args.layer, self.head, block, j)
+                place = (*block, j)
                 values = [
                     self._load(self.args.values, place, first + n * lanes, lanes)
                     for n in range(count)

@@ -49,7 +49,7 @@ class C4nGemm:
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """Return the kernel of a linear operator of many tokens whose weights are repacked."""
-        if not isinstance(spec, LinearSpec) or not spec.dynamic or spec.lanes != intrin.lanes:
+        if not isinstance(spec, LinearSpec) or not spec.prefill or spec.lanes != intrin.lanes:
             return None
 
         space = self.space(spec, intrin)

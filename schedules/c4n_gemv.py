@@ -75,7 +75,7 @@ class C4nGemv:
                     extent=spec.rows,
                     multiple=rows,
                     width=rows,
-                    elementwise_args=_elementwise_args(spec),
+                    elementwise_args=elementwise_args(spec),
                     declare=lambda: declare(spec, 1),
                     emit=lambda args, start, width: bundles(args, start // rows, width // rows),
                 ),
@@ -89,7 +89,7 @@ class C4nGemv:
         return Kernel(spec, self.name, body)
 
 
-def _elementwise_args(spec: LinearSpec) -> frozenset[int]:
+def elementwise_args(spec: LinearSpec) -> frozenset[int]:
     """Return the arguments after the activations and the weights: bias, residual, out."""
     first = 3 if spec.integer else 2
     return frozenset(range(first, first + spec.bias + spec.residual + 1))

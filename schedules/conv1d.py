@@ -15,6 +15,7 @@ from schedules.base import (
 )
 from schedules.intrin.base import Intrinsics
 from tvm_c4n.ops import conv1d
+from tvm_c4n.ops.slots import sequences
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
 from tvm_c4n.ops.tir import (
     ColumnTiles,
@@ -50,7 +51,7 @@ class Conv1d:
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
         """Return the candidates for the vectors that a core interleaves in prefill."""
         assert isinstance(spec, ConvSpec)  # noqa: S101 - the rule applies
-        if not spec.dynamic:
+        if not spec.prefill:
             return {}
         most = intrin.conv_vectors
         return {"vectors": interleave_candidates(spec.channels, intrin.lanes, most, MIN_TASKS)}
@@ -61,7 +62,7 @@ class Conv1d:
             return None
 
         lanes, n = intrin.lanes, spec.channels
-        if not spec.dynamic and n % lanes == 0:
+        if not spec.prefill and n % lanes == 0:
             prefetches = intrin.prefetches_rows
             return Kernel.of_tiles(
                 spec,
@@ -72,7 +73,7 @@ class Conv1d:
                     width=lanes,
                     # A tile reads other columns of x where the channels begin further right.
                     elementwise_args=frozenset((1, 2, 3, 5) if spec.first else (0, 1, 2, 3, 5)),
-                    declare=lambda: conv1d.declare(spec, 1),
+                    declare=lambda: conv1d.declare(spec, tokens_of(spec)),
                     emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _channels(spec, args, start + at, count)
                     ),
@@ -93,32 +94,36 @@ class Conv1d:
 
 def _prefetch(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> None:
     """Prefetch what a tile of channels reads of the past and of weights, all in rows far apart."""
-    _, weight, bias, state, layer, _ = args
+    _, weight, bias, state, index, _ = args
     for j in range(spec.width):
         prefetch_floats(weight, (j,), start, width)
     prefetch_floats(bias, (), start, width)
     for j in range(spec.width - 1):
-        prefetch_floats(state, (layer, j), start, width)
+        prefetch_floats(state, (*index(0), j), start, width)
 
 
 def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
     """Emit all tokens of a vector of channels."""
-    x, weight, bias, state, layer, out = args
-    # Step 1: the last inputs of the tokens before, into registers.
+    x, weight, bias, state, index, out = args
+    texts, length = sequences(index.slots, out.shape[0] if spec.dynamic else 1)
     past = [local((lanes,)) for _ in range(spec.width - 1)]
-    for j, kept in enumerate(past):
-        store(kept, (), 0, lanes, load(state, (layer, j), start, lanes))
-    with loop(out.shape[0] if spec.dynamic else 1) as t:
-        # Step 2: the taps times these and the new input, then SiLU.
-        new = load(x, (t,), spec.first + start, lanes)
-        inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
-        total = load(bias, (), start, lanes)
-        for j, value in enumerate(inputs):
-            total = total + load(weight, (j,), start, lanes) * value
-        store(out, (t,), start, lanes, silu(total, lanes))
-        # Step 3: each input moves up by one token.
-        for kept, value in zip(past, inputs[1:], strict=True):
-            store(kept, (), 0, lanes, value)
-    # Step 4: the last inputs, for the tokens to come.
-    for j, kept in enumerate(past):
-        store(state, (layer, j), start, lanes, load(kept, (), 0, lanes))
+    with loop(texts) as s:
+        outer = index(s)
+        # Step 1: the last inputs of the tokens before, into registers.
+        for j, kept in enumerate(past):
+            store(kept, (), 0, lanes, load(state, (*outer, j), start, lanes))
+        with loop(length) as at:
+            # Step 2: the taps times these and the new input, then SiLU.
+            t = s + at
+            new = load(x, (t,), spec.first + start, lanes)
+            inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
+            total = load(bias, (), start, lanes)
+            for j, value in enumerate(inputs):
+                total = total + load(weight, (j,), start, lanes) * value
+            store(out, (t,), start, lanes, silu(total, lanes))
+            # Step 3: each input moves up by one token.
+            for kept, value in zip(past, inputs[1:], strict=True):
+                store(kept, (), 0, lanes, value)
+        # Step 4: the last inputs, for the tokens to come.
+        for j, kept in enumerate(past):
+            store(state, (*outer, j), start, lanes, load(kept, (), 0, lanes))

@@ -170,7 +170,7 @@ class Quantize:
             return None
         lanes = intrin.lanes
 
-        if not spec.dynamic and spec.cols == spec.padded:
+        if not spec.prefill and spec.cols == spec.padded:
             return Kernel.of_tiles(
                 spec,
                 self.name,
@@ -179,7 +179,7 @@ class Quantize:
                     spec.group,
                     spec.group,
                     frozenset((0, 1, 2)),
-                    lambda: quantize.declare(spec, 1),
+                    lambda: quantize.declare(spec, tokens_of(spec)),
                     lambda buffers, start, width: _groups(spec, buffers, start, width, lanes),
                 ),
             )
@@ -205,9 +205,9 @@ class Quantize:
 def _groups(
     spec: QuantizeSpec, buffers: tuple[Any, ...], start: Any, width: int, lanes: int
 ) -> None:
-    """Quantise the whole groups of `width` columns of one token."""
-    with loop(width // spec.group) as s:
-        _group(spec, buffers, (0, start // spec.group + s), spec.group, lanes)
+    """Quantise the whole groups of `width` columns of one token, or of each in a batch."""
+    with loop(buffers[0].shape[0] if spec.dynamic else 1) as m, loop(width // spec.group) as s:
+        _group(spec, buffers, (m, start // spec.group + s), spec.group, lanes)
 
 
 def _group(

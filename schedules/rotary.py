@@ -22,7 +22,9 @@ class Rotary:
         def body() -> None:
             tokens = tokens_of(spec)
             args = rotary.declare(spec, tokens)
-            with loop(tokens, parallel=True) as t, T.serial(spec.rotary // 2) as i:
+            # A batch has few: not worth a launch.
+            count = rotary.turned(args, tokens)
+            with loop(count, parallel=not spec.batched) as t, T.serial(spec.rotary // 2) as i:
                 rotary.turn(spec, args, t, i)
 
         return Kernel(spec, self.name, body)

@@ -15,6 +15,7 @@ from schedules.base import (
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import selective_scan
+from tvm_c4n.ops.slots import sequences
 from tvm_c4n.ops.spec import OpSpec, ScanSpec
 from tvm_c4n.ops.tir import (
     CACHE_LINE,
@@ -62,7 +63,7 @@ class SelectiveScan:
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
         """Return the candidates for the vectors that a core interleaves in prefill."""
         assert isinstance(spec, ScanSpec)  # noqa: S101 - the rule applies
-        if not spec.dynamic:
+        if not spec.prefill:
             return {}
         return {
             "vectors": interleave_candidates(spec.channels, intrin.lanes, INTERLEAVE, MIN_TASKS)
@@ -75,7 +76,7 @@ class SelectiveScan:
 
         lanes, n = intrin.lanes, spec.channels
         prefetches = intrin.prefetches_rows
-        if not spec.dynamic and n % lanes == 0:
+        if not spec.prefill and n % lanes == 0:
             return Kernel.of_tiles(
                 spec,
                 self.name,
@@ -84,7 +85,7 @@ class SelectiveScan:
                     multiple=lanes,
                     width=next(w for w in (4, 2, 1) if n % (w * lanes) == 0) * lanes,
                     elementwise_args=_ELEMENTWISE_ARGS,
-                    declare=lambda: selective_scan.declare(spec, 1),
+                    declare=lambda: selective_scan.declare(spec, tokens_of(spec)),
                     emit=lambda args, start, width: wide_vectors(
                         width,
                         lanes,
@@ -97,7 +98,7 @@ class SelectiveScan:
 
         def body() -> None:
             args = selective_scan.declare(spec, tokens_of(spec))
-            emit = _all_tokens if spec.dynamic else _one_token
+            emit = _all_tokens if spec.prefill else _one_token
             space = self.space(spec, intrin)
             interleave = decided(self.vectors, space["vectors"]) if space else 1
             parallel_channels(
@@ -110,28 +111,29 @@ class SelectiveScan:
         return Kernel(spec, self.name, body)
 
 
-# dt, x, a, d, state and out. The others are bc, xz (the gate is in its second half) and layer.
+# dt, x, a, d, state and out. The others are bc, xz (the gate is in its second half), layer, slots.
 _ELEMENTWISE_ARGS = frozenset((0, 1, 4, 5, 6, 8))
 
 
 def _one_token(
     spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int, *, prefetches: bool = False
 ) -> None:
-    """Emit one token: the state is read and written once, where it is."""
-    *_, state, layer, _ = args
-    _token(spec, args, (0, start, lanes), (state, (layer,), start), prefetches=prefetches)
+    """Emit one token, of each sequence: a state is read and written once, where it is."""
+    *_, state, index, _ = args
+    with loop(sequences(index.slots)[0]) as t:
+        _token(spec, args, (t, start, lanes), (state, index(t), start), prefetches=prefetches)
 
 
 def _all_tokens(spec: ScanSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:
     """Emit all tokens: the state of a vector of channels stays in registers while time passes."""
-    *_, state, layer, out = args
+    *_, state, index, out = args
     h = local((spec.state, lanes))
     for n in range(spec.state):
-        store(h, (n,), 0, lanes, load(state, (layer, n), start, lanes))
+        store(h, (n,), 0, lanes, load(state, (*index(0), n), start, lanes))
     with loop(out.shape[0]) as t:
         _token(spec, args, (t, start, lanes), (h, (), 0))
     for n in range(spec.state):
-        store(state, (layer, n), start, lanes, load(h, (n,), 0, lanes))
+        store(state, (*index(0), n), start, lanes, load(h, (n,), 0, lanes))
 
 
 def _token(

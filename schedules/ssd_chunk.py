@@ -124,12 +124,13 @@ def _pack(spec: SsdSpec, bc: Any, chunks: Chunks, place: tuple[Any, Any]) -> Non
 
 def _columns(spec: SsdSpec, args: tuple[Any, ...], chunks: Chunks, task: Task) -> None:
     """Emit all tokens of a task; its states are float32 and close to each other meanwhile."""
-    *_, state, layer, out = args
+    *_, state, index, out = args
     head, start = task.head, task.start
+    outer = (*index(0), head)
     h = local((spec.state, task.count * task.lanes))
     with T.serial(spec.state) as s:
         for column, width in task.pieces:
-            value = ssd_scan.load_state(state, (layer, head, s), column, width)
+            value = ssd_scan.load_state(state, (*outer, s), column, width)
             store(h, (s,), column - start, width, value)
     done: Any = 0
     if chunks.length > 1:
@@ -143,7 +144,7 @@ def _columns(spec: SsdSpec, args: tuple[Any, ...], chunks: Chunks, task: Task) -
     with T.serial(spec.state) as s:
         for column, width in task.pieces:
             value = load(h, (s,), column - start, width)
-            ssd_scan.store_state(state, (layer, head, s), column, width, value)
+            ssd_scan.store_state(state, (*outer, s), column, width, value)
 
 
 def _chunk(

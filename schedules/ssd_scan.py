@@ -32,7 +32,7 @@ class SsdScan:
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
         """Return the candidates for chunks and tasks in prefill."""
         assert isinstance(spec, SsdSpec)  # noqa: S101 - the rule applies
-        if not spec.dynamic:
+        if not spec.prefill:
             return {}
         fitting = [n for n in (1, 2, 4) if spec.head_dim % (n * intrin.lanes) == 0] or [1]
         most = intrin.ssd_vectors
@@ -45,7 +45,7 @@ class SsdScan:
         """Return the kernel of a scan."""
         if not isinstance(spec, SsdSpec):
             return None
-        if not spec.dynamic:
+        if not spec.prefill:
             return Kernel.of_tiles(spec, self.name, decode_tiles(spec, intrin))
         space = self.space(spec, intrin)
         tokens = decided(self.tokens, space["tokens"])

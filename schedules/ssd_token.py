@@ -8,6 +8,7 @@ from typing import Any
 from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import ssd_scan
+from tvm_c4n.ops.slots import sequences
 from tvm_c4n.ops.spec import SsdSpec
 from tvm_c4n.ops.tir import (
     LOG2_E,
@@ -21,6 +22,7 @@ from tvm_c4n.ops.tir import (
     softplus,
     splat,
     store,
+    tokens_of,
 )
 
 # Vectors of channels that pass over a head's states together.
@@ -51,27 +53,28 @@ def decode_tiles(spec: SsdSpec, intrin: Intrinsics) -> ColumnTiles:
     """Return heads as tiles of columns."""
 
     def emit(args: Any, start: Any, width: int) -> None:
-        state, layer = args[7:9]
-        with loop(width // spec.head_dim) as index:
+        state, where = args[7:9]
+        texts, _ = sequences(where.slots)
+        with loop(width // spec.head_dim) as index, loop(texts) as t:
             head = start // spec.head_dim + index
-            delta, decay = rates(spec, args, (0, head), 1)
+            delta, decay = rates(spec, args, (t, head), 1)
             covered = pieces(0, spec.head_dim, intrin.lanes)
             for at in range(0, len(covered), TOGETHER):
                 token(
                     spec,
                     args,
-                    (0, head, covered[at : at + TOGETHER]),
+                    (t, head, covered[at : at + TOGETHER]),
                     (delta, decay),
-                    (state, (layer, head), 0),
+                    (state, (*where(t), head), 0),
                 )
 
     return ColumnTiles(
         extent=spec.inner,
         multiple=spec.head_dim,
         width=spec.head_dim,
-        # x, state and out; those of one number a head are not columns.
-        elementwise_args=frozenset((0, 7, 9)),
-        declare=lambda: ssd_scan.declare(spec, 1),
+        # x and state; those of one number a head are not columns.
+        elementwise_args=frozenset((0, 7)),
+        declare=lambda: ssd_scan.declare(spec, tokens_of(spec)),
         emit=emit,
     )
 

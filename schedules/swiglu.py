@@ -31,7 +31,7 @@ class Swiglu:
         if not isinstance(spec, SwigluSpec):
             return None
         lanes, n = intrin.lanes, spec.cols
-        if not spec.dynamic and n % lanes == 0:
+        if not spec.prefill and n % lanes == 0:
             return Kernel.of_tiles(spec, self.name, _tiles(spec, lanes))
 
         def body() -> None:
@@ -51,14 +51,15 @@ def _tiles(spec: SwigluSpec, lanes: int) -> ColumnTiles:
     width = next(w for w in (4, 2, 1) if spec.cols % (w * lanes) == 0) * lanes
 
     def emit(args: tuple[Any, ...], start: Any, width: int) -> None:
-        vectors(width, lanes, lambda at, count: _columns(spec, args, 0, start + at, count))
+        with loop(args[1].shape[0] if spec.dynamic else 1) as t:
+            vectors(width, lanes, lambda at, count: _columns(spec, args, t, start + at, count))
 
     return ColumnTiles(
         extent=spec.cols,
         multiple=lanes,
         width=width,
         elementwise_args=frozenset((1,) if spec.fused else (0, 1, 2)),
-        declare=lambda: swiglu.declare(spec, 1),
+        declare=lambda: swiglu.declare(spec, tokens_of(spec)),
         emit=emit,
     )
 

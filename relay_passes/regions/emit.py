@@ -12,6 +12,7 @@ from relay_passes.regions.loop_fusion import fuse_loops
 from relay_passes.regions.parallel import BARRIER, LAUNCH
 from relay_passes.regions.select import KernelCall, Run
 from relay_passes.regions.signature import InPlace, Param, RegionSignature, Result
+from relay_passes.regions.symbols import Symbols, dims, is_symbolic
 from tvm_c4n._tvm import IRBuilder, PrimFunc, T, relax
 from tvm_c4n.ops.attrs import REGION, REGION_SCHEDULES
 from tvm_c4n.ops.tir import (
@@ -48,7 +49,7 @@ class _Temporary:
     """An output that only the run itself reads: a piece of the workspace of its data type."""
 
     var: relax.Var
-    offset: int
+    place: list[int]
 
 
 def make_region(run: Run, later: set[Any]) -> Region:
@@ -80,11 +81,11 @@ def make_region(run: Run, later: set[Any]) -> Region:
     # Step 3: the other outputs are results if something reads them later, else temporaries.
     fresh = [var for var in run.outputs if var not in names and var in later]
     names |= {var: f"out{index}" for index, var in enumerate(fresh)}
-    temporaries, sizes = _temporaries([var for var in run.outputs if var not in names])
+    temporaries, shapes = _temporaries([var for var in run.outputs if var not in names])
     names |= {temporary.var: f"tmp{i}" for i, temporary in enumerate(temporaries)}
 
     # Step 4: states first, then new tensors, then the workspaces.
-    work = [Result(_work(dtype), relax.TensorType((n,), dtype)) for dtype, n in sizes.items()]
+    work = [Result(_work(dtype), relax.TensorType(shape, dtype)) for dtype, shape in shapes.items()]
     results = [Result(names[var], var.ty, InPlace(names[var])) for var in states]
     results += [Result(names[var], var.ty) for var in fresh] + work
     signature = RegionSignature(params, tuple(results))
@@ -98,15 +99,19 @@ def make_region(run: Run, later: set[Any]) -> Region:
     return Region(func, signature, tuple(inputs), (*states, *fresh))
 
 
-def _temporaries(variables: list[relax.Var]) -> tuple[list[_Temporary], dict[str, int]]:
-    """Place variables in workspaces one after the other; returns also the workspaces' sizes."""
+def _temporaries(
+    variables: list[relax.Var],
+) -> tuple[list[_Temporary], dict[str, list[Any]]]:
+    """Place variables in workspaces one after the other; returns also the workspaces' shapes."""
     placed: list[_Temporary] = []
-    sizes: dict[str, int] = defaultdict(int)  # elements by data type
+    sizes: dict[str, int] = defaultdict(int)  # elements by data type, in a batch of a token
+    tokens = [var.ty.shape[0] for var in variables if is_symbolic(var.ty.shape[0])][:1]
     for var in variables:
         dtype = str(var.ty.dtype)
-        placed.append(_Temporary(var, sizes[dtype]))
-        sizes[dtype] += -(-prod(_shape(var.ty)) // ALIGN_ELEMENTS) * ALIGN_ELEMENTS
-    return placed, dict(sizes)
+        placed.append(_Temporary(var, [sizes[dtype], *(0 for _ in tokens)]))
+        row = [dim for dim in dims(var.ty) if not is_symbolic(dim)]
+        sizes[dtype] += -(-prod(row) // ALIGN_ELEMENTS) * ALIGN_ELEMENTS
+    return placed, {dtype: [size, *tokens] for dtype, size in sizes.items()}
 
 
 def _emit(
@@ -124,15 +129,18 @@ def _emit(
         T.func_attr({"tirx.noalias": True, "op_pattern": 8, **about})
 
         # Step 1: declare the parameters and the fresh results.
-        buffers = {entry.name: _declare(entry.name, entry.type) for entry in signature.arguments}
+        symbols = Symbols()
+        buffers = {
+            entry.name: _declare(entry.name, entry.type, symbols) for entry in signature.arguments
+        }
 
         # Step 2: temporaries are views of a workspace.
         for temporary in temporaries:
             kind = temporary.var.ty
             work = buffers[_work(str(kind.dtype))]
-            pointer = T.bind(T.address_of(work[temporary.offset]))
+            pointer = T.bind(T.address_of(work[tuple(temporary.place)]))
             buffers[name_of(temporary.var)] = T.decl_buffer(
-                _shape(kind), str(kind.dtype), data=pointer, layout=None
+                symbols.shape(kind), str(kind.dtype), data=pointer, layout=None
             )
 
         # Step 3: one launch; after each loop the threads wait for each other.
@@ -157,12 +165,8 @@ def _work(dtype: str) -> str:
     return f"work_{dtype}"
 
 
-def _shape(kind: relax.TensorType) -> list[int]:
-    return [int(n) for n in kind.shape]
-
-
-def _declare(name: str, kind: Any) -> Any:
+def _declare(name: str, kind: Any, symbols: Symbols) -> Any:
     """Declare a PrimFunc argument of a Relax type."""
     if isinstance(kind, relax.TensorType):
-        return declare_or_bind(name, _shape(kind), str(kind.dtype))
+        return declare_or_bind(name, symbols.shape(kind), str(kind.dtype))
     return declare_or_bind_scalar(name)

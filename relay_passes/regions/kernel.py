@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from relay_passes.regions.signature import (
     Result,
     Weight,
 )
+from relay_passes.regions.symbols import Symbols, dims, is_symbolic
 from tvm_c4n._tvm import PrimFunc, T, relax, tirx
 from tvm_c4n.ops.attrs import REGION, REGION_SCHEDULES
 from tvm_c4n.ops.tir import CACHE_LINE, in_root_block
@@ -54,7 +55,7 @@ class LayerLoop:
         It takes ``table``, uint32 (layers, 2): the number of a layer's region, and where its
         weights begin in the arena, in cache lines; ``arena``, uint8 (arena_bytes,); and a layer's
         parameters that are invariant or carried. It returns a layer's results and, for each that is
-        carried in memory of its own, a buffer of two rows: layers read one and write the other.
+        carried in memory of its own, a buffer for two: layers read one and write the other.
         """
         table = Param(TABLE, relax.TensorType((self.layers, 2), "uint32"))
         arena = Param(ARENA, relax.TensorType((self.arena_bytes,), "uint8"))
@@ -64,7 +65,7 @@ class LayerLoop:
             if isinstance(p.role, Invariant | Carried)
         ]
         carry = [
-            Result(_carry(r), relax.TensorType((2, int(r.type.shape[-1])), r.type.dtype))
+            Result(_carry(r), relax.TensorType((2, *_rows(r.type)), r.type.dtype))
             for _, r in self.layer.carry_buffers
         ]
         return RegionSignature((table, arena, *kept), (*self.layer.results, *carry))
@@ -82,8 +83,8 @@ class _Emitter:
     """The parameters and statements of one kernel."""
 
     def __init__(self, loop: LayerLoop):
-        self.loop = loop
-        self.buffers = {entry.name: _buffer(entry) for entry in loop.signature.arguments}
+        self.loop, symbols = loop, Symbols()
+        self.buffers = {entry.name: _buffer(entry, symbols) for entry in loop.signature.arguments}
         pairs = loop.layer.carry_buffers
         self.carry = {result.name: self.buffers[_carry(result)] for _, result in pairs}
         self.layer = tirx.Var("layer", "int64")
@@ -93,9 +94,9 @@ class _Emitter:
         layers = self.loop.layers
         pairs = self.loop.layer.carry_buffers
 
-        # Step 1: the first layer reads row 0 of what is carried.
+        # Step 1: the first layer reads part 0 of what is carried.
         copy_in = [
-            _copy((self.carry[result.name], [T.int64(0)]), _row(self.buffers[param.name]))
+            _copy((self.carry[result.name], [T.int64(0)]), _whole(self.buffers[param.name]))
             for param, result in pairs
         ]
 
@@ -108,10 +109,10 @@ class _Emitter:
             body = code if body is None else tirx.IfThenElse(chosen, code, body)
         loop = tirx.For(self.layer, T.int64(0), T.int64(layers), tirx.ForKind.SERIAL, body)
 
-        # Step 3: the last layer wrote the row that one more layer would read.
+        # Step 3: the last layer wrote the part that one more layer would read.
         end = [T.int64(layers % 2)]
         copy_out = [
-            _copy(_row(self.buffers[result.name]), (self.carry[result.name], end))
+            _copy(_whole(self.buffers[result.name]), (self.carry[result.name], end))
             for _, result in pairs
         ]
         everything = tirx.SeqStmt([*copy_in, loop, *copy_out])
@@ -135,7 +136,7 @@ class _Emitter:
         arguments = self.loop.layer.bind(region.params)
         start = tirx.Var("start", "int64")
         first_line = T.cast(self.buffers[TABLE][layer, 1], "int64")
-        stmts = [tirx.Bind(start, first_line * CACHE_LINE)]
+        stmts = [tirx.Bind(start, first_line * CACHE_LINE), *self._symbols(arguments)]
         for param in self.loop.layer.params:
             argument, role = arguments[param.name], param.role
             if isinstance(role, LayerIndex):
@@ -145,21 +146,42 @@ class _Emitter:
                 at = start + self.loop.offsets[number][param.name]
                 pointer = T.address_of(self.buffers[ARENA][at])
             elif isinstance(role, Carried) and role.result in self.carry:
-                pointer = T.address_of(self.carry[role.result][layer % 2, 0])
+                pointer = self._part(role.result, layer % 2)
             else:
                 pointer = _start(self.buffers[param.name])
             stmts.append(tirx.DeclBuffer(argument, data=pointer))
         for result in self.loop.layer.fresh:
             if result.name in self.carry:
-                pointer = T.address_of(self.carry[result.name][(layer + 1) % 2, 0])
+                pointer = self._part(result.name, (layer + 1) % 2)
             else:
                 pointer = _start(self.buffers[result.name])
             stmts.append(tirx.DeclBuffer(arguments[result.name], data=pointer))
         return stmts
 
+    def _part(self, result: str, number: Any) -> Any:
+        """Return where one of the two parts of what is carried begins."""
+        buffer = self.carry[result]
+        return T.address_of(buffer[(number, *(0 for _ in buffer.shape[1:]))])
 
-def _buffer(entry: Param | Result) -> Any:
-    shape: Sequence[int] = [int(n) for n in entry.type.shape]
+    def _symbols(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """Say what a region's symbolic dimensions are in the loop's arguments."""
+        found: dict[Any, Any] = {}
+        for name, argument in arguments.items():
+            if name in self.buffers and isinstance(argument, tirx.Buffer):
+                for own, dim in zip(argument.shape, self.buffers[name].shape, strict=True):
+                    if isinstance(own, tirx.Var):
+                        found.setdefault(own, dim)
+        return [tirx.Bind(own, dim) for own, dim in found.items()]
+
+
+def _rows(kind: relax.TensorType) -> list[Any]:
+    """Return the shape of what is carried: one row, or one for each of a batch's tokens."""
+    *outer, columns = dims(kind)
+    return [*(n for n in outer if is_symbolic(n)), columns]
+
+
+def _buffer(entry: Param | Result, symbols: Symbols) -> Any:
+    shape = symbols.shape(entry.type)
     return tirx.decl_buffer(shape, str(entry.type.dtype), entry.name, layout=None)
 
 
@@ -168,15 +190,18 @@ def _start(buffer: Any) -> Any:
 
 
 def _copy(into: tuple[Any, list[Any]], source: tuple[Any, list[Any]]) -> Any:
-    """Copy a row, given as a buffer and the indices before the last; the threads wait for it."""
+    """Copy rows, given as a buffer and its indices before theirs; the threads wait for it."""
     column = tirx.Var("column", "int64")
     (target, outer), (origin, before) = into, source
-    store = tirx.BufferStore(target, origin[(*before, column)], [*outer, column])
+    rows = [tirx.Var("row", "int64") for _ in target.shape[len(outer) : -1]]
+    store: Any = tirx.BufferStore(target, origin[(*before, *rows, column)], [*outer, *rows, column])
+    for row, extent in zip(rows, target.shape[len(outer) : -1], strict=True):
+        store = tirx.For(row, T.int64(0), extent, tirx.ForKind.SERIAL, store)
     loop = tirx.For(
         column, T.int64(0), T.int64(int(target.shape[-1])), tirx.ForKind.PARALLEL, store
     )
     return tirx.AttrStmt(T.int32(0), BARRIER, T.int32(1), loop)
 
 
-def _row(buffer: Any) -> tuple[Any, list[Any]]:
-    return buffer, [T.int64(0) for _ in buffer.shape[1:]]
+def _whole(buffer: Any) -> tuple[Any, list[Any]]:
+    return buffer, [T.int64(0) for n in buffer.shape[:-1] if not is_symbolic(n)]

@@ -35,7 +35,7 @@ class FusedLoop:
             For each call what its kernel declares.
         """
         if len(self.calls) == 1:
-            self.calls[0].kernel.inline(arguments[0])
+            self.calls[0].kernel.inline(arguments[0], _tokens(arguments[0]))
             return
         for tiles, done, extent in self._loops(arguments):
             with T.parallel(extent // self.width) as tile:
@@ -50,7 +50,9 @@ class FusedLoop:
         """Yield for each loop the tiles with their declared arguments, its start and extent."""
         tiles = [_tiles(call) for call in self.calls]
         pairs = zip(tiles, arguments, strict=True)
-        declared = [(part, bind_arguments(values, part.declare)) for part, values in pairs]
+        declared = [
+            (part, bind_arguments(values, part.declare, _tokens(values))) for part, values in pairs
+        ]
         for done, end in pairwise([0, *_ends(tiles)]):
             yield [pair for pair in declared if pair[0].extent >= end], done, end - done
 
@@ -102,6 +104,11 @@ def _width(tiles: list[ColumnTiles]) -> int:
     if all(width % t.multiple == 0 and t.extent % width == 0 for t in tiles):
         return width
     return lcm(*(t.multiple for t in tiles))
+
+
+def _tokens(arguments: Sequence[Any]) -> Any:
+    """Return the number of tokens: the rows of a kernel's last argument, an output."""
+    return arguments[-1].shape[0]
 
 
 def _tiles(call: KernelCall) -> ColumnTiles:

@@ -31,10 +31,7 @@ def only_parallel(func: PrimFunc) -> bool:
 
 
 def _is_parallel(stmt: Any) -> bool:
+    if not isinstance(stmt, tirx.For) or stmt.kind != tirx.ForKind.PARALLEL:
+        return False
     # A loop of one iteration would be simplified away, and its body run by every thread.
-    return (
-        isinstance(stmt, tirx.For)
-        and stmt.kind == tirx.ForKind.PARALLEL
-        and isinstance(stmt.extent, tirx.IntImm)
-        and int(stmt.extent) > 1
-    )
+    return not isinstance(stmt.extent, tirx.IntImm) or int(stmt.extent) > 1

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from relay_passes.call_tir import CALL_TIR, address_of, is_tensor, op_name
 from relay_passes.regions.signature import (
     Carried,
@@ -20,6 +18,7 @@ from relay_passes.regions.signature import (
     Role,
     Weight,
 )
+from relay_passes.regions.symbols import dims, is_symbolic
 from tvm_c4n._tvm import GlobalVar, IRModule, relax, structural_equal, tirx
 from tvm_c4n.ops.attrs import REGION
 
@@ -179,10 +178,13 @@ def _role(layers: list[LayerCall], param: Param, new: Any) -> Role | None:
     result = next((r for r in before.signature.results if _holds(before, r.name, new)), None)
     if result is None or not structural_equal(old.ty, new.ty):
         return None
-    row = [int(n) for n in new.ty.shape]
-    is_row = row[-1] > 1 and np.prod(row) == row[-1]
+    *outer, columns = dims(new.ty)
+    # A row, or in a batch one for each token.
+    are_rows = (
+        not is_symbolic(columns) and columns > 1 and all(is_symbolic(n) or n == 1 for n in outer)
+    )
     # In memory of its own a result is carried by copying it, which the loop does for rows only.
-    carries = is_row if result.storage == Fresh() else result.storage == InPlace(param.name)
+    carries = are_rows if result.storage == Fresh() else result.storage == InPlace(param.name)
     return Carried(result.name) if carries else None
 
 

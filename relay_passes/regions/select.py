@@ -1,7 +1,7 @@
 """Which calls of a dataflow block become one region.
 
-Fused are calls that follow each other, whose PrimFunc has a schedule, no symbolic shape, and
-parallel loops only: anything else would be run by every thread. A run also ends where a layer ends,
+Fused are calls of a decode step that follow each other, whose PrimFunc has a schedule and parallel
+loops only: anything else would be run by every thread. A run also ends where a layer ends,
 so that all layers share one function. That is after a linear operator with a residual, unless what
 follows up to the next one belongs to the same layer: a part that updates no state, behind one that
 does (an MLP), or one that reads more than the sum (attention beside a scan, of the same norm).
@@ -156,7 +156,7 @@ def _kernel_call(choose: Choose, mod: IRModule, binding: Any) -> KernelCall | No
     if not isinstance(call, relax.Call):
         return None
     spec = callee_spec(mod, call)
-    if spec is None or spec.dynamic or SCHEDULE not in mod[call.args[0]].attrs:
+    if spec is None or spec.prefill or SCHEDULE not in mod[call.args[0]].attrs:
         return None
     if not only_parallel(mod[call.args[0]]):
         return None

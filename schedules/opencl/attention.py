@@ -35,7 +35,8 @@ def attention(spec: AttentionSpec) -> Kernel:
             query, result = private(dim), private(dim)
             score, total, top = (private(1) for _ in range(3))
             with T.If(head < spec.heads), T.Then():
-                begin, kv = T.bind(ring.first_place(args.position)), T.bind(T.floordiv(head, group))
+                kv, outer = T.bind(T.floordiv(head, group)), args.index(0)
+                begin = T.bind(ring.first_place(args.position, 0))
                 end = T.bind(begin + tokens)
 
                 def key(t: Any, i: Any) -> Any:
@@ -46,9 +47,9 @@ def attention(spec: AttentionSpec) -> Kernel:
                 with T.If(T.And(T.floormod(head, group) == 0, stays)), T.Then():
                     block, place = ring.slot(spec, begin + t)
                     with T.serial(dim) as i:
-                        at = [args.layer, kv, block, i, place]
+                        at = [*outer, kv, block, i, place]
                         T.buffer_store(args.keys, stored(key(t, i)), at)
-                        at = [args.layer, kv, block, place, i]
+                        at = [*outer, kv, block, place, i]
                         T.buffer_store(args.values, stored(args.v[t, kv * dim + i]), at)
                 # Step 2: the slots that the token sees, from the oldest on.
                 with T.serial(dim) as i:
@@ -64,7 +65,7 @@ def attention(spec: AttentionSpec) -> Kernel:
                     own = T.max(seen - begin, T.int64(0))
                     T.buffer_store(score, zero, [0])
                     with T.serial(dim) as i:
-                        held = args.keys[args.layer, kv, block, i, place]
+                        held = args.keys[(*outer, kv, block, i, place)]
                         found = T.if_then_else(seen < begin, held, stored(key(own, i)))
                         T.buffer_store(score, score[0] + query[i] * read(found), [0])
                     higher = T.bind(T.max(top[0], score[0]))
@@ -72,7 +73,7 @@ def attention(spec: AttentionSpec) -> Kernel:
                     T.buffer_store(top, higher, [0])
                     T.buffer_store(total, total[0] * keep + weight, [0])
                     with T.serial(dim) as i:
-                        held = args.values[args.layer, kv, block, place, i]
+                        held = args.values[(*outer, kv, block, place, i)]
                         new = stored(args.v[own, kv * dim + i])
                         found = read(T.if_then_else(seen < begin, held, new))
                         T.buffer_store(result, result[i] * keep + weight * found, [i])

@@ -31,6 +31,6 @@ def advance(spec: AdvanceSpec) -> Kernel:
         tokens = tokens_of(spec)
         args = advancing.declare(spec, tokens)
         with grid(1, 1) as (_group, _token, item), T.If(item == 0), T.Then():
-            advancing.add(args, tokens)
+            advancing.add(spec, args, tokens)
 
     return Kernel(spec, "opencl_advance", body)

@@ -15,13 +15,13 @@ def selective_scan(spec: ScanSpec) -> Kernel:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        dt, x, bc, xz, a, skip, state, layer, out = definition.declare(spec, tokens)
+        dt, x, bc, xz, a, skip, state, index, out = definition.declare(spec, tokens)
         with grid(-(-spec.channels // GROUP), 1) as (work_group, _, item):
             channel = work_group * GROUP + item
             h, total = private(spec.state), private(1)
             with T.If(channel < spec.channels), T.Then():
                 for n in range(spec.state):
-                    T.buffer_store(h, state[layer, n, channel], [n])
+                    T.buffer_store(h, state[(*index(0), n, channel)], [n])
                 with loop(tokens) as t:
                     raw = T.bind(dt[t, channel])
                     tail = T.log(one + T.exp(zero - T.max(raw, zero - raw)))
@@ -40,6 +40,6 @@ def selective_scan(spec: ScanSpec) -> Kernel:
                     gate = z / (one + T.exp(zero - z))
                     T.buffer_store(out, total[0] * gate, [t, channel])
                 for n in range(spec.state):
-                    T.buffer_store(state, h[n], [layer, n, channel])
+                    T.buffer_store(state, h[n], [*index(0), n, channel])
 
     return Kernel(spec, "opencl_selective_scan", body)

@@ -15,7 +15,7 @@ def ssd_scan(spec: SsdSpec) -> Kernel:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        x, bc, zx, bcdt, a, bias, skip, state, layer, out = definition.declare(spec, tokens)
+        x, bc, zx, bcdt, a, bias, skip, state, index, out = definition.declare(spec, tokens)
         with grid(-(-spec.inner // GROUP), 1) as (work_group, _, item):
             column = work_group * GROUP + item
             head, p = column // spec.head_dim, column % spec.head_dim
@@ -23,7 +23,7 @@ def ssd_scan(spec: SsdSpec) -> Kernel:
             h, total = private(spec.state), private(1)
             with T.If(column < spec.inner), T.Then():
                 with T.serial(spec.state) as s:
-                    found = state[layer, head, s, p]
+                    found = state[(*index(0), head, s, p)]
                     if spec.half:
                         found = half_to_float(T.cast(found, "uint32"))
                     T.buffer_store(h, found, [s])
@@ -46,6 +46,6 @@ def ssd_scan(spec: SsdSpec) -> Kernel:
                     kept = h[s]
                     if spec.half:
                         kept = T.cast(float_to_half(kept), "uint16")
-                    T.buffer_store(state, kept, [layer, head, s, p])
+                    T.buffer_store(state, kept, [*index(0), head, s, p])
 
     return Kernel(spec, "opencl_ssd_scan", body)

@@ -20,11 +20,17 @@ from numpy.typing import NDArray
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.ring import BLOCK, first_place, read, ring_shapes, slot, stay, stored
+from tvm_c4n.ops.slots import (
+    Positions,
+    StateIndex,
+    declare_index,
+    declare_state,
+    sequences,
+)
 from tvm_c4n.ops.spec import AttentionSpec
 from tvm_c4n.ops.tir import (
     build,
     declare_or_bind,
-    declare_or_bind_scalar,
     local,
     loop,
     tokens_of,
@@ -41,10 +47,10 @@ class Args(NamedTuple):
     k: Any
     v: Any
     angles: Any
-    position: Any
+    position: Positions
     keys: Any
     values: Any
-    layer: Any
+    index: StateIndex
     out: Any
 
 
@@ -55,25 +61,28 @@ def declare(spec: AttentionSpec, tokens: Any) -> Args:
     -------
     Args
         q and out ``(tokens, heads * head_dim)``; k and v ``(tokens, kv_heads * head_dim)``; angles
-        ``(tokens, rotary)``, see `tvm_c4n.ops.rotary`; position ``(1,)`` int32, the tokens that
-        were read before; keys ``(layers, kv_heads, context / BLOCK, head_dim, BLOCK)``; values
-        ``(layers, kv_heads, context / BLOCK, BLOCK, head_dim)``; layer int64; float32. Keys and
-        values of float16 come as their bits, uint16: OpenCL need not have halves.
+        ``(tokens, rotary)``, see `tvm_c4n.ops.rotary`; `Positions`; keys
+        ``(layers, kv_heads, context / BLOCK, head_dim, BLOCK)``; values
+        ``(layers, kv_heads, context / BLOCK, BLOCK, head_dim)``; their `StateIndex`; float32. Keys
+        and values of float16 come as their bits, uint16: OpenCL need not have halves.
     """
     dtype = "uint16" if spec.half else "float32"
     keys, values = ring_shapes(spec)
     wide, narrow = (n * spec.head_dim for n in (spec.heads, spec.kv_heads))
-    return Args(
-        q=declare_or_bind("query", (tokens, wide)),
-        k=declare_or_bind("key", (tokens, narrow)),
-        v=declare_or_bind("value", (tokens, narrow)),
-        angles=declare_or_bind("angles", (tokens, spec.rotary)) if spec.rotary else None,
-        position=declare_or_bind("position", (1,), "int32"),
-        keys=declare_or_bind("keys", keys, dtype),
-        values=declare_or_bind("values", values, dtype),
-        layer=declare_or_bind_scalar("layer"),
-        out=declare_or_bind("out", (tokens, wide)),
+    q, k, v = (
+        declare_or_bind(name, (tokens, width))
+        for name, width in (("query", wide), ("key", narrow), ("value", narrow))
     )
+    angles = declare_or_bind("angles", (tokens, spec.rotary)) if spec.rotary else None
+    texts = T.int64() if spec.batched else None
+    position = declare_state(spec, "position", (1,), "int32", texts)
+    held = [
+        declare_state(spec, name, shape, dtype, texts)
+        for name, shape in (("keys", keys), ("values", values))
+    ]
+    index = declare_index(spec)
+    out = declare_or_bind("out", (tokens, wide))
+    return Args(q, k, v, angles, Positions(position, index.slots), *held, index, out)
 
 
 def rotated(spec: AttentionSpec, x: Any, angles: Any, t: Any, first: Any, i: Any) -> Any:
@@ -95,31 +104,35 @@ def define(spec: AttentionSpec) -> PrimFunc:
     def body() -> None:
         tokens = tokens_of(spec)
         args = declare(spec, tokens)
-        begin = first_place(args.position)
+        texts, length = sequences(args.index.slots, tokens)
         # Step 1: keys and values into the ring.
-        newest = stay(spec, tokens)
-        with loop(newest) as n, T.serial(spec.kv_heads) as h, T.serial(spec.head_dim) as i:
-            t, column = tokens - newest + n, h * spec.head_dim
-            block, place = slot(spec, begin + t)
-            key = rotated(spec, args.k, args.angles, t, column, i)
-            T.buffer_store(args.keys, stored(spec, key), [args.layer, h, block, i, place])
-            value = stored(spec, args.v[t, column + i])
-            T.buffer_store(args.values, value, [args.layer, h, block, place, i])
+        newest = stay(spec, length)
+        with loop(texts) as s, loop(newest) as n, T.serial(spec.kv_heads) as h:
+            at, column = length - newest + n, h * spec.head_dim
+            block, place = slot(spec, first_place(args.position, s) + at)
+            outer = args.index(s)
+            with T.serial(spec.head_dim) as i:
+                key = rotated(spec, args.k, args.angles, s + at, column, i)
+                T.buffer_store(args.keys, stored(spec, key), [*outer, h, block, i, place])
+                value = stored(spec, args.v[s + at, column + i])
+                T.buffer_store(args.values, value, [*outer, h, block, place, i])
         # Step 2: each head of each token goes through the slots.
-        with loop(tokens) as t, T.serial(spec.heads) as h:
+        with loop(texts) as first, loop(length) as n, T.serial(spec.heads) as h:
+            t, outer = first + n, args.index(first)
+            begin = T.bind(first_place(args.position, first))
             top, total, score = (local((1,)) for _ in range(3))
             T.buffer_store(top, T.float32(UNSEEN), [0])
             T.buffer_store(total, zero, [0])
             with T.serial(spec.head_dim) as i:
                 T.buffer_store(args.out, zero, [t, h * spec.head_dim + i])
             with T.serial(spec.context) as s:
-                age = T.floormod(begin + tokens - 1 - s, spec.context)
+                age = T.floormod(begin + length - 1 - s, spec.context)
                 block, place = slot(spec, s)
-                with T.If(T.And(age >= tokens - 1 - t, age < begin + tokens)), T.Then():
+                with T.If(T.And(age >= length - 1 - n, age < begin + length)), T.Then():
                     T.buffer_store(score, zero, [0])
                     with T.serial(spec.head_dim) as i:
                         q = rotated(spec, args.q, args.angles, t, h * spec.head_dim, i)
-                        key = read(spec, args.keys[args.layer, h // group, block, i, place])
+                        key = read(spec, args.keys[(*outer, h // group, block, i, place)])
                         T.buffer_store(score, score[0] + q * key, [0])
                     T.buffer_store(score, score[0] * T.float32(spec.scale), [0])
                     higher = T.bind(T.max(top[0], score[0]))
@@ -128,7 +141,7 @@ def define(spec: AttentionSpec) -> PrimFunc:
                     T.buffer_store(total, total[0] * keep + weight, [0])
                     with T.serial(spec.head_dim) as i:
                         at = [t, h * spec.head_dim + i]
-                        value = read(spec, args.values[args.layer, h // group, block, place, i])
+                        value = read(spec, args.values[(*outer, h // group, block, place, i)])
                         T.buffer_store(args.out, args.out[tuple(at)] * keep + weight * value, at)
             with T.serial(spec.head_dim) as i:
                 at = [t, h * spec.head_dim + i]
@@ -235,7 +248,7 @@ def emit(
         The result of `tvm_c4n.ops.rotary.emit`.
     """
     keys, values = ring
-    layers, kv_heads, blocks, head_dim, _ = (int(n) for n in keys.ty.shape)
+    layers, kv_heads, blocks, head_dim, _ = (int(n) for n in list(keys.ty.shape)[-5:])
     width = int(qkv[0].ty.shape[1])
     spec = AttentionSpec(
         dynamic=em.dynamic,
@@ -247,9 +260,10 @@ def emit(
         scale=scale,
         rotary=0 if angles is None else int(angles.ty.shape[1]),
         half=str(keys.ty.dtype) == "uint16",
+        batched=em.batched,
     )
     turned = [] if angles is None else [angles]
-    inputs = [*qkv, *turned, position, keys, values, relax.prim_value(layer)]
+    inputs = [*qkv, *turned, position, keys, values, *em.index(layer)]
     first = len(turned) + 4
     out = [keys.ty, values.ty, relax.TensorType((em.tokens, width), "float32")]
     keys, values, y = em.call(define(spec), inputs, out, inplace=(first, first + 1))

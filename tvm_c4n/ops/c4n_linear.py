@@ -180,11 +180,13 @@ def emit(
         bias=bias is not None,
         residual=residual is not None,
         factor=0.0 if factor == 1 else factor,
+        batched=em.batched,
     )
     inputs = [x]
     if spec.integer:
         group = spec.scale_group
-        how = QuantizeSpec(em.dynamic, spec.cols, group, padded_cols(spec), width)
+        padded = padded_cols(spec)
+        how = QuantizeSpec(em.dynamic, spec.cols, group, padded, width, batched=em.batched)
         inputs = quantize.emit(em, x, how)
     inputs += [em.constant(array) for array in stored_arrays(weight)]
     if bias is not None:

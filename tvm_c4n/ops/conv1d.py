@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.slots import declare_index, declare_state, sequences
 from tvm_c4n.ops.spec import ConvSpec
-from tvm_c4n.ops.tir import build, declare_or_bind, declare_or_bind_scalar, local, loop, tokens_of
+from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
 
 
 def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
@@ -25,18 +26,18 @@ def declare(spec: ConvSpec, tokens: Any) -> tuple[Any, ...]:
 
     Returns
     -------
-    x, weight, bias, state, layer, out
+    x, weight, bias, state, index, out
         x ``(tokens, input_width)`` of which `channels` columns are read, weight
-        ``(width, channels)``, bias ``(channels,)``, state ``(layers, width - 1, channels)``,
-        layer int64, out ``(tokens, channels)``.
+        ``(width, channels)``, bias ``(channels,)``, state ``(layers, width - 1, channels)`` and
+        its `StateIndex`, out ``(tokens, channels)``.
     """
     x = declare_or_bind("x", (tokens, spec.input_width))
     weight = declare_or_bind("weight", (spec.width, spec.channels))
     bias = declare_or_bind("bias", (spec.channels,))
-    state = declare_or_bind("state", (spec.layers, spec.width - 1, spec.channels))
-    layer = declare_or_bind_scalar("layer")
+    state = declare_state(spec, "state", (spec.layers, spec.width - 1, spec.channels))
+    index = declare_index(spec)
     out = declare_or_bind("out", (tokens, spec.channels))
-    return x, weight, bias, state, layer, out
+    return x, weight, bias, state, index, out
 
 
 def define(spec: ConvSpec) -> PrimFunc:
@@ -45,23 +46,27 @@ def define(spec: ConvSpec) -> PrimFunc:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        x, weight, bias, state, layer, out = declare(spec, tokens)
+        x, weight, bias, state, index, out = declare(spec, tokens)
+        texts, length = sequences(index.slots, tokens)
 
-        def sequence(t: Any, d: Any) -> Any:
-            old = state[layer, T.min(t, history - 1), d]
-            return T.if_then_else(t < history, old, x[T.max(t - history, 0), spec.first + d])
+        with loop(texts) as s, T.serial(spec.channels) as d:
+            outer = index(s)
 
-        with T.serial(spec.channels) as d:
-            with loop(tokens) as t:
+            def sequence(t: Any) -> Any:
+                old = state[(*outer, T.min(t, history - 1), d)]
+                new = x[s + T.max(t - history, 0), spec.first + d]
+                return T.if_then_else(t < history, old, new)
+
+            with loop(length) as t:
                 acc = local((1,), "float32")
                 T.buffer_store(acc, bias[d], [0])
                 with T.serial(spec.width) as j:
-                    T.buffer_store(acc, acc[0] + weight[j, d] * sequence(t + j, d), [0])
+                    T.buffer_store(acc, acc[0] + weight[j, d] * sequence(t + j), [0])
                 sigmoid = T.float32(1) + T.exp(T.float32(0) - acc[0])
-                T.buffer_store(out, acc[0] / sigmoid, [t, d])
-            # Ascending: entry j reads s[tokens + j], at or after state entry j.
+                T.buffer_store(out, acc[0] / sigmoid, [s + t, d])
+            # Ascending: entry j reads what came `length` later, at or after state entry j.
             with T.serial(history) as j:
-                T.buffer_store(state, sequence(tokens + j, d), [layer, j, d])
+                T.buffer_store(state, sequence(length + j), [*outer, j, d])
 
     return build(spec, "conv1d", body)
 
@@ -107,9 +112,9 @@ def emit(
     ``(width, channels)``; the state variable must not be used afterwards.
     """
     width, channels = weight.shape
-    layers = int(state.ty.shape[0])
-    spec = ConvSpec(em.dynamic, channels, width, layers, int(x.ty.shape[1]), first)
-    inputs = [x, em.constant(weight), em.constant(bias), state, relax.prim_value(layer)]
+    layers, given = int(state.ty.shape[-3]), int(x.ty.shape[1])
+    spec = ConvSpec(em.dynamic, channels, width, layers, given, first, batched=em.batched)
+    inputs = [x, em.constant(weight), em.constant(bias), state, *em.index(layer)]
     out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
     new_state, y = em.call(define(spec), inputs, out, inplace=3)
     return y, new_state

@@ -40,7 +40,14 @@ def define(spec: EmbeddingSpec) -> PrimFunc:
 def emit(em: Emitter, ids: Any, weight: C4nWeight, scale: float = 1.0) -> Any:
     """Emit the look-up of ``(tokens,)`` int32 ids; returns ``(tokens, cols)`` float32."""
     spec = EmbeddingSpec(
-        em.dynamic, weight.rows, weight.cols, weight.dtype, weight.scale_group, 0, scale
+        em.dynamic,
+        weight.rows,
+        weight.cols,
+        weight.dtype,
+        weight.scale_group,
+        0,
+        scale,
+        batched=em.batched,
     )
     inputs = [ids, *(em.constant(a) for a in stored_arrays(weight))]
     out = relax.TensorType((em.tokens, spec.cols), "float32")

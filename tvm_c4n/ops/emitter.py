@@ -38,10 +38,19 @@ class Emitter:
         1 for a decode step, a symbolic variable for prefill.
     pool : ConstantPool
         Shared by the functions of a module.
+    slots : relax.Var, optional
+        ``(sequences,)`` int32: each of the first tokens is the next one of the sequence that has
+        this slot; see `tvm_c4n.ops.slots`.
+
+    Attributes
+    ----------
+    slots : list of relax.Var
+        The slots, where there are some.
     """
 
-    def __init__(self, bb: relax.BlockBuilder, tokens: Any, pool: ConstantPool):
+    def __init__(self, bb: relax.BlockBuilder, tokens: Any, pool: ConstantPool, slots: Any = None):
         self.bb, self.tokens, self.constant = bb, tokens, pool
+        self.slots: list[Any] = [] if slots is None else [slots]
         # The results of calls on variables: several projections quantise the same activations.
         self._made: dict[tuple[Any, ...], list[Any]] = {}
 
@@ -49,6 +58,15 @@ class Emitter:
     def dynamic(self) -> bool:
         """Whether the number of tokens is symbolic."""
         return not isinstance(self.tokens, int)
+
+    @property
+    def batched(self) -> bool:
+        """Whether each token belongs to a sequence of its own."""
+        return bool(self.slots)
+
+    def index(self, layer: int) -> list[Any]:
+        """Return what operators take behind a state: the layer, and the slots."""
+        return [relax.prim_value(layer), *self.slots]
 
     def call(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvm_c4n._tvm import T
+from tvm_c4n.ops.slots import Positions
 from tvm_c4n.ops.spec import AttentionSpec
 from tvm_c4n.ops.tir import to_float, typed
 
@@ -23,9 +24,9 @@ def ring_shapes(spec: AttentionSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*outer, spec.head_dim, BLOCK), (*outer, BLOCK, spec.head_dim)
 
 
-def first_place(position: Any) -> Any:
-    """Return the place of the first token, int64; a position below 0 counts as 0."""
-    return T.max(T.cast(position[0], "int64"), T.int64(0))
+def first_place(positions: Positions, t: Any) -> Any:
+    """Return the place of the first token of a token's sequence, int64; below 0 counts as 0."""
+    return T.max(positions.begin(t), T.int64(0))
 
 
 def stay(spec: AttentionSpec, tokens: Any) -> Any:

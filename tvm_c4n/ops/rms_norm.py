@@ -73,6 +73,6 @@ def emit(
     groups: int = 1,
 ) -> Any:
     """Emit the operator on ``(tokens, cols)`` float32; with `last` the result is ``(1, cols)``."""
-    spec = RmsNormSpec(em.dynamic, len(weight), eps, last, groups)
+    spec = RmsNormSpec(em.dynamic, len(weight), eps, last, groups, batched=em.batched)
     out = relax.TensorType((1 if last else em.tokens, spec.cols), "float32")
     return em.call(define(spec), [x, em.constant(weight)], [out])[0]

@@ -61,6 +61,6 @@ def oracle(x: NDArray[np.floating[Any]], spec: RmsNormPartsSpec) -> NDArray[np.f
 def emit(em: Emitter, x: Any, rank: int, eps: float) -> Any:
     """Emit the operator on ``(tokens, rank + 2 * state)`` float32."""
     cols = int(x.ty.shape[1])
-    spec = RmsNormPartsSpec(em.dynamic, rank, (cols - rank) // 2, eps)
+    spec = RmsNormPartsSpec(em.dynamic, rank, (cols - rank) // 2, eps, batched=em.batched)
     out = relax.TensorType((em.tokens, cols), "float32")
     return em.call(define(spec), [x], [out])[0]

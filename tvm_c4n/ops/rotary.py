@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.slots import Positions, declare_slots, declare_state
 from tvm_c4n.ops.spec import RotarySpec
 from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
 
@@ -29,21 +30,26 @@ def frequencies(rotary: int, theta: float) -> NDArray[np.float32]:
 
 
 def declare(spec: RotarySpec, tokens: Any) -> tuple[Any, Any, Any]:
-    """Declare position ``(1,)`` int32, frequencies ``(rotary / 2,)`` and out ``(tokens, rotary)``.
+    """Declare `Positions`, frequencies ``(rotary / 2,)`` and out ``(tokens, rotary)``.
 
     The first half of out are cosines, the second one sines.
     """
-    return (
-        declare_or_bind("position", (1,), "int32"),
-        declare_or_bind("frequencies", (spec.rotary // 2,)),
-        declare_or_bind("out", (tokens, spec.rotary)),
-    )
+    position = declare_state(spec, "position", (1,), "int32")
+    frequencies = declare_or_bind("frequencies", (spec.rotary // 2,))
+    positions = Positions(position, declare_slots(spec))
+    return positions, frequencies, declare_or_bind("out", (tokens, spec.rotary))
+
+
+def turned(args: tuple[Any, Any, Any], tokens: Any) -> Any:
+    """Return how many tokens have a position: in a batch those of a sequence."""
+    slots = args[0].slots
+    return tokens if slots is None else slots.shape[0]
 
 
 def turn(spec: RotarySpec, args: tuple[Any, Any, Any], t: Any, i: Any) -> None:
     """Emit cosine and sine of a token's pair number `i`."""
-    position, frequencies, out = args
-    place = T.cast(T.cast(position[0], "int64") + t, "float32")
+    positions, frequencies, out = args
+    place = T.cast(positions.place(t), "float32")
     angle = T.bind(place * frequencies[i])
     T.buffer_store(out, T.cos(angle), [t, i])
     T.buffer_store(out, T.sin(angle), [t, spec.rotary // 2 + i])
@@ -55,7 +61,7 @@ def define(spec: RotarySpec) -> PrimFunc:
     def body() -> None:
         tokens = tokens_of(spec)
         args = declare(spec, tokens)
-        with loop(tokens) as t, T.serial(spec.rotary // 2) as i:
+        with loop(turned(args, tokens)) as t, T.serial(spec.rotary // 2) as i:
             turn(spec, args, t, i)
 
     return build(spec, "rotary", body)
@@ -70,6 +76,7 @@ def oracle(frequencies: NDArray[np.float32], position: int, tokens: int) -> NDAr
 
 def emit(em: Emitter, position: Any, frequencies: NDArray[np.float32]) -> Any:
     """Emit the operator; returns ``(tokens, rotary)`` float32."""
-    spec = RotarySpec(em.dynamic, 2 * len(frequencies))
+    spec = RotarySpec(em.dynamic, 2 * len(frequencies), batched=em.batched)
     out = relax.TensorType((em.tokens, spec.rotary), "float32")
-    return em.call(define(spec), [position, em.constant(frequencies)], [out])[0]
+    inputs = [position, em.constant(frequencies), *em.slots]
+    return em.call(define(spec), inputs, [out])[0]

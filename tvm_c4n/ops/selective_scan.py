@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.slots import declare_index, declare_state, sequences
 from tvm_c4n.ops.spec import ScanSpec
 from tvm_c4n.ops.tir import (
     build,
     declare_or_bind,
-    declare_or_bind_scalar,
     load,
     local,
     loop,
@@ -39,11 +39,11 @@ def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
 
     Returns
     -------
-    dt, x, bc, xz, a, d, state, layer, out
+    dt, x, bc, xz, a, d, state, index, out
         dt and x ``(tokens, channels)``; bc ``(tokens, dt_rank + 2 N)``; xz
         ``(tokens, 2 * channels)``; a ``(N, channels)``; d ``(channels,)``; state
-        ``(layers, N, channels)``; layer int64; out ``(tokens, channels)``; float32. A float16 a
-        comes as its bits, uint16: OpenCL need not have halves.
+        ``(layers, N, channels)`` and its `StateIndex`; out ``(tokens, channels)``; float32. A
+        float16 a comes as its bits, uint16: OpenCL need not have halves.
     """
     dt = declare_or_bind("dt", (tokens, spec.channels))
     x = declare_or_bind("x", (tokens, spec.channels))
@@ -51,10 +51,10 @@ def declare(spec: ScanSpec, tokens: Any) -> tuple[Any, ...]:
     xz = declare_or_bind("xz", (tokens, 2 * spec.channels))
     a = declare_or_bind("a", (spec.state, spec.channels), "uint16" if spec.half else "float32")
     d = declare_or_bind("d", (spec.channels,))
-    state = declare_or_bind("state", (spec.layers, spec.state, spec.channels))
-    layer = declare_or_bind_scalar("layer")
+    state = declare_state(spec, "state", (spec.layers, spec.state, spec.channels))
+    index = declare_index(spec)
     out = declare_or_bind("out", (tokens, spec.channels))
-    return dt, x, bc, xz, a, d, state, layer, out
+    return dt, x, bc, xz, a, d, state, index, out
 
 
 def decay_rates(spec: ScanSpec, a: Any, n: Any, start: Any, lanes: int) -> Any:
@@ -71,18 +71,20 @@ def define(spec: ScanSpec) -> PrimFunc:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        dt, x, bc, xz, a, skip, state, layer, out = declare(spec, tokens)
-        with loop(tokens) as t, T.serial(spec.channels) as c:
+        dt, x, bc, xz, a, skip, state, index, out = declare(spec, tokens)
+        texts, length = sequences(index.slots, tokens)
+        with loop(texts) as s, loop(length) as at, T.serial(spec.channels) as c:
+            t, outer = s + at, index(s)
             raw = dt[t, c]
             magnitude = T.max(raw, zero - raw)
             delta = T.bind(T.max(raw, zero) + T.log(one + T.exp(zero - magnitude)))
             acc = local((1,), "float32")
             T.buffer_store(acc, skip[c] * x[t, c], [0])
             with T.serial(spec.state) as n:
-                decayed = T.exp(delta * decay_rates(spec, a, n, c, 1)) * state[layer, n, c]
+                decayed = T.exp(delta * decay_rates(spec, a, n, c, 1)) * state[(*outer, n, c)]
                 h = decayed + delta * bc[t, spec.dt_rank + n] * x[t, c]
-                T.buffer_store(state, h, [layer, n, c])
-                product = bc[t, spec.dt_rank + spec.state + n] * state[layer, n, c]
+                T.buffer_store(state, h, [*outer, n, c])
+                product = bc[t, spec.dt_rank + spec.state + n] * state[(*outer, n, c)]
                 T.buffer_store(acc, acc[0] + product, [0])
             z = xz[t, spec.channels + c]
             T.buffer_store(out, acc[0] * (z / (one + T.exp(zero - z))), [t, c])
@@ -152,11 +154,12 @@ def emit(
         dynamic=em.dynamic,
         channels=channels,
         state=states,
-        layers=int(state.ty.shape[0]),
+        layers=int(state.ty.shape[-3]),
         dt_rank=int(inputs[2].ty.shape[1]) - 2 * states,
         half=a.dtype == np.uint16,
+        batched=em.batched,
     )
-    arguments = [*inputs, em.constant(a), em.constant(d), state, relax.prim_value(layer)]
+    arguments = [*inputs, em.constant(a), em.constant(d), state, *em.index(layer)]
     out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]
     new_state, y = em.call(define(spec), arguments, out, inplace=6)
     return y, new_state

@@ -6,7 +6,7 @@ plain definition of the operator, and a schedule reads the spec back and writes 
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import KW_ONLY, MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from tvm_c4n._tvm import PrimFunc
@@ -38,12 +38,22 @@ class OpSpec:
         Fields that are written only where they are not the default: the records of tuning of before
         they were there concern the same operators.
     dynamic : bool
-        True: the number of tokens is symbolic (prefill). False: one token (a decode step).
+        True: the number of tokens is symbolic. False: one token (a decode step).
+    batched : bool
+        Whether each token is the next one of a sequence of its own (a batched decode step); then
+        `dynamic`, too. Where states lie: `tvm_c4n.ops.slots`.
     """
 
     kind: ClassVar[str] = ""
-    later: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[tuple[str, ...]] = ("batched",)
     dynamic: bool
+    _: KW_ONLY
+    batched: bool = False
+
+    @property
+    def prefill(self) -> bool:
+        """Whether the tokens follow each other in one text."""
+        return self.dynamic and not self.batched
 
     def values(self) -> dict[str, Any]:
         """Return the fields that are written, by name."""
@@ -82,7 +92,7 @@ class LinearSpec(OpSpec):
     """
 
     kind: ClassVar[str] = "linear"
-    later: ClassVar[tuple[str, ...]] = ("factor",)
+    later: ClassVar[tuple[str, ...]] = ("batched", "factor")
     rows: int
     cols: int
     removed: int

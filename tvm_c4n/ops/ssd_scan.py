@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.slots import declare_index, declare_state, sequences
 from tvm_c4n.ops.spec import NO_LIMIT, SsdSpec
 from tvm_c4n.ops.tir import (
     build,
     declare_or_bind,
-    declare_or_bind_scalar,
     load,
     local,
     loop,
@@ -43,11 +43,12 @@ def declare(spec: SsdSpec, tokens: Any) -> tuple[Any, ...]:
 
     Returns
     -------
-    x, bc, zx, bcdt, a, dt_bias, d, state, layer, out
+    x, bc, zx, bcdt, a, dt_bias, d, state, index, out
         x ``(tokens, inner)`` and bc ``(tokens, 2 groups S)``, convolved; zx ``(tokens, 2 inner)``,
         of which z is read, and bcdt ``(tokens, 2 groups S + heads)``, of which dt is; a, dt_bias
-        and d ``(heads,)``; state ``(layers, heads, S, P)``; layer int64; out ``(tokens, inner)``;
-        float32. A float16 state comes as its bits, uint16: OpenCL need not have halves.
+        and d ``(heads,)``; state ``(layers, heads, S, P)`` and its `StateIndex`; out
+        ``(tokens, inner)``; float32. A float16 state comes as its bits, uint16: OpenCL need not
+        have halves.
     """
     x = declare_or_bind("x", (tokens, spec.inner))
     bc = declare_or_bind("bc", (tokens, spec.bc_width))
@@ -55,10 +56,10 @@ def declare(spec: SsdSpec, tokens: Any) -> tuple[Any, ...]:
     bcdt = declare_or_bind("bcdt", (tokens, spec.bc_width + spec.heads))
     a, bias, d = (declare_or_bind(name, (spec.heads,)) for name in ("a", "dt_bias", "d"))
     shape = (spec.layers, spec.heads, spec.state, spec.head_dim)
-    state = declare_or_bind("state", shape, "uint16" if spec.half else "float32")
-    layer = declare_or_bind_scalar("layer")
+    state = declare_state(spec, "state", shape, "uint16" if spec.half else "float32")
+    index = declare_index(spec)
     out = declare_or_bind("out", (tokens, spec.inner))
-    return x, bc, zx, bcdt, a, bias, d, state, layer, out
+    return x, bc, zx, bcdt, a, bias, d, state, index, out
 
 
 def load_state(state: Any, outer: tuple[Any, ...], start: Any, lanes: int) -> Any:
@@ -96,14 +97,17 @@ def define(spec: SsdSpec) -> PrimFunc:
 
     def body() -> None:
         tokens = tokens_of(spec)
-        source, bc, zx, bcdt, a, bias, skip, state, layer, out = declare(spec, tokens)
-        with T.serial(spec.heads) as k, T.serial(spec.head_dim) as p:
+        source, bc, zx, bcdt, a, bias, skip, state, index, out = declare(spec, tokens)
+        texts, length = sequences(index.slots, tokens)
+        with loop(texts) as first, T.serial(spec.heads) as k, T.serial(spec.head_dim) as p:
+            outer = index(first)
             h, acc = local((spec.state,)), local((1,))
             b, c = columns_of(spec, k)
             column = k * spec.head_dim + p
             with T.serial(spec.state) as s:
-                T.buffer_store(h, load_state(state, (layer, k, s), p, 1), [s])
-            with loop(tokens) as t:
+                T.buffer_store(h, load_state(state, (*outer, k, s), p, 1), [s])
+            with loop(length) as at:
+                t = first + at
                 raw = T.bind(bcdt[t, spec.bc_width + k] + bias[k])
                 tail = T.log(one + T.exp(zero - T.max(raw, zero - raw)))
                 delta = T.bind(clamped(spec, T.max(raw, zero) + tail, T.float32))
@@ -116,7 +120,7 @@ def define(spec: SsdSpec) -> PrimFunc:
                 z = T.bind(zx[t, column])
                 T.buffer_store(out, acc[0] * (z / (one + T.exp(zero - z))), [t, column])
             with T.serial(spec.state) as s:
-                store_state(state, (layer, k, s), p, 1, h[s])
+                store_state(state, (*outer, k, s), p, 1, h[s])
 
     return build(spec, "ssd_scan", body)
 
@@ -188,7 +192,7 @@ def emit(
     limits : tuple of float
         The least and the largest delta; infinity is no limit.
     """
-    layers, heads, states, head_dim = (int(n) for n in state.ty.shape)
+    layers, heads, states, head_dim = (int(n) for n in list(state.ty.shape)[-4:])
     low, high = limits
     spec = SsdSpec(
         dynamic=em.dynamic,
@@ -200,9 +204,10 @@ def emit(
         low=max(low, 0.0),
         high=min(high, NO_LIMIT),
         half=str(state.ty.dtype) == "uint16",
+        batched=em.batched,
     )
     constants = [em.constant(vector) for vector in vectors]
-    arguments = [*inputs, *constants, state, relax.prim_value(layer)]
+    arguments = [*inputs, *constants, state, *em.index(layer)]
     out = [state.ty, relax.TensorType((em.tokens, spec.inner), "float32")]
     new_state, y = em.call(define(spec), arguments, out, inplace=7)
     return y, new_state

@@ -58,7 +58,8 @@ def emit(em: Emitter, gate: Any, up: Any = None) -> Any:
     follows share one loop then.
     """
     width = int(gate.ty.shape[1])
-    spec = SwigluSpec(em.dynamic, width // 2 if up is None else width, fused=up is None)
+    cols = width // 2 if up is None else width
+    spec = SwigluSpec(em.dynamic, cols, fused=up is None, batched=em.batched)
     inputs = [gate] if up is None else [gate, up]
     out = relax.TensorType((em.tokens, spec.cols), "float32")
     return em.call(define(spec), inputs, [out])[0]

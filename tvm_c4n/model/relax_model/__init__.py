@@ -8,6 +8,14 @@ the blocks that have them; Mamba-1 has ``conv (L, k - 1, d)`` and ``ssm (L, N, d
 - ``prefill(tokens (n,) int32, *states) -> logits (1, V) of the last token, *states``
 - ``score(tokens (n,) int32, *states) -> logits (n, V) of all tokens, *states``
 
+If it is asked for, there is also a step of several sequences at once, which have one slot each:
+
+- ``batch_step(tokens (n,) int32, chosen (active,) int32, *states) -> logits (n, V), *states``
+
+Its states have the slots as their first axis. The first `active` tokens belong to the chosen slots,
+which must differ; the logits of those after them say nothing, and change no state. They are there
+because some counts of tokens are faster than others.
+
 The states start as zeros and are updated in place. Each kind of block has its module here.
 """
 
@@ -32,6 +40,7 @@ from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.sparsity import DType
 
 FUNCTIONS = ("step", "prefill", "score")
+BATCH_STEP = "batch_step"
 # By kind: (block, its emitter, the normed stream, the stream) -> the new stream.
 BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
     "attention": attention,
@@ -41,7 +50,9 @@ BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
 }
 
 
-def build_model(config: ModelConfig, weights: Weights, *, dtype: DType = "float16") -> IRModule:
+def build_model(
+    config: ModelConfig, weights: Weights, *, dtype: DType = "float16", batch: int = 0
+) -> IRModule:
     """Build the Relax module of a model; its weights are constants.
 
     Parameters
@@ -51,6 +62,8 @@ def build_model(config: ModelConfig, weights: Weights, *, dtype: DType = "float1
         A C4n folder, or a dense one.
     dtype : str
         ``"float16"`` or ``"float32"``, for projections that the checkpoint stores dense.
+    batch : int
+        Tokens of `batch_step` at most; 0: there is none.
 
     Returns
     -------
@@ -61,6 +74,8 @@ def build_model(config: ModelConfig, weights: Weights, *, dtype: DType = "float1
     bb, pool = relax.BlockBuilder(), ConstantPool()
     for name in FUNCTIONS:
         _function(bb, name, config, arrays, pool)
+    if batch:
+        _batch_step(bb, config, arrays, pool, batch)
     return bb.get()
 
 
@@ -74,22 +89,49 @@ def _function(
     # num_input: the arguments that are not weights, as Relax marks them.
     attrs = {"num_input": 1 + len(given), "tir_var_upper_bound": {"n": MAX_TOKENS}}
     with bb.function(name, [ids, *given], attrs=attrs):
-        with bb.dataflow():
-            em = Emitter(bb, tokens, pool)
-            h = embedding.emit(em, ids, arrays.packed(config.embeddings), config.embedding_scale)
-            states = StateVars(dict(zip(stacked, given, strict=True)))
-            for layer in config.layers:
-                for residual in layer.residuals:
-                    h = _residual(em, residual, h, arrays, states)
-            norm = config.final_norm
-            scale = config.logits_scale
-            weight = arrays.converted(norm.weight, lambda vector: vector * np.float32(scale))
-            normed = rms_norm.emit(em, h, weight, norm.eps, last=name == "prefill")
-            head = em if name != "prefill" else Emitter(bb, 1, pool)
-            logits = c4n_linear.emit(head, normed, arrays.packed(config.head))
-            states.advance(lambda position: advance.emit(em, ids, position))
-            out = bb.emit_output(relax.Tuple([logits, *states.variables()]))
-        bb.emit_func_output(out)
+        em, states = Emitter(bb, tokens, pool), StateVars(dict(zip(stacked, given, strict=True)))
+        _body(em, config, arrays, ids, states, last=name == "prefill")
+
+
+def _batch_step(
+    bb: relax.BlockBuilder, config: ModelConfig, arrays: Arrays, pool: ConstantPool, most: int
+) -> None:
+    tokens, active, slots = (tirx.Var(name, "int64") for name in ("n", "active", "slots"))
+    ids = relax.Var("tokens", relax.TensorType((tokens,), "int32"))
+    chosen = relax.Var("chosen", relax.TensorType((active,), "int32"))
+    stacked = config.states()
+    given = [relax.Var(s.name, relax.TensorType((slots, *s.shape), s.dtype)) for s in stacked]
+    attrs = {"num_input": 2 + len(given), "tir_var_upper_bound": {"n": most}}
+    with bb.function(BATCH_STEP, [ids, chosen, *given], attrs=attrs):
+        em = Emitter(bb, tokens, pool, chosen)
+        _body(em, config, arrays, ids, StateVars(dict(zip(stacked, given, strict=True))))
+
+
+def _body(
+    em: Emitter,
+    config: ModelConfig,
+    arrays: Arrays,
+    ids: Any,
+    states: StateVars,
+    *,
+    last: bool = False,
+) -> None:
+    """Emit all layers and the logits, with `last` those of the last token alone."""
+    bb, pool = em.bb, em.constant
+    with bb.dataflow():
+        h = embedding.emit(em, ids, arrays.packed(config.embeddings), config.embedding_scale)
+        for layer in config.layers:
+            for residual in layer.residuals:
+                h = _residual(em, residual, h, arrays, states)
+        norm = config.final_norm
+        scale = config.logits_scale
+        weight = arrays.converted(norm.weight, lambda vector: vector * np.float32(scale))
+        normed = rms_norm.emit(em, h, weight, norm.eps, last=last)
+        head = Emitter(bb, 1, pool) if last else em
+        logits = c4n_linear.emit(head, normed, arrays.packed(config.head))
+        states.advance(lambda position: advance.emit(em, ids, position))
+        out = bb.emit_output(relax.Tuple([logits, *states.variables()]))
+    bb.emit_func_output(out)
 
 
 def _residual(em: Emitter, residual: Residual, h: Any, arrays: Arrays, states: StateVars) -> Any:
@@ -99,4 +141,4 @@ def _residual(em: Emitter, residual: Residual, h: Any, arrays: Arrays, states: S
     return h
 
 
-__all__ = ["BLOCKS", "FUNCTIONS", "build_model"]
+__all__ = ["BATCH_STEP", "BLOCKS", "FUNCTIONS", "build_model"]

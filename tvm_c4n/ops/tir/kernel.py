@@ -6,32 +6,40 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tvm_c4n._tvm import IRBuilder, PrimFunc, SBlock, SBlockRealize, T
 from tvm_c4n.ops.spec import OpSpec
 
 R = TypeVar("R")
 
-# The arguments of the kernel that is being inlined.
-_BOUND: ContextVar[Iterator[Any] | None] = ContextVar("bound_arguments", default=None)
+
+class _Bound(NamedTuple):
+    """The arguments that are left, and the number of tokens."""
+
+    arguments: Iterator[Any]
+    tokens: Any
+
+
+# Those of the kernel that is being inlined.
+_BOUND: ContextVar[_Bound | None] = ContextVar("bound_arguments", default=None)
 
 
 def declare_or_bind(name: str, shape: Sequence[Any], dtype: str = "float32") -> Any:
     """Declare a buffer argument; inside `bind_arguments`, return the next given one instead."""
     bound = _BOUND.get()
     if bound is not None:
-        return next(bound)
+        return next(bound.arguments)
     return T.arg(name, T.buffer(list(shape), dtype, layout=None))
 
 
 def declare_or_bind_scalar(name: str) -> Any:
     """Declare an int64 argument; inside `bind_arguments`, return the next given one instead."""
     bound = _BOUND.get()
-    return next(bound) if bound is not None else T.arg(name, T.int64())
+    return next(bound.arguments) if bound is not None else T.arg(name, T.int64())
 
 
-def bind_arguments(arguments: Sequence[Any], declare: Callable[[], R]) -> R:
+def bind_arguments(arguments: Sequence[Any], declare: Callable[[], R], tokens: Any = None) -> R:
     """Call a function whose declarations return these arguments instead of new ones.
 
     Parameters
@@ -39,8 +47,10 @@ def bind_arguments(arguments: Sequence[Any], declare: Callable[[], R]) -> R:
     arguments : sequence of Buffer or Var
         One for each `declare_or_bind` and `declare_or_bind_scalar` that `declare` calls, in order.
     declare : callable
+    tokens : Var, optional
+        What `tokens_of` returns meanwhile, where the number of tokens is symbolic.
     """
-    token = _BOUND.set(iter(arguments))
+    token = _BOUND.set(_Bound(iter(arguments), tokens))
     try:
         return declare()
     finally:
@@ -53,7 +63,9 @@ def no_prefetch(_declared: Any, _start: Any, _width: int) -> None:
 
 @dataclass(frozen=True)
 class ColumnTiles:
-    """A one-token kernel as work on tiles of its output columns, which are independent.
+    """A decode step's kernel as work on tiles of its output columns, which are independent.
+
+    In a batched step a tile has its columns of all tokens.
 
     Attributes
     ----------
@@ -123,15 +135,17 @@ class Kernel:
             self.body()
         return in_root_block(builder.get())
 
-    def inline(self, arguments: Sequence[Any]) -> None:
+    def inline(self, arguments: Sequence[Any], tokens: Any = None) -> None:
         """Emit the statements into the PrimFunc that is being built, on its buffers.
 
         Parameters
         ----------
         arguments : sequence of Buffer or Var
             One for each argument that the body declares.
+        tokens : Var, optional
+            Their number of tokens, where it is symbolic.
         """
-        bind_arguments(arguments, self.body)
+        bind_arguments(arguments, self.body, tokens)
 
 
 def build(spec: OpSpec, name: str, body: Callable[[], None]) -> PrimFunc:
@@ -146,8 +160,11 @@ def in_root_block(func: PrimFunc) -> PrimFunc:
 
 
 def tokens_of(spec: OpSpec) -> Any:
-    """Return the number of tokens: 1, or a new symbolic int64."""
-    return T.int64() if spec.dynamic else 1
+    """Return the number of tokens: 1, or a symbolic int64, new unless a kernel is inlined."""
+    if not spec.dynamic:
+        return 1
+    bound = _BOUND.get()
+    return T.int64() if bound is None else bound.tokens
 
 
 @contextmanager
