@@ -35,7 +35,7 @@ class C4nBatchGemm:
         panels = min(panels, layout.panels)
         # The largest power of two.
         widest = 1 << (tokens.bit_length() - 1)
-        prefetching = Prefetching(intrin.prefetch_distance(spec, prod(layout.shape)))
+        prefetching = Prefetching(0)
         rows = layout.bundle_rows
 
         def bundles(args: LinearArgs, first: Any, count: int) -> None:
