@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any, ClassVar
 
 from schedules.c4n_gemv import elementwise_args

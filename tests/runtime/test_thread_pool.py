@@ -49,7 +49,7 @@ def test_a_block_that_another_thread_is_in_is_refused() -> None:
 def test_every_call_refuses_a_busy_engine(small_artifact: Path, call: str) -> None:
     engine = Engine.load(small_artifact, threads=1)
     arguments = {"step": (1,), "prefill": (TEXT,), "score": (TEXT,), "set_threads": (1,)}
-    with engine._alone, pytest.raises(C4nError, match="in use by another thread"):
+    with engine.alone, pytest.raises(C4nError, match="in use by another thread"):
         getattr(engine, call)(*arguments.get(call, ()))
     engine.step(1)  # and all is well after that
 

@@ -31,6 +31,7 @@ class Case:
     residual: bool = False
     extra_width: int = 0
     factor: float = 1.0
+    batched: bool = False
 
 
 def make(case: Case, dtype: str, seed: int = 0) -> tuple[C4nWeight, dict[str, np.ndarray]]:
@@ -53,7 +54,8 @@ def make(case: Case, dtype: str, seed: int = 0) -> tuple[C4nWeight, dict[str, np
 def spec_for(case: Case, weight: C4nWeight, lanes: int) -> LinearSpec:
     """The operator of a case."""
     return LinearSpec(
-        dynamic=case.tokens > 1,
+        dynamic=case.tokens > 1 or case.batched,
+        batched=case.batched,
         rows=case.rows,
         cols=case.cols,
         removed=case.removed,

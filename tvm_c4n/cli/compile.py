@@ -34,6 +34,10 @@ def compile_(
         str | None,
         typer.Option(help="float32 or float16, for keys and values of attention [float16]."),
     ] = None,
+    batch: Annotated[
+        bool,
+        typer.Option("--batch", help="Also for several sequences at once, as `serve` runs them."),
+    ] = False,
     records: Annotated[
         Path | None, typer.Option(help="Folder of `tvm-c4n tune` [the package's, if any fits].")
     ] = None,
@@ -55,6 +59,7 @@ def compile_(
             context=context,
             scan_dtype=scan_dtype,  # type: ignore[arg-type]  # checked there too
             kv_dtype=kv_dtype,  # type: ignore[arg-type]
+            batch=batch,
             records=records,
             debug_dump=debug_dump,
             progress=bar,

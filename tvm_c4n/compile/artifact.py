@@ -19,7 +19,7 @@ from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.chat_template import CHAT_FILES
-from tvm_c4n.model.config import MAX_TOKENS, check_tensors, check_values
+from tvm_c4n.model.config import MAX_BATCH, MAX_TOKENS, check_tensors, check_values
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.relax_model import build_model
@@ -55,6 +55,7 @@ def compile_model(
     context: int | None = None,
     scan_dtype: StateDType | None = None,
     kv_dtype: StateDType | None = None,
+    batch: bool = False,
     records: str | Path | None = None,
     debug_dump: str | Path | None = None,
     progress: Progress | None = None,
@@ -79,6 +80,9 @@ def compile_model(
     scan_dtype, kv_dtype : str, optional
         ``"float32"`` or ``"float16"``: how Mamba-2's scan states, and the keys and values of
         attention, are kept between tokens. Default: float32 for scan states, float16 for others.
+    batch : bool
+        Whether `tvm_c4n.runtime.batch.Batch` can run several sequences at once: compiling takes
+        about twice as long.
     records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : path, optional
@@ -118,7 +122,7 @@ def compile_model(
         check_tensors(config, checkpoint)
         tokenizer = load_tokenizer(checkpoint.path, checkpoint.config)
         check_values(config, checkpoint)
-        mod = build_model(config, checkpoint, dtype=dtype)
+        mod = build_model(config, checkpoint, dtype=dtype, batch=MAX_BATCH if batch else 0)
         tell(1)
         select = select.for_weights_of(mod)
         phases = phases_for(select, lift=True, debug_dump=debug_dump)
@@ -144,6 +148,7 @@ def compile_model(
             context=config.context,
             text=Text(start=tokenizer.start, ends=tokenizer.ends),
             chunk=MAX_TOKENS,
+            batch=MAX_BATCH if batch else 0,
             weight_bytes=sum(tensor.size_bytes for tensor in tensors),
             library_sha256=library,
             weights_sha256=sha256_of(folder / WEIGHTS),

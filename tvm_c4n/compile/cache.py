@@ -45,6 +45,7 @@ def load(
     model: str | Path,
     *,
     threads: int | None = None,
+    batch: bool = False,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Engine:
@@ -56,6 +57,8 @@ def load(
         Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
     threads : int, optional
         At most; default: one for each core.
+    batch : bool
+        Whether `tvm_c4n.runtime.batch.Batch` can have it.
     progress, notify : callable, optional
         Called as those of `cached_artifact`.
 
@@ -66,13 +69,14 @@ def load(
     """
     from tvm_c4n.runtime.engine import Engine
 
-    artifact = cached_artifact(model, progress=progress, notify=notify)
+    artifact = cached_artifact(model, batch=batch, progress=progress, notify=notify)
     return Engine.load(artifact, threads=threads)
 
 
 def cached_artifact(
     model: str | Path,
     *,
+    batch: bool = False,
     progress: Progress | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Path:
@@ -85,6 +89,8 @@ def cached_artifact(
     model : str or Path
         Hugging Face folder, C4n folder or the name of an embedded model. An artifact is returned
         as it is.
+    batch : bool
+        Compile it for several sequences at once, too.
     progress : callable, optional
         Called as ``progress(what, done, total)`` while the model is compiled.
     notify : callable, optional
@@ -103,7 +109,7 @@ def cached_artifact(
         raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
     checkpoint = open_checkpoint(model)
     folder = checkpoint.path
-    home = cache_folder() / "artifacts" / _key(folder)
+    home = cache_folder() / "artifacts" / _key(folder, batch)
     artifact = home / (folder.resolve().name or "model")
     if _is_whole(artifact):
         return artifact
@@ -112,7 +118,7 @@ def cached_artifact(
             load_tokenizer(folder, checkpoint.config)  # a missing one is said before anything else
             if notify is not None:
                 notify(f"compiling {artifact.name} for this CPU, once; kept in {cache_folder()}")
-            compile_model(folder, artifact, progress=progress, overwrite=True)
+            compile_model(folder, artifact, batch=batch, progress=progress, overwrite=True)
     return artifact
 
 
@@ -126,7 +132,7 @@ def cache_folder() -> Path:
     return (root if root.is_absolute() else Path.home() / ".cache") / "tvm-c4n"
 
 
-def _key(folder: Path) -> str:
+def _key(folder: Path, batch: bool) -> str:
     """Digest what an artifact depends on.
 
     The weights are read for it, at some 1.5 GB/s: a changed file with its old size and time must
@@ -138,6 +144,7 @@ def _key(folder: Path) -> str:
         # The CPU's name chooses tuning records, its L3 cache the kind of prefetch.
         "machine": [host_description(), cpu_name(), victim_cache_bytes()],
         "versions": [tvm.__version__, __version__, _sources_digest()],
+        "batch": batch,
     }
     text = json.dumps(depends, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

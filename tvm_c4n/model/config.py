@@ -14,6 +14,8 @@ from tvm_c4n.model.rows import rows_of
 
 # Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
 MAX_TOKENS = 256
+# Sequences that the memory of a batched step is planned for; more take turns.
+MAX_BATCH = 32
 # Its exponential, 5e34, is still a float32.
 _MAX_A_LOG = 80.0
 

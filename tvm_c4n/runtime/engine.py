@@ -42,6 +42,8 @@ class Engine:
     manifest : Manifest
     fingerprint : str
         Tells the states of this model from those of others.
+    alone : Exclusive
+        Held while a thread uses the virtual machine or the states.
     """
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None):
@@ -52,7 +54,7 @@ class Engine:
         self._vocab = self.config.vocab_size
         # Tokens of the text, and of the longest one.
         self._read, self._room = 0, self.config.context or math.inf
-        self._alone = Exclusive()
+        self.alone = Exclusive()
         self.set_threads(default_threads() if threads is None else threads)
         self._migrated = False
         try:
@@ -136,7 +138,7 @@ class Engine:
             Fewer than one, or more than this machine has cores.
         """
         check_threads(threads)
-        with self._alone:
+        with self.alone:
             self._threads, self._controller = threads, ThreadController(threads)
             self._adapts = adapt
             # Until then steps take this many threads, unwatched.
@@ -145,14 +147,14 @@ class Engine:
 
     def reset(self) -> None:
         """Forget the text: states of zeros."""
-        with self._alone:
+        with self.alone:
             self._read = 0
             for state, zeros in zip(self._states, self._zeros, strict=True):
                 state.copyfrom(zeros)
 
     def state(self) -> State:
         """Copy what the model carries after the tokens read so far."""
-        with self._alone:
+        with self.alone:
             arrays = copied(self._state_arrays, self._specs, self._read)
             return State(arrays, self._read, self.fingerprint)
 
@@ -165,7 +167,7 @@ class Engine:
             It belongs to another model, or does not fit the states that this one was compiled for.
         """
         check_state(state, self.fingerprint, self.config)
-        with self._alone:
+        with self.alone:
             restore(self._state_arrays, self._specs, state)
             self._read = state.read
 
@@ -193,7 +195,7 @@ class Engine:
         """
         if type(token) is not int or not 0 <= token < self._vocab:
             token = check_token(token, self._vocab)
-        with self._alone:
+        with self.alone:
             if self._read >= self._room:
                 check_room(self._read, 1, self.config.context)
             self._read += 1
@@ -226,14 +228,31 @@ class Engine:
         """Read tokens, continuing from the state; returns the logits ``(len(ids), vocab)``."""
         return np.concatenate(self._chunks("score", ids))
 
+    def call(self, function: str, *arguments: Any) -> Any:
+        """Call a function of the library with arguments of one's own before the weights.
+
+        It takes as many threads as there are free cores, like a chunk of a prompt.
+
+        Returns
+        -------
+        tvm.runtime.Tensor
+            Its first result.
+        """
+        with self.alone:
+            use(self._threads_with_cores())
+            return _item(self._vm[function](*arguments, *self._weights), 0)
+
+    def _threads_with_cores(self) -> int:
+        return self._controller.threads_with_cores() if self._adapts else self._threads
+
     def _chunks(self, name: str, ids: Ids) -> list[NDArray[np.float32]]:
         array, chunk = check_tokens(ids, self._vocab), self.manifest.chunk
         function = self._vm[name]
         out = []
-        with self._alone:
+        with self.alone:
             self._read = check_room(self._read, len(array), self.config.context)
             for start in range(0, len(array), chunk):
-                use(self._controller.threads_with_cores() if self._adapts else self._threads)
+                use(self._threads_with_cores())
                 tokens = tvm.runtime.tensor(array[start : start + chunk])
                 out.append(function(tokens, *self._states, *self._weights)[0].numpy())
         return out

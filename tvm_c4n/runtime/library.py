@@ -21,6 +21,7 @@ from tvm_c4n.runtime.artifact import MANIFEST, Artifact
 
 # What `build_model` makes.
 FUNCTIONS = ("step", "prefill", "score")
+BATCH_STEP = "batch_step"
 
 
 class Library:
@@ -67,8 +68,10 @@ def open_machine(library: Library, artifact: Artifact) -> Any:
     arity, name_of = (machine.module[f"get_function_{what}"] for what in ("arity", "param_name"))
     tensors = len(artifact.manifest.tensors)
     given = 1 + len(artifact.manifest.states) + tensors
-    for function in FUNCTIONS:
-        takes = arity(function)
+    batched = (BATCH_STEP,) if artifact.manifest.batch else ()
+    for function in (*FUNCTIONS, *batched):
+        # A batched step takes slots, too.
+        takes = arity(function) - (function == BATCH_STEP)
         if given < takes:
             wrong = f"tensor {tensors} is missing ({name_of(function, given)} of {function})"
         elif given > takes:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from tvm_c4n.errors import ArtifactError, C4nError
-from tvm_c4n.model.config import MAX_TOKENS
+from tvm_c4n.model.config import MAX_BATCH, MAX_TOKENS
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.state_choices import choose_context, with_stored_dtypes
@@ -97,6 +97,8 @@ class Manifest(_Record):
         What starts and ends a text; None in artifacts of before this was kept.
     chunk : int
         Tokens that one call of `prefill` or `score` takes at most.
+    batch : int
+        Sequences that one call of `batch_step` takes at most; 0: there is no such function.
     library_sha256, weights_sha256 : str
     """
 
@@ -115,6 +117,7 @@ class Manifest(_Record):
     context: Size | None = None
     text: Text | None = None
     chunk: int = Field(strict=True, ge=1, le=MAX_TOKENS)
+    batch: int = Field(default=0, strict=True, ge=0, le=MAX_BATCH)
     weight_bytes: Size
     library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
