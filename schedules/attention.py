@@ -55,7 +55,7 @@ def _heads(spec: AttentionSpec, sums: int) -> ColumnTiles:
     width = spec.heads // spec.kv_heads * spec.head_dim
 
     def emit(args: Args, start: Any, columns: int) -> None:
-        texts, _ = sequences(args.index.slots)
+        texts, _ = sequences(args.where.slots)
         with loop(columns // width) as index, loop(texts) as s:
             head = T.floordiv(start, width) + index
             _remember(spec, args, head, 1, s)
@@ -77,7 +77,7 @@ def _remember(spec: AttentionSpec, args: Args, head: Any, tokens: Any, sequence:
 
     `tokens` are those of the sequence whose first token is number `sequence` of the call.
     """
-    newest, outer = ring.stay(spec, tokens), (*args.index(sequence), head)
+    newest, outer = ring.stay(spec, tokens), (*args.where(sequence), head)
     begin, column = ring.first_place(args.position, sequence), head * spec.head_dim
     with loop(newest) as n:
         at = tokens - newest + n

@@ -120,7 +120,7 @@ class Tile:
         # Step 2: block by block, up to the last key that the tile's last token sees.
         begin = T.bind(ring.first_place(self.args.position, self.sequence))
         end = T.bind(begin + self.tokens)
-        outer = (*self.args.index(self.sequence), self.head)
+        outer = (*self.args.where(self.sequence), self.head)
         seen = T.Select(
             end <= spec.context, T.min(begin + self.first + self.count, end), T.int64(spec.context)
         )

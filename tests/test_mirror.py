@@ -96,6 +96,7 @@ WITHOUT = {
     "relay_passes/inline_copies.py": LAYOUT,
     "relay_passes/regions/emit.py": REGIONS,
     "relay_passes/regions/kernel.py": REGIONS,
+    "relay_passes/regions/symbols.py": REGIONS,
 }
 
 

@@ -35,7 +35,7 @@ def attention(spec: AttentionSpec) -> Kernel:
             query, result = private(dim), private(dim)
             score, total, top = (private(1) for _ in range(3))
             with T.If(head < spec.heads), T.Then():
-                kv, outer = T.bind(T.floordiv(head, group)), args.index(0)
+                kv, outer = T.bind(T.floordiv(head, group)), args.where(0)
                 begin = T.bind(ring.first_place(args.position, 0))
                 end = T.bind(begin + tokens)
 

@@ -98,6 +98,15 @@ def test_a_changed_model_gets_another_artifact(model: Path, file: str) -> None:
     assert cache._key(model) != before
 
 
+def test_a_model_for_batches_is_another_artifact(
+    model: Path, root: Path, compilations: list[Path]
+) -> None:
+    alone = cache.cached_artifact(model)
+    assert cache.cached_artifact(model, batch=True) != alone
+    assert cache.cached_artifact(model) == alone
+    assert len(compilations) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

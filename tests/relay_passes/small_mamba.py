@@ -22,7 +22,12 @@ CHOOSE = partial(schedules.choose, isa=PORTABLE)
 
 
 def bound(
-    inner: int, dtype: str = "int8", *, hidden: int = 16, removed: Sequence[int] = (2, 2, 2)
+    inner: int,
+    dtype: str = "int8",
+    *,
+    hidden: int = 16,
+    removed: Sequence[int] = (2, 2, 2),
+    batch: int = 0,
 ) -> tuple[ModelConfig, IRModule]:
     """A small Mamba whose kernels are bound but not fused; `removed` by layer."""
     layers = len(removed)
@@ -44,7 +49,7 @@ def bound(
         if name.endswith(("in_proj.weight", "out_proj.weight")):
             n = removed[int(name.split(".")[2])]
             tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
-    module = build_model(config, ArrayCheckpoint({}, tensors), dtype="float32")
+    module = build_model(config, ArrayCheckpoint({}, tensors), dtype="float32", batch=batch)
     passes = [RepackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
     return config, tvm.transform.Sequential(passes)(module)
 

@@ -7,7 +7,7 @@ import pytest
 
 from relay_passes import FuseRegions
 from relay_passes.dump_module import count_calls
-from tests.relay_passes import layer_case
+from tests.relay_passes import batched_case, layer_case
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
@@ -35,6 +35,12 @@ def test_what_updates_no_state_belongs_to_the_layer_before_it() -> None:
     after = FuseRegions(layer_case.choose)(layer_case.Parts)
     relax.analysis.well_formed(after)  # raises
     tvm.ir.assert_structural_equal(after, layer_case.Layer, map_free_vars=True)
+
+
+def test_a_batched_step_keeps_its_symbols() -> None:
+    after = FuseRegions(batched_case.choose)(batched_case.Apart)
+    relax.analysis.well_formed(after)  # raises
+    tvm.ir.assert_structural_equal(after, batched_case.Together, map_free_vars=True)
 
 
 def test_fusing_twice_changes_nothing() -> None:

@@ -25,7 +25,7 @@ def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[ModelConfig, IRM
 
 def only(mod: IRModule, function: str) -> IRModule:
     """One of a module's functions, and what it calls."""
-    others = {"step", "prefill", "score"} - {function}
+    others = {"step", "prefill", "score", "batch_step"} - {function}
     kept = IRModule({g: f for g, f in mod.functions_items() if g.name_hint not in others})
     return relax.transform.DeadCodeElimination()(kept)
 
@@ -117,6 +117,31 @@ def test_other_functions_read_the_same_block() -> None:
     assert len(weights(after)) < 8 < len(weights(before))
     padding = 64 * len(weights(before))
     assert total(after) < total(before) + padding
+
+
+@pytest.mark.parametrize("removed", [(2, 2), pytest.param((3, 0, 3), marks=pytest.mark.slow)])
+def test_a_batched_step_is_one_kernel_that_reads_the_same_block(removed: tuple[int, ...]) -> None:
+    config, before = bound(192, "int4", hidden=128, removed=removed, batch=8)
+    after = RollLayers()(FuseRegions(CHOOSE)(before))
+    relax.analysis.well_formed(after)  # raises
+    lifted = LiftConstants()(after).attrs["c4n.constants"]
+    arenas = [w for w in lifted if str(w.dtype) == "uint8" and len(w.shape) == 1]
+    assert calls(after, "step", "layers") == calls(after, "batch_step", "layers") == 1
+    assert len(arenas) == 1
+    slots, active = 3, np.array([2, 0], np.int32)
+    # Two tokens have a slot, one fills up.
+    tokens = np.array([7, 3, 0], np.int32)
+
+    def run(mod: IRModule) -> list[np.ndarray]:
+        states = [np.full((slots, *shape), 0.5, np.float32) for shape in config.state_shapes()]
+        given = [tvm.runtime.tensor(a) for a in (tokens, active, *states)]
+        logits = machine(only(mod, "batch_step"))["batch_step"](*given)[0].numpy()
+        return [logits[:2], *(tensor.numpy() for tensor in given[2:])]
+
+    for threads in (1, 2):
+        tvm.get_global_func("runtime.config_threadpool")(0, threads)
+        for ours, theirs in zip(run(after), run(before), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def chain(weights: Sequence[Any], numbers: Sequence[int], extra: str = "") -> IRModule:

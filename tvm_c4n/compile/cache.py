@@ -132,7 +132,7 @@ def cache_folder() -> Path:
     return (root if root.is_absolute() else Path.home() / ".cache") / "tvm-c4n"
 
 
-def _key(folder: Path, batch: bool) -> str:
+def _key(folder: Path, batch: bool = False) -> str:
     """Digest what an artifact depends on.
 
     The weights are read for it, at some 1.5 GB/s: a changed file with its old size and time must

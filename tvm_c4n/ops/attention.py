@@ -50,7 +50,7 @@ class Args(NamedTuple):
     position: Positions
     keys: Any
     values: Any
-    index: StateIndex
+    where: StateIndex
     out: Any
 
 
@@ -76,13 +76,13 @@ def declare(spec: AttentionSpec, tokens: Any) -> Args:
     angles = declare_or_bind("angles", (tokens, spec.rotary)) if spec.rotary else None
     texts = T.int64() if spec.batched else None
     position = declare_state(spec, "position", (1,), "int32", texts)
-    held = [
-        declare_state(spec, name, shape, dtype, texts)
-        for name, shape in (("keys", keys), ("values", values))
-    ]
-    index = declare_index(spec)
+    ring = (
+        declare_state(spec, "keys", keys, dtype, texts),
+        declare_state(spec, "values", values, dtype, texts),
+    )
+    where = declare_index(spec)
     out = declare_or_bind("out", (tokens, wide))
-    return Args(q, k, v, angles, Positions(position, index.slots), *held, index, out)
+    return Args(q, k, v, angles, Positions(position, where.slots), *ring, where, out)
 
 
 def rotated(spec: AttentionSpec, x: Any, angles: Any, t: Any, first: Any, i: Any) -> Any:
@@ -104,13 +104,13 @@ def define(spec: AttentionSpec) -> PrimFunc:
     def body() -> None:
         tokens = tokens_of(spec)
         args = declare(spec, tokens)
-        texts, length = sequences(args.index.slots, tokens)
+        texts, length = sequences(args.where.slots, tokens)
         # Step 1: keys and values into the ring.
         newest = stay(spec, length)
         with loop(texts) as s, loop(newest) as n, T.serial(spec.kv_heads) as h:
             at, column = length - newest + n, h * spec.head_dim
             block, place = slot(spec, first_place(args.position, s) + at)
-            outer = args.index(s)
+            outer = args.where(s)
             with T.serial(spec.head_dim) as i:
                 key = rotated(spec, args.k, args.angles, s + at, column, i)
                 T.buffer_store(args.keys, stored(spec, key), [*outer, h, block, i, place])
@@ -118,7 +118,7 @@ def define(spec: AttentionSpec) -> PrimFunc:
                 T.buffer_store(args.values, value, [*outer, h, block, place, i])
         # Step 2: each head of each token goes through the slots.
         with loop(texts) as first, loop(length) as n, T.serial(spec.heads) as h:
-            t, outer = first + n, args.index(first)
+            t, outer = first + n, args.where(first)
             begin = T.bind(first_place(args.position, first))
             top, total, score = (local((1,)) for _ in range(3))
             T.buffer_store(top, T.float32(UNSEEN), [0])
