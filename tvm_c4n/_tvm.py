@@ -5,16 +5,12 @@ The other modules import ``T``, ``relax``, ``IRBuilder`` and the rest from here.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-# On x86 TVM assumes two hardware threads per core and would use half of a virtual machine's cores.
-# Its pool reads this once, when the first kernel runs.
-os.environ.setdefault("TVM_NUM_THREADS", str(os.cpu_count() or 1))
-# Idle threads of the pool spin for 0.1 s by default before they sleep. Meanwhile they disturb the
-# fewer threads that a step uses when another program holds a core. This count makes 10 ms of it.
-os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "40000")
+# First: what it tells TVM about threads must be there when TVM starts.
+import tvm_c4n._tvm_runtime  # noqa: F401
 
+# isort: split
 import tvm
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import GlobalVar, IRModule

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -223,3 +225,17 @@ def test_a_chat_goes_on_from_a_file_of_its_state(call, chatting, tmp_path):
     assert call("run", chatting, "-p", "w1", "--save-state", plain, *options).code == 0
     refused = call("run", chatting, "--chat", "-p", "w2", "--load-state", plain, *options)
     assert refused.err == f"error: {plain}: holds a text and no chat: leave out --chat\n"
+
+
+def test_a_model_that_is_compiled_runs_without_the_compiler(call, pruned):
+    """The compiler, and torch where it is installed, take seconds to load."""
+    args = ["run", pruned, "-p", "w1 w2", "-n", "4", "-t", "1", "-q"]
+    expected = call(*args).out
+    program = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print({'tvm', 'torch'} & set(sys.modules), file=sys.stderr))\n"
+        "from tvm_c4n.cli.app import main; main()"
+    )
+    command = [sys.executable, "-c", program, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (expected, "set()\n")

@@ -37,7 +37,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch, compiled: Path) -> list[Path]:
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(compiled, out)
 
-    monkeypatch.setattr(cache, "compile_model", copy)
+    monkeypatch.setattr("tvm_c4n.compile.artifact.compile_model", copy)
     return found
 
 
@@ -112,7 +112,7 @@ def test_a_model_for_batches_is_another_artifact(
     [
         ("_sources_digest", "other sources"),
         ("cpu_name", "another CPU"),
-        ("host_description", {"kind": "llvm", "mcpu": "x86-64-v2"}),
+        ("host_cpu", {"mcpu": "x86-64-v2"}),
         ("victim_cache_bytes", 12345),
     ],
 )
@@ -127,9 +127,10 @@ def test_another_machine_or_version_gets_its_own_artifact(
 def test_the_digest_of_sources_sees_every_byte(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    package = Path(str(cache.schedules.__file__)).parent
-    copied = Path(shutil.copytree(package, tmp_path / "schedules"))
-    monkeypatch.setattr(cache.schedules, "__file__", str(copied / "__init__.py"))
+    folders = cache._source_folders()
+    assert [folder.name for folder in folders] == ["tvm_c4n", "relay_passes", "schedules"]
+    copied = Path(shutil.copytree(folders[2], tmp_path / "schedules"))
+    monkeypatch.setattr(cache, "_source_folders", lambda: [*folders[:2], copied])
     before = cache._sources_digest()
     for file in (copied / "base.py", next((copied / "records").rglob("*.json"))):
         text = file.read_text()
@@ -178,13 +179,13 @@ def test_two_processes_compile_once(model: Path, root: Path, tmp_path: Path) -> 
     program = """
 import sys, time
 from pathlib import Path
-from tvm_c4n.compile import cache
-real = cache.compile_model
+from tvm_c4n.compile import artifact, cache
+real = artifact.compile_model
 def slow(*args, **options):
     real(*args, **options)
     Path(sys.argv[2]).open("a").write("compiled\\n")
     time.sleep(1)  # the other one has long begun to wait
-cache.compile_model = slow
+artifact.compile_model = slow
 Path(sys.argv[3]).touch()
 while not Path(sys.argv[4]).exists():
     time.sleep(0.01)

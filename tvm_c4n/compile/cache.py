@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -17,19 +18,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import relay_passes
-import schedules
-from tvm_c4n._tvm import tvm
+from tvm_c4n._tvm_runtime import tvm_version
 from tvm_c4n._version import __version__
 from tvm_c4n.assets import MODELS, resolve
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.checkpoint.reading import read_bytes
-from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.compile.host import victim_cache_bytes
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.tokenizer import MAX_TOKENIZER_BYTES, TEXT_FILES, load_tokenizer
-from tvm_c4n.ops.host import host_description
+from tvm_c4n.ops.host import host_cpu, host_machine
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact, sha256_of
 from tvm_c4n.runtime.describe import cpu_name
@@ -118,6 +116,9 @@ def cached_artifact(
             load_tokenizer(folder, checkpoint.config)  # a missing one is said before anything else
             if notify is not None:
                 notify(f"compiling {artifact.name} for this CPU, once; kept in {cache_folder()}")
+            # Only here: the compiler takes a second to load.
+            from tvm_c4n.compile.artifact import compile_model
+
             compile_model(folder, artifact, batch=batch, progress=progress, overwrite=True)
     return artifact
 
@@ -142,8 +143,8 @@ def _key(folder: Path, batch: bool = False) -> str:
     depends: dict[str, Any] = {
         "model": {file.name: _digest(file) for file in sorted(files)},
         # The CPU's name chooses tuning records, its L3 cache the kind of prefetch.
-        "machine": [host_description(), cpu_name(), victim_cache_bytes()],
-        "versions": [tvm.__version__, __version__, _sources_digest()],
+        "machine": [host_machine(), host_cpu(), cpu_name(), victim_cache_bytes()],
+        "versions": [tvm_version(), __version__, _sources_digest()],
         "batch": batch,
     }
     text = json.dumps(depends, sort_keys=True)
@@ -161,8 +162,7 @@ def _digest(file: Path) -> str:
 def _sources_digest() -> str:
     """Digest this package's sources: a developer's change makes new artifacts."""
     digest = hashlib.sha256()
-    packages = [Path(str(package.__file__)).parent for package in (relay_passes, schedules)]
-    for root in (Path(__file__).parents[1], *packages):
+    for root in _source_folders():
         for file in sorted([*root.rglob("*.py"), *root.rglob("records/**/*.json")]):
             digest.update(f"{root.name}/{file.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -178,6 +178,13 @@ def _is_whole(artifact: Path) -> bool:
     except (ArtifactError, OSError):
         return False
     return True
+
+
+def _source_folders() -> list[Path]:
+    """Return the packages' folders; two are found, not imported: they load the compiler."""
+    specs = [importlib.util.find_spec(name) for name in ("relay_passes", "schedules")]
+    found = [Path(str(spec.origin)).parent for spec in specs if spec is not None]
+    return [Path(__file__).parents[1], *found]
 
 
 @contextmanager

@@ -6,8 +6,6 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from tvm_c4n._tvm import codegen
-
 # Where Linux and LLVM use other words.
 _LLVM_NAMES = {
     "asimd": "neon",
@@ -54,9 +52,21 @@ def host_description() -> dict[str, Any]:
     Virtual machines report CPU names whose features they hide; code for the name would crash
     (docs/decisions/host-target-by-features.md).
     """
-    triple = codegen.llvm_get_system_triple()
+    from tvm_c4n._tvm import codegen  # the compiler; what runs models does without
+
+    return {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), **host_cpu()}
+
+
+def host_machine() -> str:
+    """Return the kind of machine, as triples begin with it."""
+    machine = platform.machine()
+    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+def host_cpu() -> dict[str, Any]:
+    """Return what the target of this machine says of the CPU."""
     machine, features = platform.machine(), host_features()
-    description: dict[str, Any] = {"kind": "llvm", "mtriple": triple}
+    description: dict[str, Any] = {}
     if machine in ("x86_64", "AMD64"):
         levels = (level for level, needs in _X86_LEVELS if needs <= features)
         level = next(levels, None)

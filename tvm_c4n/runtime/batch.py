@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n._tvm import tvm
+from tvm_c4n._tvm_runtime import from_dlpack, tensor
 from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.library import BATCH_STEP
@@ -50,7 +50,7 @@ class Batch:
             raise C4nError(f"slots is {slots!r}: give 1 or more")
         self._specs = engine.config.states()
         self._arrays = [_zeros((slots, *spec.shape), spec.dtype) for spec in self._specs]
-        self._states = [tvm.runtime.from_dlpack(array) for array in self._arrays]
+        self._states = [from_dlpack(array) for array in self._arrays]
         self._read = [0] * slots
 
     @property
@@ -121,7 +121,7 @@ class Batch:
         slots = [slot for slot, _ in pairs]
         ids = np.zeros(_filled(len(pairs)), np.int32)
         ids[: len(pairs)] = [token for _, token in pairs]
-        inputs = [tvm.runtime.tensor(array) for array in (ids, np.array(slots, np.int32))]
+        inputs = [tensor(array) for array in (ids, np.array(slots, np.int32))]
         logits = np.from_dlpack(self._engine.call(BATCH_STEP, *inputs, *self._states))
         for slot in slots:
             self._read[slot] += 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n._tvm import tvm
+from tvm_c4n._tvm_runtime import from_dlpack, get_global_func, tensor
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.runtime import huge_pages
@@ -26,7 +26,7 @@ from tvm_c4n.runtime.tokens import Ids, check_room, check_token, check_tokens
 
 # What ``[]`` of a result comes to, after Python's checks, which take 4 us
 # (docs/decisions/python-step-overhead.md).
-_item = tvm.get_global_func("ffi.ArrayGetItem")
+_item = get_global_func("ffi.ArrayGetItem")
 
 
 class Engine:
@@ -78,12 +78,11 @@ class Engine:
         self._vm = open_machine(self._library, self.artifact)
         # These arrays own the memory that the tensors point to.
         self._arrays = self.artifact.weights()
-        self._weights = [tvm.runtime.from_dlpack(array) for array in self._arrays]
-        self._token = tvm.runtime.tensor(np.zeros(1, np.int32))
+        self._weights = [from_dlpack(array) for array in self._arrays]
+        self._token = tensor(np.zeros(1, np.int32))
         self._token_id = np.from_dlpack(self._token)  # a view: the one that `step` writes to
         self._specs = self.config.states()
-        self._zeros = [np.zeros(state.shape, state.dtype) for state in self._specs]
-        self._states = [tvm.runtime.tensor(zeros) for zeros in self._zeros]
+        self._states = [tensor(np.zeros(state.shape, state.dtype)) for state in self._specs]
         # Views: what is written to them is what the kernels read.
         self._state_arrays = [np.from_dlpack(state) for state in self._states]
         # A saved function holds its arguments: a call converts no weights.
@@ -149,8 +148,8 @@ class Engine:
         """Forget the text: states of zeros."""
         with self.alone:
             self._read = 0
-            for state, zeros in zip(self._states, self._zeros, strict=True):
-                state.copyfrom(zeros)
+            for array in self._state_arrays:
+                array[...] = 0
 
     def state(self) -> State:
         """Copy what the model carries after the tokens read so far."""
@@ -248,11 +247,12 @@ class Engine:
     def _chunks(self, name: str, ids: Ids) -> list[NDArray[np.float32]]:
         array, chunk = check_tokens(ids, self._vocab), self.manifest.chunk
         function = self._vm[name]
-        out = []
+        out: list[NDArray[Any]] = []
         with self.alone:
             self._read = check_room(self._read, len(array), self.config.context)
             for start in range(0, len(array), chunk):
                 use(self._threads_with_cores())
-                tokens = tvm.runtime.tensor(array[start : start + chunk])
-                out.append(function(tokens, *self._states, *self._weights)[0].numpy())
+                tokens = tensor(array[start : start + chunk])
+                logits = _item(function(tokens, *self._states, *self._weights), 0)
+                out.append(np.from_dlpack(logits))
         return out

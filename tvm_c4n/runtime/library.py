@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from tvm_c4n._tvm import codegen, load_module, relax, tvm
+from tvm_c4n._tvm_runtime import VirtualMachine, load_module
 from tvm_c4n.errors import ArtifactError
-from tvm_c4n.ops.host import host_features
+from tvm_c4n.ops.host import host_features, host_machine
 from tvm_c4n.runtime.artifact import MANIFEST, Artifact
 
 # What `build_model` makes.
@@ -29,8 +29,8 @@ class Library:
 
     Attributes
     ----------
-    module : tvm.runtime.Module
-        For `relax.VirtualMachine`, which each engine has of its own.
+    module : tvm_ffi.Module
+        For `VirtualMachine`, which each engine has of its own.
     """
 
     def __init__(self, file: Path):
@@ -64,7 +64,7 @@ def open_machine(library: Library, artifact: Artifact) -> Any:
     ArtifactError
         Names the first tensor that is missing, or one too many.
     """
-    machine = relax.VirtualMachine(library.module, tvm.cpu())
+    machine = VirtualMachine(library.module)
     arity, name_of = (machine.module[f"get_function_{what}"] for what in ("arity", "param_name"))
     tensors = len(artifact.manifest.tensors)
     given = 1 + len(artifact.manifest.states) + tensors
@@ -91,7 +91,7 @@ def check_machine(artifact: Artifact) -> None:
         It was compiled for another kind of machine, or for CPU features that this one lacks.
     """
     manifest = artifact.manifest
-    here = codegen.llvm_get_system_triple().split("-")[0]
+    here = host_machine()
     if manifest.triple.split("-")[0] != here:
         raise ArtifactError(
             f"{artifact.path} was compiled for {manifest.triple}, this machine is {here}: "

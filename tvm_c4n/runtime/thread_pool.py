@@ -11,7 +11,7 @@ import platform
 import threading
 from types import TracebackType
 
-from tvm_c4n._tvm import tvm
+from tvm_c4n._tvm_runtime import get_global_func
 from tvm_c4n.errors import C4nError
 
 # 1 pins threads to the big cores, which only phones have; 0 lets the system choose.
@@ -50,12 +50,15 @@ def use(threads: int) -> None:
             "start it with multiprocessing's 'spawn' method, or fork before a model is loaded"
         )
     if threads != POOL.threads:
-        tvm.get_global_func("runtime.config_threadpool")(_MODE, threads)
+        get_global_func("runtime.config_threadpool")(_MODE, threads)
         POOL.threads = threads
 
 
 def default_threads() -> int:
-    """Return the threads that TVM's pool is told to have (`_tvm.py`), at most one for each core."""
+    """Return the threads that TVM's pool is told to have, at most one for each core.
+
+    `tvm_c4n._tvm_runtime` tells it.
+    """
     cores = os.cpu_count() or 1
     told = os.environ.get("TVM_NUM_THREADS", "")
     return min(int(told), cores) if told.isdecimal() and int(told) else cores
