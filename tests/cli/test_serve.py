@@ -53,5 +53,8 @@ def test_it_says_where_it_is_and_ends_on_a_signal(call, artifact, monkeypatch):
     asking.join()
     assert health == [b'{"status":"ok"}']
     url = f"http://127.0.0.1:{port}"
-    said = f"n2: {url} is a chat page, {url}/v1 the API\nshutting down\n"
+    said = (
+        "n2 was compiled without --batch: its answers take turns\n"
+        f"n2: {url} is a chat page, {url}/v1 the API\nshutting down\n"
+    )
     assert (result.code, result.out, result.err) == (0, "", said)

@@ -48,7 +48,7 @@ def talking(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     (folder / "tokenizer_config.json").write_text('{"bos_token": "<|endoftext|>"}')
     out = folder.with_name("talking.art")
-    compile_model(folder, out)
+    compile_model(folder, out, batch=True)
     return out
 
 

@@ -169,7 +169,13 @@ REFUSED = [
     ("/v1/completions", {"prompt": []}, 400, "prompt: the list is empty"),
     ("/v1/completions", {"prompt": [[]]}, 400, "prompt: a list of tokens is empty"),
     ("/v1/completions", {"prompt": [96]}, 400, "prompt: token 96 is outside the vocabulary of 96"),
-    ("/v1/completions", {"n": 20}, 400, "n: 1 prompts with 20 answers each; use 16 at most"),
+    ("/v1/completions", {"n": 99}, 400, "n: 99 answers; use 16 at most"),
+    (
+        "/v1/completions",
+        {"n": 8, "prompt": ["w1"] * 3},
+        400,
+        "n: 3 prompts with 8 answers each; use 16 at most",
+    ),
     ("/v1/completions", {"prompt": [1] * 40000}, 400, "prompt: 40000 tokens; use 32768 at most"),
     (
         "/v1/completions",

@@ -63,9 +63,14 @@ def serve(
         )
         limits.check()
         listener = bind(host, port, open_to_others=key is not None)
-        artifacts = [cached_artifact(model, progress=bar, notify=bar.notify) for model in models]
+        artifacts = [
+            cached_artifact(model, batch=True, progress=bar, notify=bar.notify) for model in models
+        ]
         service = start_service(artifacts, threads=threads, limits=limits)
         log_to_stderr()
+    for model in service.models.values():
+        if not model.together:
+            say(f"{model.name} was compiled without --batch: its answers take turns")
     names = ", ".join(service.models)
     say(f"{names}: {address_of(listener)} is a chat page, {address_of(listener)}/v1 the API")
     Server(service, listener, key).run(lambda: say("shutting down"))

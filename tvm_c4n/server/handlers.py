@@ -36,7 +36,7 @@ async def completions(request: Request) -> Response:
         raise refused("best_of", "this server has only n: leave it out")
     if body.max_tokens == 0 and not body.echo:
         raise refused("max_tokens", "0 tokens without echo are no answer; use 1 or more")
-    service.admission.check(body.n)
+    _check_count(body, service)
     model = service.model(body.model)
     prompts = await prompts_of(body, model, service.limits)
     form = Form(model.name, model.tokenizer, body.logprobs is not None)
@@ -60,7 +60,7 @@ async def chat_completions(request: Request) -> Response:
         raise refused("max_tokens", "0 tokens are no answer; use 1 or more")
     if body.top_logprobs and not body.logprobs:
         raise refused("top_logprobs", 'needs "logprobs": true')
-    service.admission.check(body.n)
+    _check_count(body, service)
     model = service.model(body.model)
     ids = await chat_prompt(body, model, service.limits)
     answering = _answering(
@@ -104,6 +104,13 @@ def sampling_of(body: GenerationBody, logprobs: int | None) -> SamplingParams:
         stop=body.stops,
         logprobs=logprobs,
     )
+
+
+def _check_count(body: GenerationBody, service: Service) -> None:
+    """Refuse more answers than there may be, before the prompt is looked at."""
+    if body.n > service.limits.max_choices:
+        raise refused("n", f"{body.n} answers; use {service.limits.max_choices} at most")
+    service.admission.check(body.n)
 
 
 def _model(served: Served) -> dict[str, Any]:

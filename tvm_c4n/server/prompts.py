@@ -56,8 +56,6 @@ async def chat_prompt(body: ChatBody, model: Served, limits: Limits) -> list[int
             param="messages",
             code="no_chat_template",
         )
-    if body.n > limits.max_choices:
-        raise refused("n", f"{body.n} answers; use {limits.max_choices} at most")
     messages = [_plain(message) for message in body.messages]
     try:
         text = await run_in_threadpool(template.render, messages)

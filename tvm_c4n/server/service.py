@@ -11,6 +11,7 @@ from tvm_c4n.errors import C4nError, shown
 from tvm_c4n.model.chat_template import ChatTemplate, read_chat_template
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.runtime.artifact import open_artifact
+from tvm_c4n.runtime.batch import Batch
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.prefix_cache import PrefixCache
 from tvm_c4n.server.admission import Admission
@@ -37,6 +38,8 @@ class Served:
         Number of tokens that the model knows.
     context : int, optional
         Tokens of the longest text; None: any.
+    together : bool
+        Whether its answers share each step; else they take turns.
     created : int
         When it was loaded, in seconds since 1970.
     """
@@ -47,6 +50,7 @@ class Served:
     template: ChatTemplate | None
     vocabulary: int
     context: int | None
+    together: bool
     created: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -143,15 +147,23 @@ def start_service(artifacts: list[Path], *, threads: int | None, limits: Limits)
 
 
 def slots_of(engine: Engine, count: int) -> Slots:
-    """Return slots in which an engine's answers are decoded."""
-    return OneByOne(engine)
+    """Return slots in which an engine's answers are decoded: together, if it was compiled so."""
+    return Batch(engine, count) if engine.manifest.batch else OneByOne(engine)
 
 
 def _served(name: str, path: Path, lane: Lane) -> Served:
     artifact = open_artifact(path)
     template = read_chat_template(path)
     config = artifact.manifest.description()
-    return Served(name, lane, artifact.tokenizer(), template, config.vocab_size, config.context)
+    return Served(
+        name,
+        lane,
+        artifact.tokenizer(),
+        template,
+        config.vocab_size,
+        config.context,
+        bool(artifact.manifest.batch),
+    )
 
 
 def _gauges(
