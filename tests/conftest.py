@@ -153,6 +153,15 @@ def host_compiler() -> None:
         _missing("apt-get install g++")
 
 
+@pytest.fixture(scope="session")
+def curl() -> str:
+    """The program, or skip where there is none."""
+    found = shutil.which("curl")
+    if found is None:
+        _missing("apt-get install curl")
+    return str(found)
+
+
 def _load_emulator() -> ModuleType:
     # By path: with --import-mode=importlib no test folder is on sys.path. Only when a test asks for
     # it: it imports tvm, and most tests do without.

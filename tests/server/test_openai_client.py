@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import runpy
+from pathlib import Path
 
 import openai
 import pytest
@@ -82,3 +85,10 @@ def test_many_at_once_and_one_that_leaves(running: Running) -> None:
     # The same seed gives the same text, whatever else is decoded beside it.
     assert len(texts) == 24
     assert len(set(texts)) == 6
+
+
+def test_the_example_runs(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "server_client.py"))
+    example["main"](running.url, "w1 w2")
+    out = capsys.readouterr().out
+    assert re.fullmatch(r"w1 w2.+\n48 tokens; \d of the prompt were read\n", out, re.DOTALL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -48,29 +47,28 @@ def process(*args: object, **environment: str) -> Iterator[tuple[subprocess.Pope
         started.wait()
 
 
-def curl(*args: str) -> str:
-    """Call curl; returns what it prints."""
-    done = subprocess.run(
-        ["curl", "-sS", "--max-time", "60", *args], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def test_curl_asks_a_process_that_ends_with_its_answers(
+    talking: Path, tmp_path: Path, curl: str
+) -> None:
+    def said(*args: str) -> str:
+        done = subprocess.run(
+            [curl, "-sS", "--max-time", "60", *args], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-
-@pytest.mark.skipif(not shutil.which("curl"), reason="apt-get install curl")
-def test_curl_asks_a_process_that_ends_with_its_answers(talking: Path, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("0123456789abcdef\n")
     with process(talking, "--api-key-file", file, "--host", "0.0.0.0") as (server, port):
         url = f"http://127.0.0.1:{port}"
-        assert json.loads(curl(f"{url}/health")) == {"status": "ok"}
-        assert "no API key" in curl(f"{url}/v1/models")
+        assert json.loads(said(f"{url}/health")) == {"status": "ok"}
+        assert "no API key" in said(f"{url}/v1/models")
         key = ("-H", f"Authorization: Bearer {file.read_text().strip()}")
         body = '{"messages": [{"role": "user", "content": "w1"}], "max_tokens": 5}'
-        answer = json.loads(curl(*key, f"{url}/v1/chat/completions", "-d", body))
+        answer = json.loads(said(*key, f"{url}/v1/chat/completions", "-d", body))
         assert answer["usage"]["completion_tokens"] <= 5
         streamed = body.replace("{", '{"stream": true, ', 1)
-        events = curl(*key, "-N", f"{url}/v1/chat/completions", "-d", streamed)
+        events = said(*key, "-N", f"{url}/v1/chat/completions", "-d", streamed)
         assert events.endswith("data: [DONE]\n\n")
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
