@@ -19,6 +19,8 @@ FAMILIES = "tests/families.py runs whole models by it: tests/model/families"
 # Modules without a test file of their own, and where they are tested.
 WITHOUT = {
     "tvm_c4n/progress.py": "one type",
+    "tvm_c4n/cli/chat_commands.py": "test_chat.py gives every command",
+    "tvm_c4n/cli/chat_input.py": "test_chat.py has a pipe and a pseudo terminal",
     "tvm_c4n/cli/results.py": RUN,
     "tvm_c4n/cli/sampling.py": "options: test_run.py gives them",
     "tvm_c4n/cli/writing.py": RUN,

@@ -16,6 +16,7 @@ TABLE: dict[str, list[Case]] = {
     "compile": making.COMPILE,
     "run": using.RUN,
     "serve": using.SERVE,
+    "chat": using.CHAT,
     "eval": using.EVAL,
     "bench": using.BENCH,
     "tune": devices.TUNE,

@@ -138,6 +138,23 @@ SERVE = [
     Case("no threads", "serve model.art --port 0 -t 0", "threads is 0; this machine takes 1 to 2"),
 ]
 
+CHAT = [
+    Case("no such model", "chat none", NO_MODEL),
+    Case("answers of nothing", "chat model -n 0", "cannot generate 0 tokens; use 1 or more"),
+    Case("top-k below 0", "chat model --top-k -1", "top_k is -1; use 0 (all tokens) or more"),
+    Case(
+        "a system for a model that continues texts",
+        "chat model.art --system a",
+        "model.art: has no chat template, so --system has no place in its texts",
+    ),
+    Case(
+        "no such state",
+        "chat model.art --load-state none",
+        "none: missing file; save it again with --save-state",
+    ),
+    Case("stdin is no text", "chat model.art", "stdin: not UTF-8 text", stdin="\udcff"),
+]
+
 EVAL = [
     Case("no such model", "eval none", NO_MODEL),
     Case("no such text", "eval model.art --text none", "none: missing file; give a text file"),
