@@ -169,12 +169,12 @@ REFUSED = [
     ("/v1/completions", {"prompt": []}, 400, "prompt: the list is empty"),
     ("/v1/completions", {"prompt": [[]]}, 400, "prompt: a list of tokens is empty"),
     ("/v1/completions", {"prompt": [96]}, 400, "prompt: token 96 is outside the vocabulary of 96"),
-    ("/v1/completions", {"n": 99}, 400, "n: 99 answers; use 16 at most"),
+    ("/v1/completions", {"n": 99}, 400, "n: the request has 99 answers; use 16 at most"),
     (
         "/v1/completions",
         {"n": 8, "prompt": ["w1"] * 3},
         400,
-        "n: 3 prompts with 8 answers each; use 16 at most",
+        "n: the request has 24 answers; use 16 at most",
     ),
     ("/v1/completions", {"prompt": [1] * 40000}, 400, "prompt: 40000 tokens; use 32768 at most"),
     (
@@ -222,7 +222,7 @@ REFUSED = [
         "/v1/chat/completions",
         {"messages": [{"role": "user", "content": "w1"}], "n": 17},
         400,
-        "n: 17 answers; use 16 at most",
+        "n: the request has 17 answers; use 16 at most",
     ),
 ]
 

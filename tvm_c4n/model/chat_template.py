@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tvm_c4n.checkpoint.json_reading import parse_json, read_json
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head, read_text
 from tvm_c4n.errors import C4nError, CheckpointError, shown
+from tvm_c4n.model.render_process import RenderProcess
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
@@ -37,7 +36,6 @@ _MAX_SECS = 120
 # Names that a message's thoughts have; templates read the first two.
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-_RENDERER = Path(__file__).with_name("chat_renderer.py")
 _AGAIN = "download the model again"
 
 Messages = Sequence[Mapping[str, Any]]
@@ -62,7 +60,12 @@ class ChatTemplate:
     tokens: Mapping[str, str]
 
     def render(
-        self, messages: Messages, *, add_generation_prompt: bool = True, **variables: Any
+        self,
+        messages: Messages,
+        *,
+        add_generation_prompt: bool = True,
+        process: RenderProcess | None = None,
+        **variables: Any,
     ) -> str:
         """Return the text of a chat.
 
@@ -73,6 +76,8 @@ class ChatTemplate:
             whatever else the template reads; JSON values.
         add_generation_prompt : bool
             Whether the text ends with the start of an answer.
+        process : RenderProcess, optional
+            One that was started before; it is used up.
         **variables
             Others that the template reads: ``tools``, ``documents``, ``enable_thinking``.
 
@@ -103,36 +108,23 @@ class ChatTemplate:
             text = json.dumps(request)
         except (TypeError, ValueError, RecursionError) as error:
             raise C4nError(f"messages are no JSON values: {error}") from None
-        answer = self._answer(text)
+        answer = self._answer(text, process or RenderProcess())
         if "text" not in answer:
             self._fail(str(answer.get("error")))
         return str(answer["text"])
 
-    def _answer(self, request: str) -> dict[str, Any]:
-        try:
-            done = subprocess.run(  # noqa: S603 - a list, and a program of ours
-                # Nothing beside the program is imported in the place of Python's own modules.
-                [sys.executable, "-P", "-B", str(_RENDERER)],
-                input=request,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=_MAX_SECS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+    def _answer(self, request: str, process: RenderProcess) -> dict[str, Any]:
+        done = process.ask(request, _MAX_SECS)
+        if done is None:
             self._fail(f"takes more than {_MAX_SECS} s")
-        except OSError as error:
-            raise C4nError(
-                f"no Python to render a chat template with: {sys.executable}: {error.strerror}"
-            ) from None
-        if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        if done.code in (-signal.SIGXCPU, -signal.SIGKILL):
             self._fail(f"takes more than {MAX_CPU_SECS} s")
-        if done.returncode:
-            last = done.stderr.strip().rpartition("\n")[2]
-            self._fail(f"cannot be rendered: {last or f'signal {-done.returncode}'}")
-        return parse_json(done.stdout, str(self.path), _AGAIN)
+        if done.code:
+            last = done.err.strip().rpartition("\n")[2]
+            self._fail(f"cannot be rendered: {last or f'signal {-done.code}'}")
+        return parse_json(done.out, str(self.path), _AGAIN)
 
-    def _fail(self, said: str) -> None:
+    def _fail(self, said: str) -> NoReturn:
         raise CheckpointError(f"{self.path}: the chat template {said}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +21,23 @@ from tvm_c4n.server.responses import error_response, json_response, to_json
 from tvm_c4n.server.service import Served, Service
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a request asks for, once its prompts are tokens.
+
+    Attributes
+    ----------
+    model : Served
+    jobs : list of Job
+        All of them put their pieces into the same mailbox.
+    form : Form
+    """
+
+    model: Served
+    jobs: list[Job]
+    form: Form
+
+
 @dataclass
 class Answering(Response):
     """The response of a request whose answers are still to be generated.
@@ -28,29 +45,32 @@ class Answering(Response):
     Attributes
     ----------
     service : Service
-    model : Served
-    jobs : list of Job
-        All of them put their pieces into the same mailbox.
-    form : Form
+    answers : int
+        How many it asks for. They count as under way from now on.
+    prepare : callable
+        Makes the jobs, which put their pieces into the mailbox that it gets.
     streamed : bool
     with_usage : bool
         Whether a stream ends with the tokens that it took.
     """
 
     service: Service
-    model: Served
-    jobs: list[Job]
-    mailbox: Mailbox
-    form: Form
+    answers: int
+    prepare: Callable[[Mailbox], Awaitable[Prepared]]
     streamed: bool
     with_usage: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and answer; a client that leaves ends the generation."""
-        answers = sum(len(job.choices) for job in self.jobs)
+        service = self.service
+        self.mailbox = Mailbox(
+            service.limits.unread_pieces, streamed=self.streamed, resume=service.scheduler.wake
+        )
         try:
-            with self.service.admission.enter(answers):
-                async with self._under_way(receive):
+            with service.admission.enter(self.answers):
+                prepared = await self.prepare(self.mailbox)
+                self.jobs, self.form = prepared.jobs, prepared.form
+                async with self._under_way(prepared.model, receive):
                     answer = self._stream if self.streamed else self._whole
                     await answer(scope, receive, send)
         except ClientDisconnect:
@@ -59,7 +79,7 @@ class Answering(Response):
             await error_response(error)(scope, receive, send)
 
     @asynccontextmanager
-    async def _under_way(self, receive: Receive) -> AsyncIterator[None]:
+    async def _under_way(self, model: Served, receive: Receive) -> AsyncIterator[None]:
         """Have the jobs done, until the block ends or the client leaves."""
 
         async def watch() -> None:
@@ -70,7 +90,7 @@ class Answering(Response):
         watching = asyncio.create_task(watch())
         try:
             for job in self.jobs:
-                self.service.scheduler.submit(self.model.lane, job)
+                self.service.scheduler.submit(model.lane, job)
             yield
         finally:
             self.mailbox.left = True
@@ -78,9 +98,8 @@ class Answering(Response):
 
     async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         pieces: dict[int, list[Piece]] = {}
-        usage, ended = self._usage(), 0
-        answers = sum(len(job.choices) for job in self.jobs)
-        while ended < answers:
+        ended = 0
+        while ended < self.answers:
             for piece in await self.mailbox.take():
                 pieces.setdefault(piece.choice, []).append(piece)
                 ended += piece.finish is not None
@@ -119,7 +138,7 @@ class Answering(Response):
                 tokens[piece.choice] = piece.tokens
                 ended += piece.finish is not None
                 text += _event(form.chunk([form.delta(piece)], **more))
-            if ended == len(indices):
+            if ended == self.answers:
                 break
             await send(_body(text))
             text, pieces = b"", await self.mailbox.take()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
@@ -10,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tvm_c4n.runtime.sampling import SamplingParams
-from tvm_c4n.server.answering import Answering
+from tvm_c4n.server.answering import Answering, Prepared
 from tvm_c4n.server.api_error import refused
 from tvm_c4n.server.body import read_object
 from tvm_c4n.server.job import Job
 from tvm_c4n.server.mailbox import Mailbox
 from tvm_c4n.server.objects import ChatForm, Form
-from tvm_c4n.server.prompts import answer_limit, chat_prompt, prompts_of
+from tvm_c4n.server.prompts import answer_limit, chat_prompt, several, template_of, tokens_of
 from tvm_c4n.server.request_bodies import (
     DEFAULT_TOKENS,
     ChatBody,
@@ -36,19 +37,23 @@ async def completions(request: Request) -> Response:
         raise refused("best_of", "this server has only n: leave it out")
     if body.max_tokens == 0 and not body.echo:
         raise refused("max_tokens", "0 tokens without echo are no answer; use 1 or more")
-    _check_count(body, service)
-    model = service.model(body.model)
-    prompts = await prompts_of(body, model, service.limits)
-    form = Form(model.name, model.tokenizer, body.logprobs is not None)
-    wanted = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
-    answering = _answering(service, model, body, form)
+    model, texts = service.model(body.model), several(body)
     sampling = sampling_of(body, body.logprobs)
-    for index, ids in enumerate(prompts):
-        choices = range(index * body.n, (index + 1) * body.n)
-        limit = answer_limit(wanted, len(ids), model, service.limits)
-        echo = _text(body, index, ids, model) if body.echo else None
-        answering.jobs.append(_job(ids, choices, sampling, limit, answering, echo))
-    return answering
+    wanted = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
+
+    async def prepare(mailbox: Mailbox) -> Prepared:
+        jobs = []
+        for index, text in enumerate(texts):
+            ids = await tokens_of(text, model, service.limits)
+            echo = _text(text, model) if body.echo else None
+            choices = range(index * body.n, (index + 1) * body.n)
+            limit = answer_limit(wanted, len(ids), model, service.limits)
+            deadline = monotonic() + service.limits.request_secs
+            jobs.append(Job(ids, choices, sampling, limit, mailbox, deadline, echo))
+        form = Form(model.name, model.tokenizer, body.logprobs is not None)
+        return Prepared(model, jobs, form)
+
+    return _answering(service, body, body.n * len(texts), prepare)
 
 
 async def chat_completions(request: Request) -> Response:
@@ -60,16 +65,18 @@ async def chat_completions(request: Request) -> Response:
         raise refused("max_tokens", "0 tokens are no answer; use 1 or more")
     if body.top_logprobs and not body.logprobs:
         raise refused("top_logprobs", 'needs "logprobs": true')
-    _check_count(body, service)
     model = service.model(body.model)
-    ids = await chat_prompt(body, model, service.limits)
-    answering = _answering(
-        service, model, body, ChatForm(model.name, model.tokenizer, body.logprobs)
-    )
-    limit = answer_limit(wanted, len(ids), model, service.limits)
+    template = template_of(model)
     sampling = sampling_of(body, body.top_logprobs if body.logprobs else None)
-    answering.jobs.append(_job(ids, range(body.n), sampling, limit, answering))
-    return answering
+
+    async def prepare(mailbox: Mailbox) -> Prepared:
+        ids = await chat_prompt(body, model, template, service)
+        limit = answer_limit(wanted, len(ids), model, service.limits)
+        deadline = monotonic() + service.limits.request_secs
+        job = Job(ids, range(body.n), sampling, limit, mailbox, deadline)
+        return Prepared(model, [job], ChatForm(model.name, model.tokenizer, body.logprobs))
+
+    return _answering(service, body, body.n, prepare)
 
 
 async def models(request: Request) -> Response:
@@ -106,13 +113,6 @@ def sampling_of(body: GenerationBody, logprobs: int | None) -> SamplingParams:
     )
 
 
-def _check_count(body: GenerationBody, service: Service) -> None:
-    """Refuse more answers than there may be, before the prompt is looked at."""
-    if body.n > service.limits.max_choices:
-        raise refused("n", f"{body.n} answers; use {service.limits.max_choices} at most")
-    service.admission.check(body.n)
-
-
 def _model(served: Served) -> dict[str, Any]:
     return {
         "id": served.name,
@@ -124,30 +124,22 @@ def _model(served: Served) -> dict[str, Any]:
     }
 
 
-def _answering(service: Service, model: Served, body: GenerationBody, form: Form) -> Answering:
-    with_usage = body.stream_options is not None and body.stream_options.include_usage
+def _answering(
+    service: Service,
+    body: GenerationBody,
+    answers: int,
+    prepare: Callable[[Mailbox], Awaitable[Prepared]],
+) -> Answering:
+    if answers > service.limits.max_choices:
+        raise refused(
+            "n", f"the request has {answers} answers; use {service.limits.max_choices} at most"
+        )
     if body.stream_options is not None and not body.stream:
         raise refused("stream_options", 'needs "stream": true')
-    mailbox = Mailbox(
-        service.limits.unread_pieces, streamed=body.stream, resume=service.scheduler.wake
-    )
-    return Answering(service, model, [], mailbox, form, body.stream, with_usage)
+    with_usage = body.stream_options is not None and body.stream_options.include_usage
+    return Answering(service, answers, prepare, body.stream, with_usage)
 
 
-def _job(
-    ids: list[int],
-    choices: range,
-    sampling: SamplingParams,
-    limit: int,
-    answering: Answering,
-    echo: str | None = None,
-) -> Job:
-    deadline = monotonic() + answering.service.limits.request_secs
-    return Job(ids, choices, sampling, limit, answering.mailbox, deadline, echo)
-
-
-def _text(body: CompletionBody, index: int, ids: list[int], model: Served) -> str:
+def _text(prompt: str | list[int], model: Served) -> str:
     """Return a prompt as it was given, or the text of its tokens."""
-    prompt = body.prompt
-    given = prompt if isinstance(prompt, str) else prompt[index] if prompt else ""
-    return given if isinstance(given, str) else model.tokenizer.decode(ids)
+    return prompt if isinstance(prompt, str) else model.tokenizer.decode(prompt)

@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 
-from tvm_c4n.errors import C4nError, CheckpointError
+from tvm_c4n.errors import C4nError
+from tvm_c4n.model.chat_template import ChatTemplate
 from tvm_c4n.server.api_error import ApiError, refused
 from tvm_c4n.server.limits import Limits
 from tvm_c4n.server.request_bodies import ChatBody, CompletionBody, Message
-from tvm_c4n.server.service import Served
+from tvm_c4n.server.service import Served, Service
 
 
-async def prompts_of(body: CompletionBody, model: Served, limits: Limits) -> list[list[int]]:
-    """Return the prompts of a completion.
+def several(body: CompletionBody) -> list[str | list[int]]:
+    """Return the prompts of a completion, at least one.
 
     Raises
     ------
     ApiError
-        None, too many, a token that the model does not know, or a prompt that is too long.
+        There is none.
     """
-    texts = _several(body)
-    if not texts:
+    prompt = body.prompt
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
         raise refused("prompt", "the list is empty")
-    if len(texts) * body.n > limits.max_choices:
-        raise refused(
-            "n",
-            f"{len(texts)} prompts with {body.n} answers each; use {limits.max_choices} at most",
-        )
-    found = []
-    for text in texts:
-        if isinstance(text, str):
-            ids = await run_in_threadpool(model.tokenizer.prompt, text)
-        else:
-            ids = _known(text, model)
-        found.append(_fitting(ids, model, limits, "prompt"))
-    return found
+    if isinstance(prompt[0], int):
+        return [cast(Any, prompt)]  # a list of tokens, as its first one says
+    return list(cast(Any, prompt))
 
 
-async def chat_prompt(body: ChatBody, model: Served, limits: Limits) -> list[int]:
-    """Return the prompt that the model's template makes of a chat.
+async def tokens_of(prompt: str | list[int], model: Served, limits: Limits) -> list[int]:
+    """Return the tokens of one of them.
 
     Raises
     ------
     ApiError
-        The model has no template, or one that refuses these messages; too long a prompt.
+        None, one that the model does not know, or too many.
     """
-    template = model.template
-    if template is None:
+    if isinstance(prompt, str):
+        ids = await run_in_threadpool(model.tokenizer.prompt, prompt)
+    else:
+        ids = _known(prompt, model)
+    return _fitting(ids, model, limits, "prompt")
+
+
+def template_of(model: Served) -> ChatTemplate:
+    """Return a model's chat template.
+
+    Raises
+    ------
+    ApiError
+        It has none.
+    """
+    if model.template is None:
         raise ApiError(
             400,
             f"{model.name} has no chat template, so it continues texts and does not answer: "
@@ -56,32 +63,33 @@ async def chat_prompt(body: ChatBody, model: Served, limits: Limits) -> list[int
             param="messages",
             code="no_chat_template",
         )
-    messages = [_plain(message) for message in body.messages]
+    return model.template
+
+
+async def chat_prompt(
+    body: ChatBody, model: Served, template: ChatTemplate, service: Service
+) -> list[int]:
+    """Return the prompt that the model's template makes of a chat.
+
+    Raises
+    ------
+    ApiError
+        The template refuses these messages, or the prompt is too long.
+    """
     try:
-        text = await run_in_threadpool(template.render, messages)
-    except CheckpointError as error:
+        text = await service.chats.render(template, [_plain(one) for one in body.messages])
+    except C4nError as error:
         # Without the path of the model, which is nobody's business.
         said = str(error).removeprefix(f"{template.path}: ")
         raise refused("messages", said) from None
-    except C4nError as error:
-        raise refused("messages", str(error)) from None
     ids = await run_in_threadpool(model.tokenizer.encode, text)
-    return _fitting(ids, model, limits, "messages")
+    return _fitting(ids, model, service.limits, "messages")
 
 
 def answer_limit(wanted: int | None, prompt: int, model: Served, limits: Limits) -> int:
     """Return how many tokens an answer may have."""
     most = limits.max_tokens if wanted is None else min(wanted, limits.max_tokens)
     return most if model.context is None else min(most, model.context - prompt)
-
-
-def _several(body: CompletionBody) -> list[str] | list[list[int]]:
-    prompt = body.prompt
-    if isinstance(prompt, str):
-        return [prompt]
-    if prompt and isinstance(prompt[0], int):
-        return [prompt]
-    return cast(list[str] | list[list[int]], prompt)
 
 
 def _known(ids: list[int], model: Served) -> list[int]:

@@ -131,6 +131,8 @@ class Server:
         self, stop: asyncio.Event, on_stopping: Callable[[], None] = lambda: None
     ) -> None:
         """Serve until an event is set, and until the answers under way have ended."""
+        if any(model.template is not None for model in self._service.models.values()):
+            self._service.chats.prepare()
         serving = asyncio.create_task(self._uvicorn.serve(sockets=[self._listener]))
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -158,6 +160,7 @@ class Server:
             connection.transport.abort()
         self._uvicorn.force_exit = True
         await serving
+        service.chats.close()
         await asyncio.to_thread(service.scheduler.join, _LAST_SECS)
 
 

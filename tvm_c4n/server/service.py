@@ -16,6 +16,7 @@ from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.prefix_cache import PrefixCache
 from tvm_c4n.server.admission import Admission
 from tvm_c4n.server.api_error import ApiError
+from tvm_c4n.server.chat_texts import ChatTexts
 from tvm_c4n.server.lane import Lane
 from tvm_c4n.server.limits import Limits
 from tvm_c4n.server.metrics import Metrics
@@ -69,6 +70,7 @@ class Service:
     limits: Limits
     metrics: Metrics
     admission: Admission
+    chats: ChatTexts
 
     def model(self, name: str | None) -> Served:
         """Return the model that a request names.
@@ -143,7 +145,7 @@ def start_service(artifacts: list[Path], *, threads: int | None, limits: Limits)
     admission = Admission(len(lanes) * limits.slots + limits.queue)
     for name, text, value in _gauges(scheduler, cache, admission):
         metrics.gauge(name, text, value)
-    return Service(models, scheduler, limits, metrics, admission)
+    return Service(models, scheduler, limits, metrics, admission, ChatTexts())
 
 
 def slots_of(engine: Engine, count: int) -> Slots:

@@ -1,0 +1,62 @@
+"""Chats to texts by the models' templates: in a process that waits already for the next chat."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from tvm_c4n.model.chat_template import ChatTemplate
+from tvm_c4n.model.render_process import RenderProcess
+
+# Chats that are rendered at once: a process takes a core, and some 50 MB.
+_AT_ONCE = 2
+# Seconds after a chat until the process for the next one is started: the answer goes first.
+_LATER_SECS = 0.3
+
+
+class ChatTexts:
+    """Renders the chats of all models of a server. All of it belongs to the loop's thread."""
+
+    def __init__(self) -> None:
+        self._limiter: CapacityLimiter | None = None
+        self._ready: RenderProcess | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Start the process of the next chat, unless it is there."""
+        if self._ready is None and not self._closed:
+            self._ready = RenderProcess()
+
+    async def render(self, template: ChatTemplate, messages: Sequence[Mapping[str, Any]]) -> str:
+        """Return the text of a chat.
+
+        Raises
+        ------
+        C4nError
+            See `ChatTemplate.render`.
+        """
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(_AT_ONCE)
+        async with self._limiter:
+            process, self._ready = self._ready or RenderProcess(), None
+            try:
+                return await run_sync(lambda: template.render(messages, process=process))
+            finally:
+                process.close()
+                if self._later is not None:
+                    self._later.cancel()
+                self._later = asyncio.get_running_loop().call_later(_LATER_SECS, self.prepare)
+
+    def close(self) -> None:
+        """End the process that waits."""
+        self._closed = True
+        if self._later is not None:
+            self._later.cancel()
+        if self._ready is not None:
+            self._ready.close()
+            self._ready = None
