@@ -30,7 +30,7 @@ demo-full: $(VENV)/installed-demo
 	$(BIN)/python -m benchmarks demo-full $(DEMO)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --durations=20 $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadscope --durations=20 $(ARGS)
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(ARGS)

@@ -69,6 +69,7 @@ def check(done: subprocess.CompletedProcess[str], path: Path, *left: Path) -> No
     assert sorted(files) == sorted(map(str, left))
 
 
+@pytest.mark.slow
 def test_prune_and_its_resume_folder(
     on_disk: Start, disk: Path, small_model: Path, words: Path, tmp_path: Path
 ) -> None:
@@ -88,7 +89,7 @@ def test_prune_and_its_resume_folder(
         "inspect {model}",
         "eval {art} --text {words} --window 64 --max-windows 2",
         "bench {art} -t 1 --n-prompt 4 --n-gen 4 -r 1 -o json",
-        "bench --profile {model} -t 1 -o json",
+        pytest.param("bench --profile {model} -t 1 -o json", marks=pytest.mark.slow),
     ],
 )
 def test_stdout(command: str, small_model: Path, small_artifact: Path, words: Path) -> None:

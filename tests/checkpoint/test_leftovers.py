@@ -83,7 +83,7 @@ def test_a_kill_at_any_moment_leaves_one_whole_folder(
 ) -> None:
     out = tmp_path / "out"
     write(out, 1, False)
-    for delay in range(12):
+    for delay in range(6):
         child = SPAWN.Process(target=write, args=(out, 1 << 30, without_exchange))
         child.start()
         before = (out / "one").read_text()
@@ -94,7 +94,7 @@ def test_a_kill_at_any_moment_leaves_one_whole_folder(
             with suppress(FileNotFoundError):
                 if (out / "one").read_text() != before:
                     break
-        time.sleep(0.0007 * delay)
+        time.sleep(0.0014 * delay)
         os.kill(child.pid or 0, signal.SIGKILL)
         child.join()
         recover(out)

@@ -18,8 +18,8 @@ PRUNE = "prune model -o out --calibration longer.jsonl --samples 4"
 HEAL = "heal pruned -o out --teacher model --data text.jsonl --device cpu"
 COMMANDS = [
     f"{PRUNE} --removed in_proj=3,out_proj=1 --dtype int8",
-    f"{PRUNE} --sparsity 0.3",
-    f"{PRUNE} --ppl-ratio 1.5",
+    pytest.param(f"{PRUNE} --sparsity 0.3", marks=pytest.mark.slow),
+    pytest.param(f"{PRUNE} --ppl-ratio 1.5", marks=pytest.mark.slow),
     f"{HEAL} --tokens 1280 --batch 8 --window 16 --held-out 8",
     "inspect model",
     "inspect pruned",
@@ -31,7 +31,7 @@ COMMANDS = [
     "eval model.art --text text.jsonl --window 64",
     "eval model.art --tasks blimp --max-items 4",
     "bench model.art pruned model -t 1,2 --n-prompt 4 --n-gen 4 -r 2",
-    "bench --profile pruned -t 1",
+    pytest.param("bench --profile pruned -t 1", marks=pytest.mark.slow),
 ]
 
 
@@ -85,6 +85,7 @@ def test_what_deploy_says_fits(
         assert len(longest(result.out)) <= COLUMNS, longest(result.out)
 
 
+@pytest.mark.slow
 @pytest.mark.phone
 def test_what_deploy_over_adb_says_fits(
     furnished: Path,

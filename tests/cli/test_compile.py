@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 
+import pytest
+
 
 def test_an_artifact_and_a_dump_are_written(call, pruned, tmp_path):
     art = tmp_path / "art"
@@ -14,6 +16,7 @@ def test_an_artifact_and_a_dump_are_written(call, pruned, tmp_path):
     assert (art / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_context_holds_wherever_the_artifact_runs(call, hybrid_model, host_runner, tmp_path):
     model, art = tmp_path / "model", tmp_path / "art"
     shutil.copytree(hybrid_model, model)

@@ -34,6 +34,7 @@ def error(recipe: dict[str, Any]) -> float:
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
+@pytest.mark.slow
 def test_quantising_costs_what_its_bits_say() -> None:
     half, byte = (error({"removed": 0, "dtype": d}) for d in ("float16", "int8"))
     assert 0 < half < 1e-3 < byte < 0.02

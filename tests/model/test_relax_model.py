@@ -17,6 +17,9 @@ from tvm_c4n.model.reference import Reference
 from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
+# The others are in the whole suite: compilations take most of the time.
+REMOVED = [0, pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+
 
 def checkpoint(config: ModelConfig, tensors: dict[str, Any], removed: int, dtype: str) -> Any:
     """The tensors with packed projections and embeddings."""
@@ -43,7 +46,7 @@ def ids(*values: int) -> Any:
     return tvm.runtime.tensor(np.array(values, np.int32))
 
 
-@pytest.mark.parametrize("removed", [0, 1, 2, 3])
+@pytest.mark.parametrize("removed", REMOVED)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_float_models_equal_the_reference(tiny: Any, dtype: str, removed: int) -> None:
     config, tensors = tiny
@@ -78,7 +81,7 @@ def test_functions_share_all_their_weights(tiny: Any, dtype: str) -> None:
     assert weights(mod) == weights(step)
 
 
-@pytest.mark.parametrize("removed", [0, 1, 2, 3])
+@pytest.mark.parametrize("removed", REMOVED)
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_integer_models_differ_only_by_rounded_activations(
     tiny: Any, dtype: str, removed: int

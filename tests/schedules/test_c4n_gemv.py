@@ -9,7 +9,7 @@ import pytest
 
 import schedules
 from tests.schedules.linear_cases import Case, check_against_float64
-from tvm_c4n.ops.isa import AVX512, NEON, PORTABLE
+from tvm_c4n.ops.isa import AVX512, NEON
 from tvm_c4n.ops.spec import LinearSpec
 
 CASES = [
@@ -26,11 +26,10 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
-def test_it_matches_float64(machine: Any, dtype: str) -> None:
-    # Scalars take long to compile.
-    cases = CASES[::3] if machine.isa is PORTABLE else CASES
-    check_against_float64(machine, cases, dtype, "c4n_gemv")
+def test_it_matches_float64(machine: Any, dtype: str, every: int) -> None:
+    check_against_float64(machine, CASES[::every], dtype, "c4n_gemv")
 
 
 def default_distance(rows: int, dtype: str) -> int:

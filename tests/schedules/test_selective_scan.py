@@ -12,8 +12,11 @@ from tvm_c4n.ops import selective_scan
 from tvm_c4n.ops.spec import ScanSpec
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("tokens", [1, 2, 33])
+@pytest.mark.parametrize(
+    ("tokens", "half"),
+    [(1, False), (33, False), (33, True)]
+    + [pytest.param(*case, marks=pytest.mark.slow) for case in ((2, False), (1, True), (2, True))],
+)
 def test_selective_scan(machine: Any, tokens: int, half: bool) -> None:
     rng = np.random.default_rng(0)
     funcs, calls, expected, layer = {}, {}, {}, 1

@@ -14,8 +14,11 @@ from tvm_c4n.ops.spec import NO_LIMIT, SsdSpec
 SHAPES = [(1, 37, 5, 1), (2, 32, 16, 2), (4, 64, 64, 1), (17, 3, 7, 1), (8, 16, 128, 8)]
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("tokens", [1, 3, 33])
+@pytest.mark.parametrize(
+    ("tokens", "half"),
+    [(1, False), (33, False), (33, True)]
+    + [pytest.param(*case, marks=pytest.mark.slow) for case in ((3, False), (1, True), (3, True))],
+)
 def test_ssd_scan(machine: Any, tokens: int, half: bool) -> None:
     funcs, cases = {}, {}
     for heads, head_dim, state, groups in SHAPES:
