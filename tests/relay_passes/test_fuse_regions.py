@@ -13,8 +13,14 @@ from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("dtype", "threads"),
+    [("float16", 2), ("int8", 1), ("int4", 2)]
+    + [
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("float16", 1), ("int8", 2), ("int4", 1))
+    ],
+)
 def test_a_step_is_one_kernel_a_layer_with_the_same_numbers(dtype: str, threads: int) -> None:
     config, before = bound(24, dtype)
     after = FuseRegions(CHOOSE)(before)

@@ -58,6 +58,8 @@ def test_prefetches_are_read() -> None:
 def test_integers_among_a_kernels_arguments_are_read() -> None:
     """The operators of a Mamba layer get its number, once they are called without a result."""
     _, mod = bound(32, removed=(2,))
+    for name in ("prefill", "score"):  # reading takes long
+        del mod[name]
     with Target({"kind": "llvm"}):
         mod = Pipeline.of(lowering_phases())(mod)
     assert ", R.prim_value(0), " in script_of(mod)

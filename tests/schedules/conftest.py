@@ -77,7 +77,13 @@ def _guarded(function: Callable[..., None], arguments: Arguments) -> list[Any]:
 
 
 @pytest.fixture(
-    params=["avx512", "avx2", "portable", pytest.param("neon", marks=pytest.mark.phone)]
+    params=[
+        "avx512",
+        "avx2",
+        # Scalars take long to compile; tests/relay_passes run these kernels, too.
+        pytest.param("portable", marks=pytest.mark.slow),
+        pytest.param("neon", marks=pytest.mark.phone),
+    ]
 )
 def machine(request: pytest.FixtureRequest) -> Machine:
     """One instruction set; skipped where this machine lacks it (ARM runs under qemu)."""
