@@ -10,6 +10,7 @@ import typer
 from tvm_c4n._version import __version__
 from tvm_c4n.cli import (
     bench,
+    cache,
     chat,
     compile,
     convert,
@@ -42,6 +43,7 @@ app.command(name="compile")(compile.compile_)
 app.command(name="run")(run.run)
 app.command(name="chat")(chat.chat)
 app.command(name="serve")(serve.serve)
+app.command(name="cache")(cache.cache)
 app.command(name="eval")(eval.eval_)
 app.command(name="bench")(bench.bench)
 app.command(name="tune")(tune.tune)

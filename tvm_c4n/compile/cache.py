@@ -107,9 +107,11 @@ def cached_artifact(
         raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
     checkpoint = open_checkpoint(model)
     folder = checkpoint.path
-    home = cache_folder() / "artifacts" / _key(folder, batch)
+    home = artifacts_folder() / _key(folder, batch)
     artifact = home / (folder.resolve().name or "model")
     if _is_whole(artifact):
+        with suppress(OSError):  # a cache that cannot be written to
+            os.utime(home)  # when it was last used
         return artifact
     with _locked(home):
         if not _is_whole(artifact):  # else another process compiled it while this one waited
@@ -131,6 +133,11 @@ def cache_folder() -> Path:
     """
     root = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (root if root.is_absolute() else Path.home() / ".cache") / "tvm-c4n"
+
+
+def artifacts_folder() -> Path:
+    """Return the folder of compiled models: an entry for each, by its key."""
+    return cache_folder() / "artifacts"
 
 
 def _key(folder: Path, batch: bool = False) -> str:

@@ -17,6 +17,7 @@ TABLE: dict[str, list[Case]] = {
     "run": using.RUN,
     "serve": using.SERVE,
     "chat": using.CHAT,
+    "cache": using.CACHE,
     "eval": using.EVAL,
     "bench": using.BENCH,
     "tune": devices.TUNE,

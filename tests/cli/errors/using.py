@@ -155,6 +155,20 @@ CHAT = [
     Case("stdin is no text", "chat model.art", "stdin: not UTF-8 text", stdin="\udcff"),
 ]
 
+CACHE = [
+    Case("no such action", "cache none", "cache none: use 'cache list' or 'cache clear'"),
+    Case(
+        "a list of some models",
+        "cache list mamba-19m",
+        "cache list shows all models: leave the names out",
+    ),
+    Case(
+        "a model that is not there",
+        "cache clear mamba-19",
+        "mamba-19: no such model in the cache; 'tvm-c4n cache list' shows them",
+    ),
+]
+
 EVAL = [
     Case("no such model", "eval none", NO_MODEL),
     Case("no such text", "eval model.art --text none", "none: missing file; give a text file"),
