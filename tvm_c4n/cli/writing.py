@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tvm_c4n.cli.console import write_text
+from tvm_c4n.cli.console import say, write_text
 from tvm_c4n.cli.requests import Request
 from tvm_c4n.cli.results import figures, result, write_json
 from tvm_c4n.errors import C4nError
@@ -63,7 +63,7 @@ class Writer:
                 typer.echo(f"sample {number} of {self._samples}:", err=True)
             write_text("" if request.messages else request.prompt, pieces)
             if not quiet:
-                typer.echo(figures(stats, self._load_secs), err=True)
+                say(figures(stats, self._load_secs))
 
     def json(self, request: Request) -> None:
         """Print the samples of a request as JSON, one on a line."""

@@ -28,7 +28,8 @@ class Sampler:
 
     def __init__(self, params: SamplingParams = GREEDY, text: Iterable[int] = ()) -> None:
         self.params = params
-        self._random = np.random.default_rng(params.seed)
+        # numpy.random takes 25 ms to load, which the first token of a greedy text would wait for.
+        self._random = None if params.temperature == 0 else np.random.default_rng(params.seed)
         last = None if params.repeat_last_n == WHOLE_TEXT else params.repeat_last_n
         self._window: deque[int] = deque(text if params.penalises else (), maxlen=last)
 
@@ -45,18 +46,19 @@ class Sampler:
             raise C4nError("a logit is not finite; the model is damaged")
         if self.params.penalises:
             logits = penalised(logits, self._window, self.params)
-        token = int(np.argmax(logits)) if self.params.temperature == 0 else self._draw(logits)
+        random = self._random
+        token = int(np.argmax(logits)) if random is None else self._draw(logits, random.random())
         if self.params.penalises:
             self._window.append(token)
         return token
 
-    def _draw(self, logits: Logits) -> int:
+    def _draw(self, logits: Logits, share: float) -> int:
         tokens = candidates(logits, self.params)
         left = logits if tokens is None else logits[tokens]
         # The largest is taken off before the division: a tiny temperature must not overflow.
         weights = np.exp((left - left.max()) / self.params.temperature)
         total = np.cumsum(weights)
-        drawn = int(np.searchsorted(total, self._random.random() * total[-1], side="right"))
+        drawn = int(np.searchsorted(total, share * total[-1], side="right"))
         drawn = min(drawn, len(left) - 1)  # rounding may put the draw on the very end
         return drawn if tokens is None else int(tokens[drawn])
 
