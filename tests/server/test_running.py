@@ -38,9 +38,12 @@ def process(*args: object, **environment: str) -> Iterator[tuple[subprocess.Pope
     )
     try:
         assert started.stderr is not None
-        line = started.stderr.readline()
-        found = re.search(r":(\d+)/? ", line)
-        assert found is not None, line + started.stderr.read()
+        # What is said before: that the model is compiled.
+        said = ""
+        while not (found := re.search(r"http://[^ ]*:(\d+) ", said)):
+            line = started.stderr.readline()
+            assert line, said
+            said += line
         yield started, int(found[1])
     finally:
         started.kill()
