@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tvm_c4n.server.api_error import ApiError
 from tvm_c4n.server.request_bodies import ChatBody, CompletionBody, read_body
@@ -96,3 +98,24 @@ def test_a_stop_is_one_or_several() -> None:
     assert read_body(CompletionBody, {"stop": "a"}).stops == ("a",)
     assert read_body(CompletionBody, {"stop": ["a", "b"]}).stops == ("a", "b")
     assert read_body(CompletionBody, {}).stops == ()
+
+
+# Names that mean something, with whatever JSON may hold.
+NAMES = st.sampled_from([*CompletionBody.model_fields, *ChatBody.model_fields, "tools", "user"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(NAMES, VALUES, max_size=4), st.sampled_from([CompletionBody, ChatBody]))
+def test_whatever_comes_is_read_or_refused_in_a_line(
+    body: dict[str, Any], kind: type[CompletionBody] | type[ChatBody]
+) -> None:
+    try:
+        read_body(kind, body)
+    except ApiError as error:
+        assert error.status == 400
+        assert "\n" not in str(error) and len(str(error)) < 1300

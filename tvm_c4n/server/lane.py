@@ -19,7 +19,7 @@ from tvm_c4n.server.prompt_queue import PromptQueue
 
 # Seconds of a prompt that are read in one turn, with answers that wait meanwhile and without.
 _BESIDE_SECS = 0.02
-_ALONE_SECS = 0.25
+_ALONE_SECS = 0.1
 
 
 class Lane:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from starlette.requests import ClientDisconnect
 
 from tvm_c4n.runtime.logprobs import TokenLogprobs
 from tvm_c4n.server.api_error import ApiError
+
+# Seconds between two looks of a reader while tokens come faster: each look takes the other thread's
+# time, and nobody reads a hundred pieces a second.
+_LOOK_SECS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Mailbox:
         self._error: ApiError | None = None
         # Whether the reader was woken and has not looked yet: it is woken once.
         self._told = False
+        # When he looked last, and whether an answer has ended: that is told without delay.
+        self._looked, self._ended = 0.0, False
         self._resume, self._paused = resume, False
         self.left = False
 
@@ -79,12 +87,13 @@ class Mailbox:
     def put(self, piece: Piece) -> None:
         """Add a piece."""
         self._pieces.append(piece)
-        if self._streamed or piece.finish is not None:
+        self._ended = self._ended or piece.finish is not None
+        if self._streamed or self._ended:
             self._tell()
 
     def fail(self, error: ApiError) -> None:
         """End the request: behind the pieces that are there stands an error."""
-        self._error = error
+        self._error, self._ended = error, True
         self._tell()
 
     def leave(self) -> None:
@@ -104,8 +113,11 @@ class Mailbox:
             The client left.
         """
         await self._arrived.wait()
+        early = self._looked + _LOOK_SECS - monotonic()
+        if early > 0 and not self._ended and not self.left:
+            await asyncio.sleep(early)
         self._arrived.clear()
-        self._told = False
+        self._told, self._looked = False, monotonic()
         if self.left:
             raise ClientDisconnect
         found = []
@@ -123,4 +135,5 @@ class Mailbox:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            self._loop.call_soon_threadsafe(self._arrived.set)
+            with suppress(RuntimeError):  # the loop has ended, and its readers with it
+                self._loop.call_soon_threadsafe(self._arrived.set)
