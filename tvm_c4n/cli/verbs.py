@@ -15,6 +15,7 @@ from tvm_c4n.cli import (
     compile,
     convert,
     deploy,
+    doctor,
     ending,
     eval,
     heal,
@@ -50,6 +51,7 @@ app.command(name="tune")(tune.tune)
 app.command(name="records")(tune.records_)
 app.command(name="runner")(runner.runner)
 app.command(name="deploy")(deploy.deploy)
+app.command(name="doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
