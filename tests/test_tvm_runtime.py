@@ -27,7 +27,18 @@ EARLIER = {
 }
 
 
-@pytest.mark.parametrize("how", EARLIER)
+@pytest.mark.parametrize(
+    "how",
+    [
+        "alone",
+        "before tvm",
+        *(
+            pytest.param(how, marks=pytest.mark.slow)
+            for how in list(EARLIER)[1:]
+            if how != "before tvm"
+        ),
+    ],
+)
 def test_a_model_runs_the_same_whatever_else_is_loaded(how: str, small_artifact: Path) -> None:
     pytest.importorskip("torch")
     earlier, loaded = EARLIER[how]

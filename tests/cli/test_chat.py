@@ -142,7 +142,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, tmp_path: Pat
     terminal.wait_for("\n>")
     terminal.type("w1 w2\r")
     terminal.wait_for("w")  # the words are echoed, then answered
-    time.sleep(0.5)
+    time.sleep(0.1)
     terminal.type("\x03")
     terminal.wait_for("\n>")
     terminal.type("/stats\r")

@@ -124,6 +124,7 @@ def test_a_state_that_does_not_fit_is_refused(engines: dict[str, Engine]) -> Non
         engine.set_state(replace(state, arrays=wide))
 
 
+@pytest.mark.slow
 def test_artifacts_share_states_where_these_mean_the_same(
     small_model: Path, small_artifact: Path, tmp_path: Path, engines: dict[str, Engine]
 ) -> None:
