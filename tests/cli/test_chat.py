@@ -47,7 +47,7 @@ def test_commands(call: Call, artifact: Path, tmp_path: Path) -> None:
     assert (again, anew, loaded) == (second, first, second)
     told = done.err.splitlines()
     assert re.match(r"last turn: prompt: 3 tokens, .*; generated: \d tokens", told[0])
-    assert re.fullmatch(r"text: \d+ tokens in 1 turns; states: \d kept, .* MB; .* MB", told[1])
+    assert re.fullmatch(r"text: \d+ tokens in 1 turn; states: \d kept, .* MB; .* MB", told[1])
     assert re.fullmatch(rf"saved \d+ tokens in {re.escape(str(state))}", told[2])
     assert told[3] == "taken back; 1 turn is left"
     assert told[4] == "a new text begins"
@@ -147,7 +147,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, tmp_path: Pat
     terminal.wait_for("\n>")
     terminal.type("/stats\r")
     terminal.wait_for("text: ")
-    terminal.wait_for(" tokens in 1 turns")
+    terminal.wait_for(" tokens in 1 turn;")
     terminal.wait_for("\n>")
     terminal.type("half\x03")  # at the prompt it empties the line
     terminal.wait_for("Ctrl-D or /quit ends the chat")
@@ -165,7 +165,7 @@ def test_a_message_may_have_lines(start: Start, tmp_path: Path) -> None:
     terminal.wait_for("\n>")
     terminal.type("/stats\r")
     terminal.wait_for("prompt: 3 tokens")
-    terminal.wait_for("tokens in 1 turns")
+    terminal.wait_for("tokens in 1 turn;")
     terminal.type("/quit\r")
     assert terminal.exit_code() == 0
     assert "+w1\n+w2\n" in (tmp_path / "state" / "tvm-c4n" / "chat_history").read_text()

@@ -78,6 +78,11 @@ def test_a_second_turn_reads_its_new_tokens_only(engine: Engine) -> None:
     second = cache.read(counted, TEXT)
 
     assert (second.cached, second.read, counted.read) == (40, 20, 20)
+    engine.reset()
+    engine.prefill(TEXT[:30])
+    for token in TEXT[30:40]:
+        engine.step(token)
+    assert np.array_equal(second.logits, engine.prefill(TEXT[40:]))
     expected = whole(engine, TEXT)
     assert np.abs(second.logits - expected).max() <= CLOSE * np.abs(expected).max()
     assert int(second.logits.argmax()) == int(expected.argmax())

@@ -122,24 +122,29 @@ def _turn(line: str, talk: Conversation, commands: Commands) -> bool:
 
 
 def _answer(line: str, talk: Conversation) -> None:
-    from tvm_c4n.cli.chat_input import at_a_terminal
+    from tvm_c4n.cli.chat_input import at_a_terminal, without_echo
 
     begun, wrap = False, WordWrap(shutil.get_terminal_size().columns) if at_a_terminal() else None
     try:
-        with _ctrl_c_stops(talk):
+        with _ctrl_c_stops(talk), without_echo():
             for piece in talk.say(line):
                 # The space between what was said and the answer is that of the line's end.
                 text = piece if begun else piece.lstrip(" " if wrap is None else None)
                 begun = begun or bool(text)
                 typer.echo(text if wrap is None else wrap.put(text), nl=False)
-        # At a terminal a turn ends with an empty line.
-        typer.echo("" if wrap is None else wrap.end() + "\n")
-    except KeyboardInterrupt:
+    except _GivenUp:
         typer.echo()
         say("stopped; the turn is forgotten")
+        return
     except C4nError:
         typer.echo("\n" if begun else "", nl=False)
         raise
+    # At a terminal a turn ends with an empty line.
+    typer.echo("" if wrap is None else wrap.end() + "\n")
+
+
+class _GivenUp(KeyboardInterrupt):
+    """Somebody did not wait for the next piece of an answer."""
 
 
 @contextmanager
@@ -148,7 +153,7 @@ def _ctrl_c_stops(talk: Conversation) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if talk.stopped:
-            raise KeyboardInterrupt
+            raise _GivenUp
         talk.stop()
 
     before = signal.signal(signal.SIGINT, stop)

@@ -88,7 +88,7 @@ class Commands:
         if not self._conversation.undo():
             raise C4nError("there is no turn to take back")
         turns = self._conversation.turns
-        self._tell(f"taken back; {turns} {'turn is' if turns == 1 else 'turns are'} left")
+        self._tell(f"taken back; {_turns(turns)} {'is' if turns == 1 else 'are'} left")
 
     def _save(self, rest: str) -> None:
         if not rest:
@@ -117,9 +117,13 @@ class Commands:
         talk = self._conversation
         self._tell(
             f"last turn: {talk.stats}\n"
-            f"text: {len(talk.ids)} tokens in {talk.turns} turns; states: {len(talk.cache)} kept, "
-            f"{talk.cache.size_bytes / 1e6:.1f} MB; memory: {peak_bytes() / 1e6:.0f} MB"
+            f"text: {len(talk.ids)} tokens in {_turns(talk.turns)}; "
+            f"states: {len(talk.cache)} kept, {talk.cache.size_bytes / 1e6:.1f} MB; memory: {peak_bytes() / 1e6:.0f} MB"
         )
 
     def _quit(self, rest: str) -> None:
         raise Quit
+
+
+def _turns(count: int) -> str:
+    return f"{count} turn" if count == 1 else f"{count} turns"

@@ -171,6 +171,7 @@ KINDS = (
         (
             _RUN.format(model="art") + " --load-state text.state.safetensors",
             "run art --chat -p w1 -n 3 -t 1 --load-state text.state.safetensors",
+            "chat art -n 3 -t 1 --load-state text.state.safetensors",
         ),
         8,
     ),
