@@ -130,3 +130,18 @@ def test_penalties_count_what_stands_in_the_window():
 def test_a_greedy_text_is_penalised_too():
     params = SamplingParams(repeat_penalty=10.0)
     assert Sampler(params, text=[2])(LOGITS) == 3
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0, 30.0])
+@pytest.mark.parametrize("top_p", [0.0, 0.3, 0.9, 0.9999999, 1 - 1e-12])
+def test_top_p_is_that_of_a_full_sort(spread, top_p):
+    # A large vocabulary, of which all, some or one token matters.
+    logits = np.random.default_rng(1).standard_normal(20_000) * spread
+    order = np.argsort(logits, kind="stable")
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    gone = int(np.count_nonzero(np.cumsum(probabilities[order]) <= 1 - top_p))
+    wanted = np.sort(order[min(gone, len(order) - 1) :])
+    found = candidates(logits, SamplingParams(temperature=1.0, top_p=top_p))
+    # The sums are rounded in another order: a token at the very border may stay or go.
+    assert len(np.setxor1d(found, wanted)) <= 1

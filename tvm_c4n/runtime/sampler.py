@@ -14,6 +14,9 @@ from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.sampling import GREEDY, WHOLE_TEXT, SamplingParams
 
 Logits = NDArray[np.float64]
+# Shares of the most likely token's probability, below which tokens are not sorted for top-p: the
+# first one below which few enough lie.
+_RARE = (1e-3, 1e-5, 0.0)
 
 
 class Sampler:
@@ -41,9 +44,12 @@ class Sampler:
         C4nError
             A logit is not a number or infinite.
         """
-        logits = np.asarray(logits, dtype=np.float64)
+        logits = np.asarray(logits)
         if not np.isfinite(logits).all():
             raise C4nError("a logit is not finite; the model is damaged")
+        if self._random is None and not self.params.penalises:
+            return int(logits.argmax())
+        logits = logits.astype(np.float64)
         if self.params.penalises:
             logits = penalised(logits, self._window, self.params)
         random = self._random
@@ -81,11 +87,25 @@ def candidates(logits: Logits, params: SamplingParams) -> NDArray[np.int64] | No
     if 0 < params.top_k < len(logits):
         least = np.partition(logits, -params.top_k)[-params.top_k]
     if params.top_p < 1:
-        # Ascending, as in transformers: what comes to 1 - top_p at the lower end goes.
-        rising = np.sort(logits[logits >= least])
-        weights = np.exp(rising - rising[-1])
-        lower = np.cumsum(weights) <= (1 - params.top_p) * weights.sum()
-        least = rising[min(int(np.count_nonzero(lower)), len(rising) - 1)]
+        least = _least_of_top_p(logits[logits >= least], params.top_p)
     if params.min_p > 0:
         least = max(least, logits.max() + log(params.min_p))
     return np.flatnonzero(logits >= least)
+
+
+def _least_of_top_p(logits: Logits, top_p: float) -> float:
+    """Return the smallest logit that top-p leaves.
+
+    As in transformers, tokens go from the least likely one on while they come to ``1 - top_p``.
+    Nearly all of a large vocabulary are so unlikely that they go together: the others are sorted.
+    """
+    weights = np.exp(logits - logits.max())
+    most = (1 - top_p) * weights.sum()
+    for share in _RARE:
+        rare = weights < share
+        gone = weights[rare].sum()
+        if gone <= most:
+            break
+    rising = np.sort(logits[~rare])
+    lower = gone + np.cumsum(np.exp(rising - rising[-1])) <= most
+    return float(rising[min(int(np.count_nonzero(lower)), len(rising) - 1)])
