@@ -118,7 +118,8 @@ class Commands:
         self._tell(
             f"last turn: {talk.stats}\n"
             f"text: {len(talk.ids)} tokens in {_turns(talk.turns)}; "
-            f"states: {len(talk.cache)} kept, {talk.cache.size_bytes / 1e6:.1f} MB; memory: {peak_bytes() / 1e6:.0f} MB"
+            f"states: {len(talk.cache)} kept, {talk.cache.size_bytes / 1e6:.1f} MB; "
+            f"memory: {peak_bytes() / 1e6:.0f} MB"
         )
 
     def _quit(self, rest: str) -> None:
