@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 from schedules.c4n_gemv import elementwise_args
@@ -30,18 +31,16 @@ class C4nBatchGemm:
             return None
 
         layout = panel_format(spec).layout
-        panels, tokens = intrin.micro_tile(spec, layout.panels)
-        panels = min(panels, layout.panels)
-        # The largest power of two.
-        widest = 1 << (tokens.bit_length() - 1)
-        prefetching = Prefetching(0)
+        panels, widest = intrin.batch_tile(spec, layout.panels)
+        # A bundle ahead: what a micro-tile reads of one lies in pieces, which CPUs do not foresee.
+        prefetching = Prefetching(prod(layout.shape[1:]))
         rows = layout.bundle_rows
 
         def bundles(args: LinearArgs, first: Any, count: int) -> None:
             tokens = args.out.shape[0]
 
             def tile(bundle: Any, panel: Any, token: Any, width: int) -> None:
-                place = MicroTile(bundle, panel, panels, token, width)
+                place = MicroTile(bundle, panel, panels, token, width, apart=True)
                 emit_linear(intrin, spec, args, place, prefetching)
 
             with loop(count) as index, loop(layout.panels // panels) as part:

@@ -16,13 +16,18 @@ _ZERO = {"float32": T.float32, "int8": T.int8, "int16": T.int16, "int32": T.int3
 
 @dataclass(frozen=True)
 class MicroTile:
-    """`panels` panels of a bundle, from `panel` on, times `tokens` tokens from `token` on."""
+    """`panels` panels of a bundle, from `panel` on, times `tokens` tokens from `token` on.
+
+    With `apart` each vector of sums is a buffer of its own: TVM puts buffers of 1024 bytes, which
+    are 16 vectors of AVX-512, on a heap.
+    """
 
     bundle: Any
     panel: Any
     panels: int
     token: Any
     tokens: int
+    apart: bool = False
 
     def pairs(self) -> list[tuple[int, int]]:
         """All (token, panel) offsets."""
@@ -44,19 +49,32 @@ class Vectors:
         Rows of a vector.
     dtype : str
         float32, or an integer type: narrow ones have several elements per row.
+    apart : bool
+        See `MicroTile`.
     """
 
-    def __init__(self, count: int, lanes: int, dtype: str = "float32"):
+    def __init__(self, count: int, lanes: int, dtype: str = "float32", *, apart: bool = False):
         bits = int(dtype.lstrip("floatin"))
         self._zero = _ZERO[dtype](0)
         self._count, self._lanes = count, lanes * 32 // bits
-        self._buffer = local((count * self._lanes,), dtype)
+        together = 1 if apart else count
+        self._buffers = [
+            local((together * self._lanes,), dtype) for _ in range(count // max(together, 1))
+        ]
+
+    def _place(self, index: int) -> tuple[Any, int]:
+        """Return the buffer of a vector, and its first element there."""
+        if len(self._buffers) == 1:
+            return self._buffers[0], index * self._lanes
+        return self._buffers[index], 0
 
     def __getitem__(self, index: int) -> Any:
-        return self._buffer[ramp(index * self._lanes, self._lanes)]
+        buffer, first = self._place(index)
+        return buffer[ramp(first, self._lanes)]
 
     def __setitem__(self, index: int, value: Any) -> None:
-        T.buffer_store(self._buffer, value, [ramp(index * self._lanes, self._lanes)])
+        buffer, first = self._place(index)
+        T.buffer_store(buffer, value, [ramp(first, self._lanes)])
 
     def clear(self) -> None:
         """Set all to zero."""
@@ -65,7 +83,8 @@ class Vectors:
 
     def element(self, index: int, lane: Any) -> Any:
         """Return one element of a vector."""
-        return self._buffer[index * self._lanes + lane]
+        buffer, first = self._place(index)
+        return buffer[first + lane]
 
 
 class Output:
@@ -73,7 +92,7 @@ class Output:
 
     def __init__(self, spec: LinearSpec, fmt: PanelFormat, args: LinearArgs, tile: MicroTile):
         self.spec, self.layout, self.args, self.tile = spec, fmt.layout, args, tile
-        self._sums = Vectors(len(tile.pairs()), self.layout.mr)
+        self._sums = Vectors(len(tile.pairs()), self.layout.mr, apart=tile.apart)
         self._sums.clear()
 
     def add(self, m: int, r: int, value: Any) -> None:

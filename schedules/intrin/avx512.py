@@ -41,6 +41,13 @@ class Avx512(Intrinsics):
         panels = min(panels, 4 if spec.quantized else 2)
         return panels, min(16 // panels, 12)
 
+    def batch_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
+        # docs/decisions/batched-decode.md has the figures.
+        return min(panels, 4 if spec.integer and not spec.removed else 2), 4
+
+    def for_weights(self, spec: LinearSpec) -> Intrinsics:
+        return Avx512Dense() if spec.batched and not spec.removed else self
+
     def _dot(self, acc: Any, unsigned: Any, signed: Any) -> Any:
         name = "llvm.x86.avx512.vpdpbusd.512"
         return intrinsic(self.ints_type, name, acc, unsigned, signed)
@@ -68,3 +75,26 @@ class Avx512(Intrinsics):
         four = repeat(x[token, ramp(start, 4)], 4, 4)
         index = T.reinterpret("int32x16", code)
         return intrinsic("float32x16", "llvm.x86.avx512.vpermilvar.ps.512", four, index)
+
+
+class Avx512Dense(Avx512):
+    """The weights are the unsigned operand, so that activations are read as they are.
+
+    What that adds follows from the activations: no more than one dot product for all panels. Of a
+    sparse weight it would differ from row to row.
+    """
+
+    zero_point_side = ZeroPoint.OF_ACTIVATIONS
+
+    def prepare_x(self, x: Any) -> Any:
+        return x
+
+    def prepare_w(self, w: Any) -> Any:
+        return T.bind(super().prepare_x(w))
+
+    def dot(self, acc: Any, w: Any, x: Any) -> Any:
+        return self._dot(acc, w, x)
+
+    def add_zero_point(self, acc: Any, operand: Any) -> Any:
+        offset = T.broadcast(T.int32(-0x7F7F7F80), self.lanes)
+        return self._dot(acc, T.reinterpret(self.bytes_type, offset), operand)

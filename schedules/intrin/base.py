@@ -131,6 +131,11 @@ class Intrinsics(ABC):
         """
         return 1, 2
 
+    def batch_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
+        """Return panels and tokens of a batched step's micro-tile; tokens are a power of two."""
+        height, tokens = self.micro_tile(spec, panels)
+        return min(height, panels), 1 << (tokens.bit_length() - 1)
+
     # Activations.
 
     def prepare_x(self, x: Any) -> Any:
