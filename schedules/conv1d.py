@@ -98,8 +98,9 @@ def _prefetch(spec: ConvSpec, args: tuple[Any, ...], start: Any, width: int) -> 
     for j in range(spec.width):
         prefetch_floats(weight, (j,), start, width)
     prefetch_floats(bias, (), start, width)
-    for j in range(spec.width - 1):
-        prefetch_floats(state, (*index(0), j), start, width)
+    with loop(sequences(index.slots)[0]) as s:
+        for j in range(spec.width - 1):
+            prefetch_floats(state, (*index(s), j), start, width)
 
 
 def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from tvm_c4n._tvm_runtime import from_dlpack, tensor
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model import states
+from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.library import BATCH_STEP
 from tvm_c4n.runtime.manifest import ALIGN
@@ -49,7 +52,7 @@ class Batch:
         if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
             raise C4nError(f"slots is {slots!r}: give 1 or more")
         self._specs = engine.config.states()
-        self._arrays = [_zeros((slots, *spec.shape), spec.dtype) for spec in self._specs]
+        self._arrays = _stacked(slots, self._specs)
         self._states = [from_dlpack(array) for array in self._arrays]
         self._read = [0] * slots
 
@@ -139,9 +142,15 @@ def _filled(count: int) -> int:
     return -(-count // _FILL) * _FILL
 
 
-def _zeros(shape: Sequence[int], dtype: str) -> NDArray[Any]:
-    """Return zeros that start where kernels want it; they take memory when they are written."""
-    size = prod(shape) * np.dtype(dtype).itemsize
-    block = np.zeros(size + ALIGN, np.uint8)
-    start = -block.ctypes.data % ALIGN
-    return block[start : start + size].view(dtype).reshape(shape)
+def _stacked(slots: int, specs: Sequence[states.State]) -> list[NDArray[Any]]:
+    """Return zeros for the states of all slots, in one block: huge pages suit their many rows.
+
+    Each starts where kernels want it, and takes memory when it is written.
+    """
+    sizes = [slots * prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs]
+    starts = [0, *accumulate(size + -size % ALIGN for size in sizes)]
+    block = huge_pages.allocate(starts[-1])
+    return [
+        block[start : start + size].view(spec.dtype).reshape(slots, *spec.shape)
+        for spec, start, size in zip(specs, starts, sizes, strict=False)
+    ]
