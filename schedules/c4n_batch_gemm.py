@@ -39,18 +39,21 @@ class C4nBatchGemm:
         def bundles(args: LinearArgs, first: Any, count: int) -> None:
             tokens = args.out.shape[0]
 
-            def tile(bundle: Any, panel: Any, token: Any, width: int) -> None:
-                place = MicroTile(bundle, panel, panels, token, width, apart=True)
-                emit_linear(intrin, spec, args, place, prefetching)
+            def tiles(bundle: Any, token: Any, width: int) -> None:
+                # One token has as many panels in flight as in a step.
+                most = panels if width > 1 else max(panels, intrin.gemv_panels)
+                height = min(most, layout.panels)
+                with loop(layout.panels // height) as part:
+                    place = MicroTile(bundle, part * height, height, token, width, apart=True)
+                    emit_linear(intrin, spec, args, place, prefetching)
 
-            with loop(count) as index, loop(layout.panels // panels) as part:
-                bundle, panel = first + index, part * panels
+            with loop(count) as index:
+                bundle, width = first + index, widest // 2
                 with T.serial(tokens // widest) as group:
-                    tile(bundle, panel, group * widest, widest)
-                width = widest // 2
+                    tiles(bundle, group * widest, widest)
                 while width:
                     with T.If(tokens % (2 * width) >= width), T.Then():
-                        tile(bundle, panel, tokens // (2 * width) * (2 * width), width)
+                        tiles(bundle, tokens // (2 * width) * (2 * width), width)
                     width //= 2
 
         # Whole bundles: other kernels can share the loop over them.

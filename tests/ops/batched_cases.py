@@ -13,6 +13,7 @@ import numpy as np
 
 from tvm_c4n.ops import advance, attention, conv1d, rotary, selective_scan, ssd_scan
 from tvm_c4n.ops.ring import ring_shapes
+from tvm_c4n.ops.slots import with_slots
 from tvm_c4n.ops.spec import (
     AdvanceSpec,
     AttentionSpec,
@@ -50,9 +51,9 @@ class BatchedCase:
             np.testing.assert_allclose(now, expected, rtol=1e-4, atol=self.tolerance)
         # What belongs to no token of the call is as it was, bit by bit.
         for index, before in enumerate(self.arguments):
-            if isinstance(before, np.ndarray) and before.shape[:2] == (COUNT, LAYERS):
-                np.testing.assert_array_equal(found[index][1], before[1])
-                np.testing.assert_array_equal(found[index][:, 1 - LAYER], before[:, 1 - LAYER])
+            if isinstance(before, np.ndarray) and before.shape[:2] == (LAYERS, COUNT):
+                np.testing.assert_array_equal(found[index][:, 1], before[:, 1])
+                np.testing.assert_array_equal(found[index][1 - LAYER], before[1 - LAYER])
 
 
 def conv(channels: int, first: int = 0) -> BatchedCase:
@@ -60,11 +61,11 @@ def conv(channels: int, first: int = 0) -> BatchedCase:
     rng = np.random.default_rng(channels)
     x = rng.normal(size=(TOKENS, 2 * channels)).astype("f4")
     taps, bias = rng.normal(size=(4, channels)).astype("f4"), rng.normal(size=channels).astype("f4")
-    state = rng.normal(size=(COUNT, LAYERS, 3, channels)).astype("f4")
+    state = rng.normal(size=(LAYERS, COUNT, 3, channels)).astype("f4")
     y, after = np.zeros((len(SLOTS), channels)), state.copy()
     for t, slot in enumerate(SLOTS):
         own = x[t : t + 1, first : first + channels]
-        y[t], after[slot, LAYER] = conv1d.oracle(own, taps, bias, state[slot, LAYER])
+        y[t], after[LAYER, slot] = conv1d.oracle(own, taps, bias, state[LAYER, slot])
     spec = ConvSpec(True, channels, 4, LAYERS, 2 * channels, first, batched=True)
     out = np.zeros((TOKENS, channels), "f4")
     arguments = [x, taps, bias, state, LAYER, SLOTS, out]
@@ -79,13 +80,13 @@ def scan(channels: int, half: bool) -> BatchedCase:
     xz = rng.normal(size=(TOKENS, 2 * channels)).astype("f4")
     a = -np.exp(rng.normal(size=(4, channels))).astype("f2" if half else "f4")
     d = rng.normal(size=channels).astype("f4")
-    state = rng.normal(size=(COUNT, LAYERS, 4, channels)).astype("f4")
+    state = rng.normal(size=(LAYERS, COUNT, 4, channels)).astype("f4")
     y, after = np.zeros((len(SLOTS), channels)), state.copy()
     for t, slot in enumerate(SLOTS):
         own = slice(t, t + 1)
         z = xz[own, channels:]
-        y[t], after[slot, LAYER] = selective_scan.oracle(
-            dt[own], x[own], bc[own, 2:6], bc[own, 6:], z, a, d, state[slot, LAYER]
+        y[t], after[LAYER, slot] = selective_scan.oracle(
+            dt[own], x[own], bc[own, 2:6], bc[own, 6:], z, a, d, state[LAYER, slot]
         )
     spec = ScanSpec(True, channels, 4, LAYERS, 2, half, batched=True)
     out = np.zeros((TOKENS, channels), "f4")
@@ -101,13 +102,13 @@ def ssd(heads: int, head_dim: int, half: bool) -> BatchedCase:
     x, bc, zx, bcdt = (rng.normal(size=(TOKENS, width)).astype("f4") for width in widths)
     a, bias, d = rng.normal(size=(3, heads)).astype("f4")
     a = -np.exp(a)
-    state = rng.normal(size=(COUNT, LAYERS, heads, 16, head_dim)).astype("f2" if half else "f4")
+    state = rng.normal(size=(LAYERS, COUNT, heads, 16, head_dim)).astype("f2" if half else "f4")
     y, after = np.zeros((len(SLOTS), spec.inner)), state.copy()
     for t, slot in enumerate(SLOTS):
         own = slice(t, t + 1)
         z, dt = zx[own, : spec.inner], bcdt[own, spec.bc_width :]
-        y[t], after[slot, LAYER] = ssd_scan.oracle(
-            spec, x[own], bc[own], z, dt, a, bias, d, state[slot, LAYER]
+        y[t], after[LAYER, slot] = ssd_scan.oracle(
+            spec, x[own], bc[own], z, dt, a, bias, d, state[LAYER, slot]
         )
     kept = state.view("u2") if half else state
     out = np.zeros((TOKENS, spec.inner), "f4")
@@ -122,12 +123,12 @@ def attend(heads: int, kv_heads: int, turned: int, half: bool) -> BatchedCase:
     spec = AttentionSpec(True, heads, kv_heads, 16, LAYERS, 64, 0.25, turned, half, batched=True)
     widths = [n * 16 for n in (heads, kv_heads, kv_heads)]
     qkv = [rng.normal(size=(TOKENS, width)).astype("f4") for width in widths]
-    position = np.array([[63], [7], [0], [130]], np.int32)
-    places = position[SLOTS, 0]
+    position = np.array([[63, 7, 0, 130]], np.int32)
+    places = position[0, SLOTS]
     frequencies = rotary.frequencies(turned, 10000.0) if turned else None
     angles = np.zeros((TOKENS, turned), "f4")
     ring = [
-        rng.normal(size=(COUNT, *shape)).astype("f2" if half else "f4")
+        rng.normal(size=with_slots(shape, COUNT)).astype("f2" if half else "f4")
         for shape in ring_shapes(spec)
     ]
     y, after = np.zeros((len(SLOTS), widths[0])), [x.copy() for x in ring]
@@ -135,11 +136,11 @@ def attend(heads: int, kv_heads: int, turned: int, half: bool) -> BatchedCase:
         if frequencies is not None:
             angles[t] = rotary.oracle(frequencies, int(places[t]), 1)[0]
         own = tuple(x[t : t + 1] for x in qkv)
-        place, layer = int(places[t]), (ring[0][slot, LAYER], ring[1][slot, LAYER])
+        place, layer = int(places[t]), (ring[0][LAYER, slot], ring[1][LAYER, slot])
         seen = angles[t : t + 1] if turned else None
         y[t], *new = attention.oracle(spec, own, seen, place, layer)
         for state, value in zip(after, new, strict=True):
-            state[slot, LAYER] = value
+            state[LAYER, slot] = value
     kept = [x.view("u2") if half else x for x in ring]
     out = np.zeros((TOKENS, widths[0]), "f4")
     inputs = [*qkv, *([angles] if turned else []), position, *kept, LAYER, SLOTS, out]
@@ -152,16 +153,16 @@ def attend(heads: int, kv_heads: int, turned: int, half: bool) -> BatchedCase:
 def turns() -> BatchedCase:
     """Angles at the places 0, 100000 and 5."""
     frequencies = rotary.frequencies(16, 10000.0)
-    position = np.array([[100000], [7], [0], [5]], np.int32)
-    y = np.concatenate([rotary.oracle(frequencies, int(n), 1) for n in position[SLOTS, 0]])
+    position = np.array([[100000, 7, 0, 5]], np.int32)
+    y = np.concatenate([rotary.oracle(frequencies, int(n), 1) for n in position[0, SLOTS]])
     arguments = [position, frequencies, SLOTS, np.zeros((TOKENS, 16), "f4")]
     return BatchedCase(RotarySpec(True, 16, batched=True), rotary.define, arguments, {3: y}, 1e-6)
 
 
 def moved_on() -> BatchedCase:
     """Positions after a step."""
-    position = np.array([[63], [7], [0], [130]], np.int32)
-    after = np.array([[64], [7], [1], [131]], np.int32)
+    position = np.array([[63, 7, 0, 130]], np.int32)
+    after = np.array([[64, 7, 1, 131]], np.int32)
     spec = AdvanceSpec(True, batched=True)
     return BatchedCase(spec, advance.define, [SLOTS, position], {1: after})
 

@@ -15,6 +15,7 @@ from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, relax, tvm
 from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.ops.slots import with_slots
 
 
 def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[ModelConfig, IRModule]:
@@ -133,7 +134,9 @@ def test_a_batched_step_is_one_kernel_that_reads_the_same_block(removed: tuple[i
     tokens = np.array([7, 3, 0], np.int32)
 
     def run(mod: IRModule) -> list[np.ndarray]:
-        states = [np.full((slots, *shape), 0.5, np.float32) for shape in config.state_shapes()]
+        states = [
+            np.full(with_slots(shape, slots), 0.5, np.float32) for shape in config.state_shapes()
+        ]
         given = [tvm.runtime.tensor(a) for a in (tokens, active, *states)]
         logits = machine(only(mod, "batch_step"))["batch_step"](*given)[0].numpy()
         return [logits[:2], *(tensor.numpy() for tensor in given[2:])]

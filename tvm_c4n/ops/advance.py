@@ -26,7 +26,7 @@ def add(spec: AdvanceSpec, args: tuple[Any, Any], tokens: Any) -> None:
     if spec.batched:
         with loop(tokens) as t:
             slot = slot_of(ids, t)
-            T.buffer_store(position, position[slot, 0] + 1, [slot, 0])
+            T.buffer_store(position, position[0, slot] + 1, [0, slot])
         return
     T.buffer_store(position, position[0] + T.cast(tokens, "int32"), [0])
 

@@ -248,14 +248,14 @@ def emit(
         The result of `tvm_c4n.ops.rotary.emit`.
     """
     keys, values = ring
-    layers, kv_heads, blocks, head_dim, _ = (int(n) for n in list(keys.ty.shape)[-5:])
+    kv_heads, blocks, head_dim, _ = (int(n) for n in list(keys.ty.shape)[-4:])
     width = int(qkv[0].ty.shape[1])
     spec = AttentionSpec(
         dynamic=em.dynamic,
         heads=width // head_dim,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        layers=layers,
+        layers=int(keys.ty.shape[0]),
         context=blocks * BLOCK,
         scale=scale,
         rotary=0 if angles is None else int(angles.ty.shape[1]),

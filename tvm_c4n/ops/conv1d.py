@@ -112,7 +112,7 @@ def emit(
     ``(width, channels)``; the state variable must not be used afterwards.
     """
     width, channels = weight.shape
-    layers, given = int(state.ty.shape[-3]), int(x.ty.shape[1])
+    layers, given = int(state.ty.shape[0]), int(x.ty.shape[1])
     spec = ConvSpec(em.dynamic, channels, width, layers, given, first, batched=em.batched)
     inputs = [x, em.constant(weight), em.constant(bias), state, *em.index(layer)]
     out = [state.ty, relax.TensorType((em.tokens, channels), "float32")]

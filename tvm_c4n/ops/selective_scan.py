@@ -154,7 +154,7 @@ def emit(
         dynamic=em.dynamic,
         channels=channels,
         state=states,
-        layers=int(state.ty.shape[-3]),
+        layers=int(state.ty.shape[0]),
         dt_rank=int(inputs[2].ty.shape[1]) - 2 * states,
         half=a.dtype == np.uint16,
         batched=em.batched,

@@ -192,14 +192,14 @@ def emit(
     limits : tuple of float
         The least and the largest delta; infinity is no limit.
     """
-    layers, heads, states, head_dim = (int(n) for n in list(state.ty.shape)[-4:])
+    heads, states, head_dim = (int(n) for n in list(state.ty.shape)[-3:])
     low, high = limits
     spec = SsdSpec(
         dynamic=em.dynamic,
         heads=heads,
         head_dim=head_dim,
         state=states,
-        layers=layers,
+        layers=int(state.ty.shape[0]),
         groups=int(inputs[1].ty.shape[1]) // (2 * states),
         low=max(low, 0.0),
         high=min(high, NO_LIMIT),

@@ -67,7 +67,7 @@ class Batch:
         with self._engine.alone:
             self._read[slot] = 0
             for array in self._arrays:
-                array[slot] = 0
+                array[:, slot] = 0
 
     def put(self, slot: int, state: State) -> None:
         """Let a slot go on from a state, whatever it held.
@@ -80,7 +80,7 @@ class Batch:
         self._check_slot(slot)
         check_state(state, self._engine.fingerprint, self._engine.config)
         with self._engine.alone:
-            restore([array[slot] for array in self._arrays], self._specs, state)
+            restore([array[:, slot] for array in self._arrays], self._specs, state)
             self._read[slot] = state.read
 
     def state(self, slot: int) -> State:
@@ -88,7 +88,7 @@ class Batch:
         self._check_slot(slot)
         with self._engine.alone:
             read = self._read[slot]
-            arrays = copied([array[slot] for array in self._arrays], self._specs, read)
+            arrays = copied([array[:, slot] for array in self._arrays], self._specs, read)
             return State(arrays, read, self._engine.fingerprint)
 
     def step(self, tokens: Mapping[int, int]) -> dict[int, NDArray[np.float32]]:
@@ -145,12 +145,13 @@ def _filled(count: int) -> int:
 def _stacked(slots: int, specs: Sequence[states.State]) -> list[NDArray[Any]]:
     """Return zeros for the states of all slots, in one block: huge pages suit their many rows.
 
-    Each starts where kernels want it, and takes memory when it is written.
+    The slots are the second axis (`tvm_c4n.ops.slots`). Each state starts where kernels want it,
+    and takes memory when it is written.
     """
     sizes = [slots * prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs]
     starts = [0, *accumulate(size + -size % ALIGN for size in sizes)]
     block = huge_pages.allocate(starts[-1])
     return [
-        block[start : start + size].view(spec.dtype).reshape(slots, *spec.shape)
+        block[start : start + size].view(spec.dtype).reshape(spec.shape[0], slots, *spec.shape[1:])
         for spec, start, size in zip(specs, starts, sizes, strict=False)
     ]

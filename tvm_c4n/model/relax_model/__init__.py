@@ -12,9 +12,9 @@ If it is asked for, there is also a step of several sequences at once, which hav
 
 - ``batch_step(tokens (n,) int32, chosen (active,) int32, *states) -> logits (n, V), *states``
 
-Its states have the slots as their first axis. The first `active` tokens belong to the chosen slots,
-which must differ; the logits of those after them say nothing, and change no state. They are there
-because some counts of tokens are faster than others.
+Its states have the slots as their second axis. The first `active` tokens belong to the chosen
+slots, which must differ. Those after them change no state, and their logits say nothing: they are
+there because some counts of tokens are faster than others.
 
 The states start as zeros and are updated in place. Each kind of block has its module here.
 """
@@ -37,6 +37,7 @@ from tvm_c4n.model.relax_model.mamba2 import mamba2
 from tvm_c4n.model.relax_model.mlp import mlp
 from tvm_c4n.ops import advance, c4n_linear, embedding, rms_norm
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
+from tvm_c4n.ops.slots import with_slots
 from tvm_c4n.sparsity import DType
 
 FUNCTIONS = ("step", "prefill", "score")
@@ -100,7 +101,9 @@ def _batch_step(
     ids = relax.Var("tokens", relax.TensorType((tokens,), "int32"))
     chosen = relax.Var("chosen", relax.TensorType((active,), "int32"))
     stacked = config.states()
-    given = [relax.Var(s.name, relax.TensorType((slots, *s.shape), s.dtype)) for s in stacked]
+    given = [
+        relax.Var(s.name, relax.TensorType(with_slots(s.shape, slots), s.dtype)) for s in stacked
+    ]
     attrs = {"num_input": 2 + len(given), "tir_var_upper_bound": {"n": most}}
     with bb.function(BATCH_STEP, [ids, chosen, *given], attrs=attrs):
         em = Emitter(bb, tokens, pool, chosen)
