@@ -26,6 +26,7 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
 from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.model.states import StateDTypes
+from tvm_c4n.ops.slots import with_slots
 from tvm_c4n.pruning.calibration.layer import logits
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import from_dense, mask_from_scores
@@ -75,12 +76,14 @@ def pruned_by_magnitude(source: Checkpoint, config: ModelConfig, recipe: Recipe)
     return ArrayCheckpoint(source.config, stored)
 
 
-def build_functions(config: ModelConfig, weights: Any, target: str, *names: str) -> Any:
+def build_functions(
+    config: ModelConfig, weights: Any, target: str, *names: str, batch: int = 0
+) -> Any:
     """Build a model, float32 where nothing else is stored; of its functions only these, if any.
 
     Compilations take most of the time.
     """
-    mod = build_model(config, weights, dtype="float32")
+    mod = build_model(config, weights, dtype="float32", batch=batch)
     if names:
         for function in {"step", "prefill", "score"} - set(names):
             del mod[function]
@@ -91,8 +94,8 @@ def build_functions(config: ModelConfig, weights: Any, target: str, *names: str)
 class Compiled:
     """A model that runs on this machine; its functions, or some of them."""
 
-    def __init__(self, config: ModelConfig, weights: Any, *names: str) -> None:
-        executable = build_functions(config, weights, "host", *names)
+    def __init__(self, config: ModelConfig, weights: Any, *names: str, batch: int = 0) -> None:
+        executable = build_functions(config, weights, "host", *names, batch=batch)
         self._vm, self._config = relax.VirtualMachine(executable, tvm.cpu()), config
         self.reset()
 
@@ -108,6 +111,20 @@ class Compiled:
         ids = tvm.runtime.tensor(np.asarray(tokens, np.int32))
         found: NDArray[np.float32] = self._vm[function](ids, *self._states)[0].numpy()
         return found
+
+    def batch_step(self, tokens: dict[int, int], count: int, states: list[Any]) -> Any:
+        """Step texts by their slots, filled up to `count` tokens; returns the logits by slot."""
+        ids = np.zeros(count, np.int32)
+        ids[: len(tokens)] = list(tokens.values())
+        chosen = np.array(list(tokens), np.int32)
+        inputs = [tvm.runtime.tensor(array) for array in (ids, chosen)]
+        logits = self._vm["batch_step"](*inputs, *states)[0].numpy()
+        return dict(zip(tokens, logits, strict=False))
+
+
+def stacked_states(config: ModelConfig, slots: int) -> list[NDArray[Any]]:
+    """Return empty states of several texts."""
+    return [np.zeros(with_slots(s.shape, slots), s.dtype) for s in config.states()]
 
 
 class FamilyTests:
@@ -228,6 +245,32 @@ class FamilyTests:
                 values = model("step", found[-1:])[0].copy()
             assert found == expected[0].tolist(), name
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("half", [False, True])
+    @pytest.mark.parametrize("dtype", ["float32", "int4"])
+    def test_texts_that_step_together_are_as_if_alone(self, dtype: str, half: bool) -> None:
+        """One to sixteen at once, at different places, with states of both dtypes."""
+        name, slots, rng = next(iter(self.CONFIGS)), 16, np.random.default_rng(3)
+        stored, config = self.opened(name)
+        if dtype == "int4":
+            stored = pruned_by_magnitude(stored, config, Recipe(removed=2, dtype=dtype))
+        if half:
+            config = config.with_state_dtypes(StateDTypes("float16", "float16"))
+        model = Compiled(config, stored, "step", batch=slots)
+        states = [tvm.runtime.tensor(array) for array in stacked_states(config, slots)]
+        texts: dict[int, list[int]] = {slot: [] for slot in range(slots)}
+        last: dict[int, Any] = {}
+        for count in (1, 3, 16, 8, 5, 12, 16):
+            chosen = [int(slot) for slot in rng.permutation(slots)[:count]]
+            tokens = {slot: int(rng.integers(0, VOCABULARY)) for slot in chosen}
+            last |= model.batch_step(tokens, count + count % 2, states)
+            for slot, token in tokens.items():
+                texts[slot].append(token)
+        for slot, text in texts.items():
+            model.reset()
+            expected = [model("step", [token])[0] for token in text][-1]
+            np.testing.assert_allclose(last[slot], expected, atol=1e-4, err_msg=f"{name} {slot}")
+
     @pytest.mark.parametrize(("removed", "dtype"), STORED)
     def test_pruned_it_equals_the_reference_of_what_is_stored(
         self, removed: int, dtype: str
@@ -257,6 +300,19 @@ class FamilyTests:
         found = phone.run_vm(executable, {"score": [text, *states]})["score"][0]
         expected = Reference(config, stored.dense).prefill(TEXT)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.phone
+    @pytest.mark.slow
+    def test_texts_step_together_on_the_emulated_phone(self, phone: Any) -> None:
+        name = next(iter(self.CONFIGS))
+        checkpoint, config = self.opened(name)
+        stored = pruned_by_magnitude(checkpoint, config, Recipe(removed=2, dtype="float16"))
+        executable = build(build_model(config, stored, batch=4), "arm64-linux")
+        ids, chosen = TEXT[:4].astype(np.int32), np.array([2, 0, 1], np.int32)
+        inputs = [ids, chosen, *stacked_states(config, 3)]
+        found = phone.run_vm(executable, {"batch_step": inputs})["batch_step"][0]
+        reference = [Reference(config, stored.dense).prefill(ids[t : t + 1])[0] for t in range(3)]
+        np.testing.assert_allclose(found[:3], reference, rtol=1e-4, atol=1e-4)
 
     def test_the_twin_opens_in_transformers_with_the_same_logits(self, tmp_path: Path) -> None:
         from tvm_c4n import prune
