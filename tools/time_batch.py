@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.random_models import Format, write_random
+from benchmarks.results import run_info, update_readme
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.runtime.artifact import is_artifact
 from tvm_c4n.runtime.batch import Batch
@@ -43,7 +45,8 @@ def main() -> None:
     parser.add_argument("--secs", type=float, default=0.05, help="of a sample, at least")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    lines = []
+    command = f"python tools/time_batch.py {shlex.join(sys.argv[1:])}"
+    lines: list[dict[str, Any]] = [{"type": "run", **run_info(), "command": command}]
     for model in args.models:
         with TemporaryDirectory() as folder:
             artifact = compiled(model, Path(folder))
@@ -57,6 +60,7 @@ def main() -> None:
                 show(f"{model}, {threads} threads", found)
     if args.out is not None:
         args.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        update_readme(args.out)
 
 
 def compiled(model: str, folder: Path) -> Path:
