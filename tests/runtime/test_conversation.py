@@ -202,6 +202,19 @@ def test_a_text_fills_the_context_and_not_more(hybrid_artifact: Path) -> None:
     assert story.undo()
 
 
+def test_the_system_of_a_file_can_be_replaced(chatting: Engine, tmp_path: Path) -> None:
+    first = talk(chatting, template=True)
+    first.system = "w5"
+    said(first, "w1")
+    first.save(tmp_path / "a.state")
+    second = talk(chatting, template=True)
+    second.load(tmp_path / "a.state")
+    assert second.messages() == first.messages()
+    second.system = "w4"
+    roles = [(m["role"], m["content"]) for m in second.messages()]
+    assert roles[0] == ("system", "w4") and [role for role, _ in roles].count("system") == 1
+
+
 @pytest.mark.parametrize("template", [False, True])
 def test_it_goes_on_from_a_file(
     engine: Engine, chatting: Engine, template: bool, tmp_path: Path

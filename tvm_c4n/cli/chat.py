@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import signal
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from tvm_c4n.cli.sampling import (
     Threads,
     TopK,
     TopP,
+    params_of,
 )
 from tvm_c4n.cli.word_wrap import WordWrap
 from tvm_c4n.errors import C4nError
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from tvm_c4n.cli.chat_commands import Commands
     from tvm_c4n.runtime.conversation import Conversation
 
-_MOST_SEED = 1 << 31
 # Tokens at most of an answer, which a model ends by itself, and of a piece of a text, which it does
 # not.
 _ANSWER, _PARAGRAPH = 1024, 160
 
 
 def chat(
+    context: typer.Context,
     model: Model,
     limit: Annotated[
         int | None,
@@ -68,20 +68,10 @@ def chat(
         from tvm_c4n.model.chat_template import read_chat_template
         from tvm_c4n.runtime.continuation import check_limit
         from tvm_c4n.runtime.conversation import Conversation
-        from tvm_c4n.runtime.sampling import SamplingParams
 
         # What can be said of the options is said before a model is compiled for them.
         check_limit(1 if limit is None else limit)
-        params = SamplingParams(
-            temperature=temp,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repeat_penalty=repeat_penalty,
-            repeat_last_n=repeat_last_n,
-            seed=random.randrange(_MOST_SEED) if seed is None else seed,  # noqa: S311
-            stop=tuple(stop or ()),
-        )
+        params = params_of(context)
         engine = load(model, threads=threads, progress=bar, notify=bar.notify)
         template = read_chat_template(engine.artifact.path) is not None
         if system is not None and not template:

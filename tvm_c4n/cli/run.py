@@ -24,6 +24,7 @@ from tvm_c4n.cli.sampling import (
     Threads,
     TopK,
     TopP,
+    params_of,
 )
 from tvm_c4n.errors import C4nError
 
@@ -76,6 +77,7 @@ def run(
     of_one = ["prompt", "file", "chat", "load_state", "save_state"]
     refuse_together(context, "jsonl", of_one, "a file of prompts says it line by line")
     refuse_together(context, "samples", ["save_state"], "a state is that of one text")
+    refuse_together(context, "load_state", ["system"], "a chat that has begun has its system")
     if samples < 1:
         raise C4nError(f"cannot write {samples} samples; use 1 or more")
     if samples > 1 and temp == 0:
@@ -90,21 +92,11 @@ def run(
         from tvm_c4n.compile.cache import load
         from tvm_c4n.model.chat_template import require_chat_template
         from tvm_c4n.runtime.continuation import check_limit
-        from tvm_c4n.runtime.sampling import SamplingParams
         from tvm_c4n.runtime.saved_state import load_state as read_state
 
         # What can be said of a request is said before a model is compiled for it.
         check_limit(limit)
-        params = SamplingParams(
-            temperature=temp,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repeat_penalty=repeat_penalty,
-            repeat_last_n=repeat_last_n,
-            seed=seed,
-            stop=tuple(stop or ()),
-        )
+        params = params_of(context)
         if any(request.messages for request in requests) and (folder := resolve(model)).is_dir():
             require_chat_template(folder)
         engine = load(model, threads=threads, progress=bar, notify=None if quiet else bar.notify)

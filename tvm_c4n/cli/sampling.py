@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import random
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tvm_c4n.runtime.sampling import SamplingParams
 
 Temp = Annotated[
     float, typer.Option("--temp", help="Temperature; 0: always the most likely token.")
@@ -41,3 +45,30 @@ Model = Annotated[
         "first two are compiled when first used, and kept in ~/.cache/tvm-c4n."
     ),
 ]
+
+# Where no seed is given and answers should differ from run to run.
+_MOST_SEED = 1 << 31
+
+
+def params_of(context: typer.Context) -> SamplingParams:
+    """Return what the options of a verb say, whose parameters have the names of this module.
+
+    Raises
+    ------
+    C4nError
+        Names a value that is out of range.
+    """
+    from tvm_c4n.runtime.sampling import SamplingParams
+
+    said = context.params
+    seed = said["seed"]
+    return SamplingParams(
+        temperature=said["temp"],
+        top_k=said["top_k"],
+        top_p=said["top_p"],
+        min_p=said["min_p"],
+        repeat_penalty=said["repeat_penalty"],
+        repeat_last_n=said["repeat_last_n"],
+        seed=random.randrange(_MOST_SEED) if seed is None else seed,  # noqa: S311
+        stop=tuple(said["stop"] or ()),
+    )

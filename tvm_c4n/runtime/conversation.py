@@ -182,8 +182,10 @@ class Conversation:
         if self.template and not found.messages:
             raise C4nError(f"{path}: holds a text and no chat")
         self.cache.keep(found.tokens, found.kept.state, found.kept.logits)
-        self._turns, self.system = [], None
-        self._loaded = found
+        first = found.messages[:1]
+        said_first = bool(first) and first[0]["role"] == "system"
+        self.system = first[0]["content"] if said_first else None
+        self._turns, self._loaded = [], replace(found, messages=found.messages[said_first:])
         return len(found.tokens)
 
     def _prompt(self, text: str) -> list[int]:

@@ -57,6 +57,12 @@ STATES = [
         spoil=lambda folder: save(folder, cut=9),
     ),
     Case(
+        "a system for a chat that has begun",
+        "run model.art --chat --system a -p a --load-state a.state",
+        "--load-state and --system exclude each other: a chat that has begun has its system; give "
+        "one of them",
+    ),
+    Case(
         "a folder as the file of a state",
         "run model.art -p a --save-state model",
         "model: cannot be written: give a file in a folder that exists",
