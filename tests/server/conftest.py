@@ -21,7 +21,7 @@ TEMPLATE = (
     "{% if messages[0].content == 'no' %}{{ raise_exception('not with me') }}{% endif %}"
     "{{ bos_token }}{% for m in messages %} "
     "{{ {'system': 'w9', 'user': 'w8', 'assistant': 'w7'}[m.role] }} {{ m.content }}"
-    "{% endfor %}{% if add_generation_prompt %} w7{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %} w7 {% endif %}"
 )
 
 

@@ -74,6 +74,12 @@ class Choice:
         text = self._said.put(logits)
         self._send(text, before)
 
+    def remember(self) -> None:
+        """Note the tokens of the answer, if its text is all that they say."""
+        said, note = self._said, self.job.remember
+        if note is not None and said.stopped_by is None:
+            note(said.text, [*self.job.ids, *said.tokens])
+
     def cut(self) -> None:
         """End the answer where it is."""
         self._send(self._said.end(), len(self._said.logprobs))

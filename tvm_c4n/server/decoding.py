@@ -107,6 +107,7 @@ class Decoding:
                 continue
             if choice.finished:
                 # From here a chat's next turn goes on.
+                choice.remember()
                 self._cache.keep(choice.read, self._batch.state(slot), choice.logits)
                 self._release(slot)
         return len(found)

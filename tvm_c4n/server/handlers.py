@@ -70,10 +70,11 @@ async def chat_completions(request: Request) -> Response:
     sampling = sampling_of(body, body.top_logprobs if body.logprobs else None)
 
     async def prepare(mailbox: Mailbox) -> Prepared:
-        ids = await chat_prompt(body, model, template, service)
+        text, ids = await chat_prompt(body, model, template, service)
         limit = answer_limit(wanted, len(ids), model, service.limits)
         deadline = monotonic() + service.limits.request_secs
         job = Job(ids, range(body.n), sampling, limit, mailbox, deadline)
+        job.remember = lambda answer, tokens: model.known.remember(text + answer, tokens)
         return Prepared(model, [job], ChatForm(model.name, model.tokenizer, body.logprobs))
 
     return _answering(service, body, body.n, prepare)

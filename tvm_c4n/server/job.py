@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -29,6 +30,8 @@ class Job:
     mailbox : Mailbox
     deadline : float
         When answers end where they are; of `time.monotonic`.
+    remember : callable, optional
+        Called with the text of an answer, and the tokens of prompt and answer.
     cached : int
         Tokens of the prompt that a kept state had read; set when reading begins.
     prompt_scored : list of TokenLogprobs
@@ -42,6 +45,7 @@ class Job:
     mailbox: Mailbox
     deadline: float
     echo: str | None = None
+    remember: Callable[[str, list[int]], None] | None = None
     cached: int = 0
     prompt_scored: list[TokenLogprobs] = field(default_factory=list)
     arrived: float = field(default_factory=monotonic)

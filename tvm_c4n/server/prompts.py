@@ -68,8 +68,8 @@ def template_of(model: Served) -> ChatTemplate:
 
 async def chat_prompt(
     body: ChatBody, model: Served, template: ChatTemplate, service: Service
-) -> list[int]:
-    """Return the prompt that the model's template makes of a chat.
+) -> tuple[str, list[int]]:
+    """Return the prompt that the model's template makes of a chat, and its tokens.
 
     Raises
     ------
@@ -82,8 +82,8 @@ async def chat_prompt(
         # Without the path of the model, which is nobody's business.
         said = str(error).removeprefix(f"{template.path}: ")
         raise refused("messages", said) from None
-    ids = await run_in_threadpool(model.tokenizer.encode, text)
-    return _fitting(ids, model, service.limits, "messages")
+    ids = await run_in_threadpool(model.known.tokens, text, model.tokenizer.encode)
+    return text, _fitting(ids, model, service.limits, "messages")
 
 
 def answer_limit(wanted: int | None, prompt: int, model: Served, limits: Limits) -> int:

@@ -17,6 +17,7 @@ from tvm_c4n.runtime.prefix_cache import PrefixCache
 from tvm_c4n.server.admission import Admission
 from tvm_c4n.server.api_error import ApiError
 from tvm_c4n.server.chat_texts import ChatTexts
+from tvm_c4n.server.known_texts import KnownTexts
 from tvm_c4n.server.lane import Lane
 from tvm_c4n.server.limits import Limits
 from tvm_c4n.server.metrics import Metrics
@@ -41,6 +42,8 @@ class Served:
         Tokens of the longest text; None: any.
     together : bool
         Whether its answers share each step; else they take turns.
+    known : KnownTexts
+        Of its chats.
     created : int
         When it was loaded, in seconds since 1970.
     """
@@ -52,6 +55,7 @@ class Served:
     vocabulary: int
     context: int | None
     together: bool
+    known: KnownTexts = field(default_factory=KnownTexts)
     created: int = field(default_factory=lambda: int(time.time()))
 
 
