@@ -82,7 +82,7 @@ def compile_model(
         attention, are kept between tokens. Default: float32 for scan states, float16 for others.
     batch : bool
         Whether `tvm_c4n.runtime.batch.Batch` can run several sequences at once: compiling takes
-        about twice as long.
+        1.6 times as long.
     records : path, optional
         Folder of `tvm_c4n.tune` for this target; default: what the package has for it, if anything.
     debug_dump : path, optional
