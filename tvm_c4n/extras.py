@@ -10,7 +10,7 @@ from tvm_c4n.errors import C4nError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "prune": ("torch", "scipy"),
     "tune": ("cloudpickle", "psutil", "tornado", "xgboost"),
-    "serve": ("prometheus_client", "starlette", "uvicorn"),
+    "serve": ("h11", "prometheus_client", "starlette", "uvicorn"),
     "bench": ("matplotlib", "gguf"),
     "link": ("ziglang",),
     "lm-eval": ("lm_eval",),

@@ -6,9 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-
 from tvm_c4n.model.chat_template import ChatTemplate
 from tvm_c4n.model.render_process import RenderProcess
 
@@ -22,7 +19,7 @@ class ChatTexts:
     """Renders the chats of all models of a server. All of it belongs to the loop's thread."""
 
     def __init__(self) -> None:
-        self._limiter: CapacityLimiter | None = None
+        self._limiter = asyncio.Semaphore(_AT_ONCE)
         self._ready: RenderProcess | None = None
         self._later: asyncio.TimerHandle | None = None
         self._closed = False
@@ -40,12 +37,10 @@ class ChatTexts:
         C4nError
             See `ChatTemplate.render`.
         """
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(_AT_ONCE)
         async with self._limiter:
             process, self._ready = self._ready or RenderProcess(), None
             try:
-                return await run_sync(lambda: template.render(messages, process=process))
+                return await asyncio.to_thread(template.render, messages, process=process)
             finally:
                 process.close()
                 if self._later is not None:
