@@ -42,13 +42,13 @@ class RollLayers:
             body = relax.SeqExpr(blocks, func.body.body)
             bb.update_func(gvar, relax.Function(func.params, body, func.ret_ty, attrs=func.attrs))
         out = bb.get()
-        if not arenas:
-            return mod
         places = {
             address: (arena.constant, at)
             for arena in arenas
             for address, at in arena.places.items()
         }
+        if not places:  # layers without weights of their own are none
+            return mod
         for gvar, func in _functions(out):
             out.update_func(gvar, _Views(places).visit_expr(func))
         return tidy(out)
