@@ -150,7 +150,7 @@ def stage_names(size: str, fmt: Format) -> list[str]:
 
 def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
     """Split the code of fused regions at the calls of the barrier, which end every stage."""
-    function = Counter(part.function for part in code for _ in range(1)).most_common(1)[0][0]
+    function = Counter(part.function for part in code).most_common(1)[0][0]
     parts: list[list[Instruction]] = [[]]
     for part in code:
         if part.function == function:
@@ -162,10 +162,15 @@ def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
     parts = [part for part in parts[:-1] if part and _insns(part) > BARRIER * part[-1].runs]
     numbers = [f"stage {index}" for index in range(len(parts))]
     candidates = (names, joined(names), joined(names, rotated=True), numbers)
-    names = next(these for these in candidates if len(these) == len(parts))
-    rest = _insns(code) - sum(map(_insns, parts))
+    names = next(n for n in candidates if fits(n, [_insns(p) / p[-1].runs for p in parts]))
     found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
-    return [*found, {"name": "calls", "insns": round(rest)}]
+    return [*found, {"name": "calls", "insns": round(_insns(code) - sum(map(_insns, parts)))}]
+
+
+def fits(names: list[str], insns: list[float]) -> bool:
+    """Say whether these can be stages of so many instructions a call: of all the head has most."""
+    alike = len(names) == len(insns)
+    return alike and ("head" not in names or insns[names.index("head")] == max(insns))
 
 
 def _insns(code: list[Instruction]) -> float:
