@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.hub import Hub
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,6 +33,20 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_model(tmp_path_factory.mktemp("model") / "small")
     write_tokenizer(folder)
     return folder
+
+
+@pytest.fixture
+def hub(small_model: Path, tmp_path: Path) -> Iterator[Hub]:
+    """A hub that has the small model as ``org/small``, beside files that are nothing to us."""
+    from tests.hub import hub_of  # most tests do without
+
+    folder = tmp_path / "served"
+    shutil.copytree(small_model, folder)
+    (folder / "modeling_small.py").write_text("raise SystemExit('code of a stranger')\n")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# small\n")
+    with hub_of({"org/small": folder}, tmp_path / "home" / "hub") as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

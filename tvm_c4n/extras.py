@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "prune": ("torch", "scipy"),
     "tune": ("cloudpickle", "psutil", "tornado", "xgboost"),
     "serve": ("h11", "prometheus_client", "starlette", "uvicorn"),
+    "hub": ("huggingface_hub",),
     "bench": ("matplotlib", "gguf"),
     "link": ("ziglang",),
     "lm-eval": ("lm_eval",),

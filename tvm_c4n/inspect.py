@@ -90,7 +90,8 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
     Parameters
     ----------
     model : str or Path
-        Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
+        Artifact, Hugging Face folder, C4n folder, the name of an embedded model, or
+        ``org/name`` of a hub.
     progress : callable, optional
         ``progress(tensor, done, total)`` after each weight that is read.
 
@@ -108,7 +109,7 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
         weights = _by_kind(config, _declared(manifest))
         return ModelSummary(path, "artifact", config, weights, manifest.weight_bytes, made_for)
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, progress)
     config = describe_model(checkpoint.config)
     check_tensors(config, checkpoint)
     load_tokenizer(checkpoint.path, checkpoint.config)  # or the model could not be run

@@ -1,5 +1,6 @@
 """The small model, pruned and compiled once."""
 
+import json
 import os
 import shutil
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hub import hub_of
 from tests.models import write_words
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
@@ -34,8 +36,26 @@ def artifact(pruned, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def hub_of_errors(small_model, tmp_path_factory):
+    """A hub with the small model, and with repositories that are refused."""
+    home = tmp_path_factory.mktemp("hub")
+    configs = {"llama": {"model_type": "llama"}, "original": {"d_model": 8, "ssm_cfg": {}}}
+    models = {"org/small": small_model}
+    for name in ("llama", "original", "pickle", "gguf"):
+        models[f"org/{name}"] = home / name
+        models[f"org/{name}"].mkdir()
+    for name, config in configs.items():
+        (home / name / "config.json").write_text(json.dumps(config))
+    shutil.copy(small_model / "config.json", home / "pickle")
+    (home / "pickle/pytorch_model.bin").touch()
+    (home / "gguf/model.gguf").touch()
+    with hub_of(models, home / "home/hub") as hub:
+        yield hub
+
+
 @pytest.fixture
-def furnished(small_model, pruned, artifact, words, tmp_path, monkeypatch):
+def furnished(small_model, pruned, artifact, words, tmp_path, monkeypatch, hub_of_errors):
     """A folder to work in, with ``model``, ``pruned``, ``model.art`` and two texts."""
     folder = tmp_path.resolve() / "work"
     for source, name in ((small_model, "model"), (pruned, "pruned"), (artifact, "model.art")):

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.errors.case import Case
 from tests.cli.errors.cases import TABLE
+from tests.hub import Hub
 
 CASES = [
     pytest.param(case, id=f"{place}: {case.wrong}")
@@ -39,7 +40,11 @@ def files(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_command_that_is_refused(
-    case: Case, furnished: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    case: Case,
+    furnished: Path,
+    hub_of_errors: Hub,
+    call: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if case.spoil:
         case.spoil(furnished)
@@ -52,6 +57,7 @@ def test_a_command_that_is_refused(
     stdin = case.stdin.encode(errors="surrogateescape")
     result = call(*shlex.split(case.command), stdin=stdin)
     said = result.err.replace(str(furnished), "HERE").replace(platform.machine(), "MACHINE")
+    said = said.replace(hub_of_errors.url, "HUB").replace(str(hub_of_errors.cache), "CACHE")
     said = re.sub(r"this one is [0-9a-f]{12}\b", "this one is FINGERPRINT", said)
     assert (said, result.code, result.out) == (f"error: {case.line}\n", case.code, "")
     assert files(furnished) == before

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.hub import commit_of
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import C4nError, CheckpointError, RecipeError
 from tvm_c4n.pruning import Recipe, Report, prune
@@ -19,6 +20,14 @@ RECIPE = Recipe(removed=2, dtype="int8", samples=24, sample_tokens=48, scale_gro
 def pruned(small_model, words, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "pruned"
     return out, prune(small_model, out, RECIPE, calibration=words)
+
+
+def test_a_model_of_a_hub_is_pinned(hub, words, tmp_path):
+    recipe = RECIPE.model_copy(update={"method": "magnitude", "samples": 2})
+    report = prune("org/small", tmp_path / "out", recipe, calibration=words, dense_export=False)
+    assert report.source == "org/small"
+    assert report.revision == commit_of(hub.models["org/small"])
+    assert Report.model_validate_json((tmp_path / "out/report.json").read_text()) == report
 
 
 def sha256(path):

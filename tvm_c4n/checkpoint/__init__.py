@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tvm_c4n.assets import resolve
 from tvm_c4n.checkpoint.base import ArrayCheckpoint, Checkpoint
 from tvm_c4n.checkpoint.c4n import C4nCheckpoint
 from tvm_c4n.checkpoint.c4n_writer import C4nWriter
 from tvm_c4n.checkpoint.dense_export import export_dense
 from tvm_c4n.checkpoint.files import os_errors
 from tvm_c4n.checkpoint.hf import HfCheckpoint
+from tvm_c4n.checkpoint.hub import locate
 from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.checkpoint.manifest import MANIFEST
+from tvm_c4n.progress import Progress
 
 __all__ = [
     "ArrayCheckpoint",
@@ -22,17 +23,21 @@ __all__ = [
     "Checkpoint",
     "HfCheckpoint",
     "export_dense",
+    "locate",
     "open_checkpoint",
 ]
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
+def open_checkpoint(path: str | Path, progress: Progress | None = None) -> Checkpoint:
     """Open a model folder of either format.
 
     Parameters
     ----------
     path : str or Path
-        A Hugging Face folder, a C4n folder (it has c4n.json), or the name of an embedded model.
+        A Hugging Face folder, a C4n folder (it has c4n.json), the name of an embedded model, or
+        ``org/name`` of a hub, which is downloaded.
+    progress : callable, optional
+        ``progress(what, done, total)`` during a download.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         On everything that is missing, damaged, hostile or unsupported.
     """
     with os_errors(Path(path), "open"):
-        folder = resolve(path)
+        folder = locate(path, progress)
         if not folder.exists():
             recover(folder)
         is_c4n = os.path.lexists(folder / MANIFEST)

@@ -116,11 +116,9 @@ def _open_files(folder: Path) -> dict[str, SafetensorsFile]:
         return dict.fromkeys(file.entries, file)
     if not index.exists():
         raise CheckpointError(_no_weights(folder))
-    weight_map = _weight_map(index)
-    shards = {
-        shard: _open_shard(folder, index, shard) for shard in sorted(set(weight_map.values()))
-    }
-    for name, shard in weight_map.items():
+    shard_of = read_index(index)
+    shards = {shard: _open_shard(folder, index, shard) for shard in sorted(set(shard_of.values()))}
+    for name, shard in shard_of.items():
         if name not in shards[shard].entries:
             raise CheckpointError(
                 f"{shards[shard].path}: tensor {shown(name)} is missing, though {INDEX} "
@@ -128,15 +126,16 @@ def _open_files(folder: Path) -> dict[str, SafetensorsFile]:
             )
     for shard, file in shards.items():
         for name in file.entries:
-            if name in weight_map and weight_map[name] != shard:
+            if name in shard_of and shard_of[name] != shard:
                 raise CheckpointError(
                     f"{file.path}: tensor {shown(name)} is a duplicate of the one in "
-                    f"{weight_map[name]}; {_AGAIN}"
+                    f"{shard_of[name]}; {_AGAIN}"
                 )
-    return {name: shards[shard] for name, shard in weight_map.items()}
+    return {name: shards[shard] for name, shard in shard_of.items()}
 
 
-def _weight_map(index: Path) -> dict[str, str]:
+def read_index(index: Path) -> dict[str, str]:
+    """Read which shard has each tensor; CheckpointError on what is no plain name of a shard."""
     weight_map = read_json(index, MAX_INDEX_BYTES, _AGAIN).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: has no weight_map of tensors to shards; {_AGAIN}")

@@ -30,7 +30,8 @@ def bench(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Names of bundled models, model folders, or artifacts (not with --profile)."
+            help="Names of bundled models, model folders, org/name of the hub, or artifacts (not "
+            "with --profile)."
         ),
     ],
     n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: no such test.")] = 512,

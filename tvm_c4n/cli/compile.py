@@ -11,7 +11,9 @@ from tvm_c4n.cli.console import ProgressBar, megabytes, next_step
 
 
 def compile_(
-    model: Annotated[str, typer.Argument(help="C4n or Hugging Face folder, or mamba-19m.")],
+    model: Annotated[
+        str, typer.Argument(help="C4n or Hugging Face folder, mamba-19m, or org/name of the hub.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Artifact folder to write.")],
     target: Annotated[
         str, typer.Option(help="host, arm64-android (phones) or arm64-linux.")

@@ -15,7 +15,7 @@ def eval_(
     context: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(help="Name of a bundled model, model folder, or artifact."),
+        typer.Argument(help="Name of a bundled model, model folder, org/name, or artifact."),
     ],
     text: Annotated[
         Path | None, typer.Option(help="Text to predict, .jsonl or plain [the bundled one].")

@@ -13,7 +13,9 @@ from tvm_c4n.cli.console import ProgressBar, next_step, on_interrupt
 def heal(
     pruned: Annotated[Path, typer.Argument(help="C4n folder, as prune writes it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="C4n folder to write.")],
-    teacher: Annotated[str, typer.Option(help="The dense model: a folder, or mamba-19m.")],
+    teacher: Annotated[
+        str, typer.Option(help="The dense model: a folder, mamba-19m, or org/name of the hub.")
+    ],
     data: Annotated[
         list[Path],
         typer.Option(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def inspect(
     model: Annotated[
-        str, typer.Argument(help="Name of a bundled model, model folder, or artifact.")
+        str,
+        typer.Argument(help="Name of a bundled model, model folder, org/name, or artifact."),
     ],
 ) -> None:
     """Show pattern, dtype and bytes of each kind of weight."""

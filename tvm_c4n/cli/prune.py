@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 def prune(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Folder of a model, or the name mamba-19m.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a model, mamba-19m, or org/name (or org/name@revision) of the hub."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="C4n folder to write.")],
     removed: Annotated[
         str,
@@ -92,7 +97,7 @@ def prune(
     from tvm_c4n.pruning import prune as prune_model
 
     if resume is None:
-        left = "stopped; nothing is kept: with --resume DIR finished layers are"
+        left = "stopped; no layer is kept: with --resume DIR finished ones are"
     else:
         left = f"stopped; the same command resumes from {resume}"
     with on_interrupt(lambda: left), ProgressBar("pruning") as bar:

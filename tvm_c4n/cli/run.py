@@ -87,7 +87,7 @@ def run(
     requests = read_requests(jsonl) if jsonl else [_request(prompt, file, chat, system)]
     began = perf_counter()
     with ProgressBar("loading") as bar:
-        from tvm_c4n.assets import resolve
+        from tvm_c4n.checkpoint import locate
         from tvm_c4n.cli.writing import Writer
         from tvm_c4n.compile.cache import load
         from tvm_c4n.model.chat_template import require_chat_template
@@ -97,9 +97,10 @@ def run(
         # What can be said of a request is said before a model is compiled for it.
         check_limit(limit)
         params = params_of(context)
-        if any(request.messages for request in requests) and (folder := resolve(model)).is_dir():
+        folder = locate(model, bar)
+        if any(request.messages for request in requests) and folder.is_dir():
             require_chat_template(folder)
-        engine = load(model, threads=threads, progress=bar, notify=None if quiet else bar.notify)
+        engine = load(folder, threads=threads, progress=bar, notify=None if quiet else bar.notify)
         saved = read_state(load_state, engine.fingerprint, engine.config) if load_state else None
         if saved is not None and chat and not saved.messages:
             raise C4nError(f"{load_state}: holds a text and no chat: leave out --chat")

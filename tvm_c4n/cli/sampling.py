@@ -41,8 +41,8 @@ Threads = Annotated[
 Model = Annotated[
     str,
     typer.Argument(
-        help="Name of a bundled model (mamba-19m-s30-int4), model folder, or artifact. The "
-        "first two are compiled when first used, and kept in ~/.cache/tvm-c4n."
+        help="Name of a bundled model (mamba-19m-s30-int4), model folder, org/name of the hub, or "
+        "artifact. All but the last are compiled when first used, and kept in ~/.cache/tvm-c4n."
     ),
 ]
 

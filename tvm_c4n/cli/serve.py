@@ -21,7 +21,9 @@ MOST_KEY = 1024
 def serve(
     models: Annotated[
         list[str],
-        typer.Argument(help="Names of bundled models, model folders, or artifacts."),
+        typer.Argument(
+            help="Names of bundled models, model folders, org/name of the hub, or artifacts."
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="Address to listen on; another than this machine's needs a key.")

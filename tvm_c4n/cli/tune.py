@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def tune(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="C4n or Hugging Face folder, or mamba-19m.")],
+    model: Annotated[
+        str, typer.Argument(help="C4n or Hugging Face folder, mamba-19m, or org/name of the hub.")
+    ],
     records: Annotated[Path, typer.Option(help="Folder of records; resumes from what it has.")],
     target: Annotated[str, typer.Option(help="host, arm64-android or arm64-linux.")] = "host",
     local: Annotated[bool, typer.Option("--local", help="Measure on this machine.")] = False,
@@ -65,7 +67,8 @@ def tune(
         from tvm_c4n.tuning.harness import COLD_BYTES
         from tvm_c4n.tuning.runners import kill_workers
 
-        open_checkpoint(model)  # what is wrong with it is said before a device is asked for
+        # What is wrong with it is said before a device is asked for.
+        model = str(open_checkpoint(model, bar).path)
         if local:
             check_threads(threads)
         device = _Device(f"rpc://{tracker}/{key}" if tracker else "", threads, timeout, samples)

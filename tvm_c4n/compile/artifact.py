@@ -114,7 +114,7 @@ def compile_model(
 
     with FolderTransaction(Path(out), overwrite, is_artifact) as transaction:
         tell(0)
-        checkpoint = open_checkpoint(model)
+        checkpoint = open_checkpoint(model, progress)
         config = describe_model(checkpoint.config)
         if context is not None:
             config = choose_context(config, context)

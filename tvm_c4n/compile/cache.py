@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from tvm_c4n._tvm_runtime import tvm_version
 from tvm_c4n._version import __version__
-from tvm_c4n.assets import MODELS, resolve
-from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.assets import MODELS
+from tvm_c4n.checkpoint import locate, open_checkpoint
+from tvm_c4n.checkpoint.hub_names import name_of
 from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.checkpoint.reading import read_bytes
 from tvm_c4n.compile.host import victim_cache_bytes
@@ -52,7 +53,8 @@ def load(
     Parameters
     ----------
     model : str or Path
-        Artifact, Hugging Face folder, C4n folder or the name of an embedded model.
+        Artifact, Hugging Face folder, C4n folder, the name of an embedded model, or ``org/name`` of
+        a hub.
     threads : int, optional
         At most; default: one for each core.
     batch : bool
@@ -85,12 +87,12 @@ def cached_artifact(
     Parameters
     ----------
     model : str or Path
-        Hugging Face folder, C4n folder or the name of an embedded model. An artifact is returned
-        as it is.
+        Hugging Face folder, C4n folder, the name of an embedded model, or ``org/name`` of a hub. An
+        artifact is returned as it is.
     batch : bool
         Compile it for several sequences at once, too.
     progress : callable, optional
-        Called as ``progress(what, done, total)`` while the model is compiled.
+        Called as ``progress(what, done, total)`` while the model is downloaded and compiled.
     notify : callable, optional
         Called once with a sentence for the user, if the model is compiled.
 
@@ -103,12 +105,12 @@ def cached_artifact(
         recover(Path(model))
     if is_artifact(Path(model)):
         return Path(model)
-    if not resolve(model).is_dir():
+    folder = locate(model, progress)
+    if not folder.is_dir():
         raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
-    checkpoint = open_checkpoint(model)
-    folder = checkpoint.path
+    checkpoint = open_checkpoint(folder)
     home = artifacts_folder() / _key(folder, batch)
-    artifact = home / (folder.resolve().name or "model")
+    artifact = home / (name_of(folder) or "model")
     if _is_whole(artifact):
         with suppress(OSError):  # a cache that cannot be written to
             os.utime(home)  # when it was last used

@@ -91,9 +91,9 @@ def scorer(
         The model is damaged, or the backend is unknown.
     """
     if backend == "torch":
-        checkpoint = open_checkpoint(model)
+        checkpoint = open_checkpoint(model, progress)
         context = describe_model(checkpoint.config).context
-        return Scorer(torch_score(model), load_tokenizer(checkpoint.path), context)
+        return Scorer(torch_score(checkpoint.path), load_tokenizer(checkpoint.path), context)
     if backend != "compiled":
         raise C4nError(f"backend {backend!r} is not compiled or torch")
     engine = load(model, threads=threads, progress=progress, notify=notify)

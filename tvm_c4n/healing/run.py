@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, export_dense, open_checkpoint
+from tvm_c4n.checkpoint.hub_names import name_of
 from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
 from tvm_c4n.healing.settings import HealSettings
@@ -117,7 +118,7 @@ def heal(
     began = perf_counter()
     settings = HealSettings() if settings is None else settings
     place = _device(device)
-    source, dense = open_checkpoint(pruned), open_checkpoint(teacher)
+    source, dense = open_checkpoint(pruned), open_checkpoint(teacher, progress)
     config = _check(source, dense)
     tokenizer = load_tokenizer(source.path)
     tokens = read_tokens(data, tokenizer)
@@ -139,8 +140,8 @@ def heal(
         if dense_export:
             export_dense(sealed, writer.folder / "dense")
         report = HealReport(
-            pruned=source.path.resolve().name,
-            teacher=dense.path.resolve().name,
+            pruned=name_of(source.path),
+            teacher=name_of(dense.path),
             settings=asdict(settings),
             text_tokens=windows.train.size,
             before=before,

@@ -47,7 +47,9 @@ class Report(BaseModel):
     Attributes
     ----------
     source : str
-        Name of the source folder.
+        Name of the source folder, or ``org/name`` of a hub.
+    revision : str
+        Commit of the hub's model; empty for other folders.
     recipe : dict
     calibration : str
         Name of the calibration file.
@@ -64,6 +66,7 @@ class Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
+    revision: str = ""
     recipe: dict[str, Any]
     calibration: str
     projections: tuple[ProjectionReport, ...]

@@ -10,6 +10,7 @@ import torch
 from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nWriter, export_dense
+from tvm_c4n.checkpoint.hub_names import name_of, origin_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.allocate import allocate, allocation_steps
 from tvm_c4n.pruning.allocation.budget import Budget
@@ -46,7 +47,8 @@ def prune(
     Parameters
     ----------
     model : str or Path
-        A Hugging Face folder, a C4n folder, or the name of an embedded model.
+        A Hugging Face folder, a C4n folder, the name of an embedded model, or ``org/name`` (or
+        ``org/name@revision``) of a hub.
     out : path
         The C4n folder. It appears when everything is done, or not at all.
     recipe : Recipe, optional
@@ -80,7 +82,7 @@ def prune(
         The model is damaged or not supported, or ``out`` cannot be written.
     """
     began = perf_counter()
-    session = Session.open(model, recipe, calibration)
+    session = Session.open(model, recipe, calibration, progress)
     config, chosen = session.config, session.recipe
     steps = pruning_steps(config) + 1  # and writing
     note = StepCounter(steps + (allocation_steps(config, budget) if budget else 0), progress)
@@ -113,8 +115,10 @@ def _report(
     session: Session, recipe: Recipe, pruned: PrunedModel, folder: Path, run_secs: float
 ) -> Report:
     source = session.checkpoint.path
+    origin = origin_of(source)
     return Report(
-        source=source.resolve().name,
+        source=name_of(source) if origin is None else origin.repo,
+        revision="" if origin is None else origin.revision,
         recipe=recipe.model_dump(mode="json"),
         calibration=session.calibration.name,
         projections=tuple(pruned.reports),

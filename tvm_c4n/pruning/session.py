@@ -16,6 +16,7 @@ from tvm_c4n.model.config import check_tensors, check_values
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
+from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import detect_removed
@@ -51,16 +52,20 @@ class Session:
         model: str | Path,
         recipe: Recipe | None = None,
         calibration: str | Path | None = None,
+        progress: Progress | None = None,
     ) -> Session:
         """Open a model folder for pruning.
 
         Parameters
         ----------
         model : str or Path
-            A Hugging Face folder, a C4n folder, or the name of an embedded model.
+            A Hugging Face folder, a C4n folder, the name of an embedded model, or ``org/name`` of a
+            hub.
         recipe : Recipe, optional
         calibration : path, optional
             Text to calibrate with (.jsonl or plain); the package's own by default.
+        progress : callable, optional
+            ``progress(what, done, total)`` during a download.
 
         Raises
         ------
@@ -70,7 +75,7 @@ class Session:
             The model is damaged or not supported, or pruned or quantised already.
         """
         recipe = Recipe() if recipe is None else recipe
-        checkpoint = open_checkpoint(model)
+        checkpoint = open_checkpoint(model, progress)
         config = describe_model(checkpoint.config)
         check_tensors(config, checkpoint)
         _check_dense(checkpoint, config)

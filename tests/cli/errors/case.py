@@ -21,7 +21,7 @@ class Case:
         What was typed, without ``tvm-c4n``; a line of the runner begins with ``c4n_run``.
     line : str
         What stderr says after ``error: ``. HERE is the folder, MACHINE the processor's kind,
-        FINGERPRINT that of a compiled model.
+        FINGERPRINT that of a compiled model, HUB a hub's address and CACHE its cache.
     code : int
         Exit code.
     spoil : callable, optional

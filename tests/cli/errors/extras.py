@@ -12,7 +12,12 @@ def extra(command: str, what: str, module: str, name: str) -> Case:
 
 
 HEAL = "heal pruned -o out --teacher model --data text.jsonl"
+HUB = (
+    "org/small: no such folder; a model of that name at huggingface.co needs huggingface_hub: "
+    "pip install 'tvm-c4n[hub]'"
+)
 EXTRAS = [
+    Case("no huggingface_hub", "run org/small -p a", HUB, missing="huggingface_hub"),
     extra("prune model -o out", "pruning", "torch", "prune"),
     extra("prune model -o out", "pruning", "scipy", "prune"),
     extra(HEAL, "healing", "torch", "prune"),
