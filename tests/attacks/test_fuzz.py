@@ -19,7 +19,7 @@ from tests.attacks.fuzz.of_bytes import CONTENT, PLACES
 from tests.attacks.fuzz.verdict import verdict
 
 # Those that are made within seconds, without a compiler.
-QUICK = "shards,c4n,original,text,tokens,latency table,unfinished prune,unfinished heal"
+QUICK = "shards,c4n,original,text,tokens,recipe,latency table,unfinished prune,unfinished heal"
 NOTE = "compiling n2 for this CPU, once; kept in /cache\n"
 
 
@@ -99,6 +99,7 @@ def test_formats_have_mutations_of_their_own(tmp_path: Path) -> None:
     save_file({}, tmp_path / "empty.safetensors")
 
     assert names("c4n.json") == {"json_edited"}
+    assert names("recipe.yaml") == {"yaml_edited", "lines_moved"}
     assert names("words.jsonl") == {"line_edited", "lines_moved"}
     assert names("database_workload.json") == {"line_edited", "lines_moved", "packed_edited"}
     assert {"shapes_swapped", "header_edited"} < names("model.safetensors")

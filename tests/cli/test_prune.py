@@ -4,10 +4,6 @@ import json
 import re
 
 import numpy as np
-import pytest
-
-from tvm_c4n.cli.prune import parse_removed
-from tvm_c4n.errors import RecipeError
 
 
 def test_a_size_is_met_and_the_front_is_printed(call, small_model, words, tmp_path):
@@ -33,27 +29,6 @@ def test_a_size_is_met_and_the_front_is_printed(call, small_model, words, tmp_pa
         assert "they need matplotlib" in result.out and not any(drawn)
     else:
         assert "front.png" in result.out and all(drawn)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2", 2),
-        ("in_proj=2,out_proj=1", {"in_proj": 2, "out_proj": 1}),
-        (" in_proj = 3 ", {"in_proj": 3}),
-        ("layers.3.out_proj=1", {"layers.3.out_proj": 1}),
-    ],
-)
-def test_removed_is_a_number_or_one_per_projection(text, expected):
-    assert parse_removed(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "two", "in_proj=", "=2", "in_proj=2,", "in_proj=2,in_proj=1", "in_proj=2;x=1"]
-)
-def test_other_values_of_removed_are_refused(text):
-    with pytest.raises(RecipeError, match="--removed"):
-        parse_removed(text)
 
 
 def test_prune_says_what_it_did_and_where_it_is(call, small_model, words, tmp_path):
@@ -90,3 +65,34 @@ def test_the_first_spelling_of_the_latency_table_is_hidden(call):
     shown = call("prune", "--help").out
     assert "--latency-table" in shown
     assert "--records" not in shown
+
+
+def test_a_recipe_says_what_the_options_said(call, small_model, words, tmp_path):
+    options = ["--removed", "in_proj=3,layers.1.out_proj=1", "--dtype", "int4", "--samples", "4"]
+    text = ["--calibration", words]
+    file = tmp_path / "recipe.yaml"
+    file.write_text(call("prune", small_model, *options, "--show-recipe").out)
+    by_options, by_file, again = (tmp_path / name for name in ("options", "file", "again"))
+    assert call("prune", small_model, "-o", by_options, *options, *text).code == 0
+    assert call("prune", small_model, "-o", by_file, "--recipe", file, *text).code == 0
+    report = by_file / "report.json"
+    assert call("prune", small_model, "-o", again, "--recipe", report, *text).code == 0
+    for name in ("model.safetensors", "c4n.json"):
+        assert (by_options / name).read_bytes() == (by_file / name).read_bytes()
+        assert (by_options / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_a_budget_has_a_recipe_that_makes_its_model_again(call, small_model, words, tmp_path):
+    budget = ["--size", "24KB", "--samples", "4", "--calibration", words]
+    shown = call("prune", small_model, *budget, "--show-recipe")
+    assert shown.code == 0, shown.err
+    assert "layers.1.out_proj:" in shown.out
+    (tmp_path / "recipe.yaml").write_text(shown.out)
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert call("prune", small_model, "-o", first, *budget).code == 0
+    repeat = ["--recipe", tmp_path / "recipe.yaml", "--calibration", words]
+    assert call("prune", small_model, "-o", second, *repeat).code == 0
+    recipes = [json.loads((out / "report.json").read_text())["recipe"] for out in (first, second)]
+    assert recipes[0] == recipes[1]
+    weights = [(out / "model.safetensors").read_bytes() for out in (first, second)]
+    assert weights[0] == weights[1]

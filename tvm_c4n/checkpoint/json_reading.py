@@ -96,7 +96,7 @@ def parse_value(
         )
         _check_depth(value)
         if "\\u" in text:
-            _check_text(value)
+            check_characters(value)
     except RecursionError as cause:
         raise error(f"{where}: JSON is nested too deeply; {remedy}") from cause
     except ValueError as cause:  # includes JSONDecodeError and UnicodeDecodeError
@@ -134,7 +134,7 @@ def _check_depth(value: Any) -> None:
     raise RecursionError
 
 
-def _check_text(value: Any) -> None:
+def check_characters(value: Any) -> None:
     """Raise ValueError for half a pair of UTF-16, which no file or terminal takes."""
     try:
         json.dumps(value, ensure_ascii=False).encode()

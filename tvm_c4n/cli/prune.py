@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,11 +17,12 @@ from tvm_c4n.cli.console import (
     pattern,
     print_table,
 )
+from tvm_c4n.cli.pruning_options import parse_budget, parse_removed
 from tvm_c4n.errors import RecipeError
-from tvm_c4n.extras import pip_command
+from tvm_c4n.extras import pip_command, require
 
 if TYPE_CHECKING:
-    from tvm_c4n.pruning import Report
+    from tvm_c4n.pruning import Recipe, Report
     from tvm_c4n.pruning.allocation.budget import Budget
 
 
@@ -33,7 +34,10 @@ def prune(
             help="Folder of a model, mamba-19m, or org/name (or org/name@revision) of the hub."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="C4n folder to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="C4n folder to write; only --show-recipe needs none."),
+    ] = None,
     removed: Annotated[
         str,
         typer.Option(
@@ -81,19 +85,50 @@ def prune(
         typer.Option(help="Folder that keeps finished layers; a stopped run resumes from there."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    recipe_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe",
+            help="YAML or JSON of a recipe, or the report.json of a C4n folder, instead of the "
+            "options that say what goes and how.",
+        ),
+    ] = None,
+    show_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--show-recipe", help="Print the recipe that the options make; prune nothing."
+        ),
+    ] = False,
 ) -> None:
     """Remove n of every 4 weights; the kept ones make up for them."""
     by_cost = ["size", "latency", "ppl_ratio"]
     refuse_together(context, "removed", ["sparsity", *by_cost], "both say how much goes")
     refuse_together(context, "dtype", by_cost, "the budget chooses the dtype too")
+    by_hand = ["removed", "method", "dtype", "without", "samples", "seed"]
+    refuse_together(context, "recipe_file", [*by_hand, "sparsity", *by_cost], "the file says that")
+    refuse_together(context, "show_recipe", ["out", "resume", "overwrite"], "it writes no model")
     refuse_without(context, ["latency_table", "records"], "--latency", latency is not None)
     refuse_without(context, ["without"], "--method obs", method == "obs")
-    fields: dict[str, Any] = {"method": method, "dtype": dtype, "samples": samples, "seed": seed}
-    fields["without"] = tuple(part.strip() for part in without.split(",") if part.strip())
     from tvm_c4n.pruning.recipe import Recipe
 
-    recipe = Recipe(removed=parse_removed(removed), **fields)
+    if recipe_file is not None:
+        recipe = Recipe.from_file(recipe_file)
+    else:
+        left_out = tuple(part.strip() for part in without.split(",") if part.strip())
+        recipe = Recipe(
+            removed=parse_removed(removed),
+            method=method,
+            dtype=dtype,
+            samples=samples,
+            seed=seed,
+            without=left_out,
+        )
     budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)
+    if show_recipe:
+        typer.echo(_chosen(model, recipe, budget, calibration).to_yaml(), nl=False)
+        return
+    if out is None:
+        raise RecipeError("give --out FOLDER to write to, or --show-recipe")
     from tvm_c4n.pruning import prune as prune_model
 
     if resume is None:
@@ -117,76 +152,22 @@ def prune(
     _show(report, out)
 
 
-def parse_budget(
-    sparsity: float | None,
-    size: str | None,
-    latency: str | None,
-    ppl_ratio: float | None,
-    latency_table: Path | None,
-) -> Budget | None:
-    """Make the budget from the options that were given; None if there are none.
+def _chosen(model: str, recipe: Recipe, budget: Budget | None, calibration: Path | None) -> Recipe:
+    """Return the recipe that a model would be pruned by."""
+    if budget is not None:
+        require("prune", "a budget")
+    with ProgressBar("allocating") as bar:
+        bar("loading", 0, 1)
+        if budget is None:
+            from tvm_c4n.checkpoint import open_checkpoint
+            from tvm_c4n.model.families import describe_model
 
-    Raises
-    ------
-    RecipeError
-        More than one, a quantity that cannot be read, or no latency table.
-    """
-    from tvm_c4n.pruning.allocation.budget import Budget
-    from tvm_c4n.pruning.allocation.latency import LatencyTable
+            # Refuses what does not fit the model.
+            recipe.plan(describe_model(open_checkpoint(model, bar).config))
+            return recipe
+        from tvm_c4n.pruning.allocation.allocate import make_recipe
 
-    given = {"--sparsity": sparsity, "--size": size, "--latency": latency, "--ppl-ratio": ppl_ratio}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise RecipeError(f"{', '.join(names)}: one budget at a time")
-    if sparsity is not None:
-        return Budget("sparsity", sparsity)
-    if size is not None:
-        return Budget("size", _quantity("--size", size, {"KB": 1e3, "MB": 1e6, "GB": 1e9}))
-    if latency is not None:
-        if latency_table is None:
-            raise RecipeError("--latency needs the table of a device: --latency-table DIR")
-        secs = _quantity("--latency", latency, {"us": 1e-6, "ms": 1e-3, "s": 1.0})
-        return Budget("latency", secs, LatencyTable.read(latency_table))
-    return None if ppl_ratio is None else Budget("ppl_ratio", ppl_ratio)
-
-
-def _quantity(option: str, text: str, units: dict[str, float]) -> float:
-    """Read ``9MB`` with one of the units."""
-    for unit, factor in units.items():
-        number = text.strip().removesuffix(unit)
-        if number != text.strip():
-            try:
-                return float(number) * factor
-            except ValueError:
-                break
-    raise RecipeError(f"{option} {text}: use a number and {', '.join(units)}")
-
-
-def parse_removed(text: str) -> int | dict[str, int]:
-    """Read ``2`` or ``in_proj=2,out_proj=1``.
-
-    Raises
-    ------
-    RecipeError
-        Neither of the two.
-    """
-    remedy = "use a number, or in_proj=2,out_proj=1"
-    if "=" not in text:
-        return _number(text, remedy)
-    found: dict[str, int] = {}
-    for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if not equals or not name or name in found:
-            raise RecipeError(f"--removed {text}: cannot read {part!r}; {remedy}")
-        found[name] = _number(number, remedy)
-    return found
-
-
-def _number(text: str, remedy: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise RecipeError(f"--removed: {text!r} is not a number; {remedy}") from None
+        return make_recipe(model, budget, recipe, calibration=calibration, progress=bar)
 
 
 def _show_allocation(out: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tvm_c4n.errors import RecipeError
+from tvm_c4n.checkpoint.json_reading import read_json
+from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
+from tvm_c4n.errors import RecipeError, shown
 from tvm_c4n.model.description import ModelConfig, Projection
 from tvm_c4n.sparsity import GROUP, DType, default_scale_group
 
@@ -26,6 +30,7 @@ _OLD_ABLATIONS = {"imitate": "corrected_target", "feedback": "error_feedback"}
 # A projection, or one of one layer.
 _KEY = re.compile(r"(?:layers\.(\d+)\.)?([a-z][a-z0-9_]*)")
 _HEAD = "head"
+_REMEDY = "`tvm-c4n prune MODEL --show-recipe` prints a recipe"
 
 
 class Choice(NamedTuple):
@@ -102,9 +107,41 @@ class Recipe(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"][:1]) or "recipe"
-            raise RecipeError(f"{name}={first['input']!r}: {first['msg']}") from None
+            raise RecipeError(_reason(error)) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Recipe:
+        """Read a recipe.
+
+        Parameters
+        ----------
+        path : path
+            YAML, or JSON if its name ends with ``.json``: the fields of a recipe, or the report of
+            a C4n folder, which has the recipe that makes the folder again.
+
+        Raises
+        ------
+        RecipeError
+            Missing, too large, damaged, or with a key or value that a recipe does not have.
+        """
+        from tvm_c4n.checkpoint.yaml_reading import read_yaml  # not above: few programs need YAML
+
+        path = Path(path)
+        if path.suffix == ".json":
+            found = read_json(path, MAX_INDEX_BYTES, _REMEDY, RecipeError)
+        else:
+            found = read_yaml(path, _REMEDY, RecipeError)
+        recipe = found.get("recipe")
+        try:
+            return cls(**(recipe if isinstance(recipe, dict) else found))
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
+
+    def to_yaml(self) -> str:
+        """Return what `from_file` reads: YAML with all fields."""
+        import yaml
+
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
     @model_validator(mode="before")
     @classmethod
@@ -112,16 +149,20 @@ class Recipe(BaseModel):
         fields = {_OLD_FIELDS.get(name, name): value for name, value in fields.items()}
         without = fields.get("without")
         if isinstance(without, (list, tuple)):
-            fields["without"] = tuple(_OLD_ABLATIONS.get(name, name) for name in without)
+            fields["without"] = tuple(
+                _OLD_ABLATIONS.get(name, name) if isinstance(name, str) else name
+                for name in without
+            )
         return fields
 
-    @field_validator("removed")
+    @field_validator("removed", mode="before")
     @classmethod
-    def _check_removed(cls, value: int | dict[str, int]) -> int | dict[str, int]:
+    def _check_removed(cls, value: Any) -> Any:
         for key, removed in value.items() if isinstance(value, dict) else [("", value)]:
-            if not 0 <= removed < GROUP:
-                where = f"removed[{key!r}]" if key else "removed"
-                raise RecipeError(f"{where}={removed}: 0, 1, 2 or 3 of every 4 can be removed")
+            if type(removed) is not int or not 0 <= removed < GROUP:
+                where = f"removed[{shown(key)}]" if key else "removed"
+                said = f"{where}={shown(removed)}"
+                raise RecipeError(f"{said}: 0, 1, 2 or 3 of every 4 can be removed")
         return value
 
     def dtype_of(self, layer: int, projection: Projection) -> DType:
@@ -196,3 +237,16 @@ class Recipe(BaseModel):
                 if match[1] and match[2] not in config.projections(int(match[1])):
                     has = ", ".join(config.projections(int(match[1])))
                     raise RecipeError(f"{field}: {key!r}: layer {match[1]} has {has}")
+
+
+def _reason(error: ValidationError) -> str:
+    """Say which key has which value, and what is allowed."""
+    first = error.errors()[0]
+    name = ".".join(part for part in first["loc"] if isinstance(part, str))
+    said = f"{name}={shown(first['input'])}"
+    if first["type"] != "extra_forbidden":
+        return f"{said}: {first['msg']}"
+    known = list(Recipe.model_fields)
+    near = get_close_matches(name, known, n=1)
+    hint = f"the nearest is {near[0]}" if near else f"known are {', '.join(known)}"
+    return f"{said}: a recipe has no such key; {hint}"

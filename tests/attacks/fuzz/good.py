@@ -226,6 +226,24 @@ def _(path: Path) -> None:
     _write(path, table)
 
 
+@maker("recipe.json")
+def _(path: Path) -> None:
+    """A recipe with exceptions."""
+    from tvm_c4n.pruning import Recipe
+
+    removed = {"in_proj": 2, "layers.1.out_proj": 1}
+    recipe = Recipe(removed=removed, dtype="int4", dtypes={"head": "int8"}, samples=2)
+    _write(path, recipe.model_dump(mode="json"))
+
+
+@maker("recipe.yaml", "recipe.json")
+def _(path: Path) -> None:
+    """The same in YAML."""
+    from tvm_c4n.pruning import Recipe
+
+    path.write_text(Recipe.from_file(path.with_suffix(".json")).to_yaml())
+
+
 @maker("layers", "hf", "words.jsonl")
 def _(path: Path) -> None:
     """What a prune keeps that was stopped after its first layer."""

@@ -131,6 +131,17 @@ KINDS = (
         8,
     ),
     Kind(
+        "recipe",
+        ("recipe.yaml", "recipe.json", "hf", "words.jsonl"),
+        ("recipe.yaml", "recipe.json"),
+        tuple(
+            f"prune hf {rest} --recipe recipe.{name}"
+            for name in ("yaml", "json")
+            for rest in ("--show-recipe", "--show-recipe", "-o out --calibration words.jsonl")
+        ),
+        6,
+    ),
+    Kind(
         "latency table",
         ("latency.json", "hf", "words.jsonl"),
         ("latency.json",),

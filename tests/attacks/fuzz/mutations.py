@@ -6,7 +6,13 @@ from pathlib import Path
 from random import Random
 
 from tests.attacks.fuzz.of_bytes import CONTENT, PLACES, Mutation
-from tests.attacks.fuzz.of_json import json_edited, line_edited, lines_moved, packed_edited
+from tests.attacks.fuzz.of_json import (
+    json_edited,
+    line_edited,
+    lines_moved,
+    packed_edited,
+    yaml_edited,
+)
 from tests.attacks.fuzz.of_tensors import mutations_of_tensors
 
 # How often the mutations that know the format are taken, where there are such.
@@ -22,6 +28,8 @@ def mutations_of(path: Path) -> tuple[Mutation, ...]:
         return (packed_edited, packed_edited, line_edited, lines_moved)
     if path.suffix == ".jsonl" or path.name.startswith("database_"):
         return (line_edited, line_edited, lines_moved)
+    if path.suffix == ".yaml":
+        return (yaml_edited, yaml_edited, lines_moved)
     return (json_edited,) if path.suffix == ".json" else ()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import yaml
+
 Place = tuple[Any, Any]  # a dict and a key of it, or a list and an index
 Edit = Callable[[Place, Random], None]
 
@@ -125,6 +127,11 @@ def _places(holder: list[Any], skip_root: bool) -> list[Place]:
 def json_edited(path: Path, random: Random) -> None:
     """Edit a JSON file."""
     path.write_bytes(_bytes_of(edited(json.loads(path.read_bytes()), random)))
+
+
+def yaml_edited(path: Path, random: Random) -> None:
+    """Edit a YAML file; what comes out is JSON, which YAML takes."""
+    path.write_bytes(_bytes_of(edited(yaml.safe_load(path.read_bytes()), random)))
 
 
 def line_edited(path: Path, random: Random) -> None:

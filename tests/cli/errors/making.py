@@ -24,6 +24,17 @@ def heal(wrong: str, options: str, line: str) -> Case:
     return Case(wrong, f"{start} {options}".strip(), line)
 
 
+def recipe(wrong: str, text: str, line: str) -> Case:
+    """Prune ``model`` by a file with a text."""
+    return Case(
+        wrong,
+        "prune model -o out --recipe r.yaml",
+        f"r.yaml: {line}",
+        spoil=lambda folder: (folder / "r.yaml").write_text(text),
+    )
+
+
+SHOWN = "`tvm-c4n prune MODEL --show-recipe` prints a recipe"
 PRUNE = [
     Case("no such model", "prune none -o out", NO_FOLDER),
     Case(
@@ -148,6 +159,38 @@ PRUNE = [
         "a folder of something else to resume from",
         "--resume model",
         "model: holds other files; give an empty or a new folder",
+    ),
+    prune("no such recipe", "--recipe none.yaml", f"none.yaml: missing file; {SHOWN}"),
+    recipe(
+        "a recipe with a key that there is not: `sampels: 4`",
+        "sampels: 4",
+        "sampels=4: a recipe has no such key; the nearest is samples",
+    ),
+    recipe(
+        "a recipe with a wrong value: `dtypes: {in_proj: int3}`",
+        "dtypes: {in_proj: int3}",
+        "dtypes.in_proj='int3': Input should be 'float16', 'int8' or 'int4'",
+    ),
+    recipe(
+        "a recipe that is no YAML",
+        "removed: [2",
+        "not valid YAML (line 1: while parsing a flow sequence, expected ',' or ']', but got "
+        f"'<stream end>'); {SHOWN}",
+    ),
+    prune(
+        "a recipe, and an option that says the same",
+        "--recipe r.yaml --dtype int4",
+        "--recipe and --dtype exclude each other: the file says that; give one of them",
+    ),
+    prune(
+        "a recipe to be shown, and a folder to write",
+        "--show-recipe",
+        "--show-recipe and --out exclude each other: it writes no model; give one of them",
+    ),
+    Case(
+        "nowhere to write",
+        "prune model",
+        "give --out FOLDER to write to, or --show-recipe",
     ),
 ]
 

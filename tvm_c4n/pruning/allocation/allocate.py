@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import C4nWriter, Checkpoint
 from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.selection import TRIALS, AllocationResult, select
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
@@ -84,6 +85,26 @@ def allocate(
             small_bytes=sum(as_stored(checkpoint.dense(name)).nbytes for name in small),
             evaluate=evaluate,
         )
+
+
+def make_recipe(
+    model: str | Path,
+    budget: Budget,
+    recipe: Recipe | None = None,
+    *,
+    calibration: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Recipe:
+    """Return the recipe by which `prune` would prune a model to a budget; arguments as there.
+
+    Raises
+    ------
+    C4nError
+        As `prune`, but for what it cannot write.
+    """
+    session = Session.open(model, recipe, calibration, progress)
+    note = StepCounter(allocation_steps(session.config, budget), progress)
+    return allocate(session, budget, note=note).recipe
 
 
 class _Evaluation:
