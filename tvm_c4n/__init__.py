@@ -3,8 +3,8 @@
 >>> import tvm_c4n
 >>> tvm_c4n.prune("mamba-19m", "pruned", tvm_c4n.Recipe(removed=2, dtype="int8"))
 >>> tvm_c4n.compile_model("pruned", "artifact")
->>> model = tvm_c4n.load("artifact")
->>> print("".join(tvm_c4n.generate(model, "The river")))
+>>> with tvm_c4n.Model("artifact") as model:
+...     print(model.generate("The river"))
 
 Names are imported when they are first used (PEP 562): tvm and torch take seconds to load.
 """
@@ -18,6 +18,7 @@ from tvm_c4n._registration import register_with_tvm
 from tvm_c4n._version import __version__
 
 if TYPE_CHECKING:
+    from tvm_c4n.api import Model
     from tvm_c4n.compile.artifact import compile_model
     from tvm_c4n.compile.build import build, pipeline
     from tvm_c4n.compile.cache import load
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tvm_c4n.tuning.run import tune
 
 __all__ = [
+    "Model",
     "Recipe",
     "__version__",
     "build",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Model": "tvm_c4n.api",
     "Recipe": "tvm_c4n.pruning.recipe",
     "build": "tvm_c4n.compile.build",
     "compile_model": "tvm_c4n.compile.artifact",

@@ -6,11 +6,12 @@ It runs no model, so that whoever does may step one text or many at once.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from tvm_c4n.errors import C4nError
+from tvm_c4n.errors import C4nError, shown
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.runtime.logprobs import TokenLogprobs, logprobs_of
 from tvm_c4n.runtime.sampler import Sampler
@@ -23,8 +24,8 @@ FinishReason = Literal["stop", "length"]
 
 def check_limit(limit: int) -> None:
     """Raise C4nError if a text of so many tokens cannot be generated."""
-    if limit < 1:
-        raise C4nError(f"cannot generate {limit} tokens; use 1 or more")
+    if not isinstance(limit, Integral) or limit < 1:
+        raise C4nError(f"cannot generate {shown(limit)} tokens; use 1 or more")
 
 
 class Continuation:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from numpy.typing import NDArray
 
 from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.runtime.continuation import Continuation
-from tvm_c4n.runtime.sampling import GREEDY, SamplingParams
+from tvm_c4n.runtime.sampling import (
+    GREEDY,
+    SamplingOptions,
+    SamplingParams,
+    sampling_params,
+)
 
 
 class Model(Protocol):
@@ -169,7 +174,7 @@ def generate(
     limit: int = 64,
     *,
     stats: Stats | None = None,
-    **sampling: Any,
+    **sampling: Unpack[SamplingOptions],
 ) -> Iterator[str]:
     """Yield the continuation of a prompt as text, piece by piece.
 
@@ -192,9 +197,9 @@ def generate(
     Raises
     ------
     C4nError
-        See `read_prompt` and `SamplingParams`; CheckpointError for the tokenizer.
+        See `read_prompt` and `sampling_params`; CheckpointError for the tokenizer.
     """
-    params = SamplingParams(**sampling)
+    params = sampling_params(sampling)
     tokenizer = model.tokenizer
     ids = tokenizer.prompt(prompt) if isinstance(prompt, str) else prompt
     continuation = Continuation(tokenizer, ids, limit, params)

@@ -140,6 +140,15 @@ class PrefixCache:
             self._kept.move_to_end(found)
             return self._kept[found]
 
+    def begin(self, engine: Stateful, ids: Ids) -> Kept | None:
+        """Set the longest kept beginning of a text on an engine and return it; else reset it."""
+        kept = self.longest(ids, engine.fingerprint)
+        if kept is None:
+            engine.reset()
+        else:
+            engine.set_state(kept.state)
+        return kept
+
     def resume(self, engine: Stateful, ids: Ids) -> int:
         """Bring an engine as far into a text as a kept state goes.
 
@@ -148,7 +157,7 @@ class PrefixCache:
         int
             How many of the tokens, the last ones, are left to read; 0 if the whole text is kept.
         """
-        kept = self._set(engine, ids)
+        kept = self.begin(engine, ids)
         return len(ids) - (0 if kept is None else kept.state.read)
 
     def read(self, engine: Stateful, ids: Ids, borders: Collection[int] = ()) -> Reading:
@@ -169,7 +178,7 @@ class PrefixCache:
             As `tvm_c4n.runtime.engine.Engine.prefill`.
         """
         array = check_tokens(ids, _ANY)
-        kept = self._set(engine, array)
+        kept = self.begin(engine, array)
         cached = 0 if kept is None else kept.state.read
         if kept is not None and cached == len(array):
             return Reading(kept.logits, cached, 0)
@@ -179,15 +188,6 @@ class PrefixCache:
             self.keep(array[:border], engine.state(), logits)
             at = border
         return Reading(logits, cached, len(array) - cached)
-
-    def _set(self, engine: Stateful, ids: Ids) -> Kept | None:
-        """Set the longest kept prefix on an engine, or reset it."""
-        kept = self.longest(ids, engine.fingerprint)
-        if kept is None:
-            engine.reset()
-        else:
-            engine.set_state(kept.state)
-        return kept
 
     def clear(self) -> None:
         """Forget all states."""
