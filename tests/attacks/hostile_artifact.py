@@ -1,18 +1,22 @@
 """Artifacts that are not what they seem; each function spoils a good one.
 
 The docstring of each function says in a sentence what the attack is. A function returns what the
-errors of both runtimes must contain. The good artifact is the small model's: 22 tensors, of which
-tensor 0 is the embedding, uint8 (6, 4, 256) on AVX-512.
+errors of both runtimes must contain. The good artifact is the small model's. How many tensors it
+has depends on the machine: where layers are rolled, one holds the weights of all; tensor 0 is the
+embedding everywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 Attack = Callable[[Path], str]
 ATTACKS: list[Attack] = []
@@ -28,6 +32,12 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     content = json.loads((folder / MANIFEST).read_text())
     change(content)
     (folder / MANIFEST).write_text(json.dumps(content))
+
+
+def sizes(folder: Path) -> list[int]:
+    """Bytes of each tensor."""
+    tensors = json.loads((folder / MANIFEST).read_text())["tensors"]
+    return [np.dtype(t["dtype"]).itemsize * math.prod(t["shape"]) for t in tensors]
 
 
 def library(folder: Path) -> Path:
@@ -113,7 +123,7 @@ def states_of_a_terabyte(folder: Path) -> str:
         m["states"] = [[2, 3, 1 << 18], [2, 1024, 1 << 18]]
 
     edit(folder, lie)
-    return "states of 2153775104 bytes do not belong to 42880 bytes of weights"
+    return f"states of 2153775104 bytes do not belong to {sum(sizes(folder))} bytes of weights"
 
 
 @attack
@@ -133,21 +143,22 @@ def state_missing(folder: Path) -> str:
 @attack
 def tensor_missing(folder: Path) -> str:
     """One tensor fewer than the kernels take."""
+    *_, gone = found = sizes(folder)
 
     def lie(m: dict[str, Any]) -> None:
-        gone = m["tensors"].pop()
-        m["weight_bytes"] -= 4 * gone["shape"][0]
-        last = m["tensors"][-1]
-        size = last["offset"] + 2 * 8 * 256
+        m["tensors"].pop()
+        m["weight_bytes"] -= gone
+        size = m["tensors"][-1]["offset"] + found[-2]
         put(folder / WEIGHTS, (folder / WEIGHTS).read_bytes()[:size])
 
     edit(folder, lie)
-    return "tensor 21 is missing"
+    return f"tensor {len(found) - 1} is missing"
 
 
 @attack
 def tensor_extra(folder: Path) -> str:
     """One tensor more than the kernels take."""
+    count = len(sizes(folder))
 
     def lie(m: dict[str, Any]) -> None:
         data = (folder / WEIGHTS).read_bytes()
@@ -157,7 +168,7 @@ def tensor_extra(folder: Path) -> str:
         put(folder / WEIGHTS, data + bytes(64))
 
     edit(folder, lie)
-    return "tensor 22 is one too many"
+    return f"tensor {count} is one too many"
 
 
 @attack
@@ -185,20 +196,22 @@ def tensor_of_objects(folder: Path) -> str:
 def tensor_on_another(folder: Path) -> str:
     """Two tensors share bytes."""
     edit(folder, lambda m: m["tensors"][1].update(offset=0))
-    return "tensor 1 lies at byte 0 and should at 6144"
+    return f"tensor 1 lies at byte 0 and should at {sizes(folder)[0]}"
 
 
 @attack
 def tensor_behind_the_end(folder: Path) -> str:
     """An offset of a terabyte."""
-    edit(folder, lambda m: m["tensors"][3].update(offset=2**40))
-    return "tensor 3 lies at byte 1099511627776 and should at 14464"
+    last = len(sizes(folder)) - 1
+    good = json.loads((folder / MANIFEST).read_text())["tensors"][last]["offset"]
+    edit(folder, lambda m: m["tensors"][last].update(offset=2**40))
+    return f"tensor {last} lies at byte 1099511627776 and should at {good}"
 
 
 @attack
 def tensor_that_overflows(folder: Path) -> str:
     """A size of more than 64 bits."""
-    edit(folder, lambda m: m["tensors"][21].update(shape=[2**31 - 1] * 3))
+    edit(folder, lambda m: m["tensors"][-1].update(shape=[2**31 - 1] * 3))
     return "manifest.json"
 
 
@@ -219,15 +232,17 @@ def weight_bytes_wrong(folder: Path) -> str:
 @attack
 def weights_with_a_tail(folder: Path) -> str:
     """Bytes after the last tensor."""
+    size = (folder / WEIGHTS).stat().st_size
     put(folder / WEIGHTS, (folder / WEIGHTS).read_bytes() + b"x")
-    return "weights.bin has 42881 bytes, its tensors have 42880"
+    return f"weights.bin has {size + 1} bytes, its tensors have {size}"
 
 
 @attack
 def weights_cut_off(folder: Path) -> str:
     """A file of which the end is missing."""
+    size = (folder / WEIGHTS).stat().st_size
     put(folder / WEIGHTS, (folder / WEIGHTS).read_bytes()[:-1])
-    return "weights.bin has 42879 bytes, its tensors have 42880"
+    return f"weights.bin has {size - 1} bytes, its tensors have {size}"
 
 
 @attack

@@ -13,8 +13,7 @@ def draw(*shape, dtype=torch.float32):
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("cols", [1, 3, 5, 30])
 def test_products_of_tall_matrices(cols, onednn, monkeypatch):
-    if not onednn:
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(products, "_by_onednn", lambda: onednn)
     left, right = draw(70, cols), draw(70, 11)
     close = {"rtol": 1e-5, "atol": 1e-4}
     torch.testing.assert_close(products.transposed_product(left, right), left.T @ right, **close)
@@ -23,7 +22,9 @@ def test_products_of_tall_matrices(cols, onednn, monkeypatch):
     assert torch.equal(found, found.T)
 
 
-def test_rows_in_parts_from_a_view_are_the_product(monkeypatch):
+@pytest.mark.parametrize("onednn", [True, False])
+def test_rows_in_parts_from_a_view_are_the_product(onednn, monkeypatch):
+    monkeypatch.setattr(products, "_by_onednn", lambda: onednn)
     monkeypatch.setattr(products, "PRODUCT_ROWS", 16)
     wide, right, out = draw(70, 12), draw(9, 5), torch.zeros(70, 9)
     products.multiply_rows(wide[:, 3:8], right, out)

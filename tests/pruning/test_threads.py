@@ -1,5 +1,7 @@
 """Work is shared between threads; torch is single-threaded inside and as before outside."""
 
+import os
+import signal
 import threading
 import time
 
@@ -34,3 +36,24 @@ def test_an_error_of_an_item_is_raised_and_the_threads_come_back(four_threads):
     with pytest.raises(ZeroDivisionError):
         map_in_threads(lambda item: 1 // item, [1, 0])
     assert torch.get_num_threads() == 4
+
+
+def test_an_item_may_share_work_again(four_threads):
+    """Inside an item there is one thread, which would wait for itself."""
+    assert map_in_threads(lambda n: map_in_threads(abs, [-n, n]), range(9)) == [
+        [n, n] for n in range(9)
+    ]
+
+
+def test_a_fork_has_threads_of_its_own(four_threads):
+    assert map_in_threads(abs, [-1, 2]) == [1, 2]
+    child = os.fork()
+    if child == 0:  # no test code may run on in the copy
+        os._exit(0 if map_in_threads(abs, [-1, 2]) == [1, 2] else 1)
+    deadline = time.monotonic() + 60
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)
+    assert ended == (child, 0)

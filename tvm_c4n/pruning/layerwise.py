@@ -162,7 +162,7 @@ class LayerwisePruner:
         for projection in self.config.projections(index).values():
             name = projection.weight
             weight = layer.projections[projection.name]
-            statistics = collect(students, teachers, weight, self._token_weights)
+            statistics = collect(students, teachers, dense, weight, self._token_weights)
             pruned = self._prune(name, weight, statistics)
             weights[name] = pruned.weight
             reports.append(self._report(index, projection, pruned))

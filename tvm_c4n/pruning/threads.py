@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -20,8 +22,24 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
     barrier per call, which on a busy machine takes longer than the call. Each thread has a whole
     item instead. The result does not depend on the number of threads.
     """
-    with _one_thread_per_call() as threads, ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+    with _one_thread_per_call() as threads:
+        if threads == 1:  # as inside an item of another call: its thread cannot wait for itself
+            return [function(item) for item in items]
+        return list(_pool(threads).map(function, items))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return the threads, which stay: oneDNN compiles its kernels for each thread anew.
+
+    A thread starts with as many of OpenMP's and MKL's as there are cores, whatever the main thread
+    has been told.
+    """
+    return ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
+
+
+# In a fork the threads are gone.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @contextmanager

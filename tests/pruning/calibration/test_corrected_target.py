@@ -22,6 +22,10 @@ class Standing(NamedTuple):
     inputs: torch.Tensor
     adds: bool = True
 
+    def product(self, layer):
+        """The layer stands for its projection's weight."""
+        return self.inputs @ layer.T
+
 
 @pytest.fixture
 def streams():
@@ -47,7 +51,7 @@ def test_the_corrected_target_is_the_least_squares_solution(streams):
     students, teachers = streams
     dense = torch.from_numpy(np.random.default_rng(1).standard_normal((ROWS, COLS))).float()
     weights = [torch.rand(3, 20, 1, generator=torch.Generator().manual_seed(i)) for i in (1, 2)]
-    found = corrected_target(dense, collect(students, teachers, dense, weights), 1e-9)
+    found = corrected_target(dense, collect(students, teachers, dense, dense, weights), 1e-9)
     residual_error = rows(teachers, "hidden") - rows(students, "hidden")
     wanted = rows(teachers, "inputs") @ dense.double().T + RESIDUAL_SHARE * residual_error
     root = torch.cat([w.flatten(0, 1) for w in weights]).double().sqrt()
@@ -62,14 +66,14 @@ def test_only_what_adds_to_the_stream_undoes_its_error(streams, height):
     dense = torch.from_numpy(np.random.default_rng(2).standard_normal((height, COLS))).float()
     mismatch = rows(teachers, "inputs") - rows(students, "inputs")
     expected = dense.double() @ mismatch.T @ rows(students, "inputs")
-    found = collect(students, teachers, dense).correction
+    found = collect(students, teachers, dense, dense).correction
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_without_a_teacher_or_with_nothing_lost_the_weights_stay(streams):
     students, _ = streams
     dense = torch.ones(ROWS, COLS)
-    assert corrected_target(dense, collect(students, [], dense), 0.01) is dense
+    assert corrected_target(dense, collect(students, [], dense, dense), 0.01) is dense
     torch.testing.assert_close(
-        corrected_target(dense, collect(students, students, dense), 0.01), dense
+        corrected_target(dense, collect(students, students, dense, dense), 0.01), dense
     )

@@ -24,17 +24,21 @@ def start(small_model):
     return Stream(embeddings[torch.from_numpy(windows)]), layers, config, expected, checkpoint
 
 
-def go(stream, layers):
+def go(stream, layers, *, asked):
     for layer in layers:
         stream.enter(layer)
         for weight in layer.projections.values():
             assert stream.inputs.shape[-1] == weight.shape[1]
+            if asked:
+                torch.testing.assert_close(stream.product(layer), stream.inputs @ weight.T)
             stream.pass_through(layer)
 
 
-def test_behind_the_last_layer_are_the_references_logits(start):
+@pytest.mark.parametrize("asked", [False, True])
+def test_behind_the_last_layer_are_the_references_logits(start, asked):
+    """Whether somebody asked for the products on the way or not."""
     stream, layers, config, expected, checkpoint = start
-    go(stream, layers)
+    go(stream, layers, asked=asked)
     norm = torch.from_numpy(checkpoint.dense("backbone.norm_f.weight"))
     scale = (stream.hidden.square().mean(-1, keepdim=True) + config.final_norm.eps).rsqrt()
     head = torch.from_numpy(checkpoint.dense(config.embeddings))

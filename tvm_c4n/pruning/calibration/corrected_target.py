@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tvm_c4n.pruning.calibration.layer import project
+from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.statistics import gram, product
 from tvm_c4n.pruning.calibration.stream import Stream
 from tvm_c4n.pruning.method.hessian import cholesky, damped
@@ -53,6 +53,7 @@ class Statistics(NamedTuple):
 def collect(
     students: Sequence[Stream],
     teachers: Sequence[Stream],
+    layer: Layer,
     weight: Tensor,
     token_weights: Sequence[Tensor] | None = None,
 ) -> Statistics:
@@ -62,6 +63,8 @@ def collect(
     ----------
     students, teachers : list of Stream
         The same windows; no teachers where targets are not corrected.
+    layer : Layer
+        The dense one, that the teachers are in.
     weight : (rows, cols) float32
         W0.
     token_weights : list of (b, t, 1) float32, optional
@@ -80,23 +83,20 @@ def collect(
     total = gram(_weighted(s.inputs, w) for s, w in zip(students, roots, strict=True))
     if not teachers:
         return Statistics(total)
-    # W0 goes to the side of the product that has fewer rows with it than without.
+    # W0 goes to the side of the product that has fewer rows with it than without. With it, the
+    # teacher's side is what its projection gives anyway, and the student's is W0 times `total`.
     adds = students[0].adds
     first = adds or len(weight) < weight.shape[1]
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
         for student, teacher, token_weight in zip(students, teachers, weights, strict=True):
-            difference = teacher.inputs - student.inputs
-            if first:
-                difference = project(difference, weight)
+            wanted = teacher.product(layer) if first else teacher.inputs - student.inputs
             if adds:
-                difference.add_(teacher.hidden - student.hidden, alpha=RESIDUAL_SHARE)
-            if token_weight is not None:
-                difference *= token_weight
-            yield difference, student.inputs
+                wanted = torch.add(wanted, teacher.hidden - student.hidden, alpha=RESIDUAL_SHARE)
+            yield _weighted(wanted, token_weight), student.inputs
 
     found = product(pairs())
-    return Statistics(total, found if first else weight @ found)
+    return Statistics(total, found - weight @ total if first else weight @ found)
 
 
 def corrected_target(weight: Tensor, statistics: Statistics, dampening_frac: float) -> Tensor:

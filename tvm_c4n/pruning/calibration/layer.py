@@ -54,15 +54,23 @@ class Layer:
         """Go through the layer; ``hidden`` (b, t, h) is changed in place."""
         return layer_path(self.description, self.tensors, ops, hidden)
 
-    def apply(self, stop: Stop) -> Tensor:
-        """Return what the path is sent at a stop: (b, t, rows), or the stream with it added."""
-        weight, bias = self.projections[stop.projection], self._bias(stop.projection)
-        if stop.hidden is not None:
-            multiply_rows(
-                stop.inputs.flatten(0, -2), weight, stop.hidden.view(-1, len(weight)), add=True
-            )
-            return stop.hidden if bias is None else stop.hidden.add_(bias)
-        out = project(stop.inputs, weight)
+    def product(self, stop: Stop) -> Tensor:
+        """Multiply the inputs at a stop with the projection's weight: (b, t, rows)."""
+        return project(stop.inputs, self.projections[stop.projection])
+
+    def apply(self, stop: Stop, product: Tensor | None = None) -> Tensor:
+        """Return what the path is sent at a stop: (b, t, rows), or the stream with it added.
+
+        A ``product`` that is known is not computed again; it may be changed.
+        """
+        bias = self._bias(stop.projection)
+        if stop.hidden is None:
+            out = self.product(stop) if product is None else product
+        elif product is not None:
+            out = stop.hidden.add_(product)
+        else:
+            weight, out = self.projections[stop.projection], stop.hidden
+            multiply_rows(stop.inputs.flatten(0, -2), weight, out.view(-1, len(weight)), add=True)
         return out if bias is None else out.add_(bias)
 
     def _bias(self, projection: str) -> Tensor | None:

@@ -37,6 +37,7 @@ class Stream:
         self._forks = forks
         self._path: Path | None = None
         self._stop: Stop | None = None
+        self._product: Tensor | None = None
         self._given: list[Tensor] = []
 
     @property
@@ -54,6 +55,15 @@ class Stream:
         assert self._stop is not None  # noqa: S101 - callers go as many stops as there are
         return self._stop
 
+    def product(self, layer: Layer) -> Tensor:
+        """Return what the next projection makes of its inputs, without bias: (b, t, rows).
+
+        It is kept for `pass_through`, which needs it, too.
+        """
+        if self._product is None:
+            self._product = layer.product(self._at)
+        return self._product
+
     def enter(self, layer: Layer) -> None:
         """Go to the first projection of a layer."""
         self._given = [self.hidden.clone()] if self._forks else []
@@ -64,7 +74,7 @@ class Stream:
         """Go through the projection and on to the next, or out of the layer."""
         assert self._path is not None  # noqa: S101 - the stream has entered a layer
         stop, self._stop = self._at, None
-        out = layer.apply(stop)
+        out, self._product = layer.apply(stop, self._product), None
         del stop
         if self._forks:
             self._given.append(out)

@@ -95,7 +95,7 @@ def rounding_kernel(low: int, high: int, *, descends: bool) -> Callable[..., Non
                 change = splat(coupling[i, j], LANES) * move
                 store(gradient, (p, j), 0, LANES, load(gradient, (p, j), 0, LANES) + change)
 
-    return _compiled(body)
+    return compiled(body)
 
 
 @cache
@@ -184,10 +184,10 @@ def selection_kernel(removed: int, *, anew: bool) -> Callable[..., None]:
                 change = reduce(add, terms, load(gradient, (p, j), 0, LANES))
                 store(gradient, (p, j), 0, LANES, change)
 
-    return _compiled(body)
+    return compiled(body)
 
 
-def _compiled(body: Callable[[], None]) -> Callable[..., None]:
+def compiled(body: Callable[[], None]) -> Callable[..., None]:
     """Compile a function that is made of the statements that ``body`` emits."""
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("kernel")

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.tensor_spec import HIDDEN, Axis
+from tvm_c4n.pruning.method.distances import distances
 from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.sparsity import GROUP
 
@@ -83,8 +83,8 @@ def find_order(
         # smaller one is (p + q - |p - q|) / 2, and whatever depends on the group or the column
         # alone is the same in every assignment: the best one has the largest distances.
         offered = order[:, 0].clone()
-        distances = cdist(columns[offered], _smallest(rest, removed), "cityblock")
-        _, group = linear_sum_assignment(distances, maximize=True)
+        far = distances(columns[offered], _smallest(rest, removed))
+        _, group = linear_sum_assignment(far, maximize=True)
         order[torch.from_numpy(group), 0] = offered
     return order.sort(1).values.flatten()
 
