@@ -15,6 +15,7 @@ LAYOUT = "a part of EliminateLayout: test_eliminate_layout.py has a case for eac
 REGIONS = "a part of FuseRegions and RollLayers: their tests run what it writes"
 RUNS = "test_run.py and test_resume.py prune whole models by it"
 RUN = "tests/cli/test_run.py runs what it is for"
+GGUF = "tests/frontend/gguf/test_convert.py compares models of each family with their source"
 FAMILIES = "tests/families.py runs whole models by it: tests/model/families"
 # Modules without a test file of their own, and where they are tested.
 WITHOUT = {
@@ -24,6 +25,9 @@ WITHOUT = {
     "tvm_c4n/cli/results.py": RUN,
     "tvm_c4n/cli/sampling.py": "options: test_run.py gives them",
     "tvm_c4n/cli/writing.py": RUN,
+    "tvm_c4n/frontend/converted.py": "tests/frontend/original and tests/frontend/gguf use it",
+    "tvm_c4n/frontend/gguf/config.py": GGUF,
+    "tvm_c4n/frontend/gguf/weights.py": GGUF,
     "tvm_c4n/healing/triton_scan.py": "needs a GPU; tests/healing/test_scan.py tests its oracle",
     "tvm_c4n/model/blocks/attention.py": FAMILIES,
     "tvm_c4n/model/blocks/mamba1.py": FAMILIES,

@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tune": ("cloudpickle", "psutil", "tornado", "xgboost"),
     "serve": ("h11", "prometheus_client", "starlette", "uvicorn"),
     "hub": ("huggingface_hub",),
+    "gguf": ("gguf",),
     "bench": ("matplotlib", "gguf"),
     "link": ("ziglang",),
     "lm-eval": ("lm_eval",),

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.json_reading import read_json
-from tvm_c4n.checkpoint.original import PARAMS, convert_first, is_codestral, is_state_spaces
+from tvm_c4n.checkpoint.original import (
+    PARAMS,
+    convert_first,
+    convert_gguf_first,
+    is_codestral,
+    is_gguf,
+    is_state_spaces,
+)
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.families import family_of
@@ -135,6 +142,8 @@ def check_folder(path: Path) -> None:
     """Raise CheckpointError unless ``path`` is a folder."""
     if path.is_dir():
         return
+    if is_gguf(path):
+        raise CheckpointError(convert_gguf_first(path))
     if path.exists():
         raise CheckpointError(f"{path}: not a folder; pass the folder that holds {CONFIG}")
     raise CheckpointError(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tvm_c4n.checkpoint.original import is_gguf
 from tvm_c4n.cli.console import ProgressBar, megabytes
 
 
@@ -15,17 +16,21 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of state-spaces (config.json, pytorch_model.bin or model.safetensors) or "
-            "of Codestral Mamba (params.json, consolidated.safetensors)."
+            help="GGUF file of llama.cpp; or folder of state-spaces (config.json, "
+            "pytorch_model.bin or model.safetensors) or of Codestral Mamba (params.json, "
+            "consolidated.safetensors)."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Hugging Face folder to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Turn a model in its authors' format into a Hugging Face folder, which the others read."""
+    """Turn a GGUF file, or a model in its authors' format, into a Hugging Face folder."""
     with ProgressBar("converting") as bar:
         bar("loading", 0, 1)
-        from tvm_c4n.frontend.original import convert as convert_model
+        if source.suffix == ".gguf" or is_gguf(source):
+            from tvm_c4n.frontend.gguf import convert_gguf as convert_model
+        else:
+            from tvm_c4n.frontend.original import convert as convert_model
 
         found = convert_model(source, out, overwrite=overwrite, progress=bar)
     config, there = found.config, "tokenizer.json" in found.copied

@@ -106,7 +106,7 @@ def cached_artifact(
     if is_artifact(Path(model)):
         return Path(model)
     folder = locate(model, progress)
-    if not folder.is_dir():
+    if not folder.exists():
         raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
     checkpoint = open_checkpoint(folder)
     home = artifacts_folder() / _key(folder, batch)

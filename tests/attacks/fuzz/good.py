@@ -74,6 +74,16 @@ def _(path: Path) -> None:
     )
 
 
+@maker("m.gguf", "hf")
+def _(path: Path) -> None:
+    """The same in one file of llama.cpp's, with a vocabulary of bytes."""
+    from gguf import GGMLQuantizationType
+
+    from tests.frontend.gguf.made import write_gguf
+
+    write_gguf(path.with_name("hf"), path, GGMLQuantizationType.Q8_0, vocabulary=True)
+
+
 @maker("sharded", "hf")
 def _(path: Path) -> None:
     """The same in two shards behind an index."""

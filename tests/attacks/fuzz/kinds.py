@@ -88,6 +88,7 @@ KINDS = (
         ("convert original -o out", "convert codestral -o out", "inspect original"),
         6,
     ),
+    Kind("gguf", ("m.gguf",), ("m.gguf",), ("convert m.gguf -o out", "inspect m.gguf"), 6),
     Kind(
         "c4n",
         ("n2", "hf", "words.txt", "tokens.u16"),

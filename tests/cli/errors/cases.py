@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.cli.errors import devices, extras, hub, making, originals, spoiled, states, using
+from tests.cli.errors import devices, extras, ggufs, hub, making, originals, spoiled, states, using
 from tests.cli.errors.case import Case
 
 TABLE: dict[str, list[Case]] = {
@@ -26,6 +26,7 @@ TABLE: dict[str, list[Case]] = {
     "deploy": devices.DEPLOY,
     "c4n_run": devices.C4N_RUN,
     "Model folders": spoiled.FOLDERS,
+    "GGUF files": ggufs.GGUF,
     "Models of a hub": hub.HUB,
     "Artifacts": spoiled.ARTIFACTS,
     "Texts": spoiled.TEXTS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import zip_longest
 from math import prod
 from pathlib import Path
@@ -24,39 +23,16 @@ from tvm_c4n.checkpoint.original import (
 from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES
 from tvm_c4n.checkpoint.safetensors_file import DTYPE_BYTES
 from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.frontend.converted import TORCH_NAMES, Converted, check_exact
 from tvm_c4n.frontend.original.config import of_codestral, of_state_spaces
 from tvm_c4n.frontend.original.weights import Stored, read_weights
-from tvm_c4n.model.config import check_tensors
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
-from tvm_c4n.model.rows import rows_of
 from tvm_c4n.progress import Progress
 
 _AGAIN = "download the model again"
-_TORCH_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 # Repositories of tokenizers, where the model's own has none.
 _NEOX, _CODESTRAL = "EleutherAI/gpt-neox-20b", "mistralai/Mamba-Codestral-7B-v0.1"
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What `convert` wrote.
-
-    Attributes
-    ----------
-    config : ModelConfig
-    size_bytes : int
-        Of all tensors.
-    copied : tuple of str
-        Names of the tokenizer and licence files that came along.
-    tokenizer : str
-        Repository that has the model's tokenizer.
-    """
-
-    config: ModelConfig
-    size_bytes: int
-    copied: tuple[str, ...]
-    tokenizer: str
 
 
 def convert(
@@ -110,7 +86,7 @@ def convert(
 
     stored = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
     extra = find_extra_files(source)
-    torch_dtype = _TORCH_NAMES[tensors[description.embeddings].dtype]
+    torch_dtype = TORCH_NAMES[tensors[description.embeddings].dtype]
     write_hf_folder(
         out, stored, data, dense_config(config, torch_dtype), extra, overwrite=overwrite
     )
@@ -169,19 +145,6 @@ def _renamed(file: Path, tensors: dict[str, Stored]) -> dict[str, Stored]:
     return found
 
 
-class _Shapes:
-    """Tensors as `check_tensors` looks at them."""
-
-    def __init__(self, tensors: dict[str, Stored]) -> None:
-        self._tensors = tensors
-
-    def names(self) -> list[str]:
-        return list(self._tensors)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._tensors[name].shape
-
-
 def _check(description: ModelConfig, file: Path, tensors: dict[str, Stored]) -> None:
     """Refuse a file whose tensors are not exactly those of the model.
 
@@ -190,16 +153,9 @@ def _check(description: ModelConfig, file: Path, tensors: dict[str, Stored]) -> 
     head, embeddings = "lm_head.weight", description.embeddings
     if description.tie_embeddings and head in tensors and embeddings not in tensors:
         tensors[embeddings] = tensors.pop(head)
-    try:
-        check_tensors(description, _Shapes(tensors))
-    except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from None
-    wanted = {rows.source if (rows := rows_of(n)) else n for n in description.tensor_shapes()}
-    for name in sorted(tensors.keys() - wanted - {head}):
-        raise CheckpointError(
-            f"{file}: tensor {shown(name)} is in no model of its config, so the model is another "
-            "one than it seems"
-        )
+    tied = {head} if description.tie_embeddings else set()
+    shapes = {name: tensors[name].shape for name in tensors.keys() - tied}
+    check_exact(description, file, shapes)
 
 
 def _check_tied(file: Path, tensors: dict[str, Stored], embeddings: str) -> None:
