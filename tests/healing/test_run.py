@@ -51,6 +51,7 @@ def test_the_folder_is_nearer_to_the_teacher_and_of_the_same_kind(healed, pruned
             assert old.size_bytes == new.size_bytes
     assert json.loads((out / "heal.json").read_text())["after"]["divergence"] > 0
     assert (out / "dense" / "model.safetensors").is_file()
+    assert f"| healed | {report.after.ratio:.4f} |" in (out / "README.md").read_text()
     assert not state_path(out).exists()
 
 

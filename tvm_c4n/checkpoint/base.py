@@ -25,6 +25,8 @@ from tvm_c4n.model.rows import rows_of
 from tvm_c4n.sparsity import C4nWeight
 
 CONFIG = "config.json"
+# What a hub shows of a model.
+CARD = "README.md"
 # Files that belong to the model and are copied along. A closed list: a model folder from the net
 # must not be able to choose what is copied into the user's output.
 EXTRA_FILES = (

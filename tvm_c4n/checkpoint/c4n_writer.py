@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.checkpoint.base import CONFIG, Checkpoint
+from tvm_c4n.checkpoint.base import CARD, CONFIG, Checkpoint
 from tvm_c4n.checkpoint.c4n import C4nCheckpoint
-from tvm_c4n.checkpoint.files import copy_file, os_errors, write_json
+from tvm_c4n.checkpoint.files import copy_file, os_errors, write_atomically, write_json
 from tvm_c4n.checkpoint.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -124,6 +124,10 @@ class C4nWriter:
         if Path(name).name != name or not name.endswith(".json") or name == MANIFEST:
             raise CheckpointError(f"{name}: not a plain .json name that a C4n folder may have")
         write_json(self.folder / name, dict(value))
+
+    def add_card(self, text: str) -> None:
+        """Write README.md, the model's card, beside the weights."""
+        write_atomically(self.folder / CARD, text)
 
     def copy_extra(self, checkpoint: Checkpoint) -> None:
         """Copy tokenizer and licence files, and config.json unless `add_json` gave one already."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tvm_c4n.assets import resolve
-from tvm_c4n.checkpoint.base import CONFIG, EXTRA_FILES, read_config
+from tvm_c4n.checkpoint.base import CARD, CONFIG, EXTRA_FILES, read_config
 from tvm_c4n.checkpoint.files import os_errors
 from tvm_c4n.checkpoint.hf import INDEX, SINGLE, read_index
 from tvm_c4n.checkpoint.hub_answers import (
@@ -31,8 +31,6 @@ from tvm_c4n.errors import CheckpointError
 from tvm_c4n.extras import pip_command
 from tvm_c4n.progress import Progress
 
-# It says the licence, which goes into the card of a pruned model.
-CARD = "README.md"
 # No model's tokenizer or card is larger.
 _MAX_EXTRA_BYTES = 1 << 28
 

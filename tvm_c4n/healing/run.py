@@ -20,7 +20,9 @@ from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nCheckpoint, C4nWriter, Checkpoint, export_dense, open_checkpoint
 from tvm_c4n.checkpoint.hub_names import name_of
+from tvm_c4n.checkpoint.model_card import base_of_pruned
 from tvm_c4n.errors import CheckpointError, RecipeError
+from tvm_c4n.healing.card import healing_card
 from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
 from tvm_c4n.healing.settings import HealSettings
 from tvm_c4n.healing.state import load_state, save_state, state_path
@@ -150,6 +152,8 @@ def heal(
             run_secs=round(perf_counter() - began, 3),
         )
         writer.add_json("heal.json", asdict(report))
+        base = base_of_pruned(source.path, dense.path)
+        writer.add_card(healing_card(report, base, sealed, data))
     state.unlink(missing_ok=True)
     return report
 

@@ -10,11 +10,12 @@ import torch
 from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nWriter, export_dense
-from tvm_c4n.checkpoint.hub_names import name_of, origin_of
+from tvm_c4n.checkpoint.model_card import Base, base_of
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.allocate import allocate, allocation_steps
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.plots import draw
+from tvm_c4n.pruning.card import pruning_card
 from tvm_c4n.pruning.driver import PrunedModel, prune_into, pruning_steps
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.report import Report
@@ -98,8 +99,17 @@ def prune(
         if dense_export:
             export_dense(sealed, writer.folder / "dense")
         note("written")
-        report = _report(session, chosen, pruned, writer.folder, perf_counter() - began)
+        base = base_of(session.checkpoint.path)
+        report = _report(session, base, chosen, pruned, writer.folder, perf_counter() - began)
         writer.add_json("report.json", report.model_dump(mode="json"))
+        card = pruning_card(
+            report,
+            base,
+            sealed,
+            own_text=calibration is not None,
+            dense_export=dense_export,
+        )
+        writer.add_card(card)
     store.remove()
     return report
 
@@ -112,13 +122,16 @@ def _store(session: Session, budget: Budget | None, resume: str | Path | None) -
 
 
 def _report(
-    session: Session, recipe: Recipe, pruned: PrunedModel, folder: Path, run_secs: float
+    session: Session,
+    base: Base,
+    recipe: Recipe,
+    pruned: PrunedModel,
+    folder: Path,
+    run_secs: float,
 ) -> Report:
-    source = session.checkpoint.path
-    origin = origin_of(source)
     return Report(
-        source=name_of(source) if origin is None else origin.repo,
-        revision="" if origin is None else origin.revision,
+        source=base.name,
+        revision=base.revision,
         recipe=recipe.model_dump(mode="json"),
         calibration=session.calibration.name,
         projections=tuple(pruned.reports),
