@@ -5,6 +5,7 @@
 #   make test        the quick tests        make test-slow   all tests
 #   make lint        ruff, mypy, layers     make bench       measure the bundled models
 #   make docs        the documents as a site, in build/site
+#   make dist        wheel and sdist in dist/, checked, and run without torch in an empty environment
 #   make phone       build the emulated phone that some tests need      make clean
 #   make bench-llama build llama.cpp into build/llama.cpp and measure it beside ours (LLAMA_CPP=FOLDER: elsewhere)
 
@@ -20,7 +21,7 @@ export LLAMA_CPP
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-full test test-slow lint docs bench bench-llama phone clean
+.PHONY: demo demo-full test test-slow lint docs dist bench bench-llama phone clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-demo
@@ -44,6 +45,10 @@ lint: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(PIP) -e '.[docs]'
 	$(BIN)/mkdocs build --strict --quiet
+
+dist: $(VENV)/installed-dev
+	$(PIP) -e '.[dist]'
+	$(BIN)/python tools/dist.py $(ARGS)
 
 bench: $(VENV)/installed-demo
 	$(BIN)/tvm-c4n bench mamba-19m mamba-19m-s30-int4 mamba-19m-n2-int4 mamba-19m-n3-int4 --threads 1,2 $(ARGS)

@@ -86,3 +86,9 @@ def test_the_version_is_that_of_tvm() -> None:
     import tvm
 
     assert _tvm_runtime.tvm_version().startswith(tvm.__version__.split("+")[0][:4])
+
+
+def test_the_version_of_llvm_is_that_of_the_compiler() -> None:
+    from tvm.target import codegen
+
+    assert _tvm_runtime.llvm_version() == codegen.llvm_version_major()

@@ -40,6 +40,7 @@ finally:
 __all__ = ["VirtualMachine", "from_dlpack", "get_global_func", "load_module", "tensor"]
 
 _CPU, _POOLED = 1, 2
+_keep: list[ctypes.CDLL] = []
 
 from_dlpack = tvm_ffi.from_dlpack
 get_global_func = tvm_ffi.get_global_func
@@ -52,6 +53,20 @@ def tvm_version() -> str:
         return version("apache-tvm")
     except PackageNotFoundError:  # built from its sources
         return "unknown"
+
+
+def llvm_version() -> int | None:
+    """Return the major version of the LLVM that TVM compiles with; None where it has none.
+
+    Loads the compiler's library, which takes some 30 ms, and none of its Python modules.
+    """
+    compiler = Path(_library._name).with_name("libtvm_compiler.so")
+    try:
+        # The functions that it registers go with it.
+        _keep.append(ctypes.CDLL(str(compiler), ctypes.RTLD_GLOBAL))
+        return int(get_global_func("target.llvm_version_major")())
+    except (OSError, ValueError):
+        return None
 
 
 def _load() -> ctypes.CDLL:

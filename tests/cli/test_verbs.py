@@ -3,6 +3,7 @@
 import pytest
 
 import tvm_c4n
+from tvm_c4n.cli.version import version_line
 
 VERBS = ("convert", "prune", "inspect", "compile", "run", "eval", "bench")
 
@@ -15,7 +16,9 @@ def test_every_verb_has_help(call, verb):
 
 
 def test_version(call):
-    assert call("--version").out.split() == ["tvm-c4n", tvm_c4n.__version__]
+    out = call("--version").out
+    assert out == f"{version_line()}\n"
+    assert out.startswith(f"tvm-c4n {tvm_c4n.__version__}, TVM ")
 
 
 def test_a_wrong_option_is_the_users_error(call):

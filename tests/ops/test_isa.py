@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from tvm_c4n._tvm import Target
-from tvm_c4n.ops.isa import AVX2, AVX512, FAMILIES, NEON, OPENCL, PORTABLE, Isa, isa_named, isa_of
+from tvm_c4n.ops import host
+from tvm_c4n.ops.isa import (
+    AVX2,
+    AVX512,
+    FAMILIES,
+    NEON,
+    OPENCL,
+    PORTABLE,
+    Isa,
+    host_isa,
+    isa_named,
+    isa_of,
+)
 
 X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
 
@@ -42,3 +54,28 @@ def test_other_kinds_of_target() -> None:
 def test_families_are_found_by_name_and_the_last_needs_nothing() -> None:
     assert [isa_named(isa.name) for isa in FAMILIES] == list(FAMILIES)
     assert FAMILIES[-1].needs == ()
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "riscv64"])
+@pytest.mark.parametrize(
+    "features",
+    [
+        set(),
+        {"neon"},
+        {"neon", "dotprod"},
+        {"avx2", "fma", "f16c"},
+        {"avx2", "fma", "f16c", "bmi1", "bmi2", "movbe"},
+        {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "avx2", "fma", "f16c"},
+    ],
+)
+def test_this_machines_family_is_that_of_its_target(
+    monkeypatch: pytest.MonkeyPatch, machine: str, features: set[str]
+) -> None:
+    monkeypatch.setattr(host.platform, "machine", lambda: machine)
+    monkeypatch.setattr(host, "host_features", lambda: frozenset(features))
+    triples = {"x86_64": X86, "aarch64": ARM}
+    if machine in triples:
+        target = Target({"kind": "llvm", "mtriple": triples[machine], **host.host_cpu()})
+        assert host_isa() == isa_of(target)
+    else:
+        assert host_isa() == PORTABLE

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, print_table, say
 from tvm_c4n.errors import C4nError
@@ -31,7 +32,8 @@ def bench(
         list[str],
         typer.Argument(
             help="Names of bundled models, model folders, org/name of the hub, or artifacts (not "
-            "with --profile)."
+            "with --profile).",
+            autocompletion=bundled,
         ),
     ],
     n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: no such test.")] = 512,

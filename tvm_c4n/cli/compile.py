@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.console import ProgressBar, megabytes, next_step
 
 
 def compile_(
     model: Annotated[
-        str, typer.Argument(help="C4n or Hugging Face folder, mamba-19m, or org/name of the hub.")
+        str,
+        typer.Argument(
+            help="C4n or Hugging Face folder, mamba-19m, or org/name of the hub.",
+            autocompletion=bundled,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Artifact folder to write.")],
     target: Annotated[

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n.checkpoint.original import is_gguf
 from tvm_c4n.cli.console import ProgressBar, megabytes
 
 
@@ -27,6 +26,8 @@ def convert(
     """Turn a GGUF file, or a model in its authors' format, into a Hugging Face folder."""
     with ProgressBar("converting") as bar:
         bar("loading", 0, 1)
+        from tvm_c4n.checkpoint.original import is_gguf
+
         if source.suffix == ".gguf" or is_gguf(source):
             from tvm_c4n.frontend.gguf import convert_gguf as convert_model
         else:

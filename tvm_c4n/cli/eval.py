@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, print_table
 
@@ -15,7 +16,10 @@ def eval_(
     context: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(help="Name of a bundled model, model folder, org/name, or artifact."),
+        typer.Argument(
+            help="Name of a bundled model, model folder, org/name, or artifact.",
+            autocompletion=bundled,
+        ),
     ],
     text: Annotated[
         Path | None, typer.Option(help="Text to predict, .jsonl or plain [the bundled one].")

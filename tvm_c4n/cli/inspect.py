@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.console import ProgressBar, megabytes, pattern, print_table
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 def inspect(
     model: Annotated[
         str,
-        typer.Argument(help="Name of a bundled model, model folder, org/name, or artifact."),
+        typer.Argument(
+            help="Name of a bundled model, model folder, org/name, or artifact.",
+            autocompletion=bundled,
+        ),
     ],
 ) -> None:
     """Show pattern, dtype and bytes of each kind of weight."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.conflicts import refuse_together, refuse_without
 from tvm_c4n.cli.console import (
     ProgressBar,
@@ -31,7 +32,8 @@ def prune(
     model: Annotated[
         str,
         typer.Argument(
-            help="Folder of a model, mamba-19m, or org/name (or org/name@revision) of the hub."
+            help="Folder of a model, mamba-19m, or org/name (or org/name@revision) of the hub.",
+            autocompletion=bundled,
         ),
     ],
     out: Annotated[

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
+
 if TYPE_CHECKING:
     from tvm_c4n.runtime.sampling import SamplingParams
 
@@ -42,7 +44,8 @@ Model = Annotated[
     str,
     typer.Argument(
         help="Name of a bundled model (mamba-19m-s30-int4), model folder, org/name of the hub, or "
-        "artifact. All but the last are compiled when first used, and kept in ~/.cache/tvm-c4n."
+        "artifact. All but the last are compiled when first used, and kept in ~/.cache/tvm-c4n.",
+        autocompletion=bundled,
     ),
 ]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.console import ProgressBar, say
 from tvm_c4n.errors import C4nError
 from tvm_c4n.extras import require
@@ -22,7 +23,8 @@ def serve(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Names of bundled models, model folders, org/name of the hub, or artifacts."
+            help="Names of bundled models, model folders, org/name of the hub, or artifacts.",
+            autocompletion=bundled,
         ),
     ],
     host: Annotated[

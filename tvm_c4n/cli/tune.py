@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.conflicts import refuse_without
 from tvm_c4n.cli.console import ProgressBar, on_interrupt, print_table
 from tvm_c4n.errors import C4nError
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 def tune(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(help="C4n or Hugging Face folder, mamba-19m, or org/name of the hub.")
+        str,
+        typer.Argument(
+            help="C4n or Hugging Face folder, mamba-19m, or org/name of the hub.",
+            autocompletion=bundled,
+        ),
     ],
     records: Annotated[Path, typer.Option(help="Folder of records; resumes from what it has.")],
     target: Annotated[str, typer.Option(help="host, arm64-android or arm64-linux.")] = "host",

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from tvm_c4n._version import __version__
 from tvm_c4n.cli import (
     bench,
     cache,
@@ -20,7 +19,6 @@ from tvm_c4n.cli import (
     eval,
     heal,
     inspect,
-    plan,
     prune,
     run,
     runner,
@@ -33,12 +31,10 @@ app = typer.Typer(
     help="Prune state space language models to C4n sparsity (n of every 4 weights of a row "
     "removed), compile them for CPUs, and run them.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # plain help is there at once; rich takes longer than all the rest
     pretty_exceptions_enable=False,
 )
 app.command(name="convert")(convert.convert)
-app.command(name="plan")(plan.plan)
 app.command(name="prune")(prune.prune)
 app.command(name="heal")(heal.heal)
 app.command(name="inspect")(inspect.inspect)
@@ -58,7 +54,9 @@ app.command(name="doctor")(doctor.doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"tvm-c4n {__version__}")
+        from tvm_c4n.cli.version import version_line
+
+        typer.echo(version_line())
         raise typer.Exit
 
 
@@ -67,7 +65,10 @@ def options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the versions of tvm-c4n, TVM and LLVM, and this CPU's kernels.",
         ),
     ] = False,
     debug: Annotated[

@@ -25,6 +25,9 @@ _X86_LEVELS = (
     ("x86-64-v2", {"sse4.2", "ssse3", "popcnt"}),
 )
 
+# What every CPU of a kind has.
+_ALWAYS = {"aarch64": {"neon"}}
+
 
 def host_features() -> frozenset[str]:
     """Read the features that the operating system offers.
@@ -55,6 +58,14 @@ def host_description() -> dict[str, Any]:
     from tvm_c4n._tvm import codegen  # the compiler; what runs models does without
 
     return {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), **host_cpu()}
+
+
+def target_features() -> frozenset[str]:
+    """Return the features, of those that kernels need, that the target of this machine has."""
+    target = host_cpu()
+    level = dict(_X86_LEVELS).get(target.get("mcpu", ""), set())
+    asked = {name.removeprefix("+") for name in target.get("mattr", ())}
+    return frozenset(level | asked | _ALWAYS.get(host_machine(), set()))
 
 
 def host_machine() -> str:

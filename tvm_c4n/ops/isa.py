@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tvm_c4n._tvm import Target, codegen
+from tvm_c4n.ops.host import target_features
+
+if TYPE_CHECKING:
+    from tvm_c4n._tvm import Target
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,15 @@ def isa_of(target: Target) -> Isa:
         return OPENCL
     if target.kind.name != "llvm":
         return PORTABLE
+    from tvm_c4n._tvm import codegen  # the compiler; who asks for this machine's does without
+
     features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
     return next(isa for isa in FAMILIES if features.issuperset(isa.needs))
+
+
+def host_isa() -> Isa:
+    """Return the instruction set family of this machine, without the compiler."""
+    return next(isa for isa in FAMILIES if target_features().issuperset(isa.needs))
 
 
 def isa_named(name: str) -> Isa:
