@@ -90,21 +90,30 @@ def test_other_names_are_refused_with_the_known_ones(root: Path) -> None:
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_changed_model_gets_another_artifact(model: Path, file: str) -> None:
     """Also where size and time of the file are what they were."""
-    before, changed = cache._key(model), model / file
+    before, changed = cache._depends(model), model / file
     content, times = bytearray(changed.read_bytes()), changed.stat()
     content[-1] ^= 1
     changed.write_bytes(content)
     os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert cache._key(model) != before
+    assert cache._depends(model) != before
 
 
 def test_a_model_for_batches_is_another_artifact(
     model: Path, root: Path, compilations: list[Path]
 ) -> None:
     alone = cache.cached_artifact(model)
-    assert cache.cached_artifact(model, batch=True) != alone
-    assert cache.cached_artifact(model) == alone
+    together = cache.cached_artifact(model, batch=True)
+    assert together != alone
+    assert cache.cached_artifact(model, batch=True) == together
     assert len(compilations) == 2
+
+
+def test_a_model_for_batches_serves_one_text_too(
+    model: Path, root: Path, compilations: list[Path]
+) -> None:
+    together = cache.cached_artifact(model, batch=True)
+    assert cache.cached_artifact(model) == together
+    assert len(compilations) == 1
 
 
 @pytest.mark.parametrize(
@@ -119,9 +128,9 @@ def test_a_model_for_batches_is_another_artifact(
 def test_another_machine_or_version_gets_its_own_artifact(
     model: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
-    before = cache._key(model)
+    before = cache._depends(model)
     monkeypatch.setattr(cache, name, lambda: value)
-    assert cache._key(model) != before
+    assert cache._depends(model) != before
 
 
 def test_the_digest_of_sources_sees_every_byte(

@@ -12,7 +12,7 @@ import pytest
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.chat_template import ChatTemplate
-from tvm_c4n.model.render_process import RenderProcess
+from tvm_c4n.model.render_process import NextProcess, RenderProcess
 
 
 def request(template: str) -> str:
@@ -65,3 +65,27 @@ def test_no_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/none/python")
     with pytest.raises(C4nError, match="no Python to render a chat template with: /none/python"):
         RenderProcess()
+
+
+def test_the_next_one_is_started_once_and_taken_once() -> None:
+    following = NextProcess()
+    following.prepare()
+    first = following._process
+    following.prepare()
+    assert following._process is first
+    taken = following.take()
+    assert taken is first
+    other = following.take()  # none was prepared
+    assert other is not taken
+    for process in (taken, other):
+        process.close()
+
+
+def test_one_that_is_not_taken_is_ended() -> None:
+    following = NextProcess()
+    following.close()
+    following.prepare()
+    assert following._process is not None
+    pid = following._process._process.pid
+    following.close()
+    assert not is_there(pid)

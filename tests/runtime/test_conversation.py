@@ -234,3 +234,24 @@ def test_it_goes_on_from_a_file(
         assert second.stats.prompt_tokens == 1  # the file has all tokens of the first turn
         with pytest.raises(C4nError, match="holds a text and no chat"):
             talk(model, template=True).load(path)
+
+
+def test_a_message_is_rendered_by_what_waited_for_it(chatting: Engine) -> None:
+    chat = talk(chatting, template=True)
+    chat.prepare()
+    waiting = chat._next._process
+    assert waiting is not None
+    list(chat.say("w1"))
+    assert chat._next._process is None
+    assert waiting._process.poll() is not None  # it rendered one chat, and ended
+    chat.prepare()
+    following = chat._next._process
+    assert following is not None
+    chat.close()
+    assert following._process.poll() is not None
+
+
+def test_a_text_needs_no_renderer(engine: Engine) -> None:
+    writing = talk(engine)
+    writing.prepare()
+    assert writing._next._process is None

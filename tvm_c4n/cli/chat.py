@@ -92,9 +92,12 @@ def _talk(name: str, talk: Conversation) -> None:
         does = "answers" if talk.template else "continues texts: begin one"
         say(f"{name} {does}. /help lists commands, Ctrl-D ends.")
         read = from_terminal(commands.names, lambda: say("Ctrl-D or /quit ends the chat"))
-    while (line := read()) is not None:
-        if not _turn(line, talk, commands):
-            return
+    talk.prepare()
+    try:
+        while (line := read()) is not None and _turn(line, talk, commands):
+            talk.prepare()  # while the next line is being typed
+    finally:
+        talk.close()
 
 
 def _turn(line: str, talk: Conversation, commands: Commands) -> bool:

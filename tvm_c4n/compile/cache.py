@@ -109,12 +109,15 @@ def cached_artifact(
     if not folder.exists():
         raise C4nError(f"{model}: no such folder; give one, or one of {', '.join(MODELS)}")
     checkpoint = open_checkpoint(folder)
-    home = artifacts_folder() / _key(folder, batch)
-    artifact = home / (name_of(folder) or "model")
-    if _is_whole(artifact):
-        with suppress(OSError):  # a cache that cannot be written to
-            os.utime(home)  # when it was last used
-        return artifact
+    depends = _depends(folder)
+    # One for several sequences has all that one sequence needs.
+    for together in dict.fromkeys((True, batch)):
+        home = artifacts_folder() / _key(depends, together)
+        artifact = home / (name_of(folder) or "model")
+        if _is_whole(artifact):
+            with suppress(OSError):  # a cache that cannot be written to
+                os.utime(home)  # when it was last used
+            return artifact
     with _locked(home):
         if not _is_whole(artifact):  # else another process compiled it while this one waited
             load_tokenizer(folder, checkpoint.config)  # a missing one is said before anything else
@@ -142,21 +145,24 @@ def artifacts_folder() -> Path:
     return cache_folder() / "artifacts"
 
 
-def _key(folder: Path, batch: bool = False) -> str:
-    """Digest what an artifact depends on.
+def _depends(folder: Path) -> dict[str, Any]:
+    """Return what an artifact depends on, digested.
 
     The weights are read for it, at some 1.5 GB/s: a changed file with its old size and time must
     not bring back the old text.
     """
     files = {file for pattern in _MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
-    depends: dict[str, Any] = {
+    return {
         "model": {file.name: _digest(file) for file in sorted(files)},
         # The CPU's name chooses tuning records, its L3 cache the kind of prefetch.
         "machine": [host_machine(), host_cpu(), cpu_name(), victim_cache_bytes()],
         "versions": [tvm_version(), __version__, _sources_digest()],
-        "batch": batch,
     }
-    text = json.dumps(depends, sort_keys=True)
+
+
+def _key(depends: dict[str, Any], batch: bool) -> str:
+    """Return the name of an artifact's entry."""
+    text = json.dumps({**depends, "batch": batch}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

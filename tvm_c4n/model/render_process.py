@@ -75,3 +75,25 @@ class RenderProcess:
         with suppress(ValueError, OSError):  # a part of the request may wait in its pipe
             self._process.communicate()
         self._process.wait()
+
+
+class NextProcess:
+    """The process of the next chat, started while nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._process: RenderProcess | None = None
+
+    def prepare(self) -> None:
+        """Start it, unless it is there."""
+        self._process = self._process or RenderProcess()
+
+    def take(self) -> RenderProcess:
+        """Return it, or one that starts only now; it renders one chat."""
+        process, self._process = self._process or RenderProcess(), None
+        return process
+
+    def close(self) -> None:
+        """End it, if it is there."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None

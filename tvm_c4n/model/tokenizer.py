@@ -24,6 +24,7 @@ from tvm_c4n.model.chat_template import (
     require_chat_template,
 )
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.render_process import RenderProcess
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -91,6 +92,7 @@ class TextTokenizer:
         *,
         add_generation_prompt: bool = True,
         template: str | None = None,
+        process: RenderProcess | None = None,
         **variables: Any,
     ) -> str:
         """Return the text of a chat, by the model's template, as in transformers.
@@ -103,6 +105,8 @@ class TextTokenizer:
             Whether the text ends with the start of an answer.
         template : str, optional
             Name of one of several templates.
+        process : RenderProcess, optional
+            One that was started before; it is used up.
         **variables
             Others that the template reads, such as ``tools``.
 
@@ -116,7 +120,9 @@ class TextTokenizer:
         if self.folder is None:
             raise CheckpointError("a tokenizer without a folder has no chat template")
         found = require_chat_template(self.folder, template)
-        return found.render(messages, add_generation_prompt=add_generation_prompt, **variables)
+        return found.render(
+            messages, add_generation_prompt=add_generation_prompt, process=process, **variables
+        )
 
     def chat(self, messages: Messages, **options: Any) -> list[int]:
         """Tokenise a chat; options are those of `apply_chat_template`.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tvm_c4n.errors import C4nError
+from tvm_c4n.model.render_process import NextProcess
 from tvm_c4n.runtime.answer import answer
 from tvm_c4n.runtime.continuation import Continuation
 from tvm_c4n.runtime.engine import Engine
@@ -78,6 +79,16 @@ class Conversation:
         self._loaded: SavedState | None = None
         self._asked = 0
         self._stopped = False
+        self._next = NextProcess()
+
+    def prepare(self) -> None:
+        """Start what renders the next message, while nobody waits for it."""
+        if self.template:
+            self._next.prepare()
+
+    def close(self) -> None:
+        """End what `prepare` started."""
+        self._next.close()
 
     @property
     def turns(self) -> int:
@@ -194,7 +205,12 @@ class Conversation:
         if self.template:
             if not text:
                 raise C4nError("say something: this model answers")
-            return tokenizer.chat([*self.messages(), {"role": "user", "content": text}])
+            said = [*self.messages(), {"role": "user", "content": text}]
+            process = self._next.take()
+            try:
+                return tokenizer.chat(said, process=process)
+            finally:
+                process.close()
         if not before:
             return tokenizer.prompt(text)
         return [*before, *tokenizer.encode(_joined(self.text, text))]

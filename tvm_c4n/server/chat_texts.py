@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tvm_c4n.model.chat_template import ChatTemplate
-from tvm_c4n.model.render_process import RenderProcess
+from tvm_c4n.model.render_process import NextProcess
 
 # Chats that are rendered at once: a process takes a core, and some 50 MB.
 _AT_ONCE = 2
@@ -20,14 +20,14 @@ class ChatTexts:
 
     def __init__(self) -> None:
         self._limiter = asyncio.Semaphore(_AT_ONCE)
-        self._ready: RenderProcess | None = None
+        self._next = NextProcess()
         self._later: asyncio.TimerHandle | None = None
         self._closed = False
 
     def prepare(self) -> None:
         """Start the process of the next chat, unless it is there."""
-        if self._ready is None and not self._closed:
-            self._ready = RenderProcess()
+        if not self._closed:
+            self._next.prepare()
 
     async def render(self, template: ChatTemplate, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the text of a chat.
@@ -38,7 +38,7 @@ class ChatTexts:
             See `ChatTemplate.render`.
         """
         async with self._limiter:
-            process, self._ready = self._ready or RenderProcess(), None
+            process = self._next.take()
             try:
                 return await asyncio.to_thread(template.render, messages, process=process)
             finally:
@@ -52,6 +52,4 @@ class ChatTexts:
         self._closed = True
         if self._later is not None:
             self._later.cancel()
-        if self._ready is not None:
-            self._ready.close()
-            self._ready = None
+        self._next.close()

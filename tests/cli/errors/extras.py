@@ -24,6 +24,8 @@ EXTRAS = [
     extra("eval model --backend torch", "--backend torch", "torch", "prune"),
     extra("serve model", "serve", "starlette", "serve"),
     extra("serve model", "serve", "uvicorn", "serve"),
+    extra("serve model", "serve", "prometheus_client", "serve"),
+    extra("serve model", "serve", "h11", "serve"),
     extra("tune model --records r --local", "tuning", "xgboost", "tune"),
     extra("tune model --records r --local", "tuning", "psutil", "tune"),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
+
 from tests.cli.errors.case import Case
 
 NO_MODEL = (
@@ -90,6 +93,17 @@ RUN = [
     Case("no such file of prompts", "run model --jsonl none", f"none: missing file; {LINE}"),
 ]
 
+# A port that `occupy` takes; if another program has it, all the better.
+BUSY = 47831
+_TAKEN: list[socket.socket] = []
+
+
+def occupy() -> None:
+    """Listen on a port until the tests end."""
+    with suppress(OSError):
+        _TAKEN.append(socket.create_server(("127.0.0.1", BUSY)))
+
+
 KEY = "a key has 16 to 1024 printable ASCII characters; make one with 'openssl rand -hex 24'"
 SERVE = [
     Case("no such model", "serve none --port 0", NO_MODEL),
@@ -110,6 +124,12 @@ SERVE = [
         "cannot listen on 192.0.2.1:8081: Cannot assign requested address; use another --host or "
         "--port",
         spoil=lambda folder: (folder / "key").write_text("0123456789abcdef"),
+    ),
+    Case(
+        "another program on the port",
+        f"serve model.art --port {BUSY}",
+        f"cannot listen on 127.0.0.1:{BUSY}: Address already in use; use another --host or --port",
+        spoil=lambda folder: occupy(),
     ),
     Case(
         "no such address",
