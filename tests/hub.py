@@ -32,6 +32,8 @@ class Hub:
     cache : Path
         huggingface_hub's.
     asked : list of (method, path, Range header or "")
+    sent : list of str
+        Names of the files of which bytes were sent, in order.
     cut : dict of file name to bytes
         The transfer of this file ends after so many bytes, again and again.
     """
@@ -40,6 +42,7 @@ class Hub:
         self.models = models
         self.cache = cache
         self.asked: list[tuple[str, str, str]] = []
+        self.sent: list[str] = []
         self.cut: dict[str, int] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -49,14 +52,6 @@ class Hub:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-    def downloads(self) -> list[str]:
-        """Names of the files that were sent, in order."""
-        return [path.rpartition("/")[2] for method, path, _ in self.asked if is_file(method, path)]
-
-
-def is_file(method: str, path: str) -> bool:
-    return method == "GET" and "/resolve/" in path
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -76,6 +71,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             path = unquote(urlsplit(self.path).path)
             hub.asked.append((self.command, path, self.headers.get("Range", "")))
             api, _, rest = path.lstrip("/").partition("/")
+            if api == "cdn":
+                org, name, file = rest.split("/")
+                self._file(hub.models[f"{org}/{name}"], file)
+                return
             if api == "api" and not rest.startswith("models/"):
                 self._refuse(404, "")
                 return
@@ -96,6 +95,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._refuse(404, "RevisionNotFound")
             elif api == "api":
                 self._about(repo)
+            elif rest.endswith(".safetensors") and (hub.models[repo] / rest).is_file():
+                self._elsewhere(repo, rest)
             else:
                 self._file(hub.models[repo], rest)
 
@@ -118,6 +119,17 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
+        def _elsewhere(self, repo: str, name: str) -> None:
+            """Large files lie on other servers; the hub says what they are, and where."""
+            path = hub.models[repo] / name
+            self.send_response(302)
+            self.send_header("Location", f"{hub.url}/cdn/{repo}/{name}?signed=1")
+            self.send_header("X-Repo-Commit", commit_of(hub.models[repo]))
+            self.send_header("X-Linked-ETag", f'"{sha256(path.read_bytes()).hexdigest()}"')
+            self.send_header("X-Linked-Size", str(path.stat().st_size))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def _file(self, folder: Path, name: str) -> None:
             path = folder / name
             if not path.is_file():
@@ -137,6 +149,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
             if self.command == "GET":
+                hub.sent.append(name)
                 sent = data[start:]
                 if name in hub.cut:
                     sent = sent[: hub.cut[name]]

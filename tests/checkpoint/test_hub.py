@@ -19,7 +19,7 @@ def test_what_a_model_is_made_of_comes_and_nothing_else(hub, small_model, tmp_pa
     folder = locate("org/small", lambda *step: told.append(step))
     there = {file.name for file in small_model.iterdir()} | {"README.md"}
     assert {file.name for file in folder.iterdir()} == there >= WANTED
-    assert not {"modeling_small.py", "pytorch_model.bin"} & set(hub.downloads())
+    assert not {"modeling_small.py", "pytorch_model.bin"} & set(hub.sent)
     assert origin_of(folder).revision == commit_of(hub.models["org/small"])
     assert told[-1][0] == "MB of org/small" and told[-1][1] <= told[-1][2]
     source = open_checkpoint(small_model)
@@ -29,9 +29,9 @@ def test_what_a_model_is_made_of_comes_and_nothing_else(hub, small_model, tmp_pa
 
 def test_what_is_in_the_cache_is_not_downloaded_again(hub):
     first = locate("org/small")
-    hub.asked.clear()
+    hub.sent.clear()
     assert locate("org/small@v1") == locate(f"org/small@{first.name}") == first
-    assert hub.downloads() == []
+    assert hub.sent == []
 
 
 def test_a_model_in_shards(hub, small_model, tmp_path):
@@ -60,7 +60,7 @@ def test_a_family_that_is_not_supported_is_refused_by_its_config(hub):
     config.write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(CheckpointError, match=r"^org/small: .*'llama'"):
         locate("org/small")
-    assert hub.downloads() == ["config.json"]
+    assert hub.sent == ["config.json"]
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_a_repository_of_another_kind(hub, missing, said):
     (hub.models["org/small"] / missing).unlink()
     with pytest.raises(CheckpointError, match=rf"^org/small: {said}"):
         locate("org/small")
-    assert "model.safetensors" not in hub.downloads()
+    assert "model.safetensors" not in hub.sent
 
 
 def test_the_authors_format_is_not_downloaded(hub):
     (hub.models["org/small"] / "config.json").write_text('{"d_model": 8, "ssm_cfg": {}}')
     with pytest.raises(CheckpointError, match=r"org/small-hf.*tvm-c4n convert"):
         locate("org/small")
-    assert hub.downloads() == ["config.json"]
+    assert hub.sent == ["config.json"]
 
 
 def test_a_shard_that_the_index_names_and_the_hub_lacks(hub):
@@ -110,7 +110,7 @@ def test_the_variables_are_those_of_huggingface_hub(hub, tmp_path):
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == f"{locate('org/small')}\n"
-    assert hub.downloads().count("model.safetensors") == 1
+    assert hub.sent.count("model.safetensors") == 1
 
 
 def test_a_model_that_changes_while_it_is_looked_up(hub, monkeypatch):
