@@ -47,12 +47,17 @@ MODELS = {
 }
 
 
+# The quick suite has one of each family.
+REST = ("mamba, no convolution bias", "mamba2, tied", "falcon_h1, norm, two groups")
+CASES = [pytest.param(n, marks=pytest.mark.slow if n in REST else ()) for n in MODELS]
+
+
 def logits(folder):
     checkpoint = open_checkpoint(folder)
     return np.array(Reference(describe_model(checkpoint.config), checkpoint.dense).prefill(TEXT))
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=CASES)
 def model(request, tmp_path_factory):
     """A folder of transformers, and its logits."""
     folder = tmp_path_factory.mktemp("gguf") / "model"
