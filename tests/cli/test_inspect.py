@@ -32,3 +32,16 @@ def test_inspect_reads_all_three_kinds_of_folder(call, small_model, pruned, arti
         assert x_proj[2] == "dense"
     export = call("inspect", pruned / "dense")
     assert export.out.count("2 of 4 removed") == 2
+
+
+def test_a_page_is_written_beside_the_table(call, pruned, tmp_path):
+    file = tmp_path / "page.html"
+    found = call("inspect", pruned, "--html", file)
+    assert found.code == 0, found.err
+    assert found.out.splitlines()[-1] == f"page: {file}"
+    page = file.read_text()
+    assert page.startswith("<!doctype html>")
+    assert "relative error" in page and "Measured" not in page
+    measured = call("inspect", pruned, "--html", file, "--measure")
+    assert measured.code == 0, measured.err
+    assert "Measured: " in file.read_text()

@@ -12,7 +12,7 @@ import pytest
 from tests.models import write_model
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import ArtifactError, C4nError, CheckpointError, TargetError
-from tvm_c4n.inspect import summarize
+from tvm_c4n.inspect.summary import summarize
 from tvm_c4n.model.reference import Reference
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, is_artifact, open_artifact
 from tvm_c4n.runtime.engine import Engine

@@ -33,7 +33,7 @@ def warm() -> None:
     import tvm_c4n.evaluate.scoring
     import tvm_c4n.evaluate.tasks
     import tvm_c4n.healing
-    import tvm_c4n.inspect
+    import tvm_c4n.inspect.summary
     import tvm_c4n.pruning
     import tvm_c4n.pruning.allocation.plots
     import tvm_c4n.runtime.bench

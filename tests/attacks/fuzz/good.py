@@ -254,6 +254,16 @@ def _(path: Path) -> None:
     path.write_text(Recipe.from_file(path.with_suffix(".json")).to_yaml())
 
 
+@maker("reported", "hf", "words.jsonl")
+def _(path: Path) -> None:
+    """A C4n folder that was made to a size, with both reports."""
+    from tvm_c4n.pruning import Recipe, prune
+    from tvm_c4n.pruning.allocation.budget import Budget
+
+    text, budget = path.with_name("words.jsonl"), Budget("size", 22e3)
+    prune(path.with_name("hf"), path, Recipe(samples=2), budget=budget, calibration=text)
+
+
 @maker("layers", "hf", "words.jsonl")
 def _(path: Path) -> None:
     """What a prune keeps that was stopped after its first layer."""

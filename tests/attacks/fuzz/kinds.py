@@ -143,6 +143,13 @@ KINDS = (
         6,
     ),
     Kind(
+        "reports",
+        ("reported",),
+        ("reported/report.json", "reported/allocation.json"),
+        ("inspect reported --html page.html",),
+        4,
+    ),
+    Kind(
         "latency table",
         ("latency.json", "hf", "words.jsonl"),
         ("latency.json",),

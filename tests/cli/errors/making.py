@@ -227,6 +227,18 @@ INSPECT = [
         "inspect text.jsonl",
         "text.jsonl: not a folder; pass the folder that holds config.json",
     ),
+    Case("measuring for nothing", "inspect pruned --measure", "--measure needs --html"),
+    Case(
+        "a damaged report",
+        "inspect pruned --html page.html",
+        "pruned/report.json: JSON is not an object; prune again, or remove it",
+        spoil=lambda folder: (folder / "pruned" / "report.json").write_text("[]"),
+    ),
+    Case(
+        "nowhere to write a page",
+        "inspect pruned --html none/page.html",
+        "none/page.html: cannot write: No such file or directory",
+    ),
 ]
 
 COMPILE = [

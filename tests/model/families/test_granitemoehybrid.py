@@ -140,7 +140,7 @@ def test_a_context_that_was_chosen_holds_in_the_artifact(context, tmp_path):
     from tests.families import write_family
     from tvm_c4n import load
     from tvm_c4n.compile.artifact import compile_model
-    from tvm_c4n.inspect import summarize
+    from tvm_c4n.inspect.summary import summarize
     from tvm_c4n.runtime.artifact import open_artifact
 
     sizes = {**SIZES, "max_position_embeddings": 16384, "position_embedding_type": "rope"}

@@ -67,6 +67,8 @@ class ModelSummary:
     kind : str
     config : ModelConfig
     weights : list of WeightKind
+    each : dict of str to (Projection, int)
+        What each weight is, by the name of its tensor, and its bytes.
     size_bytes : int
         All tensors: as stored, of an artifact as repacked.
     made_for : str
@@ -77,6 +79,7 @@ class ModelSummary:
     kind: Kind
     config: ModelConfig
     weights: list[WeightKind]
+    each: dict[str, tuple[Projection, int]]
     size_bytes: int
     made_for: str = ""
 
@@ -107,27 +110,31 @@ def summarize(model: str | Path, *, progress: Progress | None = None) -> ModelSu
         manifest = artifact.manifest
         config = manifest.description()
         made_for = f"{manifest.target} ({manifest.triple}, {manifest.isa}, tvm {manifest.tvm})"
-        weights = _by_kind(config, _declared(manifest))
-        return ModelSummary(path, "artifact", config, weights, manifest.weight_bytes, made_for)
+        each = dict(_declared(manifest))
+        weights = _by_kind(config, each)
+        return ModelSummary(
+            path, "artifact", config, weights, each, manifest.weight_bytes, made_for
+        )
     checkpoint = open_checkpoint(model, progress)
     config = describe_model(checkpoint.config)
     check_tensors(config, checkpoint)
     load_tokenizer(checkpoint.path, checkpoint.config)  # or the model could not be run
     kind: Kind = "C4n folder" if isinstance(checkpoint, C4nCheckpoint) else "Hugging Face folder"
-    weights = _by_kind(config, _weights(checkpoint, config, progress))
-    return ModelSummary(path, kind, config, weights, checkpoint.size_bytes)
+    each = dict(_weights(checkpoint, config, progress))
+    weights = _by_kind(config, each)
+    return ModelSummary(path, kind, config, weights, each, checkpoint.size_bytes)
 
 
 def _weights(
     checkpoint: Checkpoint,
     config: ModelConfig,
     progress: Progress | None,
-) -> Iterator[tuple[str, Projection, int]]:
+) -> Iterator[tuple[str, tuple[Projection, int]]]:
     names = config.weights()
     for done, name in enumerate(names):
         if progress is not None:
             progress(name, done, len(names))
-        yield name, *_weight(checkpoint, name)
+        yield name, _weight(checkpoint, name)
     if progress is not None:
         progress("read", len(names), len(names))
 
@@ -148,18 +155,16 @@ def _weight(checkpoint: Checkpoint, name: str) -> tuple[Projection, int]:
     return found, stored_bytes
 
 
-def _declared(manifest: Manifest) -> Iterator[tuple[str, Projection, int]]:
+def _declared(manifest: Manifest) -> Iterator[tuple[str, tuple[Projection, int]]]:
     for name, weight in manifest.projections.items():
         group = weight.scale_group or SCALE_GROUP
         size = size_bytes(weight.rows, weight.cols, weight.removed, weight.dtype, group)
-        yield name, weight, size
+        yield name, (weight, size)
 
 
-def _by_kind(
-    config: ModelConfig, weights: Iterator[tuple[str, Projection, int]]
-) -> list[WeightKind]:
+def _by_kind(config: ModelConfig, weights: dict[str, tuple[Projection, int]]) -> list[WeightKind]:
     kinds, found = config.kinds(), dict[str, WeightKind]()
-    for name, weight, size in weights:
+    for name, (weight, size) in weights.items():
         kind = kinds[name]
         found.setdefault(kind, WeightKind(kind)).add(weight, size)
     return list(found.values())

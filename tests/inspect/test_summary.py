@@ -7,7 +7,7 @@ from tests.models import write_model, write_tokenizer
 from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.errors import C4nError
-from tvm_c4n.inspect import summarize
+from tvm_c4n.inspect.summary import summarize
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
