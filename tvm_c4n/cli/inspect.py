@@ -9,7 +9,7 @@ import typer
 
 from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.conflicts import refuse_without
-from tvm_c4n.cli.console import ProgressBar, megabytes, pattern, print_table
+from tvm_c4n.cli.console import ProgressBar, megabytes, pattern, print_table, say
 
 if TYPE_CHECKING:
     from tvm_c4n.inspect.summary import ModelSummary, WeightKind
@@ -77,9 +77,11 @@ def write_page(summary: ModelSummary, file: Path, measured: str | None) -> None:
     from tvm_c4n.inspect.details import Roofline, details_of, token_bytes
     from tvm_c4n.inspect.page import page
     from tvm_c4n.runtime.bandwidth import read_bandwidth
+    from tvm_c4n.runtime.bench import BUSY_CORES
+    from tvm_c4n.runtime.contention import CpuContention
 
     details, rate = details_of(summary), 0.0
-    with ProgressBar("measuring") as bar:
+    with CpuContention() as others, ProgressBar("measuring") as bar:
         bar("memory", 0, 1)
         if measured is not None:
             from tvm_c4n.compile.cache import load
@@ -90,6 +92,8 @@ def write_page(summary: ModelSummary, file: Path, measured: str | None) -> None:
             cells = bench([engine], threads=[default_threads()], n_prompt=0, progress=bar)
             rate = cells[0].avg_ts
         roofline = Roofline(*token_bytes(summary), read_bandwidth(_BANDWIDTH_SECS), rate)
+    if others.cores >= BUSY_CORES:
+        say(f"other programs took {others.cores:.1f} cores: memory is faster on an idle machine")
     write_atomically(file, page(summary, details, roofline))
 
 

@@ -151,8 +151,12 @@ def _errors(details: Details) -> str:
             if m.kind == kind and m.name in details.errors
         ]
         series.append(Series(kind, points))
-    drawn = chart([s for s in series if s.points], Axis("layer"), Axis("relative error", log=True))
-    note = "Of each projection's output on calibration text, squared; one-shot."
+    shown = [one for one in series if one.points]
+    drawn = chart(shown, Axis("layer", whole=True), Axis("relative error", log=True))
+    note = (
+        "Of each projection's output on calibration text, squared; one-shot. Smaller ones than "
+        f"{number_text(_LEAST_ERROR)} are drawn there."
+    )
     return f"<p>{note}</p><figure>{drawn}</figure>"
 
 

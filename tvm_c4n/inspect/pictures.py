@@ -8,7 +8,7 @@ from html import escape
 from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 480, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 26, 12, 44
 _CELL, _ROW, _NAMES = 24, 34, 84
 # Ticks of a linear axis, and of a logarithmic one that spans less than two decades.
 _STEPS = (1, 2, 5, 10)
@@ -54,10 +54,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """A label, and whether the axis is logarithmic."""
+    """A label, whether the axis is logarithmic, and whether its values are whole numbers."""
 
     label: str
     log: bool = False
+    whole: bool = False
 
 
 class _Scale:
@@ -69,7 +70,7 @@ class _Scale:
         if axis.log:
             self.ticks = _decades(low, high)
         else:
-            self.ticks = _steps(low, high)
+            self.ticks = _steps(low, high, 1.0 if axis.whole else 0.0)
         low, high = min(low, self.ticks[0]), max(high, self.ticks[-1])
         self._low, self._span = self._place(low), self._place(high) - self._place(low) or 1.0
 
@@ -134,7 +135,7 @@ def number_text(value: float) -> str:
     """Write a number with three digits or so, and no exponent where a reader can do without."""
     if value == 0 or 1e-4 <= abs(value) < 1e7:
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:.1e}"
+    return f"{value:.2g}"
 
 
 def _axes(across: _Scale, up: _Scale) -> list[str]:
@@ -151,14 +152,14 @@ def _axes(across: _Scale, up: _Scale) -> list[str]:
     middle, half = (_LEFT + right) / 2, (_TOP + bottom) / 2
     label_x, label_y = escape(across.axis.label), escape(up.axis.label)
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" class="mid">{label_x}</text>')
-    turned = f'transform="rotate(-90 13 {half})"'
-    parts.append(f'<text x="13" y="{half}" class="mid" {turned}>{label_y}</text>')
+    turned = f'transform="rotate(-90 11 {half})"'
+    parts.append(f'<text x="11" y="{half}" class="mid" {turned}>{label_y}</text>')
     return parts
 
 
-def _steps(low: float, high: float) -> list[float]:
-    """Return some five round numbers that hold two values between them."""
-    rough = (high - low) / 5 or abs(high) or 1.0
+def _steps(low: float, high: float, least: float) -> list[float]:
+    """Return some five round numbers, `least` apart at least, that hold two between them."""
+    rough = max((high - low) / 5 or abs(high) or 1.0, least)
     power = 10.0 ** floor(log10(rough))
     step = next(power * s for s in _STEPS if power * s >= rough)
     return [step * i for i in range(floor(low / step), ceil(high / step) + 1)]
