@@ -5,12 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from time import perf_counter
-
-import numpy as np
 
 from tvm_c4n._tvm import codegen, tvm
 from tvm_c4n._version import __version__
@@ -20,12 +16,11 @@ from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import TargetError
 from tvm_c4n.extras import EXTRAS, pip_command
 from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.runtime.bandwidth import read_bandwidth
 from tvm_c4n.runtime.describe import cpu_name
 from tvm_c4n.runtime.thread_pool import default_threads
 
-# Larger than any cache; half as much for each of two threads still is.
-_BYTES = 256 << 20
-_SECS = 1.0
+_BANDWIDTH_SECS = 1.0
 _TARGETS = ("host", "arm64-linux", "arm64-android")
 
 
@@ -59,24 +54,8 @@ def examine() -> Iterator[Finding]:
         yield _linker(name)
     yield _adb()
     yield from _extras()
-    yield Finding(
-        "memory", f"reads {read_bandwidth() / 1e9:.1f} GB/s with {default_threads()} threads"
-    )
-
-
-def read_bandwidth(secs: float = _SECS) -> float:
-    """Measure how fast all cores together read memory, in bytes/s.
-
-    The largest of as many passes over 256 MiB as fit into `secs`: other programs only slow them.
-    """
-    parts = np.array_split(np.ones(_BYTES // 8, np.int64), default_threads())
-    best, ends = 0.0, perf_counter() + secs
-    with ThreadPoolExecutor(len(parts)) as pool:
-        while perf_counter() < ends or not best:
-            began = perf_counter()
-            list(pool.map(np.max, parts))
-            best = max(best, _BYTES / (perf_counter() - began))
-    return best
+    bandwidth = read_bandwidth(_BANDWIDTH_SECS) / 1e9
+    yield Finding("memory", f"reads {bandwidth:.1f} GB/s with {default_threads()} threads")
 
 
 def _kernels(target: tvm.target.Target) -> Finding:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.hub import commit_of
 from tvm_c4n.checkpoint import export_dense, locate, open_checkpoint
+from tvm_c4n.checkpoint.hub import locate_config
 from tvm_c4n.checkpoint.hub_names import origin_of
 from tvm_c4n.errors import CheckpointError
 
@@ -32,6 +33,12 @@ def test_what_is_in_the_cache_is_not_downloaded_again(hub):
     hub.sent.clear()
     assert locate("org/small@v1") == locate(f"org/small@{first.name}") == first
     assert hub.sent == []
+
+
+def test_for_a_plan_only_the_config_comes(hub):
+    folder = locate_config("org/small")
+    assert [file.name for file in folder.iterdir()] == ["config.json"]
+    assert hub.downloads() == ["config.json"]
 
 
 def test_a_model_in_shards(hub, small_model, tmp_path):

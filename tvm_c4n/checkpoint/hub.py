@@ -60,6 +60,18 @@ def locate(model: str | Path, progress: Progress | None = None) -> Path:
     return resolve(model) if wanted is None else fetch(wanted, progress)
 
 
+def locate_config(model: str | Path) -> Path:
+    """Turn a name or a path into a path; of a model of the hub only the config is downloaded.
+
+    Raises
+    ------
+    CheckpointError
+        As `locate`.
+    """
+    wanted = hub_model(model)
+    return resolve(model) if wanted is None else _with_config(wanted)[0]
+
+
 def fetch(wanted: HubModel, progress: Progress | None = None) -> Path:
     """Return the cache's folder of a hub's model, after downloading what is missing there.
 
@@ -68,18 +80,7 @@ def fetch(wanted: HubModel, progress: Progress | None = None) -> Path:
     CheckpointError
         As `locate`.
     """
-    if find_spec("huggingface_hub") is None:
-        raise CheckpointError(
-            f"{wanted}: no such folder; a model of that name at huggingface.co needs "
-            f"huggingface_hub: {pip_command('hub')}"
-        )
-    from huggingface_hub.utils import logging
-
-    # What it warns of and matters is in our lines.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    about = _about(wanted)
-    folder = _config(wanted, reachable=about is not None)
-    _check_config(wanted, folder)
+    folder, about = _with_config(wanted)
     if about is None:
         _check_whole(wanted, folder)
         return folder
@@ -95,6 +96,23 @@ class _About(NamedTuple):
 
     commit: str
     sizes: dict[str, int]
+
+
+def _with_config(wanted: HubModel) -> tuple[Path, _About | None]:
+    """Return the cache's folder with a supported config, and its commit if the hub answers."""
+    if find_spec("huggingface_hub") is None:
+        raise CheckpointError(
+            f"{wanted}: no such folder; a model of that name at huggingface.co needs "
+            f"huggingface_hub: {pip_command('hub')}"
+        )
+    from huggingface_hub.utils import logging
+
+    # What it warns of and matters is in our lines.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    about = _about(wanted)
+    folder = _config(wanted, reachable=about is not None)
+    _check_config(wanted, folder)
+    return folder, about
 
 
 def _about(wanted: HubModel) -> _About | None:

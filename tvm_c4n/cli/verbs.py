@@ -19,6 +19,7 @@ from tvm_c4n.cli import (
     eval,
     heal,
     inspect,
+    plan,
     prune,
     run,
     runner,
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(name="convert")(convert.convert)
+app.command(name="plan")(plan.plan)
 app.command(name="prune")(prune.prune)
 app.command(name="heal")(heal.heal)
 app.command(name="inspect")(inspect.inspect)

@@ -59,7 +59,13 @@ class KernelSelector:
 
     def for_weights_of(self, mod: IRModule) -> KernelSelector:
         """Return the selector for a module with these constants, before any phase has run."""
-        return replace(self, non_temporal=_outgrow_cache(mod, self.target))
+        weights = [constant.value for constant in constants_of(mod)]
+        sizes = (prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)
+        return self.for_weight_bytes(int(sum(sizes)))
+
+    def for_weight_bytes(self, weight_bytes: int) -> KernelSelector:
+        """Return the selector for a model whose weights have so many bytes."""
+        return replace(self, non_temporal=_outgrow_cache(weight_bytes, self.target))
 
 
 def selector(
@@ -91,7 +97,7 @@ def tuned_for(target: Target, records: str | Path | None) -> schedules.Tuned | N
     return found.tuned() if found is not None else None
 
 
-def _outgrow_cache(mod: IRModule, target: Target) -> bool:
+def _outgrow_cache(weight_bytes: int, target: Target) -> bool:
     """Return whether a step's weights leave nothing of themselves in this machine's L3 cache.
 
     The scan's states can stay there then, unless the weights push them out.
@@ -99,6 +105,4 @@ def _outgrow_cache(mod: IRModule, target: Target) -> bool:
     cache_bytes = victim_cache_bytes()
     if cache_bytes is None or not is_native(target):
         return False
-    weights = [constant.value for constant in constants_of(mod)]
-    weight_bytes = sum(prod(w.shape) * np.dtype(str(w.dtype)).itemsize for w in weights)
-    return int(weight_bytes) > STREAMING_CACHE_MULTIPLE * cache_bytes
+    return weight_bytes > STREAMING_CACHE_MULTIPLE * cache_bytes

@@ -25,6 +25,7 @@ from tvm_c4n.ops import c4n_linear, conv1d, selective_scan, ssd_scan
 from tvm_c4n.ops.attrs import PREFIX
 from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, SsdSpec, spec_of
 from tvm_c4n.sparsity import INT_BITS, STORED_DTYPES
+from tvm_c4n.tuning.harness import ENTRY
 
 if TYPE_CHECKING:
     from schedules.base import Decisions, Space
@@ -35,9 +36,6 @@ from tvm.ir.utils import derived_object  # noqa: E402
 from tvm.s_tir import meta_schedule  # noqa: E402
 
 ms = meta_schedule
-
-# The functions of a library that is timed, see `tvm_c4n.tuning.harness`; a workload has the first.
-ENTRY, FILL = "main", "fill"
 # The operators whose rules leave decisions open.
 _DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
     LinearSpec: c4n_linear.define,

@@ -19,7 +19,8 @@ from tvm_c4n._tvm import tvm
 from tvm_c4n.errors import DeviceError
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.device.rpc import RpcAddress, connect
-from tvm_c4n.tuning.metaschedule import ENTRY, FILL, ms
+from tvm_c4n.tuning.harness import ENTRY, FILL
+from tvm_c4n.tuning.metaschedule import ms
 
 # A device that has not ended a session that long after its time-out does not answer at all.
 GRACE_SECS = 10

@@ -10,6 +10,7 @@ from tests.cli.errors.case import Case
 
 TABLE: dict[str, list[Case]] = {
     "convert": originals.CONVERT,
+    "plan": making.PLAN,
     "prune": making.PRUNE,
     "heal": making.HEAL,
     "inspect": making.INSPECT,

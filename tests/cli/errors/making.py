@@ -220,6 +220,26 @@ HEAL = [
     ),
 ]
 
+PLAN = [
+    Case("no such model", "plan none", NO_FOLDER),
+    Case("an artifact", "plan model.art", COMPILED),
+    Case(
+        "another file",
+        "plan text.jsonl",
+        "text.jsonl: not a folder; pass the folder that holds config.json",
+    ),
+    Case(
+        "a limit of texts where there is none",
+        "plan model/config.json --context 4096",
+        "context 4096: this model has no attention, so it reads texts of any length; leave it out",
+    ),
+    Case(
+        "more threads than cores",
+        "plan model --threads 64",
+        "threads is 64; this machine takes 1 to 2",
+    ),
+]
+
 INSPECT = [
     Case("no such model", "inspect none", NO_FOLDER),
     Case(

@@ -1,0 +1,81 @@
+"""`tvm-c4n plan`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tvm_c4n.cli.console import ProgressBar, megabytes, print_table, say
+from tvm_c4n.cli.results import write_json
+
+if TYPE_CHECKING:
+    from tvm_c4n.plan.prediction import Option, Plan
+
+
+def plan(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a bundled model, org/name of the hub, a folder with config.json, or that "
+            "file: no weights are read."
+        ),
+    ],
+    context: Annotated[
+        int | None,
+        typer.Option(help="Tokens of the longest text, for models with attention [as compile]."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", help="Threads [one per core].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Say what a model will need and how fast it will be here, for each n and dtype."""
+    with ProgressBar("planning") as bar:
+        bar("loading", 0, 1)
+        from tvm_c4n.plan.prediction import plan_model
+        from tvm_c4n.runtime.bench import BUSY_CORES
+
+        found = plan_model(model, context=context, threads=threads, progress=bar)
+    if found.others_cores >= BUSY_CORES:
+        say(f"other programs took {found.others_cores:.1f} cores: an idle machine is faster")
+    if as_json:
+        write_json(asdict(found))
+        return
+    head = ["n", "dtype", "disk", "memory", "per token", "limit", "tokens/s"]
+    print_table(_title(found), head, [_row(option) for option in found.options])
+    count = f"{found.threads} thread{'s' * (found.threads > 1)}"
+    typer.echo(
+        f"limit: memory reads {found.bandwidth / 1e9:.1f} GB/s here; small models stay in caches\n"
+        f"tokens/s: predicted for {count}, from kernels timed here"
+    )
+
+
+def _title(plan: Plan) -> str:
+    kept = f"state of a text: {megabytes(plan.state_bytes)}, whatever its length"
+    if plan.kv_bytes:
+        kept = (
+            f"state of a text: {megabytes(plan.state_bytes)}; "
+            f"keys and values: {megabytes(plan.kv_bytes)} for {plan.context} tokens"
+        )
+    return (
+        f"{plan.model}: {plan.family}, {plan.parameters / 1e6:.1f} million parameters, "
+        f"{plan.layers} layers\n{kept}"
+    )
+
+
+def _row(option: Option) -> list[str]:
+    return [
+        str(option.removed),
+        option.dtype,
+        megabytes(option.disk_bytes),
+        megabytes(option.memory_bytes),
+        megabytes(option.token_bytes),
+        _rate(option.limit),
+        _rate(option.tokens_per_sec),
+    ]
+
+
+def _rate(tokens_per_sec: float) -> str:
+    return f"{tokens_per_sec:.0f}" if tokens_per_sec >= 100 else f"{tokens_per_sec:.1f}"
