@@ -92,9 +92,9 @@ def write_page(summary: ModelSummary, file: Path, measured: str | None) -> None:
             cells = bench([engine], threads=[default_threads()], n_prompt=0, progress=bar)
             rate = cells[0].avg_ts
         roofline = Roofline(*token_bytes(summary), read_bandwidth(_BANDWIDTH_SECS), rate)
+    write_atomically(file, page(summary, details, roofline))
     if others.cores >= BUSY_CORES:
         say(f"other programs took {others.cores:.1f} cores: memory is faster on an idle machine")
-    write_atomically(file, page(summary, details, roofline))
 
 
 def _row(weight: WeightKind) -> list[str]:

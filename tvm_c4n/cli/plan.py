@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.console import ProgressBar, megabytes, print_table, say
 from tvm_c4n.cli.results import write_json
 
@@ -19,7 +20,8 @@ def plan(
         str,
         typer.Argument(
             help="Name of a bundled model, org/name of the hub, a folder with config.json, or that "
-            "file: no weights are read."
+            "file: no weights are read.",
+            autocompletion=bundled,
         ),
     ],
     context: Annotated[
