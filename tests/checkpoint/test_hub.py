@@ -38,7 +38,7 @@ def test_what_is_in_the_cache_is_not_downloaded_again(hub):
 def test_for_a_plan_only_the_config_comes(hub):
     folder = locate_config("org/small")
     assert [file.name for file in folder.iterdir()] == ["config.json"]
-    assert hub.downloads() == ["config.json"]
+    assert not [path for _, path, _ in hub.asked if "safetensors" in path]
 
 
 def test_a_model_in_shards(hub, small_model, tmp_path):
