@@ -20,7 +20,10 @@ def sparse_layer() -> IRModule:
 def tuned(
     sparse_layer: IRModule, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[int]]:
-    """Records of a layer's whole space, and what two runs told; the first one was cut off."""
+    """Records of a layer's whole space, and what two runs told; the first one was cut off.
+
+    It takes half a minute: what needs it stands in one file, which one worker runs.
+    """
     from tvm_c4n.tuning.database import RECORDS
     from tvm_c4n.tuning.run import tune
     from tvm_c4n.tuning.runners import kill_workers, local_runner

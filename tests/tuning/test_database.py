@@ -1,18 +1,23 @@
-"""The database of a folder: what a kill leaves of it, and several folders merged to one."""
+"""The database of a folder that was tuned and cut off: what it holds, and several made one."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import schedules
 from tvm_c4n._tvm import tvm
 from tvm_c4n.compile.records import open_records
+from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
+from tvm_c4n.ops.isa import isa_of
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
+from tvm_c4n.tuning.comparison import Comparisons
 from tvm_c4n.tuning.database import (
     RECORDS,
     WORKLOADS,
@@ -90,3 +95,29 @@ def test_an_unfinished_line_is_dropped(tuned: Tuned, tmp_path: Path, cut: int) -
     # Without the line's end alone the line is whole.
     lines = whole.splitlines(keepends=True)
     assert kept == b"".join(lines if cut == 1 else lines[:-1])
+
+
+def test_a_run_resumes_and_times_each_candidate_once(tuned: Tuned) -> None:
+    folder, told = tuned
+    records = list(valid_records(Database(folder)))
+    (spec,) = {spec for spec, _, _ in records}
+    space = schedules.space_of(spec, isa_of(resolve_target("host")))
+    everything = np.prod([len(choices) for choices in space.values()])
+    # The record that was cut was measured again, the other three of the first run were not.
+    assert len(records) == everything
+    assert len({tuple(decisions.items()) for _, decisions, _ in records}) == everything
+    assert told[:2] == [0, 4]
+    assert told[-1] == everything - 3
+
+
+def test_the_best_was_accepted_or_is_the_default(tuned: Tuned) -> None:
+    folder, _ = tuned
+    (best,) = open_records(folder).best
+    compared = list(Comparisons(folder))  # none where no candidate was faster the first time
+    assert all(one.complete for one in compared)
+    accepted = [one.candidate for one in compared if one.accepted]
+    if accepted:
+        assert accepted == [best.decisions]
+        assert best.seconds < best.default_seconds
+    else:
+        assert best.seconds == best.default_seconds

@@ -154,32 +154,6 @@ def test_a_device_that_runs_nothing_ends_it_with_a_reason(tmp_path: Path) -> Non
     assert "nothing ran yet; 3 failed: unplugged" in told[-1]
 
 
-def test_a_run_resumes_and_times_each_candidate_once(tuned: tuple[Path, list[int]]) -> None:
-    folder, told = tuned
-    records = list(valid_records(Database(folder)))
-    (spec,) = {spec for spec, _, _ in records}
-    space = schedules.space_of(spec, isa_of(TARGET))
-    everything = np.prod([len(choices) for choices in space.values()])
-    # The record that was cut was measured again, the other three of the first run were not.
-    assert len(records) == everything
-    assert len({tuple(decisions.items()) for _, decisions, _ in records}) == everything
-    assert told[:2] == [0, 4]
-    assert told[-1] == everything - 3
-
-
-def test_the_best_was_accepted_or_is_the_default(tuned: tuple[Path, list[int]]) -> None:
-    folder, _ = tuned
-    (best,) = open_records(folder).best
-    compared = list(Comparisons(folder))  # none where no candidate was faster the first time
-    assert all(one.complete for one in compared)
-    accepted = [one.candidate for one in compared if one.accepted]
-    if accepted:
-        assert accepted == [best.decisions]
-        assert best.seconds < best.default_seconds
-    else:
-        assert best.seconds == best.default_seconds
-
-
 class Unplugged:
     """A runner that runs nothing at first; later, each candidate takes longer than the last."""
 
