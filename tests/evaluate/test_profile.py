@@ -48,6 +48,7 @@ def test_every_kernel_of_the_step_is_there(pruned: Path) -> None:
     assert 0 < found.call < 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
 def test_two_threads_are_profiled_or_refused() -> None:
     """Two threads on one core take as long as one thread: such a table is never printed."""
