@@ -69,9 +69,8 @@ def add_sizes(writer: gguf.GGUFWriter, config: ModelConfig, fields: Fields) -> N
 
 def factor_of(name: str, fields: Fields) -> Any:
     """Return what a tensor is multiplied by: a number, or one of each row (rows, 1)."""
-    found = (factor for part, factor in _FACTORS.items() if part in name)
-    factor = next(found, None) if fields["model_type"] == "falcon_h1" else None
-    return factor(fields) if factor else 1.0
+    factors = _FACTORS if fields["model_type"] == "falcon_h1" else {}
+    return next((factor(fields) for part, factor in factors.items() if part in name), 1.0)
 
 
 def _rows_of_in_proj(fields: Fields) -> NDArray[np.float64]:
