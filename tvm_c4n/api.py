@@ -43,8 +43,8 @@ class Model:
     Parameters
     ----------
     model : str or Path
-        Name of a bundled model, Hugging Face folder, C4n folder or artifact. All but the last are
-        compiled when first used, and kept in ``~/.cache/tvm-c4n``.
+        Name of a bundled model, Hugging Face folder, C4n folder, ``org/name`` of a hub, or
+        artifact. All but the last are compiled when first used, and kept in ``~/.cache/tvm-c4n``.
     threads : int, optional
         At most; default: one for each core.
     cache_bytes : int
