@@ -14,6 +14,10 @@ from tvm_c4n.cli.results import write_json
 if TYPE_CHECKING:
     from tvm_c4n.plan.prediction import Option, Plan
 
+# Cores that other programs may take. Beside more of them a kernel of several threads, which wait
+# for each other, takes a hundred times as long: such a speed says nothing about the model.
+MOST_OTHERS = 0.5
+
 
 def plan(
     model: Annotated[
@@ -37,19 +41,29 @@ def plan(
     with ProgressBar("planning") as bar:
         bar("loading", 0, 1)
         from tvm_c4n.plan.prediction import plan_model
-        from tvm_c4n.runtime.bench import BUSY_CORES
 
         found = plan_model(model, context=context, threads=threads, progress=bar)
-    if found.others_cores >= BUSY_CORES:
-        say(f"other programs took {found.others_cores:.1f} cores: an idle machine is faster")
     if as_json:
         write_json(asdict(found))
         return
-    head = ["n", "dtype", "disk", "memory", "per token", "limit", "tokens/s"]
-    print_table(_title(found), head, [_row(option) for option in found.options])
-    count = f"{found.threads} thread{'s' * (found.threads > 1)}"
+    show(found)
+
+
+def show(plan: Plan) -> None:
+    """Print a plan: speeds only where nothing disturbed them."""
+    disturbed = plan.others_cores >= MOST_OTHERS
+    head = ["n", "dtype", "disk", "memory", "per token"]
+    head += [] if disturbed else ["limit", "tokens/s"]
+    print_table(_title(plan), head, [_row(option)[: len(head)] for option in plan.options])
+    count = f"{plan.threads} thread{'s' * (plan.threads > 1)}"
+    if disturbed:
+        say(
+            f"no speeds: other programs took {plan.others_cores:.1f} cores while they were "
+            "measured; repeat it on an idle machine"
+        )
+        return
     typer.echo(
-        f"limit: memory reads {found.bandwidth / 1e9:.1f} GB/s here; small models stay in caches\n"
+        f"limit: memory reads {plan.bandwidth / 1e9:.1f} GB/s here; small models stay in caches\n"
         f"tokens/s: predicted for {count}, from kernels timed here"
     )
 
