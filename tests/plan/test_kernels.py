@@ -20,6 +20,7 @@ def test_a_projection_reads_at_some_speed(choice: Choice) -> None:
     assert 1e7 < rate < 1e13
 
 
+@pytest.mark.slow
 def test_other_kernels_are_counted_by_layer() -> None:
     two = Kernels(describe_model(WIDE), 1).other_secs()
     assert 0 < two[1] < two[0] < 1

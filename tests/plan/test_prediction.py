@@ -15,6 +15,7 @@ from tvm_c4n.plan.prediction import PROCESS_BYTES, Predictor, plan_model
 from tvm_c4n.pruning.recipe import Recipe
 
 
+@pytest.mark.slow
 def test_more_layers_take_longer() -> None:
     recipe = Recipe(removed=2, dtype="int8")
     few = Predictor(describe_model(HF), 1)
