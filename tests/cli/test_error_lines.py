@@ -78,10 +78,10 @@ def test_what_the_runner_refuses(case: Case, furnished: Path, host_runner: Path)
 
 
 def test_no_row_comes_twice_and_every_verb_has_some() -> None:
-    from tvm_c4n.cli.verbs import app
+    from tvm_c4n.cli.verbs import VERBS
 
     # doctor takes nothing that could be wrong.
-    verbs = {command.name for command in app.registered_commands} - {"doctor"}
+    verbs = set(VERBS) - {"doctor"}
     assert verbs <= set(TABLE)
     rows = [(case.command, case.line, case.wrong) for cases in TABLE.values() for case in cases]
     assert len(set(rows)) == len(rows) >= 100

@@ -1,5 +1,8 @@
 """The verbs, and the options that stand before them."""
 
+import subprocess
+import sys
+
 import pytest
 
 import tvm_c4n
@@ -25,3 +28,15 @@ def test_a_wrong_option_is_the_users_error(call):
     result = call("prune", "--no-such-option")
     assert result.code == 2
     assert "no-such-option" in result.err
+
+
+def test_help_of_a_verb_imports_neither_the_others_nor_rich():
+    """Its 0.3 s are mostly Python's, typer's and pydantic's imports."""
+    program = (
+        "import sys; from tvm_c4n.cli import app; sys.argv = ['tvm-c4n', 'run', '--help']\n"
+        "try: app.main()\n"
+        "except SystemExit: pass\n"
+        "print({'rich.console', 'tvm_c4n.cli.prune', 'tvm', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr

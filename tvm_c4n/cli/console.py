@@ -7,29 +7,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column, Table
-from rich.text import Text
 
 from tvm_c4n.progress import FINISHED_BEFORE
 
-# Columns of a progress bar beside its title and what names the stage.
-_WIDTH = 12 + len("1234/1234") + len("0:00:00") + len("0:00:00 left") + 5
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What is of rich is imported where it is used: it takes longer than --help may.
 
 
 def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """Print a title and a table on stdout; the first column is text, the others are figures."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for index, name in enumerate(head):
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
@@ -46,7 +40,10 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
 
 def say(sentence: str, console: Console | None = None) -> None:
     """Print a sentence on stderr: a terminal gets it in lines that end with a word."""
-    console = console or Console(stderr=True)
+    if console is None:
+        from rich.console import Console
+
+        console = Console(stderr=True)
     wrapped = console.is_terminal
     console.print(sentence, highlight=False, markup=False, soft_wrap=not wrapped)
 
@@ -99,23 +96,6 @@ def on_interrupt(hint: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-class _Count(ProgressColumn):
-    """``3/16``; nothing while the total is not known."""
-
-    def render(self, task: Task) -> Text:
-        """Lay out the column."""
-        return Text(f"{task.completed:.0f}/{task.total:.0f}" if task.total else "")
-
-
-class _TimeLeft(TimeRemainingColumn):
-    """``0:00:48 left``; nothing while that is not known."""
-
-    def render(self, task: Task) -> Text:
-        """Lay out the column."""
-        known = task.total and task.time_remaining is not None and not task.finished
-        return super().render(task).append(" left") if known else Text()
-
-
 class ProgressBar:
     """Context manager: a progress bar on stderr, silent where stderr is no terminal.
 
@@ -128,21 +108,9 @@ class ProgressBar:
     """
 
     def __init__(self, title: str) -> None:
-        console = Console(stderr=True)
-        # What the other columns leave of a line, with counts of four digits.
-        room = max(12, console.width - len(title) - _WIDTH)
-        stage = Column(no_wrap=True, overflow="ellipsis", max_width=room)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            _Count(),
-            TimeElapsedColumn(),
-            _TimeLeft(),
-            TextColumn("{task.fields[what]}", table_column=stage),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        from tvm_c4n.cli.progress_line import progress_line
+
+        self._bar = progress_line(title)
         self._task = self._bar.add_task(title, total=None, what="")
 
     def __enter__(self) -> ProgressBar:

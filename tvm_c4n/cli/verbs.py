@@ -3,55 +3,65 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from collections import UserDict
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from tvm_c4n.cli import (
-    bench,
-    cache,
-    chat,
-    compile,
-    convert,
-    deploy,
-    doctor,
-    ending,
-    eval,
-    heal,
-    inspect,
-    plan,
-    prune,
-    run,
-    runner,
-    serve,
-    tune,
-)
+from tvm_c4n.cli import ending
+
+# Function of each verb, in the order of --help.
+VERBS = {
+    "convert": "convert:convert",
+    "plan": "plan:plan",
+    "prune": "prune:prune",
+    "heal": "heal:heal",
+    "inspect": "inspect:inspect",
+    "compile": "compile:compile_",
+    "run": "run:run",
+    "chat": "chat:chat",
+    "serve": "serve:serve",
+    "cache": "cache:cache",
+    "eval": "eval:eval_",
+    "bench": "bench:bench",
+    "tune": "tune:tune",
+    "records": "tune:records_",
+    "runner": "runner:runner",
+    "deploy": "deploy:deploy",
+    "doctor": "doctor:doctor",
+}
+# Plain help is there at once; rich takes longer than all the rest.
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+
+class _Commands(UserDict[str, Any]):
+    """Commands by name. A verb is imported when it is asked for: all of them take a while."""
+
+    def __getitem__(self, name: str) -> Any:
+        if self.data[name] is None:
+            module, function = VERBS[name].split(":")
+            one = typer.Typer(add_completion=False, **_PLAIN)
+            one.command(name=name)(getattr(import_module(f"tvm_c4n.cli.{module}"), function))
+            self.data[name] = typer.main.get_command(one)
+        return self.data[name]
+
+
+class _Verbs(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands(dict.fromkeys(VERBS) | dict(self.commands))
+
 
 app = typer.Typer(
+    cls=_Verbs,
     name="tvm-c4n",
     help="Prune state space language models to C4n sparsity (n of every 4 weights of a row "
     "removed), compile them for CPUs, and run them.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help is there at once; rich takes longer than all the rest
-    pretty_exceptions_enable=False,
+    **_PLAIN,
 )
-app.command(name="convert")(convert.convert)
-app.command(name="plan")(plan.plan)
-app.command(name="prune")(prune.prune)
-app.command(name="heal")(heal.heal)
-app.command(name="inspect")(inspect.inspect)
-app.command(name="compile")(compile.compile_)
-app.command(name="run")(run.run)
-app.command(name="chat")(chat.chat)
-app.command(name="serve")(serve.serve)
-app.command(name="cache")(cache.cache)
-app.command(name="eval")(eval.eval_)
-app.command(name="bench")(bench.bench)
-app.command(name="tune")(tune.tune)
-app.command(name="records")(tune.records_)
-app.command(name="runner")(runner.runner)
-app.command(name="deploy")(deploy.deploy)
-app.command(name="doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
