@@ -48,7 +48,12 @@ def test_paths_may_be_strings_everywhere():
 
 
 @pytest.mark.parametrize(
-    "first", ["", "import tvm_c4n.pruning.recipe", "from tvm_c4n import prune"]
+    "first",
+    [
+        "import tvm_c4n.pruning.recipe",
+        pytest.param("", marks=pytest.mark.slow),
+        pytest.param("from tvm_c4n import prune", marks=pytest.mark.slow),
+    ],
 )
 def test_prune_is_the_function_whatever_was_imported_before(first):
     program = f"""

@@ -10,7 +10,11 @@ import pytest
 
 @pytest.mark.parametrize(
     "imports",
-    ["import tvm, tvm_c4n", "import tvm_c4n, tvm", "import tvm_c4n._tvm"],
+    [
+        "import tvm, tvm_c4n",
+        pytest.param("import tvm_c4n, tvm", marks=pytest.mark.slow),
+        pytest.param("import tvm_c4n._tvm", marks=pytest.mark.slow),
+    ],
 )
 def test_the_name_is_known_when_both_packages_are_there(imports: str) -> None:
     program = f"{imports}; from tvm import relax; print(relax.get_pipeline('c4n').info.name)"

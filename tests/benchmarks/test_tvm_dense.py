@@ -9,7 +9,9 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [VARIANTS[0], *(pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS[1:])]
+)
 def test_steps_are_those_of_the_reference(variant, small_model, tmp_path):
     checkpoint = open_checkpoint(small_model)
     reference = Reference(describe_model(checkpoint.config), checkpoint.dense)

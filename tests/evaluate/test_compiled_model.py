@@ -53,8 +53,8 @@ def magnitude_pruned(out: Path) -> Path:
 @pytest.mark.parametrize(
     ("tokens", "which"),
     [
-        (16, "dense"),
         (16, "c4n"),
+        pytest.param(16, "dense", marks=pytest.mark.slow),
         pytest.param(256, "dense", marks=pytest.mark.slow),
         pytest.param(256, "c4n", marks=pytest.mark.slow),
     ],

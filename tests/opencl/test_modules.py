@@ -57,7 +57,9 @@ def dense(mod: IRModule, inputs: list[np.ndarray]) -> np.ndarray:
     return vm["main"](*[tvm.runtime.tensor(x) for x in inputs]).numpy()
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [MODULES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in MODULES[1:])]
+)
 def test_a_modules_kernels_give_tvms_dense_result(device: Any, name: str) -> None:
     case = ZOO[name](2, False)
     select = selector(resolve_target("adreno"))

@@ -34,7 +34,10 @@ def test_setup_names_the_packages(bare_path, tmp_path):
     assert not (tmp_path / "phone").exists()
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
+@pytest.mark.parametrize(
+    ("ci", "outcome"),
+    [("true", "1 error"), pytest.param("", "1 skipped", marks=pytest.mark.slow)],
+)
 def test_the_fixture_skips_except_in_ci(ci, outcome, bare_path):
     test = f"{HERE / 'test_phone.py'}::test_sdot_is_exact"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test]

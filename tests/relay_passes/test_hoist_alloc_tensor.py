@@ -108,7 +108,9 @@ def test_a_function_without_planned_memory_is_left_alone() -> None:
     tvm.ir.assert_structural_equal(HoistAllocTensor()(Unplanned), Unplanned)
 
 
-@pytest.mark.parametrize(("name", "most"), [("step", 7), ("prefill", 30)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("step", 7), pytest.param("prefill", 30, marks=pytest.mark.slow)]
+)
 def test_the_tensors_of_a_model_do_not_grow_with_its_layers(name: str, most: int) -> None:
     checkpoint = open_checkpoint("mamba-19m-n2-int4")
     config = describe_model(checkpoint.config)

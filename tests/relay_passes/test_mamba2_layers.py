@@ -19,7 +19,11 @@ from tvm_c4n.ops.spec import SsdSpec
 CHOOSE = partial(schedules.choose, isa=PORTABLE)
 
 
-@pytest.mark.parametrize(("groups", "half"), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(
+    ("groups", "half"),
+    [(2, True)]
+    + [pytest.param(*case, marks=pytest.mark.slow) for case in ((1, False), (2, False))],
+)
 def test_steps_and_prefill(groups: int, half: bool) -> None:
     model = SmallMamba2.random(SsdSpec(False, 4, 8, 6, 3, groups, half=half))
     mod = c4n_pipeline(PORTABLE.lanes, CHOOSE, lift=False).until("lower")(model.module())

@@ -55,6 +55,7 @@ def test_prefetches_are_read() -> None:
         tvm.script.from_source(mod.script(show_meta=True))  # else `script_of` need not replace it
 
 
+@pytest.mark.slow
 def test_integers_among_a_kernels_arguments_are_read() -> None:
     """The operators of a Mamba layer get its number, once they are called without a result."""
     _, mod = bound(32, removed=(2,))

@@ -40,9 +40,9 @@ def calls(mod: IRModule, function: str, name: str) -> int:
 @pytest.mark.parametrize(
     ("dtype", "removed"),
     [
-        ("float16", (2, 2, 2)),
-        ("int8", (2, 2)),
         ("int4", (3, 0, 3)),
+        pytest.param("float16", (2, 2, 2), marks=pytest.mark.slow),
+        pytest.param("int8", (2, 2), marks=pytest.mark.slow),
     ],
 )
 def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[int, ...]) -> None:

@@ -18,7 +18,12 @@ PROMPT = list(range(100, 107))
 TOKENS, TEXTS = 40, 12
 
 
-@pytest.fixture(scope="module", params=[(0, "float16"), (2, "int8"), (2, "int4")], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[(2, "int4")]
+    + [pytest.param(case, marks=pytest.mark.slow) for case in ((0, "float16"), (2, "int8"))],
+    ids=str,
+)
 def engine(request, tmp_path_factory):
     """The embedded model, pruned by magnitude: a step of it takes long enough for threads."""
     removed, dtype = request.param

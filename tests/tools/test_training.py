@@ -63,7 +63,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return call
 
 
-@pytest.mark.parametrize("hf", [HF, HYBRID], ids=lambda hf: hf["model_type"])
+@pytest.mark.parametrize(
+    "hf",
+    [pytest.param(HF, marks=pytest.mark.slow, id="mamba"), pytest.param(HYBRID, id="hybrid")],
+)
 def test_a_model_learns_and_opens_in_transformers(run, hf, tmp_path):
     found = run(hf, 60)
     assert found["valid_loss"] < 3, "a uniform guess has log(96) = 4.56"

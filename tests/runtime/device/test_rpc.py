@@ -72,6 +72,7 @@ def test_what_is_no_tracker_is_said_at_once(monkeypatch):
             check_devices(RpcAddress("127.0.0.1", port, "phone"), wait_secs=0.5)
 
 
+@pytest.mark.slow
 def test_the_command_that_is_named_starts_a_tracker():
     """At a port beyond those that TVM tries by itself."""
     with socket.create_server(("127.0.0.1", 0)) as free:
