@@ -21,7 +21,7 @@ def test_the_extras_are_those_of_the_project() -> None:
         packages = {re.split(r"[^\w-]", line)[0] for line in declared[extra]}
         named = {package.removesuffix("-cpu").replace("-", "_") for package in packages}
         assert set(modules) == named
-    assert set(declared) - set(EXTRAS) == {"docs", "dev"}
+    assert set(declared) - set(EXTRAS) == {"dev", "dist", "docs"}
 
 
 def test_what_is_there_passes_and_what_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
