@@ -30,11 +30,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return the threads, which stay: oneDNN compiles its kernels for each thread anew.
-
-    A thread starts with as many of OpenMP's and MKL's as there are cores, whatever the main thread
-    has been told.
-    """
+    """Return the threads, which stay; each is told by itself to call torch single-threaded."""
     return ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
 
 
