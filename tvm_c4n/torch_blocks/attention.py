@@ -20,20 +20,23 @@ def attention(
     k = yield Stop("k_proj", scaled(block, "k_proj", normed))
     v = yield Stop("v_proj", scaled(block, "v_proj", normed))
     del normed
-    heads = (x.unflatten(-1, (-1, block.head_dim)).transpose(1, 2) for x in (q, k, v))  # b k t p
-    q, k, v = heads
+    q, k, v = (x.unflatten(-1, (-1, block.head_dim)) for x in (q, k, v))
+    if block.head_norms is not None:
+        norms = zip((q, k), block.head_norms, strict=True)
+        q, k = (ops.rms_norm(x, tensors[norm.weight], norm.eps) for x, norm in norms)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # b k t p
     if block.theta is not None:
-        q, k = (_rotated(x, block.theta) for x in (q, k))
+        q, k = (_rotated(x, block.theta, block.rotated) for x in (q, k))
     y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=block.scale, enable_gqa=True)
     del q, k, v
     return (yield Stop("o_proj", y.transpose(1, 2).flatten(-2), hidden))
 
 
-def _rotated(x: Tensor, theta: float) -> Tensor:
-    """Rotate the halves of each head as pairs, by the places of the tokens: (b, k, t, p)."""
-    exponents = torch.arange(0, x.shape[-1], 2, device=x.device).float() / x.shape[-1]
+def _rotated(x: Tensor, theta: float, rotary: int) -> Tensor:
+    """Rotate the first channels of each head, halves as pairs, by the places: (b, k, t, p)."""
+    exponents = torch.arange(0, rotary, 2, device=x.device).float() / rotary
     places = torch.arange(x.shape[2], device=x.device).float()
     angles = torch.outer(places, 1 / theta**exponents)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    low, high = x.chunk(2, -1)
-    return torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
+    low, high, rest = x.tensor_split([rotary // 2, rotary], -1)
+    return torch.cat([low * cos - high * sin, high * cos + low * sin, rest], -1)

@@ -1,11 +1,14 @@
-"""Grouped-query attention over a ring of keys and values, with rotary embeddings or without."""
+"""Grouped-query attention over a ring of keys and values.
+
+With rotary embeddings or without, with norms of each head's queries and keys or without.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tvm_c4n.model.description import Block, Projection, Reordering
+from tvm_c4n.model.description import Block, Norm, Projection, Reordering
 from tvm_c4n.model.states import STATE_BITS, State, StateDType, StateDTypes
 from tvm_c4n.model.tensor_spec import Segment, TensorSpec
 from tvm_c4n.model.tensor_spec import tensor as axes
@@ -28,8 +31,15 @@ class Attention(Block):
         Factor of the scores.
     theta : float, optional
         Base of the rotary embedding; without it positions leave no trace.
+    rotary : int, optional
+        Channels of a head that are rotated, the first ones, an even number; without it all are.
+    head_norms : tuple of Norm, optional
+        RMSNorms of every head of queries, and of keys, ahead of the rotation: their weights
+        (head_dim,), without the prefix.
     bias : bool
         Whether its projections have one.
+    output : str
+        What the tensors of o_proj are called.
     kv_dtype : str
         Of the keys and values in the ring.
     """
@@ -42,7 +52,15 @@ class Attention(Block):
     scale: float
     theta: float | None = None
     bias: bool = False
+    rotary: int | None = None
+    head_norms: tuple[Norm, Norm] | None = None
+    output: str = "o_proj"
     kv_dtype: StateDType = "float32"
+
+    @property
+    def rotated(self) -> int:
+        """Channels of a head that a rotary embedding turns."""
+        return self.head_dim if self.rotary is None else self.rotary
 
     def tensors(self) -> dict[str, TensorSpec]:
         """Names, without the prefix, and axes of its tensors."""
@@ -54,22 +72,24 @@ class Attention(Block):
             "q_proj.weight": axes(queries, hidden),
             "k_proj.weight": axes(keys, hidden),
             "v_proj.weight": axes(values, hidden),
-            "o_proj.weight": axes(hidden, mixed),
+            f"{self.output}.weight": axes(hidden, mixed),
         }
         if self.bias:
             found |= {"q_proj.bias": axes(queries), "k_proj.bias": axes(keys)}
-            found |= {"v_proj.bias": axes(values), "o_proj.bias": axes(hidden)}
+            found |= {"v_proj.bias": axes(values), f"{self.output}.bias": axes(hidden)}
+        found |= {norm.weight: axes(self.head_dim) for norm in self.head_norms or ()}
         return found
 
     def projections(self) -> tuple[Projection, ...]:
         """Return its projections, in the order in which a token passes them."""
+        tensors = {name: name for name in ("q_proj", "k_proj", "v_proj")} | {"o_proj": self.output}
         return tuple(
             Projection(
                 name,
-                f"{self.prefix}{name}.weight",
-                f"{self.prefix}{name}.bias" if self.bias else None,
+                f"{self.prefix}{stored}.weight",
+                f"{self.prefix}{stored}.bias" if self.bias else None,
             )
-            for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+            for name, stored in tensors.items()
         )
 
     def with_context(self, context: int) -> Attention:

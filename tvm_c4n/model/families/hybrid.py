@@ -8,6 +8,7 @@ from math import inf
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.blocks import Attention, Mamba2
 from tvm_c4n.model.blocks.attention import RING_BLOCK
+from tvm_c4n.model.description import Norm
 from tvm_c4n.model.families.mamba2 import step_limits
 from tvm_c4n.model.families.reader import MAX_CHANNELS, Fields
 
@@ -41,11 +42,15 @@ def attention_of(
     theta: float | None,
     *,
     key_factor: float = 1.0,
+    fraction: float = 1.0,
+    head_norms: tuple[Norm, Norm] | None = None,
+    output: str = "o_proj",
     factors: Mapping[str, float] = NO_FACTORS,
 ) -> Callable[[str], Attention]:
     """Read the fields of attention; returns the block of a prefix.
 
     Without a scale scores are divided by the root of a head's channels, and `key_factor` counts.
+    With a base `fraction` of a head's channels is rotated.
     """
     heads = fields.size("num_attention_heads", most=1 << 12)
     kv_heads = fields.size("num_key_value_heads", heads, most=1 << 12)
@@ -55,16 +60,30 @@ def attention_of(
             f"num_key_value_heads={kv_heads}"
         )
     head_dim = fields.size("head_dim", d_model // heads, most=1 << 12)
-    if theta is not None and head_dim % 2:
-        raise CheckpointError(f"config.json: heads of {head_dim} channels cannot be rotated")
+    rotary = int(head_dim * fraction)
+    if theta is not None and (rotary % 2 or not 0 < rotary <= head_dim):
+        part = "" if fraction == 1 else f" by partial_rotary_factor={fraction:g}"
+        raise CheckpointError(f"config.json: heads of {head_dim} channels cannot be rotated{part}")
     context, bias = context_of(fields), fields.flag("attention_bias", False)
     own = key_factor / head_dim**0.5 if scale is None else scale
     return lambda prefix: Attention(
-        prefix, d_model, heads, kv_heads, head_dim, context, own, theta, bias, factors=factors
+        prefix,
+        d_model,
+        heads,
+        kv_heads,
+        head_dim,
+        context,
+        own,
+        theta,
+        bias,
+        rotary=rotary,
+        head_norms=head_norms,
+        output=output,
+        factors=factors,
     )
 
 
-def rotary_base(fields: Fields) -> float:
+def rotary_base(fields: Fields, default: float = 10000.0) -> float:
     """Return the base of rotary embeddings; other kinds than the plain one are refused."""
     given = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
     plain = isinstance(given, dict)
@@ -72,10 +91,18 @@ def rotary_base(fields: Fields) -> float:
     if kind != "default":
         raise CheckpointError(f"rope_type is {shown(kind)}; only 'default' is supported")
     base = given.get("rope_theta", fields.get("rope_theta"))
-    base = 10000.0 if base is None else base
+    base = default if base is None else base
     if type(base) not in (int, float) or not 1 < base < inf:
         raise CheckpointError(f"config.json: rope_theta={shown(base)}: is no number above 1")
     return float(base)
+
+
+def rotary_fraction(fields: Fields, default: float) -> float:
+    """Return which part of a head's channels rotary embeddings turn."""
+    name, given = "partial_rotary_factor", fields.get("rope_parameters")
+    found = given.get(name) if isinstance(given, dict) else None
+    found = fields.get(name) if found is None else found
+    return Fields({name: default if found is None else found}).number(name)
 
 
 def mamba2_of(

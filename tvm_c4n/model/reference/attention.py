@@ -7,7 +7,7 @@ import numpy as np
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.blocks import Attention
 from tvm_c4n.model.blocks.attention import RING_BLOCK
-from tvm_c4n.model.reference.formulas import Array, rotate
+from tvm_c4n.model.reference.formulas import Array, rms_norm, rotate
 from tvm_c4n.model.reference.tensors import States, Tensors
 
 
@@ -21,8 +21,11 @@ def attention(block: Attention, tensors: Tensors, states: States, u: Array) -> A
         tensors.linear(name, u).reshape(len(u), -1, block.head_dim)
         for name in ("q_proj", "k_proj", "v_proj")
     )  # t k p
+    if block.head_norms is not None:
+        norms = zip((q, k), block.head_norms, strict=True)
+        q, k = (tensors[norm.weight] * rms_norm(x, norm.eps) for x, norm in norms)
     if block.theta is not None:
-        q, k = (rotate(x, first, block.theta) for x in (q, k))
+        q, k = (rotate(x, first, block.theta, block.rotated) for x in (q, k))
     keys, values = states["keys"], states["values"]
     new, seen = (np.divmod(np.arange(*span), RING_BLOCK) for span in ((first, after), (0, after)))
     keys[:, new[0], :, new[1]] = k

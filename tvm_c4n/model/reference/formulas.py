@@ -46,8 +46,8 @@ def causal_conv(x: Array, weight: Array, past: Array) -> tuple[Array, Array]:
     return np.asarray(y), padded[len(x) :]
 
 
-def rotate(x: Array, first: int, theta: float) -> Array:
-    """Rotate the halves of each head as pairs, by the tokens' places.
+def rotate(x: Array, first: int, theta: float, rotary: int) -> Array:
+    """Rotate the first channels of each head, their halves as pairs, by the tokens' places.
 
     Parameters
     ----------
@@ -56,12 +56,14 @@ def rotate(x: Array, first: int, theta: float) -> Array:
         Place of the first token.
     theta : float
         Base of the frequencies.
+    rotary : int
+        How many channels.
     """
     places = np.arange(first, first + len(x), dtype=np.float32)
     # Frequencies and angles are float32 numbers, as in transformers.
-    exponents = np.arange(0, x.shape[-1], 2, dtype=np.float32) / np.float32(x.shape[-1])
+    exponents = np.arange(0, rotary, 2, dtype=np.float32) / np.float32(rotary)
     frequencies = (1 / np.float64(theta) ** exponents).astype(np.float32)
     angles = np.outer(places, frequencies).astype(x.dtype)[:, None]
     cos, sin = np.cos(angles), np.sin(angles)
-    low, high = np.split(x, 2, axis=-1)
-    return np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=-1)
+    low, high, rest = np.split(x, [rotary // 2, rotary], axis=-1)
+    return np.concatenate([low * cos - high * sin, high * cos + low * sin, rest], axis=-1)
