@@ -4,6 +4,10 @@ import signal
 
 import pytest
 
+from tvm_c4n.healing.settings import HealSettings
+
+WEIGHTS = "model.safetensors"
+
 
 def test_heal_says_what_it_gained(call, pruned, small_model, words, tmp_path):
     out = tmp_path / "healed"
@@ -20,6 +24,11 @@ def test_heal_says_what_it_gained(call, pruned, small_model, words, tmp_path):
     assert (out / "heal.json").is_file()
     again = call("heal", pruned, "-o", out, "--teacher", small_model, "--data", words)
     assert again.code == 2
+    recipe = ("--recipe", out / "heal.json", "--device", "cpu")
+    repeated = tmp_path / "repeated"
+    args = ["heal", pruned, "-o", repeated, "--teacher", small_model, "--data", words]
+    assert call(*args, *recipe).code == 0
+    assert (repeated / WEIGHTS).read_bytes() == (out / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -50,6 +59,21 @@ def test_what_a_signal_stopped_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == ["healed.healing.safetensors"]
     assert call(*args).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["healed"]
+
+
+def test_a_recipe_says_how_to_train(call, pruned, tmp_path):
+    shown = call("heal", pruned, "--tokens", 2560, "--window", 16, "--lr", 0.002, "--show-recipe")
+    assert shown.code == 0, shown.err
+    (tmp_path / "recipe.yaml").write_text(shown.out)
+    settings = HealSettings(tokens=2560, window=16, lr=0.002)
+    assert HealSettings.from_file(tmp_path / "recipe.yaml") == settings
+    (tmp_path / "recipe.yaml").write_text("tokns: 5")
+    wrong = call("heal", pruned, "--recipe", tmp_path / "recipe.yaml", "--show-recipe")
+    assert wrong.code == 2
+    assert "tokns=5: a recipe has no such key; the nearest is tokens" in wrong.err
+    missing = call("heal", pruned)
+    said = "give --out FOLDER, --teacher MODEL and --data TEXT, or --show-recipe"
+    assert (missing.code, said in missing.err) == (2, True)
 
 
 def test_first_spellings_are_hidden(call):

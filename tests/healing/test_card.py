@@ -15,7 +15,7 @@ from tvm_c4n.healing.run import HealReport
 REPORT = HealReport(
     pruned="out",
     teacher="base",
-    settings=dict(vars(HealSettings(tokens=640, batch=2, window=16))),
+    settings=HealSettings(tokens=640, batch=2, window=16).model_dump(),
     text_tokens=320,
     before=Distance(divergence=0.5, ratio=2.5),
     after=Distance(divergence=0.125, ratio=1.25),

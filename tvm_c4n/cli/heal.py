@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvm_c4n.cli.conflicts import refuse_together
 from tvm_c4n.cli.console import ProgressBar, next_step, on_interrupt
+from tvm_c4n.errors import RecipeError
+
+if TYPE_CHECKING:
+    from tvm_c4n.healing.settings import HealSettings
 
 
 def heal(
+    context: typer.Context,
     pruned: Annotated[Path, typer.Argument(help="C4n folder, as prune writes it.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="C4n folder to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="C4n folder to write; only --show-recipe needs none."),
+    ] = None,
     teacher: Annotated[
-        str, typer.Option(help="The dense model: a folder, mamba-19m, or org/name of the hub.")
-    ],
+        str | None,
+        typer.Option(help="The dense model: a folder, mamba-19m, or org/name of the hub."),
+    ] = None,
     data: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             help="Training text: .jsonl, plain, or token ids as .u16 or .u16.bz2; may be repeated."
         ),
-    ],
+    ] = None,
     tokens: Annotated[int, typer.Option(help="Tokens to train on.")] = 100_000_000,
     device: Annotated[str, typer.Option(help="cuda, or cpu for small models.")] = "cuda",
     batch: Annotated[int, typer.Option(help="Windows per step.")] = 64,
@@ -39,23 +49,60 @@ def heal(
     save_steps: Annotated[int, typer.Option(help="Steps between saved states.")] = 500,
     seed: Annotated[int, typer.Option(help="Draws the order of the text.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    recipe_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe",
+            help="YAML or JSON of a recipe, or the heal.json of a healed folder, instead of the "
+            "options that say how to train.",
+        ),
+    ] = None,
+    show_recipe: Annotated[
+        bool,
+        typer.Option("--show-recipe", help="Print the recipe that the options make; heal nothing."),
+    ] = False,
 ) -> None:
     """Train a pruned model towards the dense one; resumes after an interrupt."""
-    from tvm_c4n.healing import HealSettings
+    by_hand = ["tokens", "batch", "window", "lr", "mask_update_fraction", "label_loss"]
+    by_hand += ["relearn", "hard", "held_out", "save_steps", "seed"]
+    refuse_together(context, "recipe_file", by_hand, "the file says that")
+    refuse_together(context, "show_recipe", ["out", "overwrite"], "it writes no model")
+    from tvm_c4n.healing.settings import HealSettings
+
+    if recipe_file is not None:
+        settings = HealSettings.from_file(recipe_file)
+    else:
+        settings = HealSettings(
+            tokens=tokens,
+            batch=batch,
+            window=window,
+            lr=lr,
+            mask_update_fraction=mask_update_fraction or relearn,
+            label_loss=label_loss or hard,
+            held_out=held_out,
+            save_steps=save_steps,
+            seed=seed,
+        )
+    if show_recipe:
+        typer.echo(settings.to_yaml(), nl=False)
+        return
+    if out is None or teacher is None or not data:
+        raise RecipeError("give --out FOLDER, --teacher MODEL and --data TEXT, or --show-recipe")
+    _heal(pruned, out, teacher, data, settings, device, overwrite)
+
+
+def _heal(
+    pruned: Path,
+    out: Path,
+    teacher: str,
+    data: list[Path],
+    settings: HealSettings,
+    device: str,
+    overwrite: bool,
+) -> None:
+    """Train with a bar, and say what it gained."""
     from tvm_c4n.healing import heal as heal_model
     from tvm_c4n.healing.state import state_path
-
-    settings = HealSettings(
-        tokens=tokens,
-        batch=batch,
-        window=window,
-        lr=lr,
-        mask_update_fraction=mask_update_fraction or relearn,
-        label_loss=label_loss or hard,
-        held_out=held_out,
-        save_steps=save_steps,
-        seed=seed,
-    )
 
     def left() -> str:
         state = state_path(out)
@@ -78,7 +125,7 @@ def heal(
     typer.echo(
         f"perplexity:    {before.ratio:.4f} -> {after.ratio:.4f} times {report.teacher}'s\n"
         f"divergence:    {before.divergence:.4f} -> {after.divergence:.4f} nats per token\n"
-        f"measured on:   {held_out} held-out windows of {window} tokens\n"
+        f"measured on:   {settings.held_out} held-out windows of {settings.window} tokens\n"
         f"trained for:   {report.run_secs:.0f} s on {report.device}\n"
         f"healed model:  {out}\n"
         f"{next_step(out)}"

@@ -117,13 +117,15 @@ def prune(
         recipe = Recipe.from_file(recipe_file)
     else:
         left_out = tuple(part.strip() for part in without.split(",") if part.strip())
-        recipe = Recipe(
-            removed=parse_removed(removed),
-            method=method,
-            dtype=dtype,
-            samples=samples,
-            seed=seed,
-            without=left_out,
+        recipe = Recipe.model_validate(
+            {
+                "removed": parse_removed(removed),
+                "method": method,
+                "dtype": dtype,
+                "samples": samples,
+                "seed": seed,
+                "without": left_out,
+            }
         )
     budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)
     if show_recipe:

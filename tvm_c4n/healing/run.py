@@ -144,7 +144,7 @@ def heal(
         report = HealReport(
             pruned=name_of(source.path),
             teacher=name_of(dense.path),
-            settings=asdict(settings),
+            settings=settings.model_dump(),
             text_tokens=windows.train.size,
             before=before,
             after=after,

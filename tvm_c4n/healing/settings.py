@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar, Self
 
+from pydantic import Field, model_validator
+
+from tvm_c4n.checkpoint.recipe_file import RecipeFile
 from tvm_c4n.errors import RecipeError
 
 
-@dataclass(frozen=True)
-class HealSettings:
-    """A healing request.
+class HealSettings(RecipeFile):
+    """A healing request; `from_file` reads one, `to_yaml` writes it.
 
     Attributes
     ----------
@@ -41,34 +43,27 @@ class HealSettings:
         A value out of its range.
     """
 
-    tokens: int = 100_000_000
-    batch: int = 64
-    window: int = 1024
-    lr: float = 1e-3
-    warmup: float = 0.02
-    mask_update_fraction: float = 0.0
-    label_loss: float = 0.0
-    held_out: int = 64
-    save_steps: int = 500
-    seed: int = 0
+    IN_REPORT: ClassVar[str] = "settings"
+    REMEDY: ClassVar[str] = "`tvm-c4n heal PRUNED --show-recipe` prints a recipe"
 
-    def __post_init__(self) -> None:
-        for name in ("tokens", "batch", "held_out", "save_steps"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.window < 8 or self.window % 4:
-            raise RecipeError(f"window is {self.window}; give a multiple of 4, 8 or more")
-        if not 0 < self.lr < 1:
-            raise RecipeError(f"lr is {self.lr}; give a number between 0 and 1, such as 1e-3")
-        for name in ("warmup", "mask_update_fraction", "label_loss"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RecipeError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
-        if self.seed < 0:
-            raise RecipeError(f"seed is {self.seed}; give 0 or more")
+    tokens: int = Field(default=100_000_000, ge=1)
+    batch: int = Field(default=64, ge=1)
+    window: int = Field(default=1024, ge=8, multiple_of=4)
+    lr: float = Field(default=1e-3, gt=0, lt=1)
+    warmup: float = Field(default=0.02, ge=0, le=1)
+    mask_update_fraction: float = Field(default=0.0, ge=0, le=1)
+    label_loss: float = Field(default=0.0, ge=0, le=1)
+    held_out: int = Field(default=64, ge=1)
+    save_steps: int = Field(default=500, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
         if self.steps < 1:
             raise RecipeError(
                 f"tokens is {self.tokens}, less than one step of {self.batch} x {self.window}"
             )
+        return self
 
     @property
     def steps(self) -> int:

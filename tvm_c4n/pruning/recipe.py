@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tvm_c4n.checkpoint.json_reading import read_json
-from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
+from tvm_c4n.checkpoint.recipe_file import RecipeFile
 from tvm_c4n.errors import RecipeError, shown
 from tvm_c4n.model.description import ModelConfig, Projection
 from tvm_c4n.sparsity import GROUP, DType, default_scale_group
@@ -30,7 +27,6 @@ _OLD_ABLATIONS = {"imitate": "corrected_target", "feedback": "error_feedback"}
 # A projection, or one of one layer.
 _KEY = re.compile(r"(?:layers\.(\d+)\.)?([a-z][a-z0-9_]*)")
 _HEAD = "head"
-_REMEDY = "`tvm-c4n prune MODEL --show-recipe` prints a recipe"
 
 
 class Choice(NamedTuple):
@@ -49,8 +45,8 @@ def needs_calibration(plan: Mapping[str, Choice]) -> bool:
     return any(choice.removed or choice.dtype == "int4" for choice in plan.values())
 
 
-class Recipe(BaseModel):
-    """A pruning request.
+class Recipe(RecipeFile):
+    """A pruning request; `from_file` reads one, `to_yaml` writes it.
 
     Attributes
     ----------
@@ -90,7 +86,8 @@ class Recipe(BaseModel):
         On construction, with one line that names the field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    IN_REPORT: ClassVar[str] = "recipe"
+    REMEDY: ClassVar[str] = "`tvm-c4n prune MODEL --show-recipe` prints a recipe"
 
     removed: int | dict[str, int] = 2
     method: Method = "obs"
@@ -102,46 +99,6 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     dampening_frac: float = Field(default=0.01, gt=0, le=1)
     without: tuple[Ablation, ...] = Field(default=(), strict=False)
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise RecipeError(_reason(error)) from None
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> Recipe:
-        """Read a recipe.
-
-        Parameters
-        ----------
-        path : path
-            YAML, or JSON if its name ends with ``.json``: the fields of a recipe, or the report of
-            a C4n folder, which has the recipe that makes the folder again.
-
-        Raises
-        ------
-        RecipeError
-            Missing, too large, damaged, or with a key or value that a recipe does not have.
-        """
-        from tvm_c4n.checkpoint.yaml_reading import read_yaml  # not above: few programs need YAML
-
-        path = Path(path)
-        if path.suffix == ".json":
-            found = read_json(path, MAX_INDEX_BYTES, _REMEDY, RecipeError)
-        else:
-            found = read_yaml(path, _REMEDY, RecipeError)
-        recipe = found.get("recipe")
-        try:
-            return cls(**(recipe if isinstance(recipe, dict) else found))
-        except RecipeError as error:
-            raise RecipeError(f"{path}: {error}") from None
-
-    def to_yaml(self) -> str:
-        """Return what `from_file` reads: YAML with all fields."""
-        import yaml
-
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
     @model_validator(mode="before")
     @classmethod
@@ -237,16 +194,3 @@ class Recipe(BaseModel):
                 if match[1] and match[2] not in config.projections(int(match[1])):
                     has = ", ".join(config.projections(int(match[1])))
                     raise RecipeError(f"{field}: {key!r}: layer {match[1]} has {has}")
-
-
-def _reason(error: ValidationError) -> str:
-    """Say which key has which value, and what is allowed."""
-    first = error.errors()[0]
-    name = ".".join(part for part in first["loc"] if isinstance(part, str))
-    said = f"{name}={shown(first['input'])}"
-    if first["type"] != "extra_forbidden":
-        return f"{said}: {first['msg']}"
-    known = list(Recipe.model_fields)
-    near = get_close_matches(name, known, n=1)
-    hint = f"the nearest is {near[0]}" if near else f"known are {', '.join(known)}"
-    return f"{said}: a recipe has no such key; {hint}"
