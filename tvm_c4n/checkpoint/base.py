@@ -106,9 +106,9 @@ class ArrayCheckpoint:
             return self._tensors[name]
         rows = rows_of(name)
         whole = self._tensors.get(rows.source) if rows else None
-        if rows is None or not isinstance(whole, np.ndarray) or rows.stop > len(whole):
+        if rows is None or not isinstance(whole, np.ndarray) or not rows.shape_in(whole.shape):
             raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing")
-        return whole[rows.start : rows.stop]
+        return rows.taken_from(whole)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of the dense tensor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,13 @@ FLOAT_DTYPES = ("F32", "F16", "BF16")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,254}")
 _AGAIN = "download the model again"
+# Parts of names: of early conversions, and those that transformers 5 has in memory.
+_RENAMED = {
+    "backbone.embedding.": "backbone.embeddings.",
+    "block_sparse_moe.experts.gate_up_proj": "block_sparse_moe.input_linear.weight",
+    "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear.weight",
+    "block_sparse_moe.router.weight": "block_sparse_moe.router.layer.weight",
+}
 
 
 class HfCheckpoint:
@@ -53,7 +61,8 @@ class HfCheckpoint:
                 )
         self._stored = {_modern_name(name): name for name in self._files}
         if len(self._stored) != len(self._files):
-            raise CheckpointError(f"{path}: holds backbone.embedding and embeddings; {_AGAIN}")
+            twice = Counter(map(_modern_name, self._files)).most_common(1)[0][0]
+            raise CheckpointError(f"{path}: holds {shown(twice)} under two names; {_AGAIN}")
 
     @property
     def size_bytes(self) -> int:
@@ -71,8 +80,7 @@ class HfCheckpoint:
         stored = self._stored.get(rows.source if rows else name)
         if stored is not None:
             file = self._files[stored]
-            shape = file.entry(stored).shape
-            if rows is None or (shape and rows.stop <= shape[0]):
+            if rows is None or rows.shape_in(file.entry(stored).shape):
                 return file, stored, rows
         raise CheckpointError(f"{self.path}: tensor {shown(name)} is missing; {_AGAIN}")
 
@@ -80,7 +88,7 @@ class HfCheckpoint:
         """Shape of a tensor, without reading it."""
         file, stored, rows = self._locate(name)
         shape = file.entry(stored).shape
-        return (rows.stop - rows.start, *shape[1:]) if rows else shape
+        return (rows and rows.shape_in(shape)) or shape
 
     def dtype(self, name: str) -> str:
         """Name the dtype that a tensor is stored in, as safetensors does: ``"F16"``."""
@@ -91,7 +99,7 @@ class HfCheckpoint:
         """Read one tensor as float32. NaN and infinities come through: the caller judges them."""
         file, stored, rows = self._locate(name)
         found = file.read_float32(stored)
-        return found[rows.start : rows.stop] if rows else found
+        return rows.taken_from(found) if rows else found
 
     def weight(self, name: str) -> C4nWeight | None:
         """Return None: nothing is packed here. CheckpointError if the tensor is missing."""
@@ -104,8 +112,10 @@ class HfCheckpoint:
 
 
 def _modern_name(name: str) -> str:
-    """Rename as transformers does on loading: early conversions say ``embedding``."""
-    return name.replace("backbone.embedding.", "backbone.embeddings.")
+    """Return the name that a tensor has in the files of today, whatever transformers wrote."""
+    for old, new in _RENAMED.items():
+        name = name.replace(old, new)
+    return name
 
 
 def _open_files(folder: Path) -> dict[str, SafetensorsFile]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import Checkpoint
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.model.rows import Rows, rows_of
+from tvm_c4n.model.rows import Rows, joined, rows_of
 
 
 class WholeTensors:
@@ -55,13 +55,13 @@ class WholeTensors:
         if name not in self._rows:
             return self._source.shape(name)
         last = self._rows[name][-1]
-        return (last.stop, *self._source.shape(last.name)[1:])
+        return last.source_shape(self._source.shape(last.name)[1:])
 
     def dense(self, name: str) -> NDArray[np.float32]:
         """One tensor as float32."""
         if name not in self._rows:
             return self._source.dense(name)
-        return np.concatenate([self._source.dense(rows.name) for rows in self._rows[name]])
+        return joined([(rows, self._source.dense(rows.name)) for rows in self._rows[name]])
 
     def weight(self, name: str) -> None:
         """Return None: what is put together is not stored that way."""

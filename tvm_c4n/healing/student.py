@@ -89,6 +89,9 @@ class TrainedLayer(nn.Module):  # type: ignore[misc]
 
     def _project(self, stop: Stop) -> Tensor:
         weight = self.matrices[self._weights[stop.projection]]().to(self._ops.work)
+        if stop.routing is not None:
+            out = stop.routing.product(stop.inputs, weight)
+            return out if stop.hidden is None else stop.routing.summed(out, stop.hidden)
         out = F.linear(stop.inputs, weight)
         if stop.projection in self._biases:
             out = out + self.vectors[self._biases[stop.projection]].to(out.dtype)

@@ -68,7 +68,8 @@ def _stored_shapes(config: ModelConfig, names: set[str]) -> dict[str, tuple[int,
         if rows is None:
             found[name] = shape
         else:
-            found[rows.source] = (max(rows.stop, found.get(rows.source, (0,))[0]), *shape[1:])
+            known, whole = found.get(rows.source, ()), rows.source_shape(shape[1:])
+            found[rows.source] = max(known, whole)
     return found
 
 

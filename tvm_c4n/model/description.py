@@ -35,6 +35,9 @@ class Projection:
         Whether 4 bits are too few for it.
     kept : bool
         Whether budgets leave it dense, too: a state keeps what its errors do.
+    experts, chosen : int
+        How many matrices of `rows / experts` rows lie below each other in the weight, and how many
+        of them a token is multiplied with. 0: it is one matrix, for all tokens.
     """
 
     name: str
@@ -43,6 +46,13 @@ class Projection:
     pruned: bool = True
     at_least_int8: bool = False
     kept: bool = False
+    experts: int = 0
+    chosen: int = 0
+
+    @property
+    def share(self) -> float:
+        """Which part of the weight a token reads."""
+        return self.chosen / self.experts if self.experts else 1.0
 
 
 @dataclass(frozen=True)

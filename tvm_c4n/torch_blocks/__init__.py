@@ -8,13 +8,16 @@ from torch import Tensor
 
 from tvm_c4n.model.description import Block, Layer
 from tvm_c4n.torch_blocks.attention import attention
+from tvm_c4n.torch_blocks.experts import experts
 from tvm_c4n.torch_blocks.mamba1 import mamba1
 from tvm_c4n.torch_blocks.mamba2 import mamba2
 from tvm_c4n.torch_blocks.mlp import mlp
 from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
+from tvm_c4n.torch_blocks.routing import Routing
 
 BLOCKS: dict[str, BlockPath] = {
     "attention": attention,
+    "experts": experts,
     "mamba1": mamba1,
     "mamba2": mamba2,
     "mlp": mlp,
@@ -86,4 +89,4 @@ def run_layer(
     return hidden
 
 
-__all__ = ["BLOCKS", "Ops", "Path", "Scan", "Ssd", "Stop", "layer_path", "run_layer"]
+__all__ = ["BLOCKS", "Ops", "Path", "Routing", "Scan", "Ssd", "Stop", "layer_path", "run_layer"]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.model.description import Block
+from tvm_c4n.torch_blocks.routing import Routing
 from tvm_c4n.torch_blocks.ssd import scan_in_chunks
 
 
@@ -26,13 +27,17 @@ class Stop(NamedTuple):
     projection : str
         Its name in the layer.
     inputs : (b, t, cols)
+        With a routing, (pairs, cols) where each pair has inputs of its own.
     hidden : (b, t, h), optional
         The residual stream that the result is added to; the sum is sent then.
+    routing : Routing, optional
+        The weight is that of several experts, see `Projection`; (pairs, rows) are sent.
     """
 
     projection: str
     inputs: Tensor
     hidden: Tensor | None = None
+    routing: Routing | None = None
 
 
 def scaled(block: Block, projection: str, normed: Tensor) -> Tensor:

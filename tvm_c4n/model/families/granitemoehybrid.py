@@ -1,4 +1,4 @@
-"""``granitemoehybrid``: Granite 4.0-H without experts: Mamba-2 or attention, then an MLP.
+"""``granitemoehybrid``: Granite 4.0-H: Mamba-2 or attention, then an MLP, beside experts or alone.
 
 In this family a residual adds ``r * block(norm(h))``, and the stream begins with ``m`` times the
 embeddings. Here it is ``h / r``: it begins with ``m / r`` times the embeddings, blocks add what
@@ -7,8 +7,10 @@ they give, and norms with ``eps / r^2`` are the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tvm_c4n.errors import CheckpointError, shown
-from tvm_c4n.model.blocks import Mlp
+from tvm_c4n.model.blocks import Experts, Mlp
 from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.hybrid import (
     attention_of,
@@ -17,7 +19,7 @@ from tvm_c4n.model.families.hybrid import (
     positions_of,
     rotary_base,
 )
-from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
+from tvm_c4n.model.families.reader import MAX_EXPERTS, MAX_LAYERS, MAX_VOCABULARY, Fields
 from tvm_c4n.model.rows import Rows
 
 MODEL_TYPE = "granitemoehybrid"
@@ -29,12 +31,6 @@ _ATTENTION = ("full_attention", "attention")
 
 def read(fields: Fields) -> ModelConfig:
     """Describe the model of a config.json."""
-    experts = fields.get("num_local_experts")
-    if experts != 0:
-        raise CheckpointError(
-            f"num_local_experts is {shown(experts)}: a mixture of experts (MoE) is not supported, "
-            "only the dense models of Granite 4.0-H (350m, 1b, micro)"
-        )
     fields.only("hidden_act", ("silu",), "silu")
     fields.require("vocab_size", "hidden_size", "num_hidden_layers", "shared_intermediate_size")
     d_model = fields.size("hidden_size", most=1 << 16)
@@ -44,6 +40,7 @@ def read(fields: Fields) -> ModelConfig:
     theta = rotary_base(fields) if rotates else None
     attention = attention_of(fields, d_model, fields.number("attention_multiplier", 1.0), theta)
     width = fields.size("shared_intermediate_size")
+    experts = _experts_of(fields, d_model)
     residual = fields.number("residual_multiplier", 1.0)
 
     def layer(index: int, kind: str) -> Layer:
@@ -57,11 +54,12 @@ def read(fields: Fields) -> ModelConfig:
             up=Rows("input_linear.weight", width, 2 * width).name,
             down="output_linear.weight",
         )
-        norms = (
+        before, behind = (
             Norm(f"{prefix}{name}_layernorm.weight", eps / residual**2)
             for name in ("input", "post_attention")
         )
-        return Layer(tuple(Residual(n, (b,)) for n, b in zip(norms, (block, mlp), strict=True)))
+        own = (mlp,) if experts is None else (experts(prefix + "block_sparse_moe."), mlp)
+        return Layer((Residual(before, (block,)), Residual(behind, own)))
 
     kinds = _kinds(fields)
     embeddings = "model.embed_tokens.weight"
@@ -82,6 +80,7 @@ def read(fields: Fields) -> ModelConfig:
             "state": example.d_state,
             "conv": example.d_conv,
             "mlp": width,
+            **_sizes_of(experts),
             "attention_layers": sum(kind in _ATTENTION for kind in kinds),
             "attention_heads": attending.heads,
             "kv_heads": attending.kv_heads,
@@ -91,6 +90,45 @@ def read(fields: Fields) -> ModelConfig:
         context=context_of(fields) if attends else None,
         positions=positions_of(fields) if attends else None,
     )
+
+
+def _experts_of(fields: Fields, d_model: int) -> Callable[[str], Experts] | None:
+    """Read the fields of the experts; returns their block of a prefix, None where there are none.
+
+    Raises
+    ------
+    CheckpointError
+        A token has more experts than there are.
+    """
+    # transformers' default is 8: a config without the field is no dense model.
+    if fields.get("num_local_experts") == 0:
+        return None
+    count = fields.size("num_local_experts", 8, most=MAX_EXPERTS)
+    chosen = fields.size("num_experts_per_tok", 2, most=MAX_EXPERTS)
+    if chosen > count:
+        raise CheckpointError(
+            f"config.json: num_experts_per_tok={chosen} is more than num_local_experts={count}"
+        )
+    fields.require("intermediate_size")
+    width = fields.size("intermediate_size")
+    return lambda prefix: Experts(
+        prefix,
+        d_model,
+        count,
+        chosen,
+        width,
+        router="router.layer.weight",
+        gate=Rows("input_linear.weight", 0, width, each=count).name,
+        up=Rows("input_linear.weight", width, 2 * width, each=count).name,
+        down=Rows("output_linear.weight", 0, d_model, each=count).name,
+    )
+
+
+def _sizes_of(experts: Callable[[str], Experts] | None) -> dict[str, int]:
+    if experts is None:
+        return {}
+    example = experts("")
+    return {"experts": example.experts, "chosen": example.chosen, "expert": example.width}
 
 
 def _kinds(fields: Fields) -> list[str]:

@@ -11,6 +11,7 @@ from tvm_c4n.errors import CheckpointError, shown
 MAX_VOCABULARY = 1 << 22
 MAX_CHANNELS = 1 << 18
 MAX_LAYERS = 1024
+MAX_EXPERTS = 1024
 _MAX_NUMBER = 1 << 32
 
 

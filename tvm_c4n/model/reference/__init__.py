@@ -15,6 +15,7 @@ from tvm_c4n.errors import C4nError
 from tvm_c4n.model.description import Block, ModelConfig, Norm
 from tvm_c4n.model.reference.attention import attention
 from tvm_c4n.model.reference.formulas import Array, rms_norm
+from tvm_c4n.model.reference.experts import experts
 from tvm_c4n.model.reference.mamba1 import mamba1
 from tvm_c4n.model.reference.mamba2 import mamba2
 from tvm_c4n.model.reference.mlp import mlp
@@ -23,6 +24,7 @@ from tvm_c4n.model.reference.tensors import States, Tensors
 # By kind: (block, its tensors, its states, (t, h)) -> (t, h).
 BLOCKS: dict[str, Callable[[Any, Tensors, States, Array], Array]] = {
     "attention": attention,
+    "experts": experts,
     "mamba1": mamba1,
     "mamba2": mamba2,
     "mlp": mlp,

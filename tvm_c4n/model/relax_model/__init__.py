@@ -32,6 +32,7 @@ from tvm_c4n.model.description import ModelConfig, Residual
 from tvm_c4n.model.relax_model.arrays import Arrays, Weights
 from tvm_c4n.model.relax_model.attention import attention
 from tvm_c4n.model.relax_model.block_emitter import BlockEmitter, StateVars
+from tvm_c4n.model.relax_model.experts import experts
 from tvm_c4n.model.relax_model.mamba1 import mamba1
 from tvm_c4n.model.relax_model.mamba2 import mamba2
 from tvm_c4n.model.relax_model.mlp import mlp
@@ -45,6 +46,7 @@ BATCH_STEP = "batch_step"
 # By kind: (block, its emitter, the normed stream, the stream) -> the new stream.
 BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
     "attention": attention,
+    "experts": experts,
     "mamba1": mamba1,
     "mamba2": mamba2,
     "mlp": mlp,

@@ -56,7 +56,10 @@ class Layer:
 
     def product(self, stop: Stop) -> Tensor:
         """Multiply the inputs at a stop with the projection's weight: (b, t, rows)."""
-        return project(stop.inputs, self.projections[stop.projection])
+        weight = self.projections[stop.projection]
+        if stop.routing is not None:
+            return stop.routing.product(stop.inputs, weight)
+        return project(stop.inputs, weight)
 
     def apply(self, stop: Stop, product: Tensor | None = None) -> Tensor:
         """Return what the path is sent at a stop: (b, t, rows), or the stream with it added.
@@ -66,6 +69,9 @@ class Layer:
         bias = self._bias(stop.projection)
         if stop.hidden is None:
             out = self.product(stop) if product is None else product
+        elif stop.routing is not None:
+            values = self.product(stop) if product is None else product
+            out = stop.hidden.copy_(stop.routing.summed(values, stop.hidden))
         elif product is not None:
             out = stop.hidden.add_(product)
         else:

@@ -1,0 +1,2 @@
+def experts(block, to, normed, h):
+    raise NotImplementedError
