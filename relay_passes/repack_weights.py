@@ -12,12 +12,10 @@ from typing import Any
 
 from relay_passes.call_tir import address_of, callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
-from tvm_c4n.ops import c4n_linear, embedding
+from tvm_c4n.ops import c4n_linear, embedding, expert_linear
 from tvm_c4n.ops.attrs import KIND
-from tvm_c4n.ops.repack import format_of, repack, stored_format
-from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
-
-_Spec = LinearSpec | EmbeddingSpec
+from tvm_c4n.ops.repack import Spec, repack, stored_format
+from tvm_c4n.ops.spec import EmbeddingSpec, ExpertLinearSpec, LinearSpec
 
 
 @tvm.transform.module_pass(opt_level=0, name="RepackWeights")
@@ -53,11 +51,11 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
         spec = callee_spec(self.mod, call)
-        if not isinstance(spec, LinearSpec | EmbeddingSpec) or spec.lanes:
+        if not isinstance(spec, Spec) or spec.lanes:
             return call
         # Before the weights: activations and, where they are int8, their scales; or token ids.
-        first = 2 if isinstance(spec, LinearSpec) and spec.integer else 1
-        count = len(format_of(spec).shapes())
+        first = 1 if isinstance(spec, EmbeddingSpec) or not spec.integer else 2
+        count = len(stored_format(spec).shapes())
         inputs = list(call.args[1])
         weights = inputs[first : first + count]
         if not all(isinstance(w, GenericConst) for w in weights):
@@ -68,9 +66,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         gvar = self.builder_.add_func(func, str(func.attrs[KIND]))
         return with_callee(call, gvar, [*inputs[:first], packed, *inputs[first + count :]])
 
-    def _pack(
-        self, constants: list[GenericConst], spec: LinearSpec | EmbeddingSpec
-    ) -> GenericConst:
+    def _pack(self, constants: list[GenericConst], spec: Spec) -> GenericConst:
         stored = stored_format(spec)
         # A constant's data keeps its address while the module lives.
         key = (*map(address_of, constants), stored)
@@ -80,5 +76,9 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         return self.packed[key]
 
 
-def _define(spec: _Spec) -> PrimFunc:
-    return c4n_linear.define(spec) if isinstance(spec, LinearSpec) else embedding.define(spec)
+def _define(spec: Spec) -> PrimFunc:
+    if isinstance(spec, LinearSpec):
+        return c4n_linear.define(spec)
+    if isinstance(spec, ExpertLinearSpec):
+        return expert_linear.define(spec)
+    return embedding.define(spec)

@@ -122,6 +122,8 @@ class Output:
         token = self.tile.token + m
         if self.spec.factor:
             value = value * splat(T.float32(self.spec.factor), lanes)
+        if self.args.factor is not None:
+            value = value * splat(self.args.factor, lanes)
         if self.spec.bias:
             value = value + load(self.args.bias, (), first, lanes)
         if self.spec.residual:

@@ -7,6 +7,7 @@ bodies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ class LinearArgs:
         ``(tokens, rows)`` float32.
     out : Buffer
         ``(tokens, rows)`` float32.
+    factor : PrimExpr, optional
+        float32: what the product is multiplied by, beside the factor of the spec.
     """
 
     x: Any
@@ -49,6 +52,7 @@ class LinearArgs:
     bias: Any
     residual: Any
     out: Any
+    factor: Any = None
 
 
 def padded_cols(spec: LinearSpec) -> int:
@@ -78,10 +82,8 @@ def define(spec: LinearSpec) -> PrimFunc:
     """Return the plain definition as a PrimFunc named ``c4n_linear``."""
 
     def body() -> None:
-        tokens, fmt = tokens_of(spec), format_of(spec)
+        tokens = tokens_of(spec)
         args = declare(spec, tokens)
-        acc_type = "int32" if spec.integer else "float32"
-        span = spec.scale_group or spec.cols
         with loop(tokens) as m, T.serial(spec.rows) as row:
             start = T.float32(0)
             if spec.bias:
@@ -89,28 +91,56 @@ def define(spec: LinearSpec) -> PrimFunc:
             if spec.residual:
                 start = start + args.residual[m, row]
             T.buffer_store(args.out, start, [m, row])
-            with T.serial(-(-spec.cols // span)) as s:
-                acc = local((1,), acc_type)
-                T.buffer_store(acc, T.cast(0, acc_type), [0])
-                count = T.min(span, spec.cols - s * span)
-                # removed = 0 also serves columns that are no multiple of four.
-                extent = count if spec.removed == 0 else count // 4 * spec.kept
-                with T.serial(extent) as i:
-                    group = s * (span // 4) + i // spec.kept
-                    k = i % spec.kept
-                    weight = fmt.value(args.weights, row, group, k)
-                    x = args.x[m, fmt.column(args.weights, row, group, k)]
-                    product = T.cast(weight, acc_type) * T.cast(x, acc_type)
-                    T.buffer_store(acc, acc[0] + product, [0])
-                part = T.cast(acc[0], "float32")
-                if spec.quantized:
-                    scale = T.cast(fmt.scale(args.weights, row, s), "float32")
-                    part = part * (scale * args.x_scales[m, s] if spec.integer else scale)
+
+            def add(part: Any) -> None:
                 if spec.factor:
                     part = part * T.float32(spec.factor)
                 T.buffer_store(args.out, args.out[m, row] + part, [m, row])
 
+            define_row(spec, args, (m, 0), row, add)
+
     return build(spec, "c4n_linear", body)
+
+
+def define_row(
+    spec: LinearSpec, args: LinearArgs, place: tuple[Any, Any], row: Any, add: Callable[[Any], None]
+) -> None:
+    """Emit the plain product of a row of the weight and a token, scale group by scale group.
+
+    Parameters
+    ----------
+    spec : LinearSpec
+    args : LinearArgs
+    place : tuple
+        The token, and the vector of activations among those that lie next to each other there.
+    row : int or PrimExpr
+    add : callable
+        ``add(part)`` emits what becomes of the sum over a scale group, or over all columns.
+    """
+    fmt, (m, vector) = format_of(spec), place
+    acc_type = "int32" if spec.integer else "float32"
+    span = spec.scale_group or spec.cols
+    first = vector * (padded_cols(spec) if spec.integer else spec.cols)
+    with T.serial(-(-spec.cols // span)) as s:
+        acc = local((1,), acc_type)
+        T.buffer_store(acc, T.cast(0, acc_type), [0])
+        count = T.min(span, spec.cols - s * span)
+        # removed = 0 also serves columns that are no multiple of four.
+        extent = count if spec.removed == 0 else count // 4 * spec.kept
+        with T.serial(extent) as i:
+            group = s * (span // 4) + i // spec.kept
+            k = i % spec.kept
+            weight = fmt.value(args.weights, row, group, k)
+            x = args.x[m, first + fmt.column(args.weights, row, group, k)]
+            product = T.cast(weight, acc_type) * T.cast(x, acc_type)
+            T.buffer_store(acc, acc[0] + product, [0])
+        part = T.cast(acc[0], "float32")
+        if spec.quantized:
+            scale = T.cast(fmt.scale(args.weights, row, s), "float32")
+            if spec.integer:
+                scale = scale * args.x_scales[m, first // spec.scale_group + s]
+            part = part * scale
+        add(part)
 
 
 def oracle(

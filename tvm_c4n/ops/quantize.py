@@ -17,11 +17,15 @@ TOP = 127.0
 
 
 def declare(spec: QuantizeSpec, tokens: Any) -> tuple[Any, Any, Any]:
-    """Declare x ``(tokens, input_width)``, q ``(tokens, padded)`` int8 and the scales."""
+    """Declare x ``(tokens, input_width)``, q ``(tokens, padded)`` int8 and the scales.
+
+    The last two are as wide for each of the parts.
+    """
+    width = spec.parts * spec.padded
     return (
         declare_or_bind("x", (tokens, spec.input_width)),
-        declare_or_bind("q", (tokens, spec.padded), "int8"),
-        declare_or_bind("scales", (tokens, spec.padded // spec.group)),
+        declare_or_bind("q", (tokens, width), "int8"),
+        declare_or_bind("scales", (tokens, width // spec.group)),
     )
 
 
@@ -31,11 +35,12 @@ def define(spec: QuantizeSpec) -> PrimFunc:
     def body() -> None:
         tokens = tokens_of(spec)
         x, q, scales = declare(spec, tokens)
-        with loop(tokens) as m, T.serial(spec.padded // spec.group) as s:
+        groups = spec.padded // spec.group
+        with loop(tokens) as m, T.serial(spec.parts * groups) as s:
 
             def element(i: Any) -> Any:
-                column = s * spec.group + i
-                inside = x[m, T.min(column, spec.cols - 1)]
+                column = s % groups * spec.group + i
+                inside = x[m, s // groups * spec.cols + T.min(column, spec.cols - 1)]
                 return T.if_then_else(column < spec.cols, inside, T.float32(0))
 
             top = local((1,), "float32")
@@ -55,9 +60,9 @@ def define(spec: QuantizeSpec) -> PrimFunc:
 def oracle(
     x: NDArray[np.floating[Any]], spec: QuantizeSpec
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Quantise in float64: q ``(tokens, padded)`` and scales ``(tokens, groups)``."""
-    wide = np.zeros((len(x), spec.padded))
-    wide[:, : spec.cols] = x
+    """Quantise in float64: q ``(tokens, parts * padded)`` and scales ``(tokens, groups)``."""
+    wide = np.zeros((len(x), spec.parts, spec.padded))
+    wide[:, :, : spec.cols] = x.reshape(len(x), spec.parts, spec.cols)
     groups = wide.reshape(len(x), -1, spec.group)
     top = np.abs(groups).max(2)
     inverse = np.divide(TOP, top, out=np.zeros_like(top), where=top > 0)
@@ -67,8 +72,9 @@ def oracle(
 
 def emit(em: Emitter, x: Any, spec: QuantizeSpec) -> list[Any]:
     """Emit the operator; returns q and scales."""
+    width = spec.parts * spec.padded
     out = [
-        relax.TensorType((em.tokens, spec.padded), "int8"),
-        relax.TensorType((em.tokens, spec.padded // spec.group), "float32"),
+        relax.TensorType((em.tokens, width), "int8"),
+        relax.TensorType((em.tokens, width // spec.group), "float32"),
     ]
     return em.call(define(spec), [x], out)

@@ -126,6 +126,71 @@ class LinearSpec(OpSpec):
 
 
 @dataclass(frozen=True)
+class ExpertLinearSpec(OpSpec):
+    """The matrices of several experts, of which a token is multiplied with those that it chose.
+
+    ``out[j] = weight[chosen[j]] @ x`` for each of a token's experts, next to each other; or, if
+    they are `mixed`, ``out = residual + sum_j share[j] * weight[chosen[j]] @ x[j]``.
+
+    Attributes
+    ----------
+    rows, cols : int
+        Shape of the dense matrix of one expert.
+    removed, dtype, scale_group, lanes
+        As of `LinearSpec`, the same for all experts.
+    experts, chosen : int
+        How many there are, and how many a token has.
+    mixed : bool
+        See above.
+    """
+
+    kind: ClassVar[str] = "expert_linear"
+    rows: int
+    cols: int
+    removed: int
+    dtype: str
+    scale_group: int
+    lanes: int
+    experts: int
+    chosen: int
+    mixed: bool = False
+
+    @property
+    def one(self) -> LinearSpec:
+        """The operator of one expert and one token; what is mixed is added to what is there."""
+        return LinearSpec(
+            False,
+            self.rows,
+            self.cols,
+            self.removed,
+            self.dtype,
+            self.scale_group,
+            self.lanes,
+            self.cols,
+            residual=self.mixed,
+        )
+
+    @property
+    def integer(self) -> bool:
+        """Whether activations arrive as int8 with scales."""
+        return self.one.integer
+
+    @property
+    def residual(self) -> bool:
+        """Whether the result is added to the residual stream."""
+        return self.mixed
+
+
+@dataclass(frozen=True)
+class RouteSpec(OpSpec):
+    """The experts with the highest logits, and the softmax over these: a token's shares."""
+
+    kind: ClassVar[str] = "route"
+    experts: int
+    chosen: int
+
+
+@dataclass(frozen=True)
 class QuantizeSpec(OpSpec):
     """Activations to int8: a symmetric scale for each `group` columns of a token.
 
@@ -136,13 +201,17 @@ class QuantizeSpec(OpSpec):
         Columns of the result, at least `cols`; the rest is zero.
     input_width : int
         Width of the rows of the input, of which the first `cols` are read.
+    parts : int
+        How many vectors of `cols` columns lie next to each other in a row; each is padded.
     """
 
     kind: ClassVar[str] = "quantize"
+    later: ClassVar[tuple[str, ...]] = ("batched", "parts")
     cols: int
     group: int
     padded: int
     input_width: int
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -326,6 +395,8 @@ class AdvanceSpec(OpSpec):
 
 SPECS: tuple[type[OpSpec], ...] = (
     LinearSpec,
+    ExpertLinearSpec,
+    RouteSpec,
     QuantizeSpec,
     EmbeddingSpec,
     RmsNormSpec,

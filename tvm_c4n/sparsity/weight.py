@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -173,6 +174,22 @@ class C4nWeight:
             if self.scales is not None:
                 part *= spread_scales(self.scales[block], self.cols, self.scale_group)
         return result
+
+    def between(self, start: int, stop: int) -> C4nWeight:
+        """Return the rows `start` to `stop`, as views."""
+        parts = (self.values, self.positions, self.scales)
+        cut = (part if part is None else part[start:stop] for part in parts)
+        return replace(self, rows=stop - start, **dict(zip(PartShapes._fields, cut, strict=True)))
+
+    @classmethod
+    def stack(cls, weights: Sequence[C4nWeight]) -> C4nWeight:
+        """Return one weight of the rows of several, which have the same columns and pattern."""
+        joined = {
+            part: None if getattr(weights[0], part) is None
+            else np.concatenate([getattr(w, part) for w in weights])
+            for part in PartShapes._fields
+        }  # fmt: skip
+        return replace(weights[0], rows=sum(w.rows for w in weights), **joined)
 
     def check(self) -> None:
         """Check the content, which shapes do not show; used on weights read from files.

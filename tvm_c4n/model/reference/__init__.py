@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.description import Block, ModelConfig, Norm
 from tvm_c4n.model.reference.attention import attention
-from tvm_c4n.model.reference.formulas import Array, rms_norm
 from tvm_c4n.model.reference.experts import experts
+from tvm_c4n.model.reference.formulas import Array, rms_norm
 from tvm_c4n.model.reference.mamba1 import mamba1
 from tvm_c4n.model.reference.mamba2 import mamba2
 from tvm_c4n.model.reference.mlp import mlp

@@ -49,6 +49,17 @@ class Arrays:
 
         return self.made(name, read)
 
+    def exact(self, name: str) -> C4nWeight:
+        """Return a matrix that is stored dense: float16 if that loses nothing, else float32."""
+
+        def read() -> C4nWeight:
+            values = self.vector(name)
+            with np.errstate(over="ignore"):
+                half = np.array_equal(values.astype(np.float16), values)
+            return from_dense(values, 0, "float16" if half else "float32")
+
+        return self.made(f"{name} exact", read)
+
     def vector(self, name: str) -> NDArray[np.float32]:
         """Return a tensor as float32."""
         return self.made(name, lambda: np.ascontiguousarray(self._weights.dense(name), np.float32))

@@ -123,6 +123,10 @@ class BlockEmitter:
         """Return the weight of a projection."""
         return self._arrays.packed(self._projections[projection].weight)
 
+    def matrix(self, name: str) -> C4nWeight:
+        """Return a matrix of the block that is no projection, as exact as it is stored."""
+        return self._arrays.exact(self._prefix + name)
+
     def vector(self, name: str) -> NDArray[np.float32]:
         """Return a tensor of the block."""
         return self._arrays.vector(self._prefix + name)

@@ -38,12 +38,12 @@ from tvm_c4n.ops.repack.int_panel import IntPanel
 from tvm_c4n.ops.repack.panel import PanelFormat
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel
 from tvm_c4n.ops.repack.stream import NO_PREFETCHING, PanelStream, Prefetching
-from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec
+from tvm_c4n.ops.spec import EmbeddingSpec, ExpertLinearSpec, LinearSpec
 from tvm_c4n.ops.stored import StoredFormat
 from tvm_c4n.ops.weight_format import WeightFormat
 from tvm_c4n.sparsity import C4nWeight
 
-Spec = LinearSpec | EmbeddingSpec
+Spec = LinearSpec | ExpertLinearSpec | EmbeddingSpec
 
 # In order: the first that holds a weight is its format.
 FORMATS: tuple[type[PanelFormat], ...] = (FloatPanel, SparseFloatPanel, Int8ColumnPanel, IntPanel)
@@ -58,17 +58,25 @@ def _panel_format(
 
 
 def panel_format(spec: Spec) -> PanelFormat:
-    """Return the repacked format of an operator's weights; stored ones have that of MR = 1."""
-    removed = spec.removed if isinstance(spec, LinearSpec) else 0
+    """Return the repacked format of an operator's weights; stored ones have that of MR = 1.
+
+    Of several experts it is that of each: their arrays lie one behind the other.
+    """
+    removed = 0 if isinstance(spec, EmbeddingSpec) else spec.removed
     return _panel_format(
         spec.rows, spec.cols, removed, spec.dtype, spec.scale_group, spec.lanes or 1
     )
 
 
 def stored_format(spec: Spec) -> StoredFormat:
-    """Return the stored form of an operator's weights."""
-    removed = spec.removed if isinstance(spec, LinearSpec) else 0
-    return StoredFormat(spec.rows, spec.cols, removed, spec.dtype, spec.scale_group)
+    """Return the stored form of an operator's weights, of several experts that of all."""
+    removed = 0 if isinstance(spec, EmbeddingSpec) else spec.removed
+    rows = spec.rows * _experts_of(spec)
+    return StoredFormat(rows, spec.cols, removed, spec.dtype, spec.scale_group)
+
+
+def _experts_of(spec: Spec) -> int:
+    return spec.experts if isinstance(spec, ExpertLinearSpec) else 1
 
 
 def format_of(spec: Spec) -> WeightFormat:
@@ -82,15 +90,19 @@ def repack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
     Parameters
     ----------
     weight : C4nWeight
-    spec : LinearSpec or EmbeddingSpec
+    spec : LinearSpec, ExpertLinearSpec or EmbeddingSpec
         With ``lanes > 0`` and the weight's rows, cols, removed, dtype and scale group.
 
     Returns
     -------
     ndarray of uint8
-        Its shape is that of the format's layout, C-contiguous.
+        Its shape is that of the format's layout, times the experts, C-contiguous.
     """
-    return panel_format(spec).repack(weight)
+    fmt, experts = panel_format(spec), _experts_of(spec)
+    if experts == 1:
+        return fmt.repack(weight)
+    parts = (weight.between(e * spec.rows, (e + 1) * spec.rows) for e in range(experts))
+    return np.concatenate([fmt.repack(part) for part in parts])
 
 
 __all__ = [

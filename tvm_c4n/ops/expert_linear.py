@@ -1,0 +1,199 @@
+"""A C4n linear operator that reads the matrices of a token's experts only.
+
+The matrices of all experts lie one behind the other, each in the form of a weight of its own, so
+that a kernel reaches one by an offset: inside it is `tvm_c4n.ops.c4n_linear`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvm_c4n._tvm import PrimFunc, T, relax
+from tvm_c4n.ops import quantize
+from tvm_c4n.ops.c4n_linear import LinearArgs, define_row, padded_cols
+from tvm_c4n.ops.emitter import Emitter
+from tvm_c4n.ops.repack import format_of, panel_format
+from tvm_c4n.ops.spec import ExpertLinearSpec, QuantizeSpec
+from tvm_c4n.ops.stored import stored_arrays
+from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
+from tvm_c4n.sparsity import C4nWeight
+
+
+@dataclass(frozen=True)
+class ExpertArgs:
+    """The declared arguments of the PrimFunc.
+
+    Attributes
+    ----------
+    x, x_scales, weights, residual, out : as in `LinearArgs`
+        `x`, if they are mixed, and else `out` have a token's vectors for its experts side by side.
+        The first axis of weights is that of one expert, times the experts.
+    chosen : Buffer
+        ``(tokens, chosen)`` int32.
+    shares : Buffer or None
+        ``(tokens, chosen)`` float32, only if they are mixed.
+    """
+
+    x: Any
+    x_scales: Any
+    weights: list[Any]
+    chosen: Any
+    shares: Any
+    residual: Any
+    out: Any
+
+    def expert(self, spec: ExpertLinearSpec, t: Any, j: Any) -> Any:
+        """Return a token's expert as an index; whatever the number, it is one that there is."""
+        number = T.cast(self.chosen[t, j], "int64")
+        return T.bind(T.max(T.int64(0), T.min(number, T.int64(spec.experts - 1))))
+
+
+def declare(spec: ExpertLinearSpec, tokens: Any) -> ExpertArgs:
+    """Declare the arguments inside a PrimFunc that is being built."""
+    one, vectors = spec.one, spec.chosen if spec.mixed else 1
+    x_scales = shares = residual = None
+    if spec.integer:
+        width = vectors * padded_cols(one)
+        x = declare_or_bind("x", (tokens, width), "int8")
+        x_scales = declare_or_bind("x_scales", (tokens, width // spec.scale_group))
+    else:
+        x = declare_or_bind("x", (tokens, vectors * spec.cols))
+    weights = [
+        declare_or_bind(f"weight{i}", (spec.experts * shape[0], *shape[1:]), dtype)
+        for i, (shape, dtype) in enumerate(format_of(one).shapes())
+    ]
+    chosen = declare_or_bind("chosen", (tokens, spec.chosen), "int32")
+    if spec.mixed:
+        shares = declare_or_bind("shares", (tokens, spec.chosen))
+        residual = declare_or_bind("residual", (tokens, spec.rows))
+    columns = spec.rows if spec.mixed else spec.chosen * spec.rows
+    out = declare_or_bind("out", (tokens, columns))
+    return ExpertArgs(x, x_scales, weights, chosen, shares, residual, out)
+
+
+def rows_apart(spec: ExpertLinearSpec) -> int:
+    """Return how many rows of the array lie from one expert to the next."""
+    if not spec.lanes:
+        return spec.rows
+    layout = panel_format(spec).layout
+    return layout.bundles * layout.bundle_rows
+
+
+def define(spec: ExpertLinearSpec) -> PrimFunc:
+    """Return the plain definition as a PrimFunc."""
+
+    def body() -> None:
+        tokens = tokens_of(spec)
+        args = declare(spec, tokens)
+        one = LinearArgs(args.x, args.x_scales, args.weights, None, None, args.out)
+        with loop(tokens) as m, T.serial(spec.chosen) as j, T.serial(spec.rows) as row:
+            expert = args.expert(spec, m, j)
+            column = row if spec.mixed else j * spec.rows + row
+            if spec.mixed:
+                before = T.if_then_else(j == 0, args.residual[m, row], args.out[m, row])
+            else:
+                before = T.float32(0)
+            T.buffer_store(args.out, before, [m, column])
+
+            def add(part: Any) -> None:
+                if spec.mixed:
+                    part = part * args.shares[m, j]
+                T.buffer_store(args.out, args.out[m, column] + part, [m, column])
+
+            place = (m, j if spec.mixed else 0)
+            define_row(spec.one, one, place, expert * rows_apart(spec) + row, add)
+
+    return build(spec, "expert_linear", body)
+
+
+def oracle(
+    x: NDArray[np.floating[Any]],
+    weight: C4nWeight,
+    chosen: NDArray[np.integer[Any]],
+    shares: NDArray[np.floating[Any]] | None = None,
+    residual: NDArray[np.floating[Any]] | None = None,
+    *,
+    experts: int,
+) -> NDArray[np.float64]:
+    """Compute in float64; with shares the products of a token are mixed.
+
+    Parameters
+    ----------
+    x : (tokens, cols), or (tokens, chosen * cols) if they are mixed
+    weight : C4nWeight
+        Of all experts.
+    chosen, shares : (tokens, chosen)
+    residual : (tokens, rows)
+    experts : int
+    """
+    dense = weight.dense().astype(np.float64).reshape(experts, -1, weight.cols)
+    vectors = x.astype(np.float64).reshape(len(x), -1, weight.cols)
+    vectors = np.broadcast_to(vectors, (*chosen.shape, weight.cols))
+    products = np.einsum("tjrc,tjc->tjr", dense[chosen], vectors)
+    if shares is None:
+        return products.reshape(len(x), -1)
+    return np.einsum("tj,tjr->tr", shares, products) + (0 if residual is None else residual)
+
+
+def emit(
+    em: Emitter,
+    x: Any,
+    weight: C4nWeight,
+    chosen: Any,
+    *,
+    experts: int,
+    shares: Any = None,
+    residual: Any = None,
+) -> Any:
+    """Emit the operator; integer weights, unless narrow, quantise the activations to int8 first.
+
+    Parameters
+    ----------
+    em : Emitter
+    x : relax.Expr
+        ``(tokens, cols)`` float32, or ``(tokens, chosen * cols)`` if they are mixed.
+    weight : C4nWeight
+        Of all experts; its arrays become constants of the function.
+    chosen, shares : relax.Expr
+        Of `tvm_c4n.ops.route`; shares mix the products.
+    experts : int
+    residual : relax.Expr, optional
+        ``(tokens, rows)`` float32, with shares.
+
+    Returns
+    -------
+    relax.Var
+        ``(tokens, rows)`` float32, or ``(tokens, chosen * rows)``.
+    """
+    spec = ExpertLinearSpec(
+        dynamic=em.dynamic,
+        rows=weight.rows // experts,
+        cols=weight.cols,
+        removed=weight.removed,
+        dtype=weight.dtype,
+        scale_group=weight.scale_group,
+        lanes=0,
+        experts=experts,
+        chosen=int(chosen.ty.shape[1]),
+        mixed=shares is not None,
+        batched=em.batched,
+    )
+    inputs = quantize.emit(em, x, _quantized(spec, em)) if spec.integer else [x]
+    inputs += [em.constant(array) for array in stored_arrays(weight)]
+    inputs += [chosen, *([shares, residual] if spec.mixed else [])]
+    columns = spec.rows if spec.mixed else spec.chosen * spec.rows
+    out = relax.TensorType((em.tokens, columns), "float32")
+    return em.call(define(spec), inputs, [out])[0]
+
+
+def _quantized(spec: ExpertLinearSpec, em: Emitter) -> QuantizeSpec:
+    """Return how activations become int8: vectors that fill whole groups are one long one."""
+    parts, cols, padded = spec.chosen if spec.mixed else 1, spec.cols, padded_cols(spec.one)
+    if cols == padded:
+        parts, cols, padded = 1, parts * cols, parts * padded
+    group, width = spec.scale_group, parts * cols
+    return QuantizeSpec(em.dynamic, cols, group, padded, width, parts=parts, batched=em.batched)
