@@ -13,9 +13,11 @@ from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
 from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
+from schedules.expert_gemv import ExpertGemv
 from schedules.intrin import intrinsics_of
 from schedules.opencl import choose as choose_opencl
 from schedules.rotary import Rotary
+from schedules.route import Route
 from schedules.selective_scan import SelectiveScan
 from schedules.ssd_scan import SsdScan
 from schedules.swiglu import Swiglu
@@ -29,6 +31,7 @@ OWNER = "tvm_c4n"
 # In order: the first rule that answers writes the kernel.
 RULES: tuple[Rule, ...] = (
     C4nGemv(),
+    ExpertGemv(),
     C4nGemm(),
     C4nBatchGemm(),
     SelectiveScan(),
@@ -38,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     RmsNormParts(),
     Quantize(),
     Swiglu(),
+    Route(),
     Attention(),
     Rotary(),
 )
@@ -77,7 +81,8 @@ def choose(
     if isa == OPENCL:
         return choose_opencl(spec)
     intrin = intrinsics_of(isa)
-    for rule in (C4nGemv(non_temporal=non_temporal), *RULES[1:]):
+    streams = (C4nGemv(non_temporal=non_temporal), ExpertGemv(non_temporal=non_temporal))
+    for rule in (*streams, *RULES[len(streams) :]):
         kernel = rule(spec, intrin)
         if kernel is None:
             continue

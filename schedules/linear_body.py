@@ -42,7 +42,8 @@ def emit_linear(
     # Step 1: sums of zero, and the stream of the weights.
     fmt = panel_format(spec)
     out = Output(spec, fmt, args, tile)
-    stream = fmt.stream(args.weights[0], tile.bundle, tile.panel, prefetching)
+    bundle = tile.before + tile.bundle
+    stream = fmt.stream(args.weights[0], bundle, tile.panel, prefetching)
     # Step 2: products, as the format wants them.
     if isinstance(stream, IntStream):
         IntegerBody(intrin.for_weights(spec), args, tile, stream, out).emit(windows)

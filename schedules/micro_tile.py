@@ -19,7 +19,8 @@ class MicroTile:
     """`panels` panels of a bundle, from `panel` on, times `tokens` tokens from `token` on.
 
     With `apart` each vector of sums is a buffer of its own: TVM puts buffers of 1024 bytes, which
-    are 16 vectors of AVX-512, on a heap.
+    are 16 vectors of AVX-512, on a heap. `before` are the bundles of other weights in front of this
+    one in its array; `row` is that of the result and of the residual, if it is not `token`.
     """
 
     bundle: Any
@@ -28,6 +29,8 @@ class MicroTile:
     token: Any
     tokens: int
     apart: bool = False
+    before: Any = 0
+    row: Any = None
 
     def pairs(self) -> list[tuple[int, int]]:
         """All (token, panel) offsets."""
@@ -119,7 +122,7 @@ class Output:
                 self._write(m, panel * lanes + lane, 1, self._sums.element(at, lane))
 
     def _write(self, m: int, first: Any, lanes: int, value: Any) -> None:
-        token = self.tile.token + m
+        row = (self.tile.token if self.tile.row is None else self.tile.row) + m
         if self.spec.factor:
             value = value * splat(T.float32(self.spec.factor), lanes)
         if self.args.factor is not None:
@@ -127,5 +130,5 @@ class Output:
         if self.spec.bias:
             value = value + load(self.args.bias, (), first, lanes)
         if self.spec.residual:
-            value = value + load(self.args.residual, (token,), first, lanes)
-        store(self.args.out, (token,), first, lanes, value)
+            value = value + load(self.args.residual, (row,), first, lanes)
+        store(self.args.out, (row,), first, lanes, value)

@@ -17,7 +17,7 @@ from relay_passes.call_tir import CALL_TIR, callee_spec
 from relay_passes.regions.parallel import only_parallel
 from tvm_c4n._tvm import IRModule, relax
 from tvm_c4n.ops.attrs import SCHEDULE
-from tvm_c4n.ops.spec import LinearSpec
+from tvm_c4n.ops.spec import ExpertLinearSpec, LinearSpec
 from tvm_c4n.ops.tir import Kernel
 
 
@@ -120,7 +120,7 @@ def split_into_runs(choose: Choose, mod: IRModule, bindings: list[Any]) -> list[
         run.bindings.append(binding)
         run.calls.append(call)
         spec = call.kernel.spec
-        run.closed = isinstance(spec, LinearSpec) and spec.residual
+        run.closed = isinstance(spec, LinearSpec | ExpertLinearSpec) and spec.residual
     return _join_layers(parts)
 
 

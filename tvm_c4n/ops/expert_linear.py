@@ -51,6 +51,10 @@ class ExpertArgs:
         number = T.cast(self.chosen[t, j], "int64")
         return T.bind(T.max(T.int64(0), T.min(number, T.int64(spec.experts - 1))))
 
+    def share(self, t: Any, j: Any) -> Any:
+        """Return what the product of a token's j-th expert counts; None if they are not mixed."""
+        return None if self.shares is None else T.bind(self.shares[t, j])
+
 
 def declare(spec: ExpertLinearSpec, tokens: Any) -> ExpertArgs:
     """Declare the arguments inside a PrimFunc that is being built."""
