@@ -82,7 +82,8 @@ def choose(
         return choose_opencl(spec)
     intrin = intrinsics_of(isa)
     streams = (C4nGemv(non_temporal=non_temporal), ExpertGemv(non_temporal=non_temporal))
-    for rule in (*streams, *RULES[len(streams) :]):
+    rules: tuple[Rule, ...] = (*streams, *RULES[len(streams) :])
+    for rule in rules:
         kernel = rule(spec, intrin)
         if kernel is None:
             continue

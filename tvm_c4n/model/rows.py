@@ -42,7 +42,7 @@ class Rows(NamedTuple):
         return f"{self.source}.{each}rows_{self.start}_{self.stop}"
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many rows they are, of all matrices together."""
         return (self.stop - self.start) * (self.each or 1)
 
@@ -55,14 +55,14 @@ class Rows(NamedTuple):
         outer, inner = ([self.each], source[1:]) if self.each else ([], source)
         if list(source[: len(outer)]) != outer or not inner or inner[0] < self.stop:
             return None
-        return (self.count, *inner[1:])
+        return (self.total, *inner[1:])
 
     def taken_from(self, source: NDArray[Any]) -> NDArray[Any]:
         """Return these rows of a tensor that has them."""
         if not self.each:
             return source[self.start : self.stop]
         found = source[:, self.start : self.stop]
-        return found.reshape(self.count, *source.shape[2:])
+        return found.reshape(self.total, *source.shape[2:])
 
     def apart(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Undo `taken_from`: give back the axis of the matrices, if there is one."""

@@ -139,8 +139,9 @@ def oracle(
     vectors = np.broadcast_to(vectors, (*chosen.shape, weight.cols))
     products = np.einsum("tjrc,tjc->tjr", dense[chosen], vectors)
     if shares is None:
-        return products.reshape(len(x), -1)
-    return np.einsum("tj,tjr->tr", shares, products) + (0 if residual is None else residual)
+        return np.asarray(products.reshape(len(x), -1))
+    mixed = np.einsum("tj,tjr->tr", shares, products)
+    return np.asarray(mixed if residual is None else mixed + residual)
 
 
 def emit(

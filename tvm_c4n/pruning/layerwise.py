@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.description import Projection
 from tvm_c4n.pruning.calibration.analysis import Analysis
-from tvm_c4n.pruning.calibration.corrected_target import Statistics, collect, corrected_target
+from tvm_c4n.pruning.calibration.corrected_target import collect, corrected_target
+from tvm_c4n.pruning.calibration.experts import expert_grams, prune_experts
 from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix, round_matrix
@@ -162,8 +164,14 @@ class LayerwisePruner:
         for projection in self.config.projections(index).values():
             name = projection.weight
             weight = layer.projections[projection.name]
-            statistics = collect(students, teachers, dense, weight, self._token_weights)
-            pruned = self._prune(name, weight, statistics)
+            if projection.experts:
+                grams = expert_grams(students, self._token_weights)
+                prune = partial(self._prune, name)
+                pruned = prune_experts(weight, projection.experts, grams, prune)
+            else:
+                statistics = collect(students, teachers, dense, weight, self._token_weights)
+                target = corrected_target(weight, statistics, self.recipe.dampening_frac)
+                pruned = self._prune(name, target, statistics.gram)
             weights[name] = pruned.weight
             reports.append(self._report(index, projection, pruned))
             layer.projections[projection.name] = torch.from_numpy(pruned.weight.dense())
@@ -174,12 +182,12 @@ class LayerwisePruner:
                 stream.pass_through(dense)
         return weights, reports
 
-    def _prune(self, name: str, weight: Tensor, statistics: Statistics) -> PrunedMatrix:
-        """Prune one projection (rows, cols) towards its corrected target."""
+    def _prune(self, name: str, weight: Tensor, gram: Tensor) -> PrunedMatrix:
+        """Prune a matrix (rows, cols) as the recipe says of a weight."""
         choice, recipe = self.plan[name], self.recipe
         return prune_matrix(
-            corrected_target(weight, statistics, recipe.dampening_frac),
-            statistics.gram,
+            weight,
+            gram,
             choice,
             method=recipe.method,
             dampening_frac=recipe.dampening_frac,

@@ -177,19 +177,20 @@ class C4nWeight:
 
     def between(self, start: int, stop: int) -> C4nWeight:
         """Return the rows `start` to `stop`, as views."""
-        parts = (self.values, self.positions, self.scales)
-        cut = (part if part is None else part[start:stop] for part in parts)
-        return replace(self, rows=stop - start, **dict(zip(PartShapes._fields, cut, strict=True)))
+        parts: tuple[Any, ...] = (self.values, self.positions, self.scales)
+        values, positions, scales = (p if p is None else p[start:stop] for p in parts)
+        rows = stop - start
+        return replace(self, rows=rows, values=values, positions=positions, scales=scales)
 
     @classmethod
     def stack(cls, weights: Sequence[C4nWeight]) -> C4nWeight:
         """Return one weight of the rows of several, which have the same columns and pattern."""
-        joined = {
-            part: None if getattr(weights[0], part) is None
-            else np.concatenate([getattr(w, part) for w in weights])
+        joined: dict[str, Any] = {
+            part: np.concatenate([getattr(weight, part) for weight in weights])
             for part in PartShapes._fields
-        }  # fmt: skip
-        return replace(weights[0], rows=sum(w.rows for w in weights), **joined)
+            if getattr(weights[0], part) is not None
+        }
+        return replace(weights[0], rows=sum(weight.rows for weight in weights), **joined)
 
     def check(self) -> None:
         """Check the content, which shapes do not show; used on weights read from files.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -40,13 +40,11 @@ class Routing:
         """Return the rows of values of tokens (b, t, n) for each pair; those of pairs stay."""
         return values if values.dim() == 2 else values.flatten(0, 1)[self.tokens]
 
-    def by_expert(self, values: Tensor) -> Iterator[Tensor]:
-        """Yield the rows of each expert's pairs, of values of tokens or of pairs."""
-        if values.dim() == 2:
-            yield from values.split(self.counts)
-            return
-        flat = values.flatten(0, 1)
-        yield from (flat[tokens] for tokens in self.tokens.split(self.counts))
+    def of_expert(self, values: Tensor, expert: int) -> Tensor:
+        """Return the rows of an expert's pairs, of values of tokens (b, t, n) or of pairs."""
+        start = sum(self.counts[:expert])
+        pairs = slice(start, start + self.counts[expert])
+        return values[pairs] if values.dim() == 2 else values.flatten(0, 1)[self.tokens[pairs]]
 
     def product(self, inputs: Tensor, weight: Tensor) -> Tensor:
         """Multiply the inputs of each pair with the matrix of its expert.
@@ -61,9 +59,12 @@ class Routing:
         -------
         (pairs, rows)
         """
-        matrices = weight.unflatten(0, (len(self.counts), -1))
-        found = zip(self.by_expert(inputs), matrices, strict=True)
-        return torch.cat([torch.nn.functional.linear(x, matrix) for x, matrix in found])
+        matrices = weight.chunk(len(self.counts))
+        products = [
+            F.linear(self.of_expert(inputs, expert), matrix)
+            for expert, matrix in enumerate(matrices)
+        ]
+        return torch.cat(products)
 
     def summed(self, values: Tensor, hidden: Tensor) -> Tensor:
         """Return the stream (b, t, h) with each token's share of its pairs' values (pairs, h)."""

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.pruning.calibration.experts import expert_grams, prune_experts
 from tvm_c4n.pruning.calibration.layer import Head, Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream
-from tvm_c4n.pruning.method.matrix import prune_matrix
+from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.sparsity import GROUP, DType, from_dense
 
@@ -155,18 +156,26 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
     choices = [Choice(n, "float16") for n in range(1, GROUP)] if prunable else []
     choices += [Choice(0, dtype) for dtype in _ROUNDED]
     probe = PROBE if prunable else Choice(0, "int4")
-    statistics = gram([dense.inputs])
+    experts = layer.description.projections()[projection].experts
+    statistics = torch.empty(0) if experts else gram([dense.inputs])
     errors = {}
     changed = layer
     for choice in choices:
-        pruned = prune_matrix(
-            weight,
-            statistics,
-            choice,
-            dampening_frac=recipe.dampening_frac,
-            scale_group=recipe.group_of(choice.removed),
-            without=("refit", "reselect"),
-        )
+
+        def prune(matrix: Tensor, of_inputs: Tensor, choice: Choice = choice) -> PrunedMatrix:
+            return prune_matrix(
+                matrix,
+                of_inputs,
+                choice,
+                dampening_frac=recipe.dampening_frac,
+                scale_group=recipe.group_of(choice.removed),
+                without=("refit", "reselect"),
+            )
+
+        if experts:
+            pruned = prune_experts(weight, experts, expert_grams([dense]), prune)
+        else:
+            pruned = prune(weight, statistics)
         errors[choice] = pruned.output_error
         if choice == probe:
             new = torch.from_numpy(pruned.weight.dense())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.ops import BATCH_TOKENS
-from tvm_c4n.torch_blocks import Path, Stop
+from tvm_c4n.torch_blocks import Path, Routing, Stop
 
 
 class Stream:
@@ -44,6 +44,12 @@ class Stream:
     def inputs(self) -> Tensor:
         """What the next projection of the layer reads, (b, t, cols)."""
         return self._at.inputs
+
+    @property
+    def routing(self) -> Routing:
+        """Which tokens each expert of the next projection reads; it is one of experts."""
+        assert self._at.routing is not None  # noqa: S101 - of experts
+        return self._at.routing
 
     @property
     def adds(self) -> bool:
