@@ -37,6 +37,24 @@ def test_the_dense_export_puts_them_together_again(tmp_path):
     assert found.shape(NAMES[0]) == (2, 2)
 
 
+def test_the_same_rows_of_each_matrix_are_one(tmp_path):
+    gate, up = Rows("w", 0, 2, each=3), Rows("w", 2, 5, each=3)
+    assert gate.name == "w.each_3_rows_0_2"
+    assert rows_of(up.name) == up
+    stack = np.arange(60, dtype=np.float32).reshape(3, 5, 4)
+    whole = ArrayCheckpoint({}, {"w": stack})
+    assert whole.shape(up.name) == (9, 4)
+    np.testing.assert_array_equal(whole.dense(up.name), stack[:, 2:].reshape(9, 4))
+    for missing in ("w.each_4_rows_0_2", "w.each_3_rows_0_6"):
+        with pytest.raises(CheckpointError, match="is missing"):
+            whole.dense(missing)
+    parts = {part.name: whole.dense(part.name) for part in (gate, up)}
+    export_dense(ArrayCheckpoint({"model_type": "mamba"}, parts), tmp_path / "out")
+    found = HfCheckpoint(tmp_path / "out")
+    np.testing.assert_array_equal(found.dense("w"), stack)
+    assert (found.shape("w"), found.shape(gate.name)) == ((3, 5, 4), (6, 4))
+
+
 def test_the_dense_export_refuses_a_gap(tmp_path):
     with pytest.raises(CheckpointError, match="rows 0 to 2 of tensor w are missing"):
         export_dense(ArrayCheckpoint({}, {NAMES[1]: ALL[2:]}), tmp_path / "out")

@@ -177,10 +177,13 @@ class C4nWeight:
 
     def between(self, start: int, stop: int) -> C4nWeight:
         """Return the rows `start` to `stop`, as views."""
-        parts: tuple[Any, ...] = (self.values, self.positions, self.scales)
-        values, positions, scales = (p if p is None else p[start:stop] for p in parts)
-        rows = stop - start
-        return replace(self, rows=rows, values=values, positions=positions, scales=scales)
+        return replace(
+            self,
+            rows=stop - start,
+            values=self.values[start:stop],
+            positions=None if self.positions is None else self.positions[start:stop],
+            scales=None if self.scales is None else self.scales[start:stop],
+        )
 
     @classmethod
     def stack(cls, weights: Sequence[C4nWeight]) -> C4nWeight:

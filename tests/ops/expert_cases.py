@@ -1,0 +1,86 @@
+"""Arguments of products with experts' matrices, and what float64 makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tvm_c4n.ops import expert_linear, quantize
+from tvm_c4n.ops.c4n_linear import padded_cols
+from tvm_c4n.ops.repack import repack
+from tvm_c4n.ops.spec import ExpertLinearSpec, QuantizeSpec
+from tvm_c4n.ops.stored import stored_arrays
+from tvm_c4n.sparsity import from_dense, mask_from_scores
+
+EXPERTS, CHOSEN = 5, 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One base case; the others change one thing each."""
+
+    rows: int = 64
+    cols: int = 128
+    removed: int = 2
+    tokens: int = 1
+    mixed: bool = False
+    batched: bool = False
+    chosen: int = CHOSEN
+
+
+CASES = [
+    Case(),
+    Case(mixed=True),
+    Case(mixed=True, chosen=1),
+    # Rows that fill no bundle, columns that fill no k-block.
+    Case(rows=21, cols=136, removed=1),
+    Case(rows=21, cols=136, removed=3, mixed=True),
+    Case(removed=0, tokens=3),
+    Case(removed=0, tokens=3, mixed=True),
+    Case(tokens=2, batched=True),
+    Case(tokens=2, batched=True, mixed=True),
+]
+
+
+def made(case: Case, dtype: str, lanes: int) -> tuple[ExpertLinearSpec, list[Any], Any]:
+    """Return the operator of a case, its arguments, and the result in float64."""
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(EXPERTS * case.rows, case.cols)).astype(np.float32)
+    mask = mask_from_scores(np.abs(dense), case.removed) if case.removed else None
+    weight = from_dense(dense, case.removed, dtype, mask=mask)
+    spec = ExpertLinearSpec(
+        case.tokens > 1 or case.batched,
+        case.rows,
+        case.cols,
+        case.removed,
+        dtype,
+        weight.scale_group,
+        lanes,
+        EXPERTS,
+        case.chosen,
+        case.mixed,
+        batched=case.batched,
+    )
+    # A token's vectors are next to each other, each padded by itself.
+    vectors = case.chosen if case.mixed else 1
+    x = rng.normal(size=(case.tokens, vectors * case.cols)).astype(np.float32)
+    first: list[Any] = [x]
+    if spec.integer:
+        group, padded = spec.scale_group, padded_cols(spec.one)
+        how = QuantizeSpec(True, case.cols, group, padded, x.shape[1], parts=vectors)
+        q, scales = quantize.oracle(x, how)
+        first = [q, scales.astype(np.float32)]
+        exact = q.reshape(*scales.shape, group) * scales[:, :, None]
+        x = exact.reshape(case.tokens, vectors, padded)[:, :, : case.cols]
+        x = x.reshape(case.tokens, -1)
+    chosen = np.stack([rng.permutation(EXPERTS)[: case.chosen] for _ in range(case.tokens)])
+    mixing: list[Any] = []
+    if case.mixed:
+        shares = rng.uniform(size=chosen.shape).astype(np.float32)
+        mixing = [shares, rng.normal(size=(case.tokens, case.rows)).astype(np.float32)]
+    expected = expert_linear.oracle(x, weight, chosen, *mixing, experts=EXPERTS)
+    weights = [repack(weight, spec)] if lanes else stored_arrays(weight)
+    out = np.full(expected.shape, np.nan, np.float32)
+    return spec, [*first, *weights, chosen.astype(np.int32), *mixing, out], expected
