@@ -144,6 +144,8 @@ def _random_dense(
         return (step + np.log(-np.expm1(-step))).astype(np.float32)
     if name.endswith("conv1d.weight"):
         return (rng.uniform(-0.5, 0.5, shape)).astype(np.float32)
+    if name.endswith("router.layer.weight"):  # or all tokens had the same experts
+        return rng.standard_normal(shape, np.float32).astype(np.float16).astype(np.float32)
     if name.endswith("bias"):
         return np.zeros(shape, np.float32)
     return np.ones(shape, np.float32)

@@ -22,7 +22,7 @@ from tvm_c4n.evaluate.undisturbed import repeat
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.relax_model import build_model
-from tvm_c4n.ops.spec import LinearSpec, spec_of
+from tvm_c4n.ops.spec import ExpertLinearSpec, LinearSpec, spec_of
 
 TOKEN = 1
 # Calls of the empty kernel after each replay.
@@ -65,7 +65,8 @@ class Replay:
         config, target = describe_model(checkpoint.config), resolve_target("host")
         mod = unfused(build_model(config, checkpoint), target)
         self._names = _names(mod, config)
-        self._linear = {*config.projection_names(), "head"}
+        layers = (layer.projections().values() for layer in config.layers)
+        self._shares = {"head": 1.0} | {p.name: p.share for layer in layers for p in layer}
         vm = _load(generate(mod, target), target, folder / "kernels.so")
         states = [np.zeros(state.shape, state.dtype) for state in config.states()]
         inputs = [np.array([TOKEN], np.int32), *states]
@@ -106,9 +107,9 @@ class Replay:
 
     def _stage(self, name: str, micros: float, call: float) -> Stage:
         mine = [args for _, symbol, args in self._recorded if self._names[symbol] == name]
-        linear = name in self._linear
-        size = sum(_size(arg) for args in mine for arg in args) if linear else 0
-        return Stage(name, len(mine), max(0.0, micros - call * len(mine)), size)
+        size = sum(_size(arg) for args in mine for arg in args)
+        read = round(self._shares.get(name, 0.0) * size)
+        return Stage(name, len(mine), max(0.0, micros - call * len(mine)), read)
 
 
 def unfused(mod: IRModule, target: Target) -> IRModule:
@@ -125,6 +126,8 @@ def _names(mod: IRModule, config: ModelConfig) -> dict[str, str]:
         spec = spec_of(func)
         if isinstance(spec, LinearSpec):
             names[gvar.name_hint] = shapes.get((spec.rows, spec.cols), "head")
+        elif isinstance(spec, ExpertLinearSpec):
+            names[gvar.name_hint] = shapes[spec.experts * spec.rows, spec.cols]
         elif spec is not None:
             names[gvar.name_hint] = spec.kind
     return names

@@ -143,8 +143,7 @@ def token_bytes(summary: ModelSummary) -> tuple[int, int]:
     config = summary.config
     if not summary.made_for:
         config = choose_state_dtypes(config, None, None)
-    shapes, idle = config.tensor_shapes(), config.embeddings
-    read = {name for name in config.weights() if name != idle or config.tie_embeddings}
+    shapes, shares = config.tensor_shapes(), config.shares()
     rest = _SMALL_BYTES * sum(prod(s) for name, s in shapes.items() if name not in summary.each)
     states = config.states()
     rest += 2 * sum(
@@ -152,8 +151,9 @@ def token_bytes(summary: ModelSummary) -> tuple[int, int]:
         for s in states
         if s.name not in ("keys", "values")
     )
-    own = sum(summary.each[name][1] for name in read)
-    return own + rest, sum(2 * prod(shapes[name]) for name in read) + rest
+    own = sum(share * summary.each[name][1] for name, share in shares.items())
+    dense = sum(share * 2 * prod(shapes[name]) for name, share in shares.items())
+    return round(own) + rest, round(dense) + rest
 
 
 def _read(path: Path, kind: type[_Kind]) -> _Kind | None:

@@ -254,6 +254,12 @@ class ModelConfig:
         rows = range(self.n_layer)
         return self.unpruned() + [p.weight for i in rows for p in self.projections(i).values()]
 
+    def shares(self) -> dict[str, float]:
+        """Return which part of each matrix a token reads: of the embeddings a row, next to none."""
+        layers = (self.projections(index).values() for index in range(self.n_layer))
+        found = {p.weight: p.share for layer in layers for p in layer}
+        return {self.embeddings: 0.0, self.head: 1.0} | found
+
     def kinds(self) -> dict[str, str]:
         """Return what each matrix is: the projection's name, or the last part of its own."""
         found = {name: name.removesuffix(".weight").rsplit(".", 1)[-1] for name in self.unpruned()}

@@ -26,7 +26,14 @@ from tvm_c4n.model.description import Layer, ModelConfig
 from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.repack import panel_format
-from tvm_c4n.ops.spec import EmbeddingSpec, LinearSpec, OpSpec, QuantizeSpec, RmsNormSpec
+from tvm_c4n.ops.spec import (
+    EmbeddingSpec,
+    ExpertLinearSpec,
+    LinearSpec,
+    OpSpec,
+    QuantizeSpec,
+    RmsNormSpec,
+)
 from tvm_c4n.ops.tir import Kernel
 from tvm_c4n.plan.sizes import linear_spec
 from tvm_c4n.pruning.recipe import Choice, Recipe
@@ -37,6 +44,7 @@ from tvm_c4n.tuning.tasks import operators_of
 
 # Short samples, and many: the least of them is one that no other program disturbed.
 _SAMPLES, _SAMPLE_MS = 40, 1
+_OF_WEIGHTS = (LinearSpec, ExpertLinearSpec, EmbeddingSpec)
 # No weight of a layer's own: enough for an embedding and a head to be there.
 _FEW_WORDS = 64
 
@@ -104,12 +112,16 @@ class Kernels:
         return secs[False], secs[True]
 
     def _largest_shape(self) -> tuple[int, int]:
-        """Return rows and columns of the largest projection that recipes prune."""
+        """Return rows and columns of the largest matrix that recipes prune."""
         shapes = self.config.tensor_shapes()
         layers = (self.config.projections(layer).values() for layer in range(self.config.n_layer))
-        found = [shapes[p.weight] for layer in layers for p in layer if p.pruned]
-        rows, cols = max(found, key=prod)
-        return rows, cols
+        found = [
+            (shapes[p.weight][0] // (p.experts or 1), shapes[p.weight][1])
+            for layer in layers
+            for p in layer
+            if p.pruned
+        ]
+        return max(found, key=prod)
 
     def _operators(self, layer: Layer) -> Counter[OpSpec]:
         """Count the calls of a layer's operators, projections aside."""
@@ -117,9 +129,7 @@ class Kernels:
         calls = operators_of(build_model(alone, _Zeros(alone)), self.target, only="step")
         norm = next(spec for spec in calls if isinstance(spec, RmsNormSpec))
         calls[norm] -= 1  # the one before the head
-        return Counter(
-            {s: n for s, n in calls.items() if not isinstance(s, LinearSpec | EmbeddingSpec)}
-        )
+        return Counter({s: n for s, n in calls.items() if not isinstance(s, _OF_WEIGHTS)})
 
     def _time(self, kernel: Kernel, cold_bytes: int) -> float:
         """Return the seconds of a kernel: the least, since other programs only slow it."""

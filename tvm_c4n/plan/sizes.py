@@ -61,7 +61,9 @@ def sizes_of(config: ModelConfig, recipe: Recipe, lanes: int) -> Sizes:
     RecipeError
         The recipe does not fit the model.
     """
-    plan, shapes = recipe.plan(config), config.tensor_shapes()
+    plan, shapes, shares = recipe.plan(config), config.tensor_shapes(), config.shares()
+    experts = {p.weight: p.experts for i in range(config.n_layer)
+               for p in config.projections(i).values()}  # fmt: skip
     disk_bytes = weight_bytes = small_bytes = 0
     read_bytes: Counter[Choice] = Counter()
     for name, shape in shapes.items():
@@ -70,14 +72,13 @@ def sizes_of(config: ModelConfig, recipe: Recipe, lanes: int) -> Sizes:
             small_bytes += _READ_BYTES * prod(shape)
             continue
         rows, cols = shape
-        choice = plan[name]
-        spec = linear_spec(rows, cols, choice, recipe, lanes)
+        choice, matrices = plan[name], experts.get(name) or 1
+        spec = linear_spec(rows // matrices, cols, choice, recipe, lanes)
         disk_bytes += size_bytes(rows, cols, *choice, recipe.group_of(choice.removed))
-        repacked_bytes = prod(panel_format(spec).layout.shape)
+        repacked_bytes = matrices * prod(panel_format(spec).layout.shape)
         weight_bytes += repacked_bytes
-        # Of embeddings that are not the head, too, a step reads one row.
-        if name != config.embeddings or config.tie_embeddings:
-            read_bytes[choice] += repacked_bytes
+        if shares[name]:
+            read_bytes[choice] += round(shares[name] * repacked_bytes)
     return Sizes(disk_bytes, weight_bytes + small_bytes, dict(read_bytes), small_bytes)
 
 

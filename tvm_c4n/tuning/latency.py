@@ -100,10 +100,17 @@ def write_table(
     ------
     DeviceError
         A kernel does not run on the device.
+    TuneError
+        The model has experts.
     """
     tell = progress or (lambda *_: None)
     checkpoint = open_checkpoint(model)
     config = describe_model(checkpoint.config)
+    if any(share not in (0, 1) for share in config.shares().values()):
+        raise TuneError(
+            f"{checkpoint.path}: a latency table has no experts; prune this model to a size, a "
+            "sparsity or a perplexity ratio"
+        )
     # 1. Each kernel by itself, then the kernels of each layer together.
     kernels = _kernels_of_layers(model, target)
     times = _time_kernels(kernels.values(), measurer, records, 1 if emulated else ROUNDS, tell)

@@ -109,6 +109,14 @@ def test_the_folder_is_one_that_others_read(small_model, tmp_path, words):
         ({"mamba.ssm.state_size": 5}, r"m.gguf: tensor .*A_log has shape \[64, 4\]"),
         ({"mamba.block_count": 1}, r"'backbone.layers.1.*' is in no model of its config"),
         ({"mamba.ssm.inner_size": "64"}, r"mamba.ssm.inner_size is '64'; it should count"),
+        (
+            {
+                "general.architecture": "granitehybrid",
+                "granitehybrid.attention.head_count_kv": 1,
+                "granitehybrid.expert_count": 64,
+            },
+            "m.gguf: has 64 experts: of Granite 4.0-H only dense models are converted",
+        ),
         ({"general.architecture": "llama"}, r"architecture 'llama', supported: mamba, mamba2"),
     ],
 )

@@ -89,7 +89,10 @@ def test_words_of_old_files_mean_the_same():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_local_experts": 64}, "is 64: a mixture of experts (MoE) is not supported"),
+        ({"num_local_experts": 2, "num_experts_per_tok": 3}, "3 is more than num_local_experts=2"),
+        ({"num_local_experts": 64, "num_experts_per_tok": 0}, "num_experts_per_tok=0: is not in"),
+        ({"num_local_experts": 64, "intermediate_size": None}, "lacks intermediate_size"),
+        ({"num_local_experts": -1}, "num_local_experts=-1: is not in 1..1024"),
         ({"layer_types": ["mamba", "swa"]}, "layer_types has 'swa'; only 'linear_attention' or"),
         ({"layer_types": ["mamba"]}, "layer_types is no list of 2 layers"),
         ({"num_key_value_heads": 3}, "is no multiple of num_key_value_heads=3"),

@@ -154,6 +154,11 @@ def _granite_hybrid(keys: Keys) -> dict[str, Any]:
             f"{keys.file.path}: attention.head_count_kv is {shown(kv_heads)}; it should have a "
             "number of heads for each layer; convert the model again"
         )
+    if keys.get("expert_count", 0):
+        raise CheckpointError(
+            f"{keys.file.path}: has {shown(keys.get('expert_count'))} experts: of Granite 4.0-H "
+            "only dense models are converted; give the folder of Hugging Face"
+        )
     rotates = keys.get("rope.scaling.finetuned") is True
     # feed_forward_length is that of the experts, which a dense model has not.
     up = keys.file.tensors.get("blk.0.ffn_up.weight")
@@ -164,7 +169,7 @@ def _granite_hybrid(keys: Keys) -> dict[str, Any]:
         "layer_types": ["attention" if count else "mamba" for count in counts],
         "num_key_value_heads": max(counts),
         "mamba_expand": keys.size("ssm.inner_size") / keys.size("embedding_length"),
-        "num_local_experts": keys.get("expert_count", 0),
+        "num_local_experts": 0,
         "num_experts_per_tok": 0,
         "shared_intermediate_size": width,
         "intermediate_size": width,
