@@ -31,6 +31,7 @@ PARAMETERS = {  # millions, as published; of Mamba without the rounding of their
     "mamba2-130m": 129,
     "mamba2-1.3b": 1344,
     "granite-4.0-h-350m": 340,
+    "granite-4.0-h-tiny": 6939,
     "falcon-h1-0.5b": 521,
 }
 
