@@ -12,10 +12,10 @@ from typing import Any
 
 from relay_passes.call_tir import address_of, callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
-from tvm_c4n.ops import c4n_linear, embedding, expert_linear
+from tvm_c4n.ops import c4n_linear, embedding, expert_linear, grouped_linear
 from tvm_c4n.ops.attrs import KIND
 from tvm_c4n.ops.repack import Spec, repack, stored_format
-from tvm_c4n.ops.spec import EmbeddingSpec, ExpertLinearSpec, LinearSpec
+from tvm_c4n.ops.spec import EmbeddingSpec, ExpertLinearSpec, GroupedLinearSpec, LinearSpec
 
 
 @tvm.transform.module_pass(opt_level=0, name="RepackWeights")
@@ -81,4 +81,7 @@ def _define(spec: Spec) -> PrimFunc:
         return c4n_linear.define(spec)
     if isinstance(spec, ExpertLinearSpec):
         return expert_linear.define(spec)
+    if isinstance(spec, GroupedLinearSpec):
+        return grouped_linear.define(spec)
+    assert isinstance(spec, EmbeddingSpec)  # noqa: S101 - there are no others
     return embedding.define(spec)

@@ -13,7 +13,9 @@ from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
 from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
+from schedules.expert_gemm import ExpertGemm
 from schedules.expert_gemv import ExpertGemv
+from schedules.expert_rows import ExpertMix, ExpertSpread
 from schedules.intrin import intrinsics_of
 from schedules.opencl import choose as choose_opencl
 from schedules.rotary import Rotary
@@ -42,6 +44,9 @@ RULES: tuple[Rule, ...] = (
     Quantize(),
     Swiglu(),
     Route(),
+    ExpertGemm(),
+    ExpertSpread(),
+    ExpertMix(),
     Attention(),
     Rotary(),
 )

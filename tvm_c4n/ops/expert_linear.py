@@ -17,7 +17,7 @@ from tvm_c4n.ops import quantize
 from tvm_c4n.ops.c4n_linear import LinearArgs, define_row, padded_cols
 from tvm_c4n.ops.emitter import Emitter
 from tvm_c4n.ops.repack import format_of, panel_format
-from tvm_c4n.ops.spec import ExpertLinearSpec, QuantizeSpec
+from tvm_c4n.ops.spec import ExpertLinearSpec, ExpertWeightsSpec, LinearSpec, QuantizeSpec
 from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
 from tvm_c4n.sparsity import C4nWeight
@@ -66,10 +66,7 @@ def declare(spec: ExpertLinearSpec, tokens: Any) -> ExpertArgs:
         x_scales = declare_or_bind("x_scales", (tokens, width // spec.scale_group))
     else:
         x = declare_or_bind("x", (tokens, vectors * spec.cols))
-    weights = [
-        declare_or_bind(f"weight{i}", (spec.experts * shape[0], *shape[1:]), dtype)
-        for i, (shape, dtype) in enumerate(format_of(one).shapes())
-    ]
+    weights = declare_weights(spec)
     chosen = declare_or_bind("chosen", (tokens, spec.chosen), "int32")
     if spec.mixed:
         shares = declare_or_bind("shares", (tokens, spec.chosen))
@@ -79,7 +76,15 @@ def declare(spec: ExpertLinearSpec, tokens: Any) -> ExpertArgs:
     return ExpertArgs(x, x_scales, weights, chosen, shares, residual, out)
 
 
-def rows_apart(spec: ExpertLinearSpec) -> int:
+def declare_weights(spec: ExpertWeightsSpec) -> list[Any]:
+    """Declare the arrays: those of one expert, times the experts along the first axis."""
+    return [
+        declare_or_bind(f"weight{i}", (spec.experts * shape[0], *shape[1:]), dtype)
+        for i, (shape, dtype) in enumerate(format_of(spec.one).shapes())
+    ]
+
+
+def rows_apart(spec: ExpertWeightsSpec) -> int:
     """Return how many rows of the array lie from one expert to the next."""
     if not spec.lanes:
         return spec.rows
@@ -187,7 +192,7 @@ def emit(
         mixed=shares is not None,
         batched=em.batched,
     )
-    inputs = quantize.emit(em, x, _quantized(spec, em)) if spec.integer else [x]
+    inputs = activations(em, x, weight, spec.chosen if spec.mixed else 1)
     inputs += [em.constant(array) for array in stored_arrays(weight)]
     inputs += [chosen, *([shares, residual] if spec.mixed else [])]
     columns = spec.rows if spec.mixed else spec.chosen * spec.rows
@@ -195,10 +200,26 @@ def emit(
     return em.call(define(spec), inputs, [out])[0]
 
 
-def _quantized(spec: ExpertLinearSpec, em: Emitter) -> QuantizeSpec:
-    """Return how activations become int8: vectors that fill whole groups are one long one."""
-    parts, cols, padded = spec.chosen if spec.mixed else 1, spec.cols, padded_cols(spec.one)
+def activations(em: Emitter, x: Any, weight: C4nWeight, parts: int = 1) -> list[Any]:
+    """Emit what a weight multiplies: ``(tokens, parts * cols)`` float32 or, with scales, int8.
+
+    Vectors that fill whole groups become int8 as one long one.
+    """
+    one = LinearSpec(
+        em.dynamic,
+        1,
+        weight.cols,
+        weight.removed,
+        weight.dtype,
+        weight.scale_group,
+        0,
+        weight.cols,
+    )
+    if not one.integer:
+        return [x]
+    cols, padded, width = weight.cols, padded_cols(one), parts * weight.cols
     if cols == padded:
-        parts, cols, padded = 1, parts * cols, parts * padded
-    group, width = spec.scale_group, parts * cols
-    return QuantizeSpec(em.dynamic, cols, group, padded, width, parts=parts, batched=em.batched)
+        parts, cols, padded = 1, width, width
+    group = weight.scale_group
+    how = QuantizeSpec(em.dynamic, cols, group, padded, width, parts=parts, batched=em.batched)
+    return quantize.emit(em, x, how)

@@ -126,11 +126,8 @@ class LinearSpec(OpSpec):
 
 
 @dataclass(frozen=True)
-class ExpertLinearSpec(OpSpec):
-    """The matrices of several experts, of which a token is multiplied with those that it chose.
-
-    ``out[j] = weight[chosen[j]] @ x`` for each of a token's experts, next to each other; or, if
-    they are `mixed`, ``out = residual + sum_j share[j] * weight[chosen[j]] @ x[j]``.
+class ExpertWeightsSpec(OpSpec):
+    """Base of products with the matrices of several experts.
 
     Attributes
     ----------
@@ -138,13 +135,10 @@ class ExpertLinearSpec(OpSpec):
         Shape of the dense matrix of one expert.
     removed, dtype, scale_group, lanes
         As of `LinearSpec`, the same for all experts.
-    experts, chosen : int
-        How many there are, and how many a token has.
-    mixed : bool
-        See above.
+    experts : int
+        How many there are.
     """
 
-    kind: ClassVar[str] = "expert_linear"
     rows: int
     cols: int
     removed: int
@@ -152,8 +146,6 @@ class ExpertLinearSpec(OpSpec):
     scale_group: int
     lanes: int
     experts: int
-    chosen: int
-    mixed: bool = False
 
     @property
     def one(self) -> LinearSpec:
@@ -167,7 +159,7 @@ class ExpertLinearSpec(OpSpec):
             self.scale_group,
             self.lanes,
             self.cols,
-            residual=self.mixed,
+            residual=self.residual,
         )
 
     @property
@@ -178,7 +170,67 @@ class ExpertLinearSpec(OpSpec):
     @property
     def residual(self) -> bool:
         """Whether the result is added to the residual stream."""
+        return False
+
+
+@dataclass(frozen=True)
+class ExpertLinearSpec(ExpertWeightsSpec):
+    """A token is multiplied with the matrices of the experts that it chose.
+
+    ``out[j] = weight[chosen[j]] @ x`` for each of a token's experts, next to each other; or, if
+    they are `mixed`, ``out = residual + sum_j share[j] * weight[chosen[j]] @ x[j]``.
+
+    Attributes
+    ----------
+    chosen : int
+        How many experts a token has.
+    mixed : bool
+        See above.
+    """
+
+    kind: ClassVar[str] = "expert_linear"
+    chosen: int
+    mixed: bool = False
+
+    @property
+    def residual(self) -> bool:
+        """Whether the result is added to the residual stream."""
         return self.mixed
+
+
+@dataclass(frozen=True)
+class GroupedLinearSpec(ExpertWeightsSpec):
+    """Rows are ordered by expert, and each is multiplied with its own expert's matrix."""
+
+    kind: ClassVar[str] = "grouped_linear"
+
+
+@dataclass(frozen=True)
+class GroupSpec(OpSpec):
+    """The places of a call's pairs of token and expert in the order of experts."""
+
+    kind: ClassVar[str] = "expert_groups"
+    experts: int
+    chosen: int
+
+
+@dataclass(frozen=True)
+class SpreadSpec(OpSpec):
+    """Each token's row of `cols` elements, at the places of its pairs."""
+
+    kind: ClassVar[str] = "expert_spread"
+    cols: int
+    chosen: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class MixSpec(OpSpec):
+    """The residual stream, and to each token's row the sum of its pairs' rows by their shares."""
+
+    kind: ClassVar[str] = "expert_mix"
+    cols: int
+    chosen: int
 
 
 @dataclass(frozen=True)
@@ -396,6 +448,10 @@ class AdvanceSpec(OpSpec):
 SPECS: tuple[type[OpSpec], ...] = (
     LinearSpec,
     ExpertLinearSpec,
+    GroupedLinearSpec,
+    GroupSpec,
+    SpreadSpec,
+    MixSpec,
     RouteSpec,
     QuantizeSpec,
     EmbeddingSpec,

@@ -28,7 +28,7 @@ from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.repack import panel_format
 from tvm_c4n.ops.spec import (
     EmbeddingSpec,
-    ExpertLinearSpec,
+    ExpertWeightsSpec,
     LinearSpec,
     OpSpec,
     QuantizeSpec,
@@ -44,7 +44,7 @@ from tvm_c4n.tuning.tasks import operators_of
 
 # Short samples, and many: the least of them is one that no other program disturbed.
 _SAMPLES, _SAMPLE_MS = 40, 1
-_OF_WEIGHTS = (LinearSpec, ExpertLinearSpec, EmbeddingSpec)
+_OF_WEIGHTS = (LinearSpec, ExpertWeightsSpec, EmbeddingSpec)
 # No weight of a layer's own: enough for an embedding and a head to be there.
 _FEW_WORDS = 64
 

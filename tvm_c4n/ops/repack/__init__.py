@@ -38,12 +38,12 @@ from tvm_c4n.ops.repack.int_panel import IntPanel
 from tvm_c4n.ops.repack.panel import PanelFormat
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel
 from tvm_c4n.ops.repack.stream import NO_PREFETCHING, PanelStream, Prefetching
-from tvm_c4n.ops.spec import EmbeddingSpec, ExpertLinearSpec, LinearSpec
+from tvm_c4n.ops.spec import EmbeddingSpec, ExpertWeightsSpec, LinearSpec
 from tvm_c4n.ops.stored import StoredFormat
 from tvm_c4n.ops.weight_format import WeightFormat
 from tvm_c4n.sparsity import C4nWeight
 
-Spec = LinearSpec | ExpertLinearSpec | EmbeddingSpec
+Spec = LinearSpec | ExpertWeightsSpec | EmbeddingSpec
 
 # In order: the first that holds a weight is its format.
 FORMATS: tuple[type[PanelFormat], ...] = (FloatPanel, SparseFloatPanel, Int8ColumnPanel, IntPanel)
@@ -76,7 +76,7 @@ def stored_format(spec: Spec) -> StoredFormat:
 
 
 def _experts_of(spec: Spec) -> int:
-    return spec.experts if isinstance(spec, ExpertLinearSpec) else 1
+    return spec.experts if isinstance(spec, ExpertWeightsSpec) else 1
 
 
 def format_of(spec: Spec) -> WeightFormat:
@@ -90,7 +90,7 @@ def repack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
     Parameters
     ----------
     weight : C4nWeight
-    spec : LinearSpec, ExpertLinearSpec or EmbeddingSpec
+    spec : LinearSpec, ExpertWeightsSpec or EmbeddingSpec
         With ``lanes > 0`` and the weight's rows, cols, removed, dtype and scale group.
 
     Returns
