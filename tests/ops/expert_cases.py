@@ -10,7 +10,7 @@ import numpy as np
 from tvm_c4n.ops import expert_linear, quantize
 from tvm_c4n.ops.c4n_linear import padded_cols
 from tvm_c4n.ops.repack import repack
-from tvm_c4n.ops.spec import ExpertLinearSpec, QuantizeSpec
+from tvm_c4n.ops.spec import ExpertLinearSpec, GroupedLinearSpec, QuantizeSpec
 from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
@@ -44,8 +44,13 @@ CASES = [
 ]
 
 
-def made(case: Case, dtype: str, lanes: int) -> tuple[ExpertLinearSpec, list[Any], Any]:
-    """Return the operator of a case, its arguments, and the result in float64."""
+def made(
+    case: Case, dtype: str, lanes: int, chosen: Any = None
+) -> tuple[ExpertLinearSpec, list[Any], Any]:
+    """Return the operator of a case, its arguments, and the result in float64.
+
+    Without `chosen` each token has random experts.
+    """
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(EXPERTS * case.rows, case.cols)).astype(np.float32)
     mask = mask_from_scores(np.abs(dense), case.removed) if case.removed else None
@@ -75,7 +80,8 @@ def made(case: Case, dtype: str, lanes: int) -> tuple[ExpertLinearSpec, list[Any
         exact = q.reshape(*scales.shape, group) * scales[:, :, None]
         x = exact.reshape(case.tokens, vectors, padded)[:, :, : case.cols]
         x = x.reshape(case.tokens, -1)
-    chosen = np.stack([rng.permutation(EXPERTS)[: case.chosen] for _ in range(case.tokens)])
+    if chosen is None:
+        chosen = np.stack([rng.permutation(EXPERTS)[: case.chosen] for _ in range(case.tokens)])
     mixing: list[Any] = []
     if case.mixed:
         shares = rng.uniform(size=chosen.shape).astype(np.float32)
@@ -84,3 +90,21 @@ def made(case: Case, dtype: str, lanes: int) -> tuple[ExpertLinearSpec, list[Any
     weights = [repack(weight, spec)] if lanes else stored_arrays(weight)
     out = np.full(expected.shape, np.nan, np.float32)
     return spec, [*first, *weights, chosen.astype(np.int32), *mixing, out], expected
+
+
+# Rows of each expert: none, one, and more than a micro-tile of tokens takes.
+COUNTS = (0, 1, 5, 0, 19)
+
+
+def grouped(removed: int, dtype: str, lanes: int) -> tuple[GroupedLinearSpec, list[Any], Any]:
+    """Return an operator on rows that are ordered by expert, its arguments and the result."""
+    case = Case(rows=40, cols=136, removed=removed, tokens=sum(COUNTS), chosen=1)
+    chosen = np.repeat(np.arange(EXPERTS), COUNTS)[:, None]
+    # The same operator, told by each row which expert it has.
+    spec, arguments, expected = made(case, dtype, lanes, chosen)
+    other = GroupedLinearSpec(
+        True, case.rows, case.cols, removed, dtype, spec.scale_group, lanes, EXPERTS
+    )
+    *first, _, out = arguments
+    starts = np.concatenate([[0], np.cumsum(COUNTS)]).astype(np.int32)
+    return other, [*first, starts, out], expected

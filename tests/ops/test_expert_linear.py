@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 from tests.ops.compiled import call_all
-from tests.ops.expert_cases import CASES, EXPERTS, Case, made
-from tvm_c4n.ops import expert_linear
+from tests.ops.expert_cases import CASES, EXPERTS, Case, grouped, made
+from tvm_c4n.ops import expert_linear, grouped_linear
+
+# One form in the quick suite: definitions take long to compile.
+FORMS = [
+    pytest.param(dtype, lanes, marks=() if (dtype, lanes) == ("int4", 8) else pytest.mark.slow)
+    for dtype in ("float32", "int8", "int4")
+    for lanes in (0, 8)
+]
 
 
-@pytest.mark.parametrize("lanes", [0, 8])
-@pytest.mark.parametrize("dtype", ["float32", "int8", "int4"])
+@pytest.mark.parametrize(("dtype", "lanes"), FORMS)
 def test_it_reads_the_chosen_of_stored_and_repacked_weights(dtype: str, lanes: int) -> None:
     calls: dict[str, Any] = {}
     expected: dict[str, Any] = {}
@@ -32,3 +38,14 @@ def test_a_number_that_is_no_expert_reads_one_that_there_is() -> None:
     found = call_all({"one": (func, one), "other": (func, other)})
     assert EXPERTS == 5
     np.testing.assert_array_equal(found["one"][-1], found["other"][-1])
+
+
+@pytest.mark.parametrize(("dtype", "lanes"), FORMS)
+def test_rows_that_are_ordered_by_expert(dtype: str, lanes: int) -> None:
+    calls: dict[str, Any] = {}
+    expected: dict[str, Any] = {}
+    for removed in (0, 2):
+        spec, arguments, expected[f"n{removed}"] = grouped(removed, dtype, lanes)
+        calls[f"n{removed}"] = grouped_linear.define(spec), arguments
+    for name, after in call_all(calls).items():
+        np.testing.assert_allclose(after[-1], expected[name], rtol=1e-4, atol=1e-4)
