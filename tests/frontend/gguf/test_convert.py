@@ -22,7 +22,6 @@ from tests.model.families import test_falcon_mamba as falcon_mamba
 from tests.model.families import test_granitemoehybrid as granite
 from tests.model.families import test_mamba as mamba
 from tests.model.families import test_mamba2 as mamba2
-from tests.models import HYBRID, write_model
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.frontend.gguf import convert_gguf
@@ -163,7 +162,7 @@ def test_without_the_package_it_is_one_line(tmp_path):
 
 
 def test_experts_are_refused(tmp_path):
-    write_model(tmp_path / "model", HYBRID)
+    write_family(tmp_path / "model", MODELS["granite"])
     more = {"granitehybrid.expert_count": 64}
     write_gguf(tmp_path / "model", tmp_path / "m.gguf", more=more)
     message = "m.gguf: has 64 experts: of Granite 4.0-H only dense models are converted"
