@@ -14,6 +14,7 @@ from schedules.base import (
     wide_vectors,
 )
 from schedules.intrin.base import Intrinsics
+from tvm_c4n._tvm import T
 from tvm_c4n.ops import conv1d
 from tvm_c4n.ops.slots import sequences
 from tvm_c4n.ops.spec import ConvSpec, OpSpec
@@ -71,8 +72,11 @@ class Conv1d:
                     extent=n,
                     multiple=lanes,
                     width=lanes,
-                    # A tile reads other columns of x where the channels begin further right.
-                    elementwise_args=frozenset((1, 2, 3, 5) if spec.first else (0, 1, 2, 3, 5)),
+                    # A tile reads other columns of x where the channels begin further right, and
+                    # those of gates.
+                    elementwise_args=frozenset(
+                        (1, 2, 3, 5) if spec.first or spec.gated else (0, 1, 2, 3, 5)
+                    ),
                     declare=lambda: conv1d.declare(spec, tokens_of(spec)),
                     emit=lambda args, start, width: wide_vectors(
                         width, lanes, lambda at, count: _channels(spec, args, start + at, count)
@@ -108,20 +112,24 @@ def _channels(spec: ConvSpec, args: tuple[Any, ...], start: Any, lanes: int) -> 
     x, weight, bias, state, index, out = args
     texts, length = sequences(index.slots, out.shape[0] if spec.dynamic else 1)
     past = [local((lanes,)) for _ in range(spec.width - 1)]
+    b, c, first = conv1d.columns(spec)
     with loop(texts) as s:
         outer = index(s)
         # Step 1: the last inputs of the tokens before, into registers.
         for j, kept in enumerate(past):
             store(kept, (), 0, lanes, load(state, (*outer, j), start, lanes))
         with loop(length) as at:
-            # Step 2: the taps times these and the new input, then SiLU.
+            # Step 2: the taps times these and the new input, then SiLU or the gate.
             t = s + at
-            new = load(x, (t,), spec.first + start, lanes)
+            new = load(x, (t,), first + start, lanes)
+            if spec.gated:
+                new = T.bind(new * load(x, (t,), b + start, lanes))
             inputs = [load(kept, (), 0, lanes) for kept in past] + [new]
             total = load(bias, (), start, lanes)
             for j, value in enumerate(inputs):
                 total = total + load(weight, (j,), start, lanes) * value
-            store(out, (t,), start, lanes, silu(total, lanes))
+            gated = total * load(x, (t,), c + start, lanes) if spec.gated else silu(total, lanes)
+            store(out, (t,), start, lanes, gated)
             # Step 3: each input moves up by one token.
             for kept, value in zip(past, inputs[1:], strict=True):
                 store(kept, (), 0, lanes, value)

@@ -16,6 +16,7 @@ from tvm_c4n.checkpoint.base import (
     read_config,
 )
 from tvm_c4n.errors import CheckpointError
+from tvm_c4n.model.families import FAMILIES
 from tvm_c4n.sparsity import from_dense
 
 
@@ -46,16 +47,11 @@ def test_a_path_that_is_no_folder_says_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            {},
-            "has no model_type, supported: mamba, falcon_mamba, mamba2, granitemoehybrid, "
-            "falcon_h1$",
-        ),
+        ({}, f"has no model_type, supported: {', '.join(FAMILIES)}$"),
         ({"ssm_cfg": {}}, "convert it with `tvm-c4n convert"),
         (
             {"model_type": "llama"},
-            "model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2, "
-            "granitemoehybrid, falcon_h1",
+            f"model_type 'llama' is not supported, only: {', '.join(FAMILIES)}$",
         ),
     ],
 )

@@ -56,17 +56,17 @@ class BatchedCase:
                 np.testing.assert_array_equal(found[index][1 - LAYER], before[1 - LAYER])
 
 
-def conv(channels: int, first: int = 0) -> BatchedCase:
+def conv(channels: int, first: int = 0, *, gated: bool = False) -> BatchedCase:
     """A convolution."""
-    rng = np.random.default_rng(channels)
-    x = rng.normal(size=(TOKENS, 2 * channels)).astype("f4")
+    rng, read = np.random.default_rng(channels), channels * (3 if gated else 1)
+    x = rng.normal(size=(TOKENS, first + read + 3)).astype("f4")
     taps, bias = rng.normal(size=(4, channels)).astype("f4"), rng.normal(size=channels).astype("f4")
     state = rng.normal(size=(LAYERS, COUNT, 3, channels)).astype("f4")
     y, after = np.zeros((len(SLOTS), channels)), state.copy()
     for t, slot in enumerate(SLOTS):
-        own = x[t : t + 1, first : first + channels]
-        y[t], after[LAYER, slot] = conv1d.oracle(own, taps, bias, state[LAYER, slot])
-    spec = ConvSpec(True, channels, 4, LAYERS, 2 * channels, first, batched=True)
+        own, past = x[t : t + 1, first : first + read], state[LAYER, slot]
+        y[t], after[LAYER, slot] = conv1d.oracle(own, taps, bias, past, gated=gated)
+    spec = ConvSpec(True, channels, 4, LAYERS, x.shape[1], first, gated, batched=True)
     out = np.zeros((TOKENS, channels), "f4")
     arguments = [x, taps, bias, state, LAYER, SLOTS, out]
     return BatchedCase(spec, conv1d.define, arguments, {6: y, 3: after})
@@ -172,6 +172,7 @@ def cases() -> dict[str, BatchedCase]:
     return {
         "conv": conv(64, first=64),
         "conv_odd": conv(5),
+        "conv_gated": conv(64, gated=True),
         "scan": scan(64, half=True),
         "scan_odd": scan(5, half=False),
         "ssd": ssd(2, 32, half=False),

@@ -45,7 +45,7 @@ SPECS = [
     EmbeddingSpec(True, 8, 12, "int8", 64, 8),
     RmsNormSpec(True, 8, 1e-5, True, groups=2),
     RmsNormPartsSpec(True, 4, 2, 1e-5),
-    ConvSpec(False, 4, 4, 2, 8, first=2),
+    ConvSpec(False, 4, 4, 2, 12, gated=True),
     ScanSpec(True, 8, 16, 2, 3, half=True),
     SwigluSpec(True, 8, fused=True),
     SsdSpec(True, 4, 32, 64, 2, groups=2, low=0.001, high=0.1, half=True),

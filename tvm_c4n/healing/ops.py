@@ -24,7 +24,9 @@ class TrainingOps:
         """Normalise in float32."""
         return F.rms_norm(x.float(), (x.shape[-1],), weight, eps).to(self.work)
 
-    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def conv(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, *, activated: bool = True
+    ) -> Tensor:
         """Convolve in float32, then SiLU."""
         x, taps, tokens = x.float(), weight[:, 0], x.shape[1]
         width = taps.shape[-1]
@@ -32,7 +34,8 @@ class TrainingOps:
         out = padded[:, :tokens] * taps[:, 0]
         for k in range(1, width):
             out = out + padded[:, k : k + tokens] * taps[:, k]
-        return F.silu(out if bias is None else out + bias).to(self.work)
+        out = out if bias is None else out + bias
+        return (F.silu(out) if activated else out).to(self.work)
 
     def selective_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Tensor:
         """Scan with a float32 state."""

@@ -313,7 +313,7 @@ class RmsNormPartsSpec(OpSpec):
 
 @dataclass(frozen=True)
 class ConvSpec(OpSpec):
-    """Causal depthwise convolution over time, then SiLU; state is updated in place.
+    """Causal depthwise convolution over time, then SiLU or gated; state is updated in place.
 
     Attributes
     ----------
@@ -324,14 +324,18 @@ class ConvSpec(OpSpec):
         Width of the rows of the input.
     first : int
         The input's column at which the channels begin.
+    gated : bool
+        The input has gates, see `tvm_c4n.ops.conv1d`; there is no SiLU then.
     """
 
     kind: ClassVar[str] = "conv1d"
+    later: ClassVar[tuple[str, ...]] = ("batched", "gated")
     channels: int
     width: int
     layers: int
     input_width: int
     first: int = 0
+    gated: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tvm_c4n.torch_blocks.mamba2 import mamba2
 from tvm_c4n.torch_blocks.mlp import mlp
 from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
 from tvm_c4n.torch_blocks.routing import Routing
+from tvm_c4n.torch_blocks.short_conv import short_conv
 
 BLOCKS: dict[str, BlockPath] = {
     "attention": attention,
@@ -21,6 +22,7 @@ BLOCKS: dict[str, BlockPath] = {
     "mamba1": mamba1,
     "mamba2": mamba2,
     "mlp": mlp,
+    "short_conv": short_conv,
 }
 
 

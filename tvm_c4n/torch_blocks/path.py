@@ -59,8 +59,10 @@ class Ops(Protocol):
     def rms_norm(self, x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
         """``weight * x / sqrt(mean(x^2) + eps)`` over the last axis."""
 
-    def conv(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve causally per channel with ``weight`` (d, 1, k), then SiLU."""
+    def conv(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, *, activated: bool = True
+    ) -> Tensor:
+        """Convolve causally per channel with ``weight`` (d, 1, k), then SiLU if `activated`."""
 
     def selective_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Tensor:
         """Scan with Mamba-1's recurrence, skip and gate: see `Scan`."""

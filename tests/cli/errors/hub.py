@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.cli.errors.case import Case
 from tests.hub import GATED, SILENT
+from tvm_c4n.model.families import FAMILIES
 
 HUB = [
     Case(
@@ -32,8 +33,7 @@ HUB = [
     Case(
         "a family that is not supported",
         "chat org/llama",
-        "org/llama: model_type 'llama' is not supported, only: mamba, falcon_mamba, mamba2, "
-        "granitemoehybrid, falcon_h1",
+        f"org/llama: model_type 'llama' is not supported, only: {', '.join(FAMILIES)}",
     ),
     Case(
         "only pickles",

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tests.cli.errors.case import Case
+from tvm_c4n.model.families import FAMILIES
 
 Spoil = Callable[[Path], object]
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
@@ -88,8 +89,8 @@ FOLDERS = [
     folder(
         "a family with a similar name",
         edit("model/config.json", model_type="mamba3"),
-        "model/config.json: model_type 'mamba3' is not supported, only: mamba, falcon_mamba, "
-        "mamba2, granitemoehybrid, falcon_h1; the nearest that works is mamba",
+        f"model/config.json: model_type 'mamba3' is not supported, only: {', '.join(FAMILIES)}; "
+        "the nearest that works is mamba",
     ),
     folder(
         "a config.json of state-spaces",

@@ -1,4 +1,4 @@
-"""Which families the quick tests run on the emulated phone and through torch.compile."""
+"""Which families the quick tests run what for that takes long and is much the same for all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import pytest
 QUICK = {
     "test_it_runs_on_the_emulated_phone": {"TestMamba", "TestGranite"},
     "test_a_layer_is_one_graph_for_torch_compile": {"TestGranite"},
+    "test_float16_states_are_rounded_once_a_call": {"TestGranite"},
+    "test_pruned_it_equals_the_reference_of_what_is_stored": {
+        "TestMamba",
+        "TestGranite",
+        "TestGraniteExperts",
+        "TestLfm2",
+    },
+    "test_the_twin_opens_in_transformers_with_the_same_logits": {
+        "TestGranite",
+        "TestGraniteExperts",
+        "TestLfm2",
+    },
 }
 
 

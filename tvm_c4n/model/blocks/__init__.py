@@ -5,5 +5,6 @@ from tvm_c4n.model.blocks.experts import Experts
 from tvm_c4n.model.blocks.mamba1 import Mamba1
 from tvm_c4n.model.blocks.mamba2 import Mamba2
 from tvm_c4n.model.blocks.mlp import Mlp
+from tvm_c4n.model.blocks.short_conv import ShortConv
 
-__all__ = ["Attention", "Experts", "Mamba1", "Mamba2", "Mlp"]
+__all__ = ["Attention", "Experts", "Mamba1", "Mamba2", "Mlp", "ShortConv"]

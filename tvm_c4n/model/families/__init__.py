@@ -13,10 +13,17 @@ from typing import Any
 
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.description import ModelConfig
-from tvm_c4n.model.families import falcon_h1, falcon_mamba, granitemoehybrid, mamba, mamba2
+from tvm_c4n.model.families import (
+    falcon_h1,
+    falcon_mamba,
+    granitemoehybrid,
+    lfm2,
+    mamba,
+    mamba2,
+)
 from tvm_c4n.model.families.reader import Fields
 
-_MODULES = (mamba, falcon_mamba, mamba2, granitemoehybrid, falcon_h1)
+_MODULES = (mamba, falcon_mamba, mamba2, granitemoehybrid, falcon_h1, lfm2)
 FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {m.MODEL_TYPE: m.read for m in _MODULES}
 ARCHITECTURES: dict[str, str] = {m.MODEL_TYPE: m.ARCHITECTURE for m in _MODULES}
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tvm_c4n.errors import CheckpointError, shown
+from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.blocks import Experts, Mlp
 from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.hybrid import (
+    MAMBA2_WORDS,
     attention_of,
     context_of,
+    layer_kinds,
     mamba2_of,
     positions_of,
     rotary_base,
@@ -24,9 +26,6 @@ from tvm_c4n.model.rows import Rows
 
 MODEL_TYPE = "granitemoehybrid"
 ARCHITECTURE = "GraniteMoeHybridForCausalLM"
-# The words of transformers 5, and those of the config.json files that are around.
-_MAMBA = ("linear_attention", "mamba")
-_ATTENTION = ("full_attention", "attention")
 
 
 def read(fields: Fields) -> ModelConfig:
@@ -45,7 +44,8 @@ def read(fields: Fields) -> ModelConfig:
 
     def layer(index: int, kind: str) -> Layer:
         prefix = f"model.layers.{index}."
-        block = mixer(prefix + "mamba.") if kind in _MAMBA else attention(prefix + "self_attn.")
+        attends = kind == "attention"
+        block = attention(prefix + "self_attn.") if attends else mixer(prefix + "mamba.")
         mlp = Mlp(
             prefix + "shared_mlp.",
             d_model,
@@ -61,10 +61,12 @@ def read(fields: Fields) -> ModelConfig:
         own = (mlp,) if experts is None else (experts(prefix + "block_sparse_moe."), mlp)
         return Layer((Residual(before, (block,)), Residual(behind, own)))
 
-    kinds = _kinds(fields)
+    kinds = layer_kinds(fields, MAMBA2_WORDS, "layer_types", "layers_block_type")
+    if kinds is None:
+        kinds = ["mamba2"] * fields.size("num_hidden_layers", most=MAX_LAYERS)
     embeddings = "model.embed_tokens.weight"
     example, attending = mixer(""), attention("")
-    attends = bool(set(kinds) & set(_ATTENTION))
+    attends = "attention" in kinds
     return ModelConfig(
         model_type=MODEL_TYPE,
         vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
@@ -81,7 +83,7 @@ def read(fields: Fields) -> ModelConfig:
             "conv": example.d_conv,
             "mlp": width,
             **_sizes_of(experts),
-            "attention_layers": sum(kind in _ATTENTION for kind in kinds),
+            "attention_layers": kinds.count("attention"),
             "attention_heads": attending.heads,
             "kv_heads": attending.kv_heads,
         },
@@ -129,18 +131,3 @@ def _sizes_of(experts: Callable[[str], Experts] | None) -> dict[str, int]:
         return {}
     example = experts("")
     return {"experts": example.experts, "chosen": example.chosen, "expert": example.width}
-
-
-def _kinds(fields: Fields) -> list[str]:
-    """Return the kind of each layer."""
-    count = fields.size("num_hidden_layers", most=MAX_LAYERS)
-    kinds = fields.get("layer_types") or fields.get("layers_block_type")
-    if kinds is None:
-        return [_MAMBA[0]] * count
-    if not isinstance(kinds, list) or len(kinds) != count:
-        raise CheckpointError(f"config.json: layer_types is no list of {count} layers")
-    unknown = [kind for kind in kinds if kind not in (*_MAMBA, *_ATTENTION)]
-    if unknown:
-        known = " or ".join(map(repr, (*_MAMBA, *_ATTENTION)))
-        raise CheckpointError(f"layer_types has {shown(unknown[0])}; only {known} is supported")
-    return kinds

@@ -10,13 +10,54 @@ from tvm_c4n.model.blocks import Attention, Mamba2
 from tvm_c4n.model.blocks.attention import RING_BLOCK
 from tvm_c4n.model.description import Norm
 from tvm_c4n.model.families.mamba2 import step_limits
-from tvm_c4n.model.families.reader import MAX_CHANNELS, Fields
+from tvm_c4n.model.families.reader import MAX_CHANNELS, MAX_LAYERS, Fields
 
 # Tokens of the longest text, unless another number is asked for: what is kept of each takes memory,
 # whether a text needs it or not.
 DEFAULT_CONTEXT = 4096
 _MAX_POSITIONS = 1 << 24
+# The words of transformers 5 for kinds of layers, and those of the config.json files around.
+MAMBA2_WORDS = {
+    "linear_attention": "mamba2",
+    "mamba": "mamba2",
+    "full_attention": "attention",
+    "attention": "attention",
+}
 NO_FACTORS: Mapping[str, float] = {}
+
+
+def layer_kinds(fields: Fields, words: Mapping[str, str], *names: str) -> list[str] | None:
+    """Return the kind of block of each layer; None where none of the fields says it.
+
+    Parameters
+    ----------
+    fields : Fields
+    words : mapping of str to str
+        What a word of config.json means: files have those of several versions of transformers.
+    names : str
+        Of fields, the first that is there counts.
+    """
+    count = fields.size("num_hidden_layers", most=MAX_LAYERS)
+    name = next((name for name in names if fields.get(name)), None)
+    if name is None:
+        return None
+    found = fields.get(name)
+    if not isinstance(found, list) or len(found) != count:
+        raise CheckpointError(f"config.json: {name} is no list of {count} layers")
+    unknown = [word for word in found if not isinstance(word, str) or word not in words]
+    if unknown:
+        known = " or ".join(map(repr, words))
+        raise CheckpointError(f"{name} has {shown(unknown[0])}; only {known} is supported")
+    return [words[word] for word in found]
+
+
+def attention_layers(fields: Fields, name: str, default: list[int], other: str) -> list[str]:
+    """Return the kind of block of each layer where a field lists those with attention."""
+    count = fields.size("num_hidden_layers", most=MAX_LAYERS)
+    found = default if fields.get(name) is None else fields.get(name)
+    if not isinstance(found, list) or not all(type(i) is int and 0 <= i < count for i in found):
+        raise CheckpointError(f"config.json: {name}={shown(found)}: is no list of 0..{count - 1}")
+    return ["attention" if index in found else other for index in range(count)]
 
 
 def positions_of(fields: Fields) -> int:

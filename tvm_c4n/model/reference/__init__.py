@@ -19,6 +19,7 @@ from tvm_c4n.model.reference.formulas import Array, rms_norm
 from tvm_c4n.model.reference.mamba1 import mamba1
 from tvm_c4n.model.reference.mamba2 import mamba2
 from tvm_c4n.model.reference.mlp import mlp
+from tvm_c4n.model.reference.short_conv import short_conv
 from tvm_c4n.model.reference.tensors import States, Tensors
 
 # By kind: (block, its tensors, its states, (t, h)) -> (t, h).
@@ -28,6 +29,7 @@ BLOCKS: dict[str, Callable[[Any, Tensors, States, Array], Array]] = {
     "mamba1": mamba1,
     "mamba2": mamba2,
     "mlp": mlp,
+    "short_conv": short_conv,
 }
 
 

@@ -36,6 +36,7 @@ from tvm_c4n.model.relax_model.experts import experts
 from tvm_c4n.model.relax_model.mamba1 import mamba1
 from tvm_c4n.model.relax_model.mamba2 import mamba2
 from tvm_c4n.model.relax_model.mlp import mlp
+from tvm_c4n.model.relax_model.short_conv import short_conv
 from tvm_c4n.ops import advance, c4n_linear, embedding, rms_norm
 from tvm_c4n.ops.emitter import ConstantPool, Emitter
 from tvm_c4n.ops.slots import with_slots
@@ -50,6 +51,7 @@ BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
     "mamba1": mamba1,
     "mamba2": mamba2,
     "mlp": mlp,
+    "short_conv": short_conv,
 }
 
 

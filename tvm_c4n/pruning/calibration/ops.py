@@ -24,8 +24,8 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight, eps)
 
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Causal convolution and SiLU of every channel: (b, t, d) -> (b, t, d)."""
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, activated: bool = True) -> Tensor:
+    """Causal convolution of every channel, and SiLU: (b, t, d) -> (b, t, d)."""
     taps = weight[:, 0].T.contiguous()  # k d
     out = torch.empty_like(x)
     for rows in _batches(x):
@@ -35,7 +35,8 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             y += bias
         for back in range(1, min(len(taps), x.shape[1])):
             y[:, back:].addcmul_(source[:, :-back], taps[-1 - back])
-        F.silu(y, inplace=True)
+        if activated:
+            F.silu(y, inplace=True)
     return out
 
 
