@@ -12,6 +12,7 @@ from schedules.c4n_batch_gemm import C4nBatchGemm
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.conv1d import Conv1d
+from schedules.delta_rule import DeltaRule
 from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
 from schedules.expert_gemm import ExpertGemm
 from schedules.expert_gemv import ExpertGemv
@@ -38,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     C4nBatchGemm(),
     SelectiveScan(),
     SsdScan(),
+    DeltaRule(),
     Conv1d(),
     RmsNorm(),
     RmsNormParts(),

@@ -16,10 +16,10 @@ from typing import Any
 from schedules.online_softmax import across, weigh
 from tvm_c4n._tvm import T
 from tvm_c4n.ops import ring
-from tvm_c4n.ops.attention import UNSEEN, Args
+from tvm_c4n.ops.attention import UNSEEN, Args, gate_column
 from tvm_c4n.ops.ring import BLOCK
 from tvm_c4n.ops.spec import AttentionSpec
-from tvm_c4n.ops.tir import LOG2_E, f32, load, local, loop, splat, store, vectors
+from tvm_c4n.ops.tir import LOG2_E, f32, load, local, loop, sigmoid, splat, store, vectors
 
 # Elements of the vectors that hold keys or columns of values, for every ISA family.
 WIDE = 16
@@ -141,9 +141,13 @@ class Tile:
                 )
                 factor = T.bind(inverse)
                 place = (T.bind(self.sequence + self.token(row)), T.bind(self.column(row)))
+                gates = gate_column(spec, T.floordiv(place[1], spec.head_dim))
 
                 def write(i: Any, lanes: int) -> None:
                     value = load(result, (row,), i, lanes) * splat(factor, lanes)
+                    if spec.gated:
+                        gate = load(self.args.gates, place[:1], gates + i, lanes)
+                        value = value * sigmoid(gate, lanes)
                     store(self.args.out, place[:1], place[1] + i, lanes, value)
 
                 vectors(spec.head_dim, WIDE, write)

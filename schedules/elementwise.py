@@ -42,10 +42,8 @@ class RmsNorm:
             tokens = tokens_of(spec)
             buffers = rms_norm.declare(spec, tokens)
             count, first = rms_norm.rows(spec, tokens)
-            size = spec.cols // spec.groups
             with loop(count, parallel=True) as m, loop(spec.groups) as group:
-                factor = _norm_factor(spec, buffers[0], (first + m, group * size), lanes)
-                _scale(buffers, factor, (first + m, m, group * size), size, lanes)
+                _norm_group(spec, buffers, (first + m, m, group), lanes)
 
         return Kernel(spec, self.name, body)
 
@@ -95,16 +93,17 @@ def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
     Adding up the squares again costs less than waiting for one core's sum. Where there are groups
     tiles are whole groups.
     """
-    size = spec.cols // spec.groups
+    size = spec.size
     multiple = lanes if spec.groups == 1 and size % lanes == 0 else size
     tiles = next(t for t in (8, 4, 2, 1) if spec.cols % (t * multiple) == 0)
 
     def emit(buffers: tuple[Any, ...], start: Any, width: int) -> None:
-        part = min(width, size)
-        with loop(width // part) as group:
-            at = start + group * part
-            factor = _norm_factor(spec, buffers[0], (0, at if spec.groups > 1 else 0), lanes)
-            _scale(buffers, factor, (0, 0, at), part, lanes)
+        if spec.groups == 1:
+            factor = _factor(buffers[0], (0, 0), size, spec.eps, lanes)
+            _scale(buffers, factor, (0, 0), (start, start), width, lanes)
+            return
+        with loop(width // size) as group:
+            _norm_group(spec, buffers, (0, 0, start // size + group), lanes)
 
     return ColumnTiles(
         spec.cols,
@@ -116,15 +115,21 @@ def _norm_columns(spec: RmsNormSpec, lanes: int) -> ColumnTiles:
     )
 
 
-def _norm_factor(spec: RmsNormSpec, x: Any, place: tuple[Any, Any], lanes: int) -> Any:
-    """Emit the sum of squares of a group; returns 1 / sqrt(mean + eps).
-
-    `place` is the token and the group's first column.
-    """
-    return _factor(x, place, spec.cols // spec.groups, spec.eps, lanes)
+def _norm_group(
+    spec: RmsNormSpec, buffers: tuple[Any, ...], place: tuple[Any, Any, Any], lanes: int
+) -> None:
+    """Emit the norm of a group; `place` is the token of x, the token of out, and the group."""
+    source, target, group = place
+    read, written = group * (spec.size + spec.gap), group * spec.size
+    factor = _factor(buffers[0], (source, read), spec.size, spec.eps, lanes)
+    _scale(buffers, factor, (source, target), (read, written), spec.size, lanes)
 
 
 def _factor(x: Any, place: tuple[Any, Any], count: int, eps: float, lanes: int) -> Any:
+    """Emit the sum of squares of `count` columns; returns 1 / sqrt(mean + eps).
+
+    `place` is the token and the first column.
+    """
     token, first = place
     sums = local((lanes,))
     store(sums, (), 0, lanes, f32(0.0, lanes))
@@ -142,19 +147,23 @@ def _factor(x: Any, place: tuple[Any, Any], count: int, eps: float, lanes: int) 
 
 
 def _scale(
-    buffers: tuple[Any, ...], factor: Any, place: tuple[Any, Any, Any], count: int, lanes: int
+    buffers: tuple[Any, ...],
+    factor: Any,
+    tokens: tuple[Any, Any],
+    columns: tuple[Any, Any],
+    count: int,
+    lanes: int,
 ) -> None:
     """Emit ``out = x * factor * weight`` for `count` columns.
 
-    `place` is the token of x, the token of out, and the first column.
+    `tokens` are those of x and of out, `columns` the first ones that are read and written.
     """
-    x, weight, out = buffers
-    source, target, first = place
+    (x, weight, out), (source, target), (read, written) = buffers, tokens, columns
 
     def scale(start: Any, width: int) -> None:
-        value = load(x, (source,), first + start, width) * splat(factor, width)
-        scaled = value * load(weight, (), first + start, width)
-        store(out, (target,), first + start, width, scaled)
+        value = load(x, (source,), read + start, width) * splat(factor, width)
+        scaled = value * load(weight, (), written + start, width)
+        store(out, (target,), written + start, width, scaled)
 
     vectors(count, lanes, scale)
 

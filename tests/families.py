@@ -28,6 +28,7 @@ from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.model.states import StateDTypes
 from tvm_c4n.ops.slots import with_slots
 from tvm_c4n.pruning.calibration.layer import logits
+from tvm_c4n.pruning.method.permute import Permuted
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
@@ -191,6 +192,24 @@ class FamilyTests:
             trained.logsumexp(-1).sum().backward()
             for parameter, value in student.named_parameters():
                 assert value.grad is not None and value.grad.abs().max() > 0, (name, parameter)
+
+    def test_channels_that_may_be_in_any_order_change_nothing(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        for name in self.CONFIGS:
+            checkpoint, config = self.opened(name)
+            orders = {"hidden": torch.randperm(config.d_model, generator=generator)}
+            for layer in range(config.n_layer):
+                columns = config.layer_tensors(layer)
+                for block in config.layers[layer].blocks:
+                    for free in block.reorderings():
+                        axis = columns[config.projection(layer, free.projection)].axes[1]
+                        size = next(s.size for s in axis if s.label == free.label)
+                        runs = range(0, size, free.chunk)
+                        orders[block.prefix + free.label] = torch.cat(
+                            [run + torch.randperm(free.chunk, generator=generator) for run in runs]
+                        )
+            found = logits(Permuted(checkpoint, config, orders), TEXT[None])[0].numpy()
+            np.testing.assert_allclose(found, self.expected(name), atol=1e-4, err_msg=name)
 
     def test_a_layer_is_one_graph_for_torch_compile(self) -> None:
         for name in self.CONFIGS:

@@ -72,6 +72,9 @@ class Intrinsics(ABC):
         Tokens of a chunk and vectors of channels of a task of Mamba-2's scan. Registers bound their
         product: each token has a vector of x and one of y for each vector of the state
         (docs/decisions/ssd-prefill.md).
+    delta_tokens, delta_vectors : int
+        The same of the gated delta rule: each token has two vectors of sums for each vector of the
+        state.
     """
 
     isa: Isa
@@ -87,6 +90,8 @@ class Intrinsics(ABC):
     repeats_windows: bool = False
     ssd_tokens: int = 2
     ssd_vectors: int = 2
+    delta_tokens: int = 1
+    delta_vectors: int = 4
 
     @property
     def lanes(self) -> int:

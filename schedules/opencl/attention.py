@@ -80,6 +80,9 @@ def attention(spec: AttentionSpec) -> Kernel:
                 # Step 3: their mean.
                 with T.serial(dim) as i:
                     mean = T.if_then_else(total[0] > zero, result[i] / total[0], zero)
+                    if spec.gated:
+                        gate = args.gates[t, definition.gate_column(spec, head) + i]
+                        mean = mean / (T.float32(1) + T.exp(zero - gate))
                     T.buffer_store(args.out, mean, [t, head * dim + i])
 
     return Kernel(spec, "opencl_attention", body)

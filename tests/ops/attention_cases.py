@@ -18,8 +18,10 @@ GRANITE = AttentionSpec(
 )  # fmt: skip
 # Falcon-H1's heads, all of their elements rotated.
 FALCON = replace(GRANITE, heads=8, kv_heads=2, context=192, scale=0.125, rotary=64)
-# One head of keys, a part rotated, no vector that fits; and no heads that share keys.
-ODD = replace(GRANITE, heads=5, kv_heads=1, head_dim=22, context=64, scale=0.2, rotary=10)
+# One head of keys, a part rotated, gates, no vector that fits; and no heads that share keys.
+ODD = replace(
+    GRANITE, heads=5, kv_heads=1, head_dim=22, context=64, scale=0.2, rotary=10, gated=True
+)
 ALONE = replace(GRANITE, heads=3, kv_heads=3, head_dim=16, context=64, rotary=16)
 
 
@@ -56,6 +58,7 @@ def make(spec: AttentionSpec, tokens: int, position: int) -> Case:
     if spec.rotary:
         frequencies = rotary.frequencies(spec.rotary, 10000.0)
         angles = rotary.oracle(frequencies, max(position, 0), tokens).astype(np.float32)
+    gates = rng.normal(size=(tokens, 2 * widths[0])).astype("f4") * 3 if spec.gated else None
     ring = [
         rng.normal(size=shape).astype("f2" if spec.half else "f4") for shape in ring_shapes(spec)
     ]
@@ -64,11 +67,11 @@ def make(spec: AttentionSpec, tokens: int, position: int) -> Case:
         spec,
         [
             *qkv,
-            *([] if angles is None else [angles]),
+            *(x for x in (angles, gates) if x is not None),
             np.array([position], np.int32),
             *(x.view("u2") if spec.half else x for x in ring),
             LAYER,
             np.full((tokens, widths[0]), np.nan, np.float32),
         ],
-        attention.oracle(spec, qkv, angles, max(position, 0), layer),
+        attention.oracle(spec, qkv, angles, max(position, 0), layer, gates),
     )

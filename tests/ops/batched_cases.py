@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tvm_c4n.ops import advance, attention, conv1d, rotary, selective_scan, ssd_scan
+from tvm_c4n.ops import advance, attention, conv1d, delta_rule, rotary, selective_scan, ssd_scan
 from tvm_c4n.ops.ring import ring_shapes
 from tvm_c4n.ops.slots import with_slots
 from tvm_c4n.ops.spec import (
     AdvanceSpec,
     AttentionSpec,
     ConvSpec,
+    DeltaSpec,
     OpSpec,
     RotarySpec,
     ScanSpec,
@@ -117,10 +118,32 @@ def ssd(heads: int, head_dim: int, half: bool) -> BatchedCase:
     return BatchedCase(spec, ssd_scan.define, arguments, {10: y, 7: after}, 4e-3 if half else 1e-4)
 
 
-def attend(heads: int, kv_heads: int, turned: int, half: bool) -> BatchedCase:
+def delta(heads: int, head_dim: int) -> BatchedCase:
+    """The gated delta rule; pairs of heads share queries and keys."""
+    rng = np.random.default_rng(heads)
+    spec = DeltaSpec(True, heads, head_dim, heads // 2, 16, LAYERS, 1e-6, batched=True)
+    qkv = rng.normal(size=(TOKENS, 2 * spec.keys + spec.inner)).astype("f4")
+    alpha, beta = rng.normal(size=(2, TOKENS, heads)).astype("f4")
+    a, bias = rng.normal(size=(2, heads)).astype("f4")
+    a = -np.exp(a)
+    state = rng.normal(size=(LAYERS, COUNT, heads, 16, head_dim)).astype("f4")
+    y, after = np.zeros((len(SLOTS), spec.inner)), state.copy()
+    for t, slot in enumerate(SLOTS):
+        own = slice(t, t + 1)
+        y[t], after[LAYER, slot] = delta_rule.oracle(
+            spec, qkv[own], alpha[own], beta[own], a, bias, state[LAYER, slot]
+        )
+    out = np.zeros((TOKENS, spec.inner), "f4")
+    arguments = [qkv, alpha, beta, a, bias, state, LAYER, SLOTS, out]
+    return BatchedCase(spec, delta_rule.define, arguments, {8: y, 5: after})
+
+
+def attend(heads: int, kv_heads: int, turned: int, half: bool, gated: bool = False) -> BatchedCase:
     """Attention of texts that have 0, 63 and 130 tokens, of which the ring holds 64."""
     rng = np.random.default_rng(heads)
-    spec = AttentionSpec(True, heads, kv_heads, 16, LAYERS, 64, 0.25, turned, half, batched=True)
+    spec = AttentionSpec(
+        True, heads, kv_heads, 16, LAYERS, 64, 0.25, turned, half, gated, batched=True
+    )
     widths = [n * 16 for n in (heads, kv_heads, kv_heads)]
     qkv = [rng.normal(size=(TOKENS, width)).astype("f4") for width in widths]
     position = np.array([[63, 7, 0, 130]], np.int32)
@@ -131,6 +154,7 @@ def attend(heads: int, kv_heads: int, turned: int, half: bool) -> BatchedCase:
         rng.normal(size=with_slots(shape, COUNT)).astype("f2" if half else "f4")
         for shape in ring_shapes(spec)
     ]
+    gates = rng.normal(size=(TOKENS, 2 * widths[0])).astype("f4") if gated else None
     y, after = np.zeros((len(SLOTS), widths[0])), [x.copy() for x in ring]
     for t, slot in enumerate(SLOTS):
         if frequencies is not None:
@@ -138,12 +162,14 @@ def attend(heads: int, kv_heads: int, turned: int, half: bool) -> BatchedCase:
         own = tuple(x[t : t + 1] for x in qkv)
         place, layer = int(places[t]), (ring[0][LAYER, slot], ring[1][LAYER, slot])
         seen = angles[t : t + 1] if turned else None
-        y[t], *new = attention.oracle(spec, own, seen, place, layer)
+        gate = None if gates is None else gates[t : t + 1]
+        y[t], *new = attention.oracle(spec, own, seen, place, layer, gate)
         for state, value in zip(after, new, strict=True):
             state[LAYER, slot] = value
     kept = [x.view("u2") if half else x for x in ring]
     out = np.zeros((TOKENS, widths[0]), "f4")
-    inputs = [*qkv, *([angles] if turned else []), position, *kept, LAYER, SLOTS, out]
+    optional = [*([angles] if turned else []), *([] if gates is None else [gates])]
+    inputs = [*qkv, *optional, position, *kept, LAYER, SLOTS, out]
     last = len(inputs) - 1
     expected = {last: y, last - 4: after[0], last - 3: after[1]}
     # A rotated key may be rounded to the float16 next to it.
@@ -178,7 +204,9 @@ def cases() -> dict[str, BatchedCase]:
         "ssd": ssd(2, 32, half=False),
         "ssd_half": ssd(3, 5, half=True),
         "attention": attend(6, 2, 16, half=True),
-        "attention_alone": attend(3, 3, 0, half=False),
+        "attention_alone": attend(3, 3, 0, half=False, gated=True),
+        "delta": delta(4, 32),
+        "delta_odd": delta(2, 5),
         "rotary": turns(),
         "advance": moved_on(),
     }

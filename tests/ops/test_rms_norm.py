@@ -30,3 +30,10 @@ def test_groups_have_means_of_their_own() -> None:
     out = call(func, x, weight, np.zeros((1, 4), "f4"))[-1]
     np.testing.assert_allclose(out, [[1, -2, 0.2, 1.4]], rtol=1e-6)
     np.testing.assert_allclose(rms_norm.oracle(x, weight, 0, 2), out, rtol=1e-6)
+
+
+def test_gaps_behind_groups_are_not_read() -> None:
+    x, weight = np.array([[3.0, -3, np.nan, 1, 7, np.nan]], "f4"), np.array([1.0, 2, 1, 1], "f4")
+    func = rms_norm.define(RmsNormSpec(False, 4, 0.0, groups=2, gap=1))
+    out = call(func, x, weight, np.zeros((1, 4), "f4"))[-1]
+    np.testing.assert_allclose(out, [[1, -2, 0.2, 1.4]], rtol=1e-6)

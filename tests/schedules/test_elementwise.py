@@ -37,15 +37,19 @@ def test_rms_norm(machine: Any) -> None:
 def test_rms_norm_of_groups(machine: Any) -> None:
     rng = np.random.default_rng(0)
     funcs, calls, expected = {}, {}, {}
-    for cols, groups in ((6, 2), (128, 2), (96, 8), (264, 8)):
+    for cols, groups, gap in ((6, 2, 0), (128, 2, 64), (96, 8, 0), (264, 8, 5)):
         for tokens in (1, 3):
             name = f"g{cols}_{groups}_{tokens}"
             # Groups of different sizes of numbers: a mean over all columns would be far off.
             scale = np.repeat(10.0 ** np.arange(groups), cols // groups)
             x = (rng.normal(size=(tokens, cols)) * scale).astype(np.float32)
+            gaps = ((0, 0), (0, 0), (0, gap))
+            wide = np.pad(x.reshape(tokens, groups, -1), gaps, constant_values=np.nan)
             weight = rng.normal(size=cols).astype(np.float32)
-            funcs[name] = scheduled(machine, RmsNormSpec(tokens > 1, cols, 1e-5, groups=groups))
-            calls[name] = [x, weight, np.zeros((tokens, cols), np.float32)]
+            funcs[name] = scheduled(
+                machine, RmsNormSpec(tokens > 1, cols, 1e-5, groups=groups, gap=gap)
+            )
+            calls[name] = [wide.reshape(tokens, -1), weight, np.zeros((tokens, cols), np.float32)]
             expected[name] = rms_norm.oracle(x, weight, 1e-5, groups)
     results = machine.run(funcs, calls)
     for name in funcs:

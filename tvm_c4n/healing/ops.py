@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.healing.scan import selective_scan as scan
-from tvm_c4n.torch_blocks import Scan, Ssd
+from tvm_c4n.torch_blocks import Delta, Scan, Ssd
 
 
 class TrainingOps:
@@ -47,3 +47,7 @@ class TrainingOps:
     def ssd_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Ssd) -> Tensor:
         """Scan in float32."""
         return p.scan(x.float(), dt.float(), bc.float(), z.float()).to(self.work)
+
+    def delta_rule(self, qkv: Tensor, a: Tensor, b: Tensor, p: Delta) -> Tensor:
+        """Correct and read states in float32."""
+        return p.rule(qkv.float(), a.float(), b.float()).to(self.work)

@@ -143,8 +143,8 @@ class Student(nn.Module):  # type: ignore[misc]
         hidden = self.config.embedding_scale * F.embedding(tokens, table)
         for layer in self.layers:
             hidden = layer(hidden)
-        eps = self.config.final_norm.eps
-        last = F.rms_norm(hidden, (hidden.shape[-1],), self.norm_f, eps)
+        norm = self.config.final_norm
+        last = F.rms_norm(hidden, (hidden.shape[-1],), norm.factors(self.norm_f), norm.eps)
         last = self.config.logits_scale * last
         head = table if self.lm_head is None else self.lm_head()
         return last.to(self.work), head.to(self.work)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tvm_c4n.model.states import State, StateDTypes
 from tvm_c4n.model.tensor_spec import HIDDEN, Segment, TensorSpec, tensor
+
+# Of numpy or of torch.
+Array = TypeVar("Array", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,26 @@ class Block(ABC):
 
 @dataclass(frozen=True)
 class Norm:
-    """An RMSNorm over the hidden channels: the tensor of its weight, and eps."""
+    """An RMSNorm over the hidden channels, or over those of heads.
+
+    Attributes
+    ----------
+    weight : str
+        The tensor of its weight.
+    eps : float
+        What is added to the mean square.
+    offset : float
+        What is added to the weight: some families store its distance from one.
+    """
 
     weight: str
     eps: float
+    offset: float = 0.0
+
+    def factors(self, weight: Array) -> Array:
+        """Return what the normed channels are multiplied by, of the weight as it is stored."""
+        found: Array = weight + self.offset if self.offset else weight
+        return found
 
 
 @dataclass(frozen=True)

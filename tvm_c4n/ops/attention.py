@@ -6,7 +6,9 @@ values of head ``h // (heads // kv_heads)``::
 
     out[t, h] = softmax(scale * q[t, h] . keys[seen]) values[seen]
 
-where *seen* are the slots whose token is t itself or came before it. A call of more than `context`
+where *seen* are the slots whose token is t itself or came before it. Where there are gates, out is
+multiplied by ``sigmoid(gates[t, h])``: they stand behind each head's queries, in q_proj's output,
+of which q may be the norm of the queries. A call of more than `context`
 tokens leaves none for its first ones: they give zeros.
 """
 
@@ -41,12 +43,13 @@ UNSEEN = -1e30
 
 
 class Args(NamedTuple):
-    """The arguments in order, see `declare`; `angles` is None without rotation."""
+    """The arguments in order, see `declare`; `angles` is None without rotation, `gates` without."""
 
     q: Any
     k: Any
     v: Any
     angles: Any
+    gates: Any
     position: Positions
     keys: Any
     values: Any
@@ -61,7 +64,8 @@ def declare(spec: AttentionSpec, tokens: Any) -> Args:
     -------
     Args
         q and out ``(tokens, heads * head_dim)``; k and v ``(tokens, kv_heads * head_dim)``; angles
-        ``(tokens, rotary)``, see `tvm_c4n.ops.rotary`; `Positions`; keys
+        ``(tokens, rotary)``, see `tvm_c4n.ops.rotary`; gates ``(tokens, 2 * heads * head_dim)``,
+        see `gate_column`; `Positions`; keys
         ``(layers, kv_heads, context / BLOCK, head_dim, BLOCK)``; values
         ``(layers, kv_heads, context / BLOCK, BLOCK, head_dim)``; their `StateIndex`; float32. Keys
         and values of float16 come as their bits, uint16: OpenCL need not have halves.
@@ -74,6 +78,7 @@ def declare(spec: AttentionSpec, tokens: Any) -> Args:
         for name, width in (("query", wide), ("key", narrow), ("value", narrow))
     )
     angles = declare_or_bind("angles", (tokens, spec.rotary)) if spec.rotary else None
+    gates = declare_or_bind("gates", (tokens, 2 * wide)) if spec.gated else None
     texts = T.int64() if spec.batched else None
     position = declare_state(spec, "position", (1,), "int32", texts)
     ring = (
@@ -82,7 +87,12 @@ def declare(spec: AttentionSpec, tokens: Any) -> Args:
     )
     where = declare_index(spec)
     out = declare_or_bind("out", (tokens, wide))
-    return Args(q, k, v, angles, Positions(position, where.slots), *ring, where, out)
+    return Args(q, k, v, angles, gates, Positions(position, where.slots), *ring, where, out)
+
+
+def gate_column(spec: AttentionSpec, head: Any) -> Any:
+    """Return the first column of a head's gates."""
+    return (2 * head + 1) * spec.head_dim
 
 
 def rotated(spec: AttentionSpec, x: Any, angles: Any, t: Any, first: Any, i: Any) -> Any:
@@ -146,6 +156,9 @@ def define(spec: AttentionSpec) -> PrimFunc:
             with T.serial(spec.head_dim) as i:
                 at = [t, h * spec.head_dim + i]
                 mean = T.if_then_else(total[0] > zero, args.out[tuple(at)] / total[0], zero)
+                if spec.gated:
+                    gate = args.gates[t, gate_column(spec, h) + i]
+                    mean = mean / (T.float32(1) + T.exp(zero - gate))
                 T.buffer_store(args.out, mean, at)
 
     return build(spec, "attention", body)
@@ -157,6 +170,7 @@ def oracle(
     angles: NDArray[np.floating[Any]] | None,
     position: int,
     ring: tuple[NDArray[np.floating[Any]], ...],
+    gates: NDArray[np.floating[Any]] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Compute one layer in float64; keys and values are rounded as the ring holds them.
 
@@ -171,6 +185,7 @@ def oracle(
     ring : tuple of ndarray
         One layer's keys ``(kv_heads, context / BLOCK, head_dim, BLOCK)`` and values
         ``(kv_heads, context / BLOCK, BLOCK, head_dim)``, floats.
+    gates : ndarray, (tokens, 2 * heads * head_dim), optional
 
     Returns
     -------
@@ -204,6 +219,9 @@ def oracle(
             scores = spec.scale * keys[seen, kv] @ q[t, h]
             weights = np.exp(scores - scores.max())
             out[t, h] = weights @ values[seen, kv] / weights.sum()
+    if gates is not None:
+        behind = gates.astype(np.float64).reshape(len(q), spec.heads, 2, -1)[:, :, 1]
+        out /= 1 + np.exp(-behind)
     blocks = (spec.kv_heads, spec.context // BLOCK, BLOCK, spec.head_dim)
     after = [
         x.swapaxes(0, 1).reshape(blocks).transpose(order)
@@ -230,6 +248,7 @@ def emit(
     *,
     scale: float,
     angles: Any = None,
+    gates: Any = None,
 ) -> tuple[Any, tuple[Any, Any]]:
     """Emit the operator; returns out ``(tokens, heads * head_dim)`` and the updated ring.
 
@@ -246,6 +265,8 @@ def emit(
         Factor of the scores.
     angles : relax.Expr, optional
         The result of `tvm_c4n.ops.rotary.emit`.
+    gates : relax.Expr, optional
+        See `declare`.
     """
     keys, values = ring
     kv_heads, blocks, head_dim, _ = (int(n) for n in list(keys.ty.shape)[-4:])
@@ -260,11 +281,12 @@ def emit(
         scale=scale,
         rotary=0 if angles is None else int(angles.ty.shape[1]),
         half=str(keys.ty.dtype) == "uint16",
+        gated=gates is not None,
         batched=em.batched,
     )
-    turned = [] if angles is None else [angles]
-    inputs = [*qkv, *turned, position, keys, values, *em.index(layer)]
-    first = len(turned) + 4
+    optional = [x for x in (angles, gates) if x is not None]
+    inputs = [*qkv, *optional, position, keys, values, *em.index(layer)]
+    first = len(optional) + 4
     out = [keys.ty, values.ty, relax.TensorType((em.tokens, width), "float32")]
     keys, values, y = em.call(define(spec), inputs, out, inplace=(first, first + 1))
     return y, (keys, values)

@@ -1,7 +1,7 @@
 """RMSNorm: ``x / sqrt(mean(x^2) + eps) * weight`` (Zhang and Sennrich 2019, eq. 4).
 
 The mean is taken over each of `groups` slices of the columns: Mamba-2's gated norm has as many as
-groups of heads.
+groups of heads, and heads of queries have one each.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from tvm_c4n.ops.tir import build, declare_or_bind, local, loop, tokens_of
 
 
 def declare(spec: RmsNormSpec, tokens: Any) -> tuple[Any, Any, Any]:
-    """Declare x ``(tokens, cols)``, weight ``(cols,)`` and out ``(tokens or 1, cols)``, float32."""
+    """Declare x ``(tokens, width)``, weight ``(cols,)`` and out ``(tokens or 1, cols)``, float32.
+
+    The width is `cols` and the gaps.
+    """
     return (
-        declare_or_bind("x", (tokens, spec.cols)),
+        declare_or_bind("x", (tokens, spec.cols + spec.groups * spec.gap)),
         declare_or_bind("weight", (spec.cols,)),
         declare_or_bind("out", (1 if spec.last else tokens, spec.cols)),
     )
@@ -38,17 +41,17 @@ def define(spec: RmsNormSpec) -> PrimFunc:
         tokens = tokens_of(spec)
         x, weight, out = declare(spec, tokens)
         count, first = rows(spec, tokens)
-        size = spec.cols // spec.groups
+        size = spec.size
         with loop(count) as m, loop(spec.groups) as group:
-            source, start = first + m, group * size
+            source, start, read = first + m, group * size, group * (size + spec.gap)
             total = local((1,), "float32")
             T.buffer_store(total, T.float32(0), [0])
             with T.serial(size) as i:
-                value = x[source, start + i]
+                value = x[source, read + i]
                 T.buffer_store(total, total[0] + value * value, [0])
             with T.serial(size) as i:
                 root = T.sqrt(total[0] / T.float32(size) + T.float32(spec.eps))
-                scaled = x[source, start + i] / root * weight[start + i]
+                scaled = x[source, read + i] / root * weight[start + i]
                 T.buffer_store(out, scaled, [m, start + i])
 
     return build(spec, "rms_norm", body)
@@ -72,7 +75,11 @@ def emit(
     last: bool = False,
     groups: int = 1,
 ) -> Any:
-    """Emit the operator on ``(tokens, cols)`` float32; with `last` the result is ``(1, cols)``."""
-    spec = RmsNormSpec(em.dynamic, len(weight), eps, last, groups, batched=em.batched)
+    """Emit the operator on ``(tokens, width)`` float32; with `last` the result is ``(1, cols)``.
+
+    Where `x` is wider than the weight, a gap of equal size follows each slice.
+    """
+    gap = (int(x.ty.shape[1]) - len(weight)) // groups
+    spec = RmsNormSpec(em.dynamic, len(weight), eps, last, groups, gap, batched=em.batched)
     out = relax.TensorType((1 if last else em.tokens, spec.cols), "float32")
     return em.call(define(spec), [x, em.constant(weight)], [out])[0]

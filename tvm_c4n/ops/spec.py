@@ -287,13 +287,22 @@ class RmsNormSpec(OpSpec):
     ----------
     groups : int
         Slices of `cols`, each with a mean of its own; divides `cols`.
+    gap : int
+        Columns of the input behind each slice that are not read.
     """
 
     kind: ClassVar[str] = "rms_norm"
+    later: ClassVar[tuple[str, ...]] = ("batched", "gap")
     cols: int
     eps: float
     last: bool = False
     groups: int = 1
+    gap: int = 0
+
+    @property
+    def size(self) -> int:
+        """Columns of a slice."""
+        return self.cols // self.groups
 
 
 @dataclass(frozen=True)
@@ -421,9 +430,12 @@ class AttentionSpec(OpSpec):
         Elements of a head, the first ones, that are rotated by their position; even, 0: none.
     half : bool
         Whether keys and values are float16 in the ring.
+    gated : bool
+        Whether each head's output is multiplied by the sigmoid of a gate.
     """
 
     kind: ClassVar[str] = "attention"
+    later: ClassVar[tuple[str, ...]] = ("batched", "gated")
     heads: int
     kv_heads: int
     head_dim: int
@@ -432,6 +444,38 @@ class AttentionSpec(OpSpec):
     scale: float
     rotary: int
     half: bool
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class DeltaSpec(OpSpec):
+    """The gated delta rule with its softplus and sigmoid; state is updated in place.
+
+    Attributes
+    ----------
+    heads, head_dim, key_heads, key_dim, layers : int
+        Sizes; `head_dim` is P, `key_dim` is N; `key_heads` divides `heads`.
+    eps : float
+        Added to the squares of the lengths of queries and keys.
+    """
+
+    kind: ClassVar[str] = "delta_rule"
+    heads: int
+    head_dim: int
+    key_heads: int
+    key_dim: int
+    layers: int
+    eps: float
+
+    @property
+    def inner(self) -> int:
+        """Columns of the values and of the result."""
+        return self.heads * self.head_dim
+
+    @property
+    def keys(self) -> int:
+        """Columns of all keys."""
+        return self.key_heads * self.key_dim
 
 
 @dataclass(frozen=True)
@@ -466,6 +510,7 @@ SPECS: tuple[type[OpSpec], ...] = (
     SwigluSpec,
     SsdSpec,
     AttentionSpec,
+    DeltaSpec,
     RotarySpec,
     AdvanceSpec,
 )

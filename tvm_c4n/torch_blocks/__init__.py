@@ -8,16 +8,18 @@ from torch import Tensor
 
 from tvm_c4n.model.description import Block, Layer
 from tvm_c4n.torch_blocks.attention import attention
+from tvm_c4n.torch_blocks.delta_net import delta_net
 from tvm_c4n.torch_blocks.experts import experts
 from tvm_c4n.torch_blocks.mamba1 import mamba1
 from tvm_c4n.torch_blocks.mamba2 import mamba2
 from tvm_c4n.torch_blocks.mlp import mlp
-from tvm_c4n.torch_blocks.path import BlockPath, Ops, Path, Scan, Ssd, Stop
+from tvm_c4n.torch_blocks.path import BlockPath, Delta, Ops, Path, Scan, Ssd, Stop
 from tvm_c4n.torch_blocks.routing import Routing
 from tvm_c4n.torch_blocks.short_conv import short_conv
 
 BLOCKS: dict[str, BlockPath] = {
     "attention": attention,
+    "delta_net": delta_net,
     "experts": experts,
     "mamba1": mamba1,
     "mamba2": mamba2,
@@ -47,7 +49,8 @@ def layer_path(layer: Layer, tensors: Mapping[str, Tensor], ops: Ops, hidden: Te
     for residual in layer.residuals:
         norm = residual.norm
         # Blocks side by side read the stream as it was; each copy is let go of when it was read.
-        normed = [ops.rms_norm(hidden, tensors[norm.weight], norm.eps)] * len(residual.blocks)
+        weight = norm.factors(tensors[norm.weight])
+        normed = [ops.rms_norm(hidden, weight, norm.eps)] * len(residual.blocks)
         for block in residual.blocks:
             own = _own(block, tensors)
             hidden = yield from BLOCKS[block.kind](block, own, ops, normed.pop(), hidden)
@@ -74,7 +77,7 @@ def run_layer(
     """
     for residual in layer.residuals:
         norm = residual.norm
-        normed = ops.rms_norm(hidden, tensors[norm.weight], norm.eps)
+        normed = ops.rms_norm(hidden, norm.factors(tensors[norm.weight]), norm.eps)
         for block in residual.blocks:
             own = _own(block, tensors)
             path = BLOCKS[block.kind](block, own, ops, normed, hidden)
@@ -91,4 +94,15 @@ def run_layer(
     return hidden
 
 
-__all__ = ["BLOCKS", "Ops", "Path", "Routing", "Scan", "Ssd", "Stop", "layer_path", "run_layer"]
+__all__ = [
+    "BLOCKS",
+    "Delta",
+    "Ops",
+    "Path",
+    "Routing",
+    "Scan",
+    "Ssd",
+    "Stop",
+    "layer_path",
+    "run_layer",
+]

@@ -21,15 +21,22 @@ def attention(
     v = yield Stop("v_proj", scaled(block, "v_proj", normed))
     del normed
     q, k, v = (x.unflatten(-1, (-1, block.head_dim)) for x in (q, k, v))
+    gate = None
+    if block.gated:
+        q, gate = q.unflatten(2, (block.heads, 2)).unbind(3)
     if block.head_norms is not None:
         norms = zip((q, k), block.head_norms, strict=True)
-        q, k = (ops.rms_norm(x, tensors[norm.weight], norm.eps) for x, norm in norms)
+        q, k = (ops.rms_norm(x, norm.factors(tensors[norm.weight]), norm.eps) for x, norm in norms)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # b k t p
     if block.theta is not None:
         q, k = (_rotated(x, block.theta, block.rotated) for x in (q, k))
     y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=block.scale, enable_gqa=True)
     del q, k, v
-    return (yield Stop("o_proj", y.transpose(1, 2).flatten(-2), hidden))
+    y = y.transpose(1, 2).flatten(-2)
+    if gate is not None:
+        y = y * gate.flatten(-2).sigmoid()
+        del gate
+    return (yield Stop("o_proj", y, hidden))
 
 
 def _rotated(x: Tensor, theta: float, rotary: int) -> Tensor:

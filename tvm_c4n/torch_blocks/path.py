@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tvm_c4n.model.blocks.delta_net import UNIT_EPS
 from tvm_c4n.model.description import Block
+from tvm_c4n.torch_blocks.delta_rule import correct_in_chunks
 from tvm_c4n.torch_blocks.routing import Routing
 from tvm_c4n.torch_blocks.ssd import scan_in_chunks
 
@@ -70,6 +72,9 @@ class Ops(Protocol):
     def ssd_scan(self, x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Ssd) -> Tensor:
         """Scan with Mamba-2's recurrence, skip and gate: see `Ssd`; dt is (b, t, heads)."""
 
+    def delta_rule(self, qkv: Tensor, a: Tensor, b: Tensor, p: Delta) -> Tensor:
+        """Correct the states of a gated delta net and read them: see `Delta`."""
+
 
 class Scan(NamedTuple):
     """Parameters of Mamba-1's scan.
@@ -114,6 +119,52 @@ class Ssd(NamedTuple):
         x = x.unflatten(-1, (heads, -1))
         y = scan_in_chunks(x, delta, -torch.exp(self.a_log), b, c) + self.skip[:, None] * x
         return y.flatten(-2) * F.silu(z)
+
+
+class Delta(NamedTuple):
+    """Parameters of the gated delta rule, see `tvm_c4n.model.reference.delta_net`.
+
+    Attributes
+    ----------
+    a_log, dt_bias : (heads,)
+    key_heads, key_dim : int
+        Heads of queries and of keys, and their channels.
+    """
+
+    a_log: Tensor
+    dt_bias: Tensor
+    key_heads: int
+    key_dim: int
+
+    def rule(self, qkv: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return the values that queries read, in the dtype of the arguments.
+
+        Parameters
+        ----------
+        qkv : (b, t, channels)
+            Queries, keys and values, convolved.
+        a, b : (b, t, heads)
+            How much of a state stays, and how much of it is corrected.
+
+        Returns
+        -------
+        (b, t, heads, channels of a head)
+        """
+        keys, heads = self.key_heads * self.key_dim, len(self.a_log)
+        q, k, v = qkv.split([keys, keys, qkv.shape[-1] - 2 * keys], dim=-1)
+        shared = heads // self.key_heads
+        q, k = (
+            _unit(x.unflatten(-1, (self.key_heads, -1))).repeat_interleave(shared, 2)
+            for x in (q, k)
+        )
+        logs = -torch.exp(self.a_log) * F.softplus(a + self.dt_bias)
+        values = v.unflatten(-1, (heads, -1))
+        return correct_in_chunks(q * self.key_dim**-0.5, k, values, logs, b.sigmoid())
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Return heads of length one."""
+    return x * (x.square().sum(-1, keepdim=True) + UNIT_EPS).rsqrt()
 
 
 # (block, its tensors by their names without the prefix, ops, normed (b, t, h), hidden) -> path.

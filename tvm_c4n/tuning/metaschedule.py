@@ -21,9 +21,9 @@ import numpy as np
 from schedules.base import current_names
 from tvm_c4n._tvm import IRModule, Target, tvm
 from tvm_c4n.extras import require
-from tvm_c4n.ops import c4n_linear, conv1d, selective_scan, ssd_scan
+from tvm_c4n.ops import c4n_linear, conv1d, delta_rule, selective_scan, ssd_scan
 from tvm_c4n.ops.attrs import PREFIX
-from tvm_c4n.ops.spec import ConvSpec, LinearSpec, OpSpec, ScanSpec, SsdSpec, spec_of
+from tvm_c4n.ops.spec import ConvSpec, DeltaSpec, LinearSpec, OpSpec, ScanSpec, SsdSpec, spec_of
 from tvm_c4n.sparsity import INT_BITS, STORED_DTYPES
 from tvm_c4n.tuning.harness import ENTRY
 
@@ -41,6 +41,7 @@ _DEFINITIONS: dict[type[OpSpec], Callable[[Any], Any]] = {
     LinearSpec: c4n_linear.define,
     ScanSpec: selective_scan.define,
     SsdSpec: ssd_scan.define,
+    DeltaSpec: delta_rule.define,
     ConvSpec: conv1d.define,
 }
 _SIZES = ("rows", "cols", "channels", "state", "width", "removed", "lanes", "dynamic")

@@ -38,6 +38,9 @@ class Attention(Block):
         (head_dim,), without the prefix.
     bias : bool
         Whether its projections have one.
+    gated : bool
+        Whether q_proj gives each head's queries and then as many gates: a head's output is
+        multiplied by their sigmoid.
     output : str
         What the tensors of o_proj are called.
     kv_dtype : str
@@ -54,6 +57,7 @@ class Attention(Block):
     bias: bool = False
     rotary: int | None = None
     head_norms: tuple[Norm, Norm] | None = None
+    gated: bool = False
     output: str = "o_proj"
     kv_dtype: StateDType = "float32"
 
@@ -64,10 +68,12 @@ class Attention(Block):
 
     def tensors(self) -> dict[str, TensorSpec]:
         """Names, without the prefix, and axes of its tensors."""
-        hidden, queries = self.hidden, self.heads * self.head_dim
+        hidden, query = self.hidden, Segment("", self.head_dim)
         keys = self.kv_heads * self.head_dim
         values = tuple(Segment(f"value{head}", self.head_dim) for head in range(self.kv_heads))
         mixed = tuple(v for v in values for _ in range(self.heads // self.kv_heads))
+        # A gate has the channels of what it multiplies.
+        queries = tuple(part for v in mixed for part in ((query, v) if self.gated else (query,)))
         found = {
             "q_proj.weight": axes(queries, hidden),
             "k_proj.weight": axes(keys, hidden),

@@ -20,10 +20,21 @@ from tvm_c4n.model.families import (
     lfm2,
     mamba,
     mamba2,
+    qwen3_5,
+    qwen3_5_text,
 )
 from tvm_c4n.model.families.reader import Fields
 
-_MODULES = (mamba, falcon_mamba, mamba2, granitemoehybrid, falcon_h1, lfm2)
+_MODULES = (
+    mamba,
+    falcon_mamba,
+    mamba2,
+    granitemoehybrid,
+    falcon_h1,
+    lfm2,
+    qwen3_5_text,
+    qwen3_5,
+)
 FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {m.MODEL_TYPE: m.read for m in _MODULES}
 ARCHITECTURES: dict[str, str] = {m.MODEL_TYPE: m.ARCHITECTURE for m in _MODULES}
 

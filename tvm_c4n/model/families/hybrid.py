@@ -85,6 +85,7 @@ def attention_of(
     key_factor: float = 1.0,
     fraction: float = 1.0,
     head_norms: tuple[Norm, Norm] | None = None,
+    gated: bool = False,
     output: str = "o_proj",
     factors: Mapping[str, float] = NO_FACTORS,
 ) -> Callable[[str], Attention]:
@@ -119,6 +120,7 @@ def attention_of(
         bias,
         rotary=rotary,
         head_norms=head_norms,
+        gated=gated,
         output=output,
         factors=factors,
     )

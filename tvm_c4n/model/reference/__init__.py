@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.description import Block, ModelConfig, Norm
 from tvm_c4n.model.reference.attention import attention
+from tvm_c4n.model.reference.delta_net import delta_net
 from tvm_c4n.model.reference.experts import experts
 from tvm_c4n.model.reference.formulas import Array, rms_norm
 from tvm_c4n.model.reference.mamba1 import mamba1
@@ -25,6 +26,7 @@ from tvm_c4n.model.reference.tensors import States, Tensors
 # By kind: (block, its tensors, its states, (t, h)) -> (t, h).
 BLOCKS: dict[str, Callable[[Any, Tensors, States, Array], Array]] = {
     "attention": attention,
+    "delta_net": delta_net,
     "experts": experts,
     "mamba1": mamba1,
     "mamba2": mamba2,
@@ -109,7 +111,7 @@ class Reference:
         return np.asarray(self.prefill([token])[0])
 
     def _norm(self, x: Array, norm: Norm) -> Array:
-        return self._tensors[norm.weight] * rms_norm(x, norm.eps)
+        return norm.factors(self._tensors[norm.weight]) * rms_norm(x, norm.eps)
 
     def _block(self, block: Block, states: States, u: Array) -> Array:
         return BLOCKS[block.kind](block, Tensors(block, self._tensors), states, u)

@@ -7,7 +7,7 @@ import numpy as np
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.blocks import Attention
 from tvm_c4n.model.blocks.attention import RING_BLOCK
-from tvm_c4n.model.reference.formulas import Array, rms_norm, rotate
+from tvm_c4n.model.reference.formulas import Array, rms_norm, rotate, sigmoid
 from tvm_c4n.model.reference.tensors import States, Tensors
 
 
@@ -21,9 +21,12 @@ def attention(block: Attention, tensors: Tensors, states: States, u: Array) -> A
         tensors.linear(name, u).reshape(len(u), -1, block.head_dim)
         for name in ("q_proj", "k_proj", "v_proj")
     )  # t k p
+    gate = None
+    if block.gated:
+        q, gate = np.moveaxis(q.reshape(len(q), block.heads, 2, -1), 2, 0)
     if block.head_norms is not None:
         norms = zip((q, k), block.head_norms, strict=True)
-        q, k = (tensors[norm.weight] * rms_norm(x, norm.eps) for x, norm in norms)
+        q, k = (norm.factors(tensors[norm.weight]) * rms_norm(x, norm.eps) for x, norm in norms)
     if block.theta is not None:
         q, k = (rotate(x, first, block.theta, block.rotated) for x in (q, k))
     keys, values = states["keys"], states["values"]
@@ -40,4 +43,6 @@ def attention(block: Attention, tensors: Tensors, states: States, u: Array) -> A
             weights = np.exp(scores - scores.max())
             out[t, head] = weights @ v[group, :known] / weights.sum()
     states["position"] = states["position"] + len(u)
+    if gate is not None:
+        out = out * sigmoid(gate)
     return tensors.linear("o_proj", out.reshape(len(u), -1))

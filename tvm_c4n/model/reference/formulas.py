@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + exp(-x))``."""
+    # tanh neither overflows nor warns at either end.
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
+
+
 def silu(x: Array) -> Array:
     """``x * sigmoid(x)``."""
-    # tanh neither overflows nor warns at either end.
-    return np.asarray(x * (0.5 * (1 + np.tanh(0.5 * x))))
+    return np.asarray(x * sigmoid(x))
 
 
 def softplus(x: Array) -> Array:

@@ -32,6 +32,7 @@ from tvm_c4n.model.description import ModelConfig, Residual
 from tvm_c4n.model.relax_model.arrays import Arrays, Weights
 from tvm_c4n.model.relax_model.attention import attention
 from tvm_c4n.model.relax_model.block_emitter import BlockEmitter, StateVars
+from tvm_c4n.model.relax_model.delta_net import delta_net
 from tvm_c4n.model.relax_model.experts import experts
 from tvm_c4n.model.relax_model.mamba1 import mamba1
 from tvm_c4n.model.relax_model.mamba2 import mamba2
@@ -47,6 +48,7 @@ BATCH_STEP = "batch_step"
 # By kind: (block, its emitter, the normed stream, the stream) -> the new stream.
 BLOCKS: dict[str, Callable[[Any, BlockEmitter, Any, Any], Any]] = {
     "attention": attention,
+    "delta_net": delta_net,
     "experts": experts,
     "mamba1": mamba1,
     "mamba2": mamba2,
@@ -132,7 +134,7 @@ def _body(
                 h = _residual(em, residual, h, arrays, states)
         norm = config.final_norm
         scale = config.logits_scale
-        weight = arrays.converted(norm.weight, lambda vector: vector * np.float32(scale))
+        weight = arrays.converted(norm.weight, lambda w: norm.factors(w) * np.float32(scale))
         normed = rms_norm.emit(em, h, weight, norm.eps, last=last)
         head = Emitter(bb, 1, pool) if last else em
         logits = c4n_linear.emit(head, normed, arrays.packed(config.head))
@@ -142,7 +144,8 @@ def _body(
 
 
 def _residual(em: Emitter, residual: Residual, h: Any, arrays: Arrays, states: StateVars) -> Any:
-    normed = rms_norm.emit(em, h, arrays.vector(residual.norm.weight), residual.norm.eps)
+    norm = residual.norm
+    normed = rms_norm.emit(em, h, arrays.converted(norm.weight, norm.factors), norm.eps)
     for block in residual.blocks:
         h = BLOCKS[block.kind](block, BlockEmitter(em, block, arrays, states), normed, h)
     return h

@@ -23,6 +23,7 @@ def attention(block: Attention, to: BlockEmitter, normed: Any, h: Any) -> Any:
         turns = to.made(name, lambda: rotary.frequencies(width, theta))
         angles = to.once(name, lambda: rotary.emit(em, position, turns))
     q, k, v = (to.linear(name, normed) for name in ("q_proj", "k_proj", "v_proj"))
+    gates = q if block.gated else None
     if block.head_norms is not None:
         norms = zip((q, k), block.head_norms, (block.heads, block.kv_heads), strict=True)
         q, k = (_normed(to, x, norm, heads) for x, norm, heads in norms)
@@ -30,7 +31,14 @@ def attention(block: Attention, to: BlockEmitter, normed: Any, h: Any) -> Any:
     def attend(keys: Any, at: int) -> tuple[Any, Any]:
         def with_values(values: Any, _: int) -> tuple[Any, Any]:
             out, (new_keys, new_values) = operator.emit(
-                em, (q, k, v), position, (keys, values), at, scale=block.scale, angles=angles
+                em,
+                (q, k, v),
+                position,
+                (keys, values),
+                at,
+                scale=block.scale,
+                angles=angles,
+                gates=gates,
             )
             return (out, new_keys), new_values
 
@@ -43,5 +51,5 @@ def attention(block: Attention, to: BlockEmitter, normed: Any, h: Any) -> Any:
 
 def _normed(to: BlockEmitter, x: Any, norm: Norm, heads: int) -> Any:
     """Normalise each head by itself; all have one weight."""
-    weight = to.converted(norm.weight, lambda one: np.tile(one, heads))
+    weight = to.converted(norm.weight, lambda one: np.tile(norm.factors(one), heads))
     return rms_norm.emit(to.em, x, weight, norm.eps, groups=heads)

@@ -37,7 +37,7 @@ from tvm_c4n.ops.tir.kernel import (
     tokens_of,
     vectors,
 )
-from tvm_c4n.ops.tir.math import LOG2_E, exp, exp2, silu, softplus
+from tvm_c4n.ops.tir.math import LOG2_E, exp, exp2, sigmoid, silu, softplus
 
 __all__ = [
     "ALIGN_ELEMENTS",
@@ -61,6 +61,7 @@ __all__ = [
     "prefetch",
     "prefetch_floats",
     "ramp",
+    "sigmoid",
     "silu",
     "softplus",
     "splat",

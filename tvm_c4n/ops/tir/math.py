@@ -1,4 +1,4 @@
-"""float32 exp, 2^x, SiLU and softplus as vector code; LLVM would call libm once per lane.
+"""float32 exp, 2^x, SiLU, sigmoid and softplus as vector code; LLVM would call libm once per lane.
 
 docs/decisions/vector-math.md says why each is computed as it is.
 """
@@ -94,6 +94,11 @@ def silu(x: Any, lanes: int) -> Any:
     """Return x * sigmoid(x)."""
     x = T.bind(x)
     return x / (f32(1.0, lanes) + exp(f32(0.0, lanes) - x, lanes))
+
+
+def sigmoid(x: Any, lanes: int) -> Any:
+    """Return 1 / (1 + exp(-x))."""
+    return f32(1.0, lanes) / (f32(1.0, lanes) + exp(f32(0.0, lanes) - x, lanes))
 
 
 def softplus(x: Any, lanes: int) -> Any:

@@ -127,8 +127,10 @@ class Head:
     @classmethod
     def load(cls, checkpoint: Checkpoint, config: ModelConfig) -> Head:
         """Read the head of a checkpoint."""
-        norm = config.logits_scale * torch.from_numpy(checkpoint.dense(config.final_norm.weight))
-        return cls(norm, torch.from_numpy(checkpoint.dense(config.head)), config.final_norm.eps)
+        norm = config.final_norm
+        weight = torch.from_numpy(norm.factors(checkpoint.dense(norm.weight)))
+        head = torch.from_numpy(checkpoint.dense(config.head))
+        return cls(config.logits_scale * weight, head, norm.eps)
 
     def __call__(self, hidden: Tensor, weight: Tensor | None = None) -> Tensor:
         """Logits of (b, t, h), with another weight where one is given: (b, t, v)."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tvm_c4n.pruning.calibration import compiled_scan
-from tvm_c4n.torch_blocks import Scan, Ssd
+from tvm_c4n.torch_blocks import Delta, Scan, Ssd
 
 # Tokens that go through a layer or a product together: the temporaries stay small, and float32 sums
 # of a few thousand terms keep enough digits.
@@ -50,6 +50,11 @@ def ssd_scan(x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Ssd) -> Tensor:
     """Scan as Mamba-2 does, then skip and gate; see `Ssd`."""
     parts = [p.scan(x[rows], dt[rows], bc[rows], z[rows]) for rows in _batches(x)]
     return torch.cat(parts)
+
+
+def delta_rule(qkv: Tensor, a: Tensor, b: Tensor, p: Delta) -> Tensor:
+    """Correct and read the states of a gated delta net; see `Delta`."""
+    return torch.cat([p.rule(qkv[rows], a[rows], b[rows]) for rows in _batches(qkv)])
 
 
 def _batches(x: Tensor) -> Iterator[slice]:
