@@ -47,6 +47,13 @@ HYBRID = {
     "max_position_embeddings": 64,
     "tie_word_embeddings": True,
 }
+# The same with four experts, two of them for each token.
+EXPERTS = {
+    **HYBRID,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "intermediate_size": 64,
+}
 
 
 def random_tensors(config: ModelConfig, seed: int = 3) -> dict[str, NDArray[np.float16]]:

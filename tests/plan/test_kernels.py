@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.models import HF, HYBRID
+from tests.models import EXPERTS, HF, HYBRID
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.plan.kernels import Kernels
 from tvm_c4n.pruning.recipe import Choice, Recipe
@@ -26,6 +26,13 @@ def test_other_kernels_are_counted_by_layer() -> None:
     assert 0 < two[1] < two[0] < 1
     many = Kernels(describe_model({**WIDE, "num_hidden_layers": 200}), 1).other_secs()
     assert many[0] > 10 * two[0]
+
+
+@pytest.mark.slow
+def test_experts_are_timed_by_the_matrix_of_one() -> None:
+    kernels = Kernels(describe_model({**EXPERTS, "intermediate_size": 160}), 1)
+    assert kernels._largest_shape() == (160, 32)
+    assert 0 < sum(kernels.other_secs()) < 1
 
 
 def test_layers_of_several_kinds_are_timed() -> None:

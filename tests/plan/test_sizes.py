@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models import HF, HYBRID
+from tests.models import EXPERTS, HF, HYBRID
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.model.families import describe_model
@@ -21,7 +21,7 @@ from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
 @pytest.mark.parametrize("removed", range(4))
-@pytest.mark.parametrize("hf", [HF, HYBRID], ids=["mamba", "hybrid"])
+@pytest.mark.parametrize("hf", [HF, HYBRID, EXPERTS], ids=["mamba", "hybrid", "experts"])
 def test_stored_bytes_are_those_of_stored_weights(
     hf: dict[str, object], removed: int, dtype: str
 ) -> None:

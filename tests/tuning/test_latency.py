@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.models import EXPERTS, write_model
 from tvm_c4n.checkpoint import open_checkpoint
-from tvm_c4n.errors import DeviceError
+from tvm_c4n.errors import DeviceError, TuneError
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.ops.spec import LinearSpec, OpSpec, QuantizeSpec
 from tvm_c4n.pruning.allocation.latency import LatencyTable
@@ -52,6 +53,13 @@ def test_the_overhead_is_what_a_step_takes_beyond_its_layers(
     assert table.outside(config) == pytest.approx(1e-3 - inside * 1e-6)
     forms = {name.split(".")[-2]: p for name, p in manifest.projections.items()}
     assert (forms["in_proj"].removed, forms["in_proj"].dtype) == (3, "int4")
+
+
+def test_a_model_with_experts_is_refused(tmp_path: Path) -> None:
+    write_model(tmp_path / "model", EXPERTS)
+    with pytest.raises(TuneError, match="model: a latency table has no experts; prune this"):
+        table_of(tmp_path / "model", tmp_path / "out", 1e-3)
+    assert not (tmp_path / "out").exists()
 
 
 def test_there_is_always_some_overhead(small_model: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from tvm_c4n.ops.tir import Kernel
 from tvm_c4n.plan.sizes import linear_spec
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.runtime import huge_pages, thread_pool
-from tvm_c4n.sparsity import C4nWeight, from_dense
+from tvm_c4n.sparsity import SCALE_GROUP, C4nWeight
 from tvm_c4n.tuning.harness import COLD_BYTES, ENTRY, FILL, build_harness
 from tvm_c4n.tuning.tasks import operators_of
 
@@ -157,7 +157,13 @@ class _Zeros:
 
     def weight(self, name: str) -> C4nWeight | None:
         """Return a weight; None for other tensors."""
-        return from_dense(self.dense(name), 0, "int8") if name in self._weights else None
+        if name not in self._weights:
+            return None
+        rows, cols = self._shapes[name]
+        # Not from a dense one: that of all experts of a layer would take a gigabyte.
+        values = np.zeros((rows, cols), np.int8)
+        scales = np.zeros((rows, -(-cols // SCALE_GROUP)), np.float16)
+        return C4nWeight(rows, cols, 0, "int8", SCALE_GROUP, values, scales=scales)
 
 
 def _kinds_of_layers(config: ModelConfig) -> Iterator[tuple[Layer, int]]:

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from tvm_c4n.checkpoint import open_checkpoint
+from tests.models import EXPERTS, random_tensors
+from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.pruning import Recipe
@@ -48,3 +49,17 @@ def test_losses_grow_with_n_and_with_fewer_bits(measured):
     for sensitivity in found.values():
         assert list(sensitivity.removal) == sorted(sensitivity.removal)
         assert 0 < sensitivity.rounding["int8"] < sensitivity.rounding["int4"]
+
+
+@pytest.mark.slow
+def test_experts_are_measured_together():
+    """A projection of all experts of a layer has one loss, of the pruning that each has."""
+    config = describe_model(EXPERTS)
+    checkpoint = ArrayCheckpoint(EXPERTS, random_tensors(config))
+    windows = torch.randint(0, config.vocab_size, (4, 32), generator=torch.Generator())
+    found = measure(checkpoint, config, RECIPE, windows, lambda _: None)
+    experts = [p.weight for p in config.projections(0).values() if p.experts]
+    assert len(experts) == 3
+    for name in experts:
+        assert list(found[name].removal) == sorted(found[name].removal)
+        assert found[name].removal[1] > 0 and found[name].rounding["int4"] > 0
