@@ -14,6 +14,7 @@ from typing import Any
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import (
+    bamba,
     falcon_h1,
     falcon_mamba,
     granitemoehybrid,
@@ -34,6 +35,7 @@ _MODULES = (
     lfm2,
     qwen3_5_text,
     qwen3_5,
+    bamba,
 )
 FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {m.MODEL_TYPE: m.read for m in _MODULES}
 ARCHITECTURES: dict[str, str] = {m.MODEL_TYPE: m.ARCHITECTURE for m in _MODULES}
