@@ -19,6 +19,7 @@ from schedules.expert_gemv import ExpertGemv
 from schedules.expert_rows import ExpertMix, ExpertSpread
 from schedules.intrin import intrinsics_of
 from schedules.opencl import choose as choose_opencl
+from schedules.relu_squared import ReluSquared
 from schedules.rotary import Rotary
 from schedules.route import Route
 from schedules.selective_scan import SelectiveScan
@@ -49,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     ExpertGemm(),
     ExpertSpread(),
     ExpertMix(),
+    ReluSquared(),
     Attention(),
     Rotary(),
 )

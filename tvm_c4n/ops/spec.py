@@ -378,6 +378,14 @@ class SwigluSpec(OpSpec):
 
 
 @dataclass(frozen=True)
+class ReluSquaredSpec(OpSpec):
+    """``max(x, 0)^2`` over `cols` columns."""
+
+    kind: ClassVar[str] = "relu_squared"
+    cols: int
+
+
+@dataclass(frozen=True)
 class SsdSpec(OpSpec):
     """Mamba-2's scan with its softplus, skip and gate; state is updated in place.
 
@@ -508,6 +516,7 @@ SPECS: tuple[type[OpSpec], ...] = (
     ConvSpec,
     ScanSpec,
     SwigluSpec,
+    ReluSquaredSpec,
     SsdSpec,
     AttentionSpec,
     DeltaSpec,

@@ -1,4 +1,4 @@
-"""The gated MLP in torch."""
+"""The MLP in torch, with a gate or without."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ def mlp(
     block: Mlp, tensors: Mapping[str, Tensor], ops: Ops, normed: Tensor, hidden: Tensor
 ) -> Path:
     """Go through one block. What is no longer needed is let go of: windows are large."""
-    gate = yield Stop("gate_proj", scaled(block, "gate_proj", normed))
+    gate = None
+    if block.gate is not None:
+        gate = yield Stop("gate_proj", scaled(block, "gate_proj", normed))
     up = yield Stop("up_proj", scaled(block, "up_proj", normed))
     del normed
-    y = F.silu(gate) * up
+    y = F.relu(up).square() if gate is None else F.silu(gate) * up
     del gate, up
     return (yield Stop("down_proj", y, hidden))

@@ -1,4 +1,4 @@
-"""The gated MLP of today's language models: SwiGLU (Shazeer 2020)."""
+"""The MLP of today's language models: SwiGLU (Shazeer 2020), or squared ReLU without a gate."""
 
 from __future__ import annotations
 
@@ -12,39 +12,33 @@ from tvm_c4n.model.tensor_spec import tensor as axes
 
 @dataclass(frozen=True)
 class Mlp(Block):
-    """``down(silu(gate(u)) * up(u))``.
+    """``down(silu(gate(u)) * up(u))``, or without a gate ``down(max(up(u), 0)^2)``.
 
     Attributes
     ----------
     width : int
         Channels between the projections.
     gate, up, down : str
-        The tensors of their weights, without the prefix.
+        The tensors of their weights, without the prefix. There may be no gate.
     """
 
     kind: ClassVar[str] = "mlp"
     width: int
-    gate: str = "gate_proj.weight"
+    gate: str | None = "gate_proj.weight"
     up: str = "up_proj.weight"
     down: str = "down_proj.weight"
 
     def tensors(self) -> dict[str, TensorSpec]:
         """Names, without the prefix, and axes of its tensors."""
         hidden, inner = self.hidden, Segment("inner", self.width)
-        return {
-            self.gate: axes(inner, hidden),
-            self.up: axes(inner, hidden),
-            self.down: axes(hidden, inner),
-        }
+        gate = {} if self.gate is None else {self.gate: axes(inner, hidden)}
+        return gate | {self.up: axes(inner, hidden), self.down: axes(hidden, inner)}
 
     def projections(self) -> tuple[Projection, ...]:
         """Return its projections, in the order in which a token passes them."""
-        return (
-            Projection("gate_proj", self.prefix + self.gate),
-            Projection("up_proj", self.prefix + self.up),
-            Projection("down_proj", self.prefix + self.down),
-        )
+        names = {"gate_proj": self.gate, "up_proj": self.up, "down_proj": self.down}
+        return tuple(Projection(n, self.prefix + t) for n, t in names.items() if t is not None)
 
     def reorderings(self) -> tuple[Reordering, ...]:
-        """Every channel is gated by itself."""
+        """Every channel is activated by itself."""
         return (Reordering("inner", "down_proj", self.width),)

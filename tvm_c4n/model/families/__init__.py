@@ -21,6 +21,7 @@ from tvm_c4n.model.families import (
     lfm2,
     mamba,
     mamba2,
+    nemotron_h,
     qwen3_5,
     qwen3_5_text,
 )
@@ -36,6 +37,7 @@ _MODULES = (
     qwen3_5_text,
     qwen3_5,
     bamba,
+    nemotron_h,
 )
 FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {m.MODEL_TYPE: m.read for m in _MODULES}
 ARCHITECTURES: dict[str, str] = {m.MODEL_TYPE: m.ARCHITECTURE for m in _MODULES}

@@ -35,14 +35,16 @@ def layer_kinds(fields: Fields, words: Mapping[str, str], *names: str) -> list[s
     words : mapping of str to str
         What a word of config.json means: files have those of several versions of transformers.
     names : str
-        Of fields, the first that is there counts.
+        Of fields, the first that is there counts: a list of words, or a string of letters.
     """
-    count = fields.size("num_hidden_layers", most=MAX_LAYERS)
     name = next((name for name in names if fields.get(name)), None)
     if name is None:
         return None
     found = fields.get(name)
-    if not isinstance(found, list) or len(found) != count:
+    if not isinstance(found, list | str):
+        raise CheckpointError(f"config.json: {name} is no list of layers")
+    count = fields.size("num_hidden_layers", len(found), most=MAX_LAYERS)
+    if len(found) != count:
         raise CheckpointError(f"config.json: {name} is no list of {count} layers")
     unknown = [word for word in found if not isinstance(word, str) or word not in words]
     if unknown:
@@ -84,6 +86,7 @@ def attention_of(
     *,
     key_factor: float = 1.0,
     fraction: float = 1.0,
+    head_dim: int | None = None,
     head_norms: tuple[Norm, Norm] | None = None,
     gated: bool = False,
     output: str = "o_proj",
@@ -92,7 +95,8 @@ def attention_of(
     """Read the fields of attention; returns the block of a prefix.
 
     Without a scale scores are divided by the root of a head's channels, and `key_factor` counts.
-    With a base `fraction` of a head's channels is rotated.
+    With a base `fraction` of a head's channels is rotated. `head_dim` is that of a file that does
+    not say it; if not given, heads share the hidden channels.
     """
     heads = fields.size("num_attention_heads", most=1 << 12)
     kv_heads = fields.size("num_key_value_heads", heads, most=1 << 12)
@@ -101,7 +105,7 @@ def attention_of(
             f"config.json: num_attention_heads={heads} is no multiple of "
             f"num_key_value_heads={kv_heads}"
         )
-    head_dim = fields.size("head_dim", d_model // heads, most=1 << 12)
+    head_dim = fields.size("head_dim", head_dim or d_model // heads, most=1 << 12)
     rotary = int(head_dim * fraction)
     if theta is not None and (rotary % 2 or not 0 < rotary <= head_dim):
         part = "" if fraction == 1 else f" by partial_rotary_factor={fraction:g}"
