@@ -14,11 +14,13 @@ QUICK = {
         "TestGranite",
         "TestGraniteExperts",
         "TestLfm2",
+        "TestQwen",
     },
     "test_the_twin_opens_in_transformers_with_the_same_logits": {
         "TestGranite",
         "TestGraniteExperts",
         "TestLfm2",
+        "TestNemotronH",
     },
 }
 

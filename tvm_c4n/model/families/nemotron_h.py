@@ -78,6 +78,7 @@ def read(fields: Fields) -> ModelConfig:
             "attention_layers": kinds.count("attention"),
             "attention_heads": attending.heads,
             "kv_heads": attending.kv_heads,
+            "attention_dim": attending.head_dim,
         },
         context=context_of(fields) if attends else None,
         positions=positions_of(fields) if attends else None,
