@@ -8,7 +8,8 @@ j up to t, its L tokens correct the state by ``k'[t] c[t]`` and read ``y[t]``::
     H' = e[L - 1] H + sum_j w[L - 1, j] k'[j] c[j]
 
 One pass over the state makes H' and at once what the next chunk's keys and queries find in it: a
-state is loaded once a chunk, and takes 3 L + 1 multiply-adds, of which token by token takes 4 L.
+state is loaded once a chunk, and takes 3 L + 1 multiply-adds, of which token by token takes 4 L
+(docs/decisions/delta-rule.md).
 The last chunk is filled with tokens that change nothing: their decay is 1, beta and keys are 0.
 """
 

@@ -73,8 +73,8 @@ class Intrinsics(ABC):
         product: each token has a vector of x and one of y for each vector of the state
         (docs/decisions/ssd-prefill.md).
     delta_tokens, delta_vectors : int
-        The same of the gated delta rule: each token has two vectors of sums for each vector of the
-        state.
+        The same of the gated delta rule, where each token has two vectors of sums for each vector
+        of the state (docs/decisions/delta-rule.md).
     """
 
     isa: Isa
