@@ -1,4 +1,4 @@
-"""TVM knows our pipeline by its name, whichever package was imported first."""
+"""TVM knows our pipeline by its name, whichever package was imported first, or TVM alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import pytest
 @pytest.mark.parametrize(
     "imports",
     [
-        "import tvm, tvm_c4n",
+        "import tvm",
+        pytest.param("import tvm, tvm_c4n", marks=pytest.mark.slow),
         pytest.param("import tvm_c4n, tvm", marks=pytest.mark.slow),
         pytest.param("import tvm_c4n._tvm", marks=pytest.mark.slow),
+        pytest.param(
+            "import os; os.environ['TVM_DEVICE_BACKEND_AUTOLOAD'] = '0'; import tvm, tvm_c4n",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_name_is_known_when_both_packages_are_there(imports: str) -> None:
