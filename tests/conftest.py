@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.once import made_once, shared_folder
+
 if TYPE_CHECKING:
     from tests.hub import Hub
 
@@ -54,9 +56,7 @@ def small_artifact(small_model: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The small model, compiled for this machine. Tests change copies."""
     from tvm_c4n.compile.artifact import compile_model  # most tests do without
 
-    out = tmp_path_factory.mktemp("small") / "art"
-    compile_model(small_model, out)
-    return out
+    return made_once(tmp_path_factory, "small/art", lambda out: compile_model(small_model, out))
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +74,7 @@ def hybrid_artifact(hybrid_model: Path, tmp_path_factory: pytest.TempPathFactory
     """The model with attention, compiled for this machine. Tests change copies."""
     from tvm_c4n.compile.artifact import compile_model  # most tests do without
 
-    out = tmp_path_factory.mktemp("hybrid") / "art"
-    compile_model(hybrid_model, out)
-    return out
+    return made_once(tmp_path_factory, "hybrid/art", lambda out: compile_model(hybrid_model, out))
 
 
 @pytest.fixture(scope="session")
@@ -128,10 +126,10 @@ def call(
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of compiled models for this run of the tests: the user's is neither used nor filled.
 
-    Programs that tests start see it, too.
+    All processes of the run share it, and programs that tests start see it, too.
     """
     before = os.environ.get("XDG_CACHE_HOME")
-    folder = tmp_path_factory.mktemp("cache")
+    folder = shared_folder(tmp_path_factory) / "cache"
     os.environ["XDG_CACHE_HOME"] = str(folder)
     yield folder / "tvm-c4n"
     if before is None:
@@ -168,6 +166,14 @@ def host_compiler() -> None:
     """Skip where nothing compiles C++ for this machine."""
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         _missing("apt-get install g++")
+
+
+@pytest.fixture(scope="session")
+def host_runner(host_compiler: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the runner for this machine."""
+    from tvm_c4n.compile.native import build_runner
+
+    return made_once(tmp_path_factory, "host-runner", build_runner)
 
 
 @pytest.fixture(scope="session")
@@ -242,6 +248,7 @@ def arm_runner(phone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """The folder of the runner for arm64 Linux."""
     from tvm_c4n.compile.native import build_runner
 
-    out = tmp_path_factory.mktemp("runner") / "arm64"
-    build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
-    return out
+    def make(out: Path) -> None:
+        build_runner(out, "arm64-linux", runtime=phone_folder / "bin")
+
+    return made_once(tmp_path_factory, "arm64-runner", make)

@@ -12,7 +12,6 @@ from types import ModuleType
 
 import pytest
 
-from tvm_c4n.compile.native import build_runner
 from tvm_c4n.errors import ArtifactError
 from tvm_c4n.runtime.engine import Engine
 
@@ -35,12 +34,6 @@ hostile = _load("hostile_artifact")
 hybrid = _load("hostile_hybrid")
 attacks = pytest.mark.parametrize("attack", hostile.ATTACKS, ids=lambda a: a.__name__)
 hybrid_attacks = pytest.mark.parametrize("attack", hybrid.ATTACKS, ids=lambda a: a.__name__)
-
-
-@pytest.fixture(scope="module")
-def runner(host_compiler: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runner for this machine."""
-    return build_runner(tmp_path_factory.mktemp("runner") / "host")
 
 
 @pytest.fixture
@@ -89,8 +82,8 @@ def test_the_engine_refuses_it(folder: Path, attack: hostile.Attack) -> None:
 
 
 @attacks
-def test_the_runner_refuses_it(runner: Path, folder: Path, attack: hostile.Attack) -> None:
-    refused_by_the_runner(runner, folder, attack(folder))
+def test_the_runner_refuses_it(host_runner: Path, folder: Path, attack: hostile.Attack) -> None:
+    refused_by_the_runner(host_runner, folder, attack(folder))
 
 
 @hybrid_attacks
@@ -100,24 +93,24 @@ def test_the_engine_refuses_a_hybrid(hybrid_folder: Path, attack: hybrid.Attack)
 
 @hybrid_attacks
 def test_the_runner_refuses_a_hybrid(
-    runner: Path, hybrid_folder: Path, attack: hybrid.Attack
+    host_runner: Path, hybrid_folder: Path, attack: hybrid.Attack
 ) -> None:
-    refused_by_the_runner(runner, hybrid_folder, attack(hybrid_folder))
+    refused_by_the_runner(host_runner, hybrid_folder, attack(hybrid_folder))
 
 
-def test_a_text_longer_than_the_context_is_refused(runner: Path, hybrid_folder: Path) -> None:
-    assert start(runner, hybrid_folder, "1 " * 60).returncode == 0
+def test_a_text_longer_than_the_context_is_refused(host_runner: Path, hybrid_folder: Path) -> None:
+    assert start(host_runner, hybrid_folder, "1 " * 60).returncode == 0
     for tokens in ("1 " * 65, "1 " * 400):
-        done = start(runner, hybrid_folder, tokens)
+        done = start(host_runner, hybrid_folder, tokens)
         said = f"the text has {len(tokens) // 2} tokens: this model reads 64 at most"
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {said}\n")
-    done = start(runner, hybrid_folder, "1 " * 63)  # and 4 more: the 65th is one too many
+    done = start(host_runner, hybrid_folder, "1 " * 63)  # and 4 more: the 65th is one too many
     assert (done.returncode, len(done.stdout.split())) == (2, 2)
     assert done.stderr == "error: the text has 65 tokens: this model reads 64 at most\n"
 
 
-def test_the_runner_takes_what_is_good(runner: Path, folder: Path) -> None:
-    done = start(runner, folder)
+def test_the_runner_takes_what_is_good(host_runner: Path, folder: Path) -> None:
+    done = start(host_runner, folder)
     assert done.returncode == 0, done.stderr
 
 
@@ -128,18 +121,20 @@ def test_what_config_and_projections_say_must_agree(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("tokens", ["96", "99999", "4294967297", "-1", "1.5", "true", "1 x", "\0"])
-def test_the_runner_refuses_tokens_that_are_none(runner: Path, folder: Path, tokens: str) -> None:
-    done = start(runner, folder, tokens)
+def test_the_runner_refuses_tokens_that_are_none(
+    host_runner: Path, folder: Path, tokens: str
+) -> None:
+    done = start(host_runner, folder, tokens)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(("error: token ", "error: stdin: '"))
     assert done.stderr.count("\n") == 1
 
 
-def test_the_runner_says_that_its_output_is_lost(runner: Path, folder: Path) -> None:
+def test_the_runner_says_that_its_output_is_lost(host_runner: Path, folder: Path) -> None:
     for options in (["-n", "4"], ["--bench", "-p", "4", "-g", "0", "-r", "1"]):
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(
-                [runner, folder, *options],
+                [host_runner, folder, *options],
                 input="1 2 3",
                 stdout=full,
                 stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.hub import hub_of
 from tests.models import write_words
+from tests.once import made_once
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
 
@@ -20,10 +21,12 @@ def pruned(small_model, words, tmp_path_factory):
     from tvm_c4n.pruning import Recipe
     from tvm_c4n.pruning.run import prune
 
-    folder = tmp_path_factory.mktemp("cli-pruned") / "n2"
     recipe = Recipe(removed=2, dtype="int8", samples=8, sample_tokens=32)
-    prune(small_model, folder, recipe, calibration=words)
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "cli/n2",
+        lambda folder: prune(small_model, folder, recipe, calibration=words),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +34,7 @@ def artifact(pruned, tmp_path_factory):
     """The pruned model, compiled for this machine."""
     from tvm_c4n.compile.artifact import compile_model
 
-    folder = tmp_path_factory.mktemp("cli-artifact") / "n2.art"
-    compile_model(pruned, folder)
-    return folder
+    return made_once(tmp_path_factory, "cli/n2.art", lambda folder: compile_model(pruned, folder))
 
 
 @pytest.fixture(scope="session")
@@ -66,14 +67,6 @@ def furnished(small_model, pruned, artifact, words, tmp_path, monkeypatch, hub_o
     return folder
 
 
-@pytest.fixture(scope="session")
-def host_runner(host_compiler, tmp_path_factory):
-    """The runner for this machine."""
-    from tvm_c4n.compile.native import build_runner
-
-    return build_runner(tmp_path_factory.mktemp("runner") / "host")
-
-
 @pytest.fixture
 def adb(tmp_path, monkeypatch):
     """A stand-in for adb on PATH; returns the device's folder."""
@@ -102,9 +95,11 @@ def arm_artifact(pruned, arm_linker, tmp_path_factory):
     """The pruned model, compiled for arm64 Linux."""
     from tvm_c4n.compile.artifact import compile_model
 
-    folder = tmp_path_factory.mktemp("cli-artifact") / "arm.art"
-    compile_model(pruned, folder, "arm64-linux")
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "cli/arm.art",
+        lambda folder: compile_model(pruned, folder, "arm64-linux"),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -112,9 +107,11 @@ def default_arm_artifact(arm_linker, tmp_path_factory):
     """The default model in float32, compiled for arm64 Linux."""
     from tvm_c4n.compile.artifact import compile_model
 
-    folder = tmp_path_factory.mktemp("cli-default") / "arm.art"
-    compile_model("mamba-19m", folder, "arm64-linux", dtype="float32")
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "cli/default/arm.art",
+        lambda folder: compile_model("mamba-19m", folder, "arm64-linux", dtype="float32"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -14,28 +14,19 @@ import pytest
 
 import tvm_c4n
 from tvm_c4n.compile import cache
-from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.artifact import MANIFEST, WEIGHTS, open_artifact
 
 
-@pytest.fixture(scope="module")
-def compiled(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model's artifact."""
-    out = tmp_path_factory.mktemp("artifact") / "small"
-    compile_model(small_model, out)
-    return out
-
-
 @pytest.fixture
-def compilations(monkeypatch: pytest.MonkeyPatch, compiled: Path) -> list[Path]:
+def compilations(monkeypatch: pytest.MonkeyPatch, small_artifact: Path) -> list[Path]:
     """Replaces the compiler by a copy; the folders that it was called with."""
     found: list[Path] = []
 
     def copy(model: Path, out: Path, **_options: object) -> None:
         found.append(model)
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(compiled, out)
+        shutil.copytree(small_artifact, out)
 
     monkeypatch.setattr("tvm_c4n.compile.artifact.compile_model", copy)
     return found
@@ -71,8 +62,8 @@ def test_the_second_use_compiles_nothing(model: Path, root: Path, compilations: 
     assert len(compilations) == len(told) == 1
 
 
-def test_an_artifact_is_returned_as_it_is(compiled: Path, root: Path) -> None:
-    assert cache.cached_artifact(compiled) == compiled
+def test_an_artifact_is_returned_as_it_is(small_artifact: Path, root: Path) -> None:
+    assert cache.cached_artifact(small_artifact) == small_artifact
     assert not root.exists()
 
 
@@ -183,15 +174,16 @@ def test_a_cache_that_cannot_be_written_is_one_error(
         cache.cached_artifact(model)
 
 
-def test_two_processes_compile_once(model: Path, root: Path, tmp_path: Path) -> None:
+def test_two_processes_compile_once(
+    model: Path, small_artifact: Path, root: Path, tmp_path: Path
+) -> None:
     """Both get the artifact; the second waits for the first instead of compiling, too."""
     program = """
-import sys, time
+import shutil, sys, time
 from pathlib import Path
 from tvm_c4n.compile import artifact, cache
-real = artifact.compile_model
-def slow(*args, **options):
-    real(*args, **options)
+def slow(model, out, **options):
+    shutil.copytree(sys.argv[5], out, dirs_exist_ok=True)
     Path(sys.argv[2]).open("a").write("compiled\\n")
     time.sleep(1)  # the other one has long begun to wait
 artifact.compile_model = slow
@@ -203,7 +195,7 @@ print(cache.cached_artifact(sys.argv[1]))
     log, ready = tmp_path / "log", [tmp_path / "a", tmp_path / "b"]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, model, log, mine, other],
+            [sys.executable, "-c", program, model, log, mine, other, small_artifact],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(tvm_c4n.__file__).parents[1])},

@@ -131,7 +131,8 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Write:
     return make
 
 
-@pytest.mark.parametrize("as_file", [False, True])
+# Each of their texts is a process of its own.
+@pytest.mark.parametrize("as_file", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_texts_and_tokens_are_those_of_transformers(name: str, as_file: bool, write: Write) -> None:
     source = TEMPLATES[name]

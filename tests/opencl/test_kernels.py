@@ -31,6 +31,7 @@ from tvm_c4n.ops.spec import (
 )
 
 NMSE = 1e-10
+SLOW = pytest.mark.slow
 CASES = [
     *(Case(removed=n, rows=130) for n in range(4)),
     *(Case(removed=n, rows=37, cols=100, tokens=3) for n in range(4)),
@@ -51,7 +52,10 @@ def names_of(func: Any) -> list[str]:
     return [parameter.name for parameter in func.params]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", pytest.param("float16", marks=SLOW), pytest.param("int8", marks=SLOW), "int4"],
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_c4n_linear(device: Any, case: Case, dtype: str) -> None:
     weight, inputs = make(case, dtype)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.models import VOCABULARY
+from tests.once import made_once
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.runtime.artifact import MANIFEST
@@ -23,10 +24,15 @@ def artifacts(
     small_model: Path, hybrid_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """A model of scans alone, and one with attention, which reads 64 tokens, for batches."""
-    folder = tmp_path_factory.mktemp("batched")
-    for name, model in zip(NAMES, (small_model, hybrid_model), strict=True):
-        compile_model(model, folder / name, batch=True)
-    return {name: folder / name for name in NAMES}
+    models = zip(NAMES, (small_model, hybrid_model), strict=True)
+    return {
+        name: made_once(
+            tmp_path_factory,
+            f"batched/{name}",
+            lambda out, model=model: compile_model(model, out, batch=True),
+        )
+        for name, model in models
+    }
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import made_once
 from tests.server.client import Running
 from tvm_c4n.server.limits import Limits
 
@@ -47,9 +48,9 @@ def talking(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 95}))
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     (folder / "tokenizer_config.json").write_text('{"bos_token": "<|endoftext|>"}')
-    out = folder.with_name("talking.art")
-    compile_model(folder, out, batch=True)
-    return out
+    return made_once(
+        tmp_path_factory, "talking.art", lambda out: compile_model(folder, out, batch=True)
+    )
 
 
 @contextmanager
