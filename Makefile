@@ -74,13 +74,13 @@ $(BIN)/python:
 
 # torch goes first: with it in place, the extra [prune] is content and does not look for a newer one.
 $(VENV)/installed-demo: pyproject.toml | $(BIN)/python
-	@echo "installing into $(VENV) (once; TVM and torch are some 300 MB)"
+	@echo "installing into $(VENV) (once; TVM, torch and a linker are some 400 MB)"
 	$(PIP) "$(TORCH)"
-	$(PIP) -e '.[prune]'
+	$(PIP) -e '.[prune,link]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
-	@echo "installing into $(VENV) (once; TVM and torch are some 300 MB)"
+	@echo "installing into $(VENV) (once; TVM, torch and a linker are some 400 MB)"
 	$(PIP) "$(TORCH)"
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[dev,link]'
 	@touch $@ $(VENV)/installed-demo

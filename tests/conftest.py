@@ -170,10 +170,10 @@ def host_compiler() -> None:
 
 @pytest.fixture(scope="session")
 def host_runner(host_compiler: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the runner for this machine."""
-    from tvm_c4n.compile.native import build_runner
+    """The runner for this machine."""
+    from tvm_c4n.compile.native import LAUNCHER, build_runner
 
-    return made_once(tmp_path_factory, "host-runner", build_runner)
+    return made_once(tmp_path_factory, "host-runner", build_runner) / LAUNCHER
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,18 @@ def test_the_users_errors_leave_nothing(tmp_path: Path, arguments: Any, error: t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_missing_linker_is_said_before_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    steps: list[object] = []
+    with pytest.raises(TargetError, match="no linker"):
+        compile_model("mamba-19m", tmp_path / "art", progress=lambda *args: steps.append(args))
+    assert steps == []
+
+
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     def interrupt(_step: str, done: int, _total: int) -> None:
         if done == 2:

@@ -16,6 +16,7 @@ from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.link import make_fcompile
+from tvm_c4n.compile.linker import linker_for, system_of
 from tvm_c4n.compile.target import resolve_target, triple_of
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.chat_template import CHAT_FILES
@@ -107,6 +108,8 @@ def compile_model(
         raise C4nError(f"dtype is {dtype!r}; known are {', '.join(DENSE_DTYPES)}")
     resolved = resolve_target(target)
     select = selector(resolved, records)
+    triple = triple_of(resolved)
+    linker_for(triple, system_of(triple))  # said now: it takes a while until one is needed
 
     def tell(done: int) -> None:
         if progress is not None:
@@ -135,7 +138,7 @@ def compile_model(
         library = _link(executable, folder, resolved)
         manifest = Manifest(
             target=target,
-            triple=triple_of(resolved),
+            triple=triple,
             isa=select.isa.name,
             features=list(select.isa.needs),
             tvm=tvm.__version__,
