@@ -26,7 +26,7 @@ COMMANDS = [
     "inspect model.art",
     "inspect mamba-19m-s30-int4",
     "compile pruned -o out",
-    "compile pruned -o out --target arm64-linux",
+    pytest.param("compile pruned -o out --target arm64-linux", marks=pytest.mark.slow),
     "run pruned -n 4",
     "eval model.art --text text.jsonl --window 64",
     "eval model.art --tasks blimp --max-items 4",

@@ -34,8 +34,8 @@ LAYERS = {
     "mamba_step": 4,
     "mamba_prefill": 4,
 }
-SLOW = {"swin", "mamba", "mamba_prefill", "vit", "block", "dynamic_block"}
-QUICK_ON_THE_PHONE = {"channels_first", "conv_net"}
+SLOW = {"swin", "mamba", "mamba_prefill", "vit", "block", "dynamic_block", "conv_net"}
+QUICK_ON_THE_PHONE = {"conv_net"}
 
 
 def names(slow: set[str]) -> list[Any]:

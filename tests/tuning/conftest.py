@@ -16,19 +16,22 @@ def sparse_layer() -> IRModule:
     return layers.sparse_layer(256, 64)[0]
 
 
-@pytest.fixture(scope="session")
-def tuned(
-    sparse_layer: IRModule, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[int]]:
-    """Records of a layer's whole space, and what two runs told; the first one was cut off.
+# Records of a layer, and what two runs told.
+Tuned = tuple[Path, list[int]]
 
-    It takes half a minute: what needs it stands in one file, which one worker runs.
-    """
+
+@pytest.fixture(scope="session")
+def tuned(sparse_layer: IRModule, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """Records of 8 candidates; the first run was cut off after 4."""
+    return tuned_twice(sparse_layer, tmp_path_factory.mktemp("tune") / "records", 8)
+
+
+def tuned_twice(sparse_layer: IRModule, folder: Path, trials: int) -> Tuned:
+    """Tune with 4 candidates, spoil the records as a kill does, and go on to so many."""
     from tvm_c4n.tuning.database import RECORDS
     from tvm_c4n.tuning.run import tune
     from tvm_c4n.tuning.runners import kill_workers, local_runner
 
-    folder = tmp_path_factory.mktemp("tune") / "records"
     runner = local_runner(1, timeout_secs=120, samples=2, min_repeat_ms=1)
     told: list[int] = []
 
@@ -50,6 +53,6 @@ def tuned(
     run(4)
     file = folder / RECORDS
     file.write_bytes(file.read_bytes()[:-30])  # a kill in the middle of a write
-    run(1000)
+    run(trials)
     kill_workers(runner)
     return folder, told

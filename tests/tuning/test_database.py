@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import schedules
-from tvm_c4n._tvm import tvm
+from tvm_c4n._tvm import IRModule, tvm
 from tvm_c4n.compile.records import open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
@@ -17,6 +17,7 @@ from tvm_c4n.ops.isa import isa_of
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
+from tests.tuning.conftest import Tuned, tuned_twice
 from tvm_c4n.tuning.comparison import Comparisons
 from tvm_c4n.tuning.database import (
     RECORDS,
@@ -27,8 +28,6 @@ from tvm_c4n.tuning.database import (
     valid_records,
 )
 from tvm_c4n.tuning.metaschedule import decisions_of, ms, spec_of_workload
-
-Tuned = tuple[Path, list[int]]
 
 
 def test_merging_adds_what_is_new(tuned: Tuned, tmp_path: Path) -> None:
@@ -98,16 +97,25 @@ def test_an_unfinished_line_is_dropped(tuned: Tuned, tmp_path: Path, cut: int) -
 
 
 def test_a_run_resumes_and_times_each_candidate_once(tuned: Tuned) -> None:
+    check_resumed(tuned, 8)
+
+
+@pytest.mark.slow
+def test_the_whole_space_is_measured(sparse_layer: IRModule, tmp_path: Path) -> None:
+    found = tuned_twice(sparse_layer, tmp_path / "records", 1000)
+    (spec,) = {spec for spec, _, _ in valid_records(Database(found[0]))}
+    space = schedules.space_of(spec, isa_of(resolve_target("host")))
+    check_resumed(found, int(np.prod([len(choices) for choices in space.values()])))
+
+
+def check_resumed(tuned: Tuned, count: int) -> None:
+    """The record that was cut was measured again, the other three of the first run were not."""
     folder, told = tuned
     records = list(valid_records(Database(folder)))
-    (spec,) = {spec for spec, _, _ in records}
-    space = schedules.space_of(spec, isa_of(resolve_target("host")))
-    everything = np.prod([len(choices) for choices in space.values()])
-    # The record that was cut was measured again, the other three of the first run were not.
-    assert len(records) == everything
-    assert len({tuple(decisions.items()) for _, decisions, _ in records}) == everything
+    assert len(records) == count
+    assert len({tuple(decisions.items()) for _, decisions, _ in records}) == count
     assert told[:2] == [0, 4]
-    assert told[-1] == everything - 3
+    assert told[-1] == count - 3
 
 
 def test_the_best_was_accepted_or_is_the_default(tuned: Tuned) -> None:

@@ -114,17 +114,10 @@ def test_what_is_not_supported_is_refused_in_one_line(change, message):
         described(**change)
 
 
-def test_a_text_longer_than_the_ring_is_refused(tmp_path):
-    from tests.families import write_family
+def test_a_text_longer_than_the_ring_is_refused(hybrid_artifact):
     from tvm_c4n import load
-    from tvm_c4n.compile.artifact import compile_model
 
-    config = GraniteMoeHybridConfig(
-        **{**SIZES, "max_position_embeddings": 64}, layer_types=MIXED, tie_word_embeddings=True
-    )
-    write_family(tmp_path / "model", config)
-    compile_model(tmp_path / "model", tmp_path / "artifact")
-    engine = load(tmp_path / "artifact")
+    engine = load(hybrid_artifact)
     engine.prefill([1] * 63)
     last = engine.step(2)
     for read in (lambda: engine.step(2), lambda: engine.prefill([2]), lambda: engine.score([2])):
