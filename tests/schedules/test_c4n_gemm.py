@@ -33,7 +33,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float16", marks=pytest.mark.slow), "int8", "int4"]
+)
 def test_it_matches_float64(machine: Any, dtype: str) -> None:
     check_against_float64(machine, CASES, dtype, "c4n_gemm")
 
