@@ -17,7 +17,7 @@ NAME = "c4n"
 def register_with_tvm() -> None:
     """Register the pipeline, if TVM is there."""
     # While TVM is being loaded, a part of this module is there.
-    pipelines = sys.modules.get("tvm.relax.pipeline")
+    pipelines: Any = sys.modules.get("tvm.relax.pipeline")
     known = getattr(pipelines, "PIPELINE_MAP", {})
     if hasattr(pipelines, "register_pipeline") and known.get(NAME) is not _pipeline:
         pipelines.register_pipeline(NAME)(_pipeline)
