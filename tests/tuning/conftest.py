@@ -22,12 +22,12 @@ Tuned = tuple[Path, list[int]]
 
 @pytest.fixture(scope="session")
 def tuned(sparse_layer: IRModule, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    """Records of 8 candidates; the first run was cut off after 4."""
+    """Records of 11 candidates: three of a run that was cut off, 8 of the one that resumed."""
     return tuned_twice(sparse_layer, tmp_path_factory.mktemp("tune") / "records", 8)
 
 
 def tuned_twice(sparse_layer: IRModule, folder: Path, trials: int) -> Tuned:
-    """Tune with 4 candidates, spoil the records as a kill does, and go on to so many."""
+    """Tune with 4 candidates, spoil the last one as a kill does, and tune with so many more."""
     from tvm_c4n.tuning.database import RECORDS
     from tvm_c4n.tuning.run import tune
     from tvm_c4n.tuning.runners import kill_workers, local_runner
