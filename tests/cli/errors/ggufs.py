@@ -68,7 +68,7 @@ GGUF = [
     convert(
         "another architecture",
         "m.gguf: has a model of architecture 'llama', supported: mamba, mamba2, granitehybrid, "
-        "falcon-h1",
+        "falcon-h1, lfm2",
         written(lambda data: data.replace(b"\5\0\0\0\0\0\0\0mamba", b"\5\0\0\0\0\0\0\0llama", 1)),
     ),
     convert(

@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "mamba2": gguf.MODEL_ARCH.MAMBA2,
     "granitemoehybrid": gguf.MODEL_ARCH.GRANITE_HYBRID,
     "falcon_h1": gguf.MODEL_ARCH.FALCON_H1,
+    "lfm2": gguf.MODEL_ARCH.LFM2,
 }
 # Byte-level BPE: the 256 bytes, two merges, a special token, and places that are not used.
 BYTES = [chr(b) for b in [*range(33, 127), *range(161, 173), *range(174, 256)]]
@@ -55,7 +56,7 @@ def write_gguf(
     for name, values in tensors.items():
         for theirs, array in _tensors(name, values.astype(np.float32), config):
             matrix = array.ndim == 2 and not any(
-                part in theirs for part in ("ssm_a", "ssm_d", "norm")
+                part in theirs for part in ("ssm_a", "ssm_d", "norm", "shortconv.conv")
             )
             own = kind if matrix and "conv1d" not in theirs else Type.F32
             writer.add_tensor(theirs, quantize(np.ascontiguousarray(array), own), raw_dtype=own)
@@ -85,10 +86,13 @@ def add_vocabulary(writer: gguf.GGUFWriter, pre: str = "gpt-2", *, spare: int = 
 
 def _add_keys(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     family = config["model_type"]
-    inner, heads = _inner(config), config.get("num_heads", config.get("mamba_n_heads"))
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config.get("max_position_embeddings", 1 << 20))
+    if family == "lfm2":
+        _add_lfm2(writer, config)
+        return
+    inner, heads = _inner(config), config.get("num_heads", config.get("mamba_n_heads"))
     # Granite's converter writes the width of the experts, which a dense model has not.
     writer.add_feed_forward_length(config.get("intermediate_size", 0) if heads else 0)
     eps = config.get("layer_norm_epsilon", config.get("rms_norm_eps", 1e-5))
@@ -116,6 +120,20 @@ def _add_keys(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_residual_scale(config["residual_multiplier"])
     writer.add_logit_scale(config["logits_scaling"])
     writer.add_rope_scaling_finetuned(config.get("position_embedding_type") == "rope")
+
+
+def _add_lfm2(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
+    attends = [kind == "full_attention" for kind in config["layer_types"]]
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv([config["num_key_value_heads"] * one for one in attends])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["norm_eps"])
+    writer.add_shortconv_l_cache(config["conv_L_cache"])
+    width = config["intermediate_size"]
+    if config["block_auto_adjust_ff_dim"]:
+        multiple = config["block_multiple_of"]
+        width = -(-int(2 * width / 3) // multiple) * multiple
+    writer.add_feed_forward_length(width)
 
 
 def _inner(config: dict[str, Any]) -> int:
@@ -149,7 +167,7 @@ def _tensors(
         values = values * _factor(name, config)
     if name.endswith("A_log"):
         values = -np.exp(values)
-    if "conv1d.weight" in name:
+    if "conv1d.weight" in name or "conv.conv.weight" in name:
         values = values.squeeze()
     if theirs.endswith(("ssm_a", "ssm_d")) and groups:
         values = values[:, None]

@@ -11,6 +11,7 @@ from transformers import (
     FalconH1Config,
     FalconMambaConfig,
     GraniteMoeHybridConfig,
+    Lfm2Config,
     Mamba2Config,
     MambaConfig,
 )
@@ -20,6 +21,7 @@ from tests.frontend.gguf.made import write_gguf
 from tests.model.families import test_falcon_h1 as falcon_h1
 from tests.model.families import test_falcon_mamba as falcon_mamba
 from tests.model.families import test_granitemoehybrid as granite
+from tests.model.families import test_lfm2 as lfm2
 from tests.model.families import test_mamba as mamba
 from tests.model.families import test_mamba2 as mamba2
 from tvm_c4n.checkpoint import open_checkpoint
@@ -44,11 +46,20 @@ MODELS = {
     "falcon_h1, norm, two groups": FalconH1Config(
         **falcon_h1.SIZES, mamba_rms_norm=True, mamba_norm_before_gate=False, mamba_n_groups=2
     ),
+    "lfm2": Lfm2Config(**lfm2.SIZES, layer_types=lfm2.MIXED),
+    "lfm2, biases, untied": Lfm2Config(
+        **lfm2.SIZES, layer_types=lfm2.MIXED, conv_bias=True, tie_word_embeddings=False
+    ),
 }
 
 
 # The quick suite has one of each family.
-REST = ("mamba, no convolution bias", "mamba2, tied", "falcon_h1, norm, two groups")
+REST = (
+    "mamba, no convolution bias",
+    "mamba2, tied",
+    "falcon_h1, norm, two groups",
+    "lfm2, biases, untied",
+)
 CASES = [pytest.param(n, marks=pytest.mark.slow if n in REST else ()) for n in MODELS]
 
 

@@ -146,7 +146,8 @@ def _mixer(keys: Keys) -> dict[str, Any]:
     }
 
 
-def _granite_hybrid(keys: Keys) -> dict[str, Any]:
+def _kv_heads(keys: Keys) -> list[int]:
+    """Return the heads of keys and values of each layer, 0 where there is no attention."""
     kv_heads = keys.get("attention.head_count_kv")
     counts = kv_heads if isinstance(kv_heads, list) else [kv_heads]
     if any(type(count) is not int or count < 0 for count in counts) or not any(counts):
@@ -154,6 +155,11 @@ def _granite_hybrid(keys: Keys) -> dict[str, Any]:
             f"{keys.file.path}: attention.head_count_kv is {shown(kv_heads)}; it should have a "
             "number of heads for each layer; convert the model again"
         )
+    return counts
+
+
+def _granite_hybrid(keys: Keys) -> dict[str, Any]:
+    counts = _kv_heads(keys)
     if keys.get("expert_count", 0):
         raise CheckpointError(
             f"{keys.file.path}: has {shown(keys.get('expert_count'))} experts: of Granite 4.0-H "
@@ -203,9 +209,28 @@ def _falcon_h1(keys: Keys) -> dict[str, Any]:
     }
 
 
+def _lfm2(keys: Keys) -> dict[str, Any]:
+    counts = _kv_heads(keys)
+    return {
+        "model_type": "lfm2",
+        "layer_types": ["full_attention" if count else "conv" for count in counts],
+        "num_attention_heads": keys.size("attention.head_count"),
+        "num_key_value_heads": max(counts),
+        # The file has the width that the model's rule gives.
+        "intermediate_size": keys.size("feed_forward_length"),
+        "block_auto_adjust_ff_dim": False,
+        "conv_L_cache": keys.size("shortconv.l_cache"),
+        "conv_bias": keys.has("shortconv.conv.bias"),
+        "norm_eps": keys.number("attention.layer_norm_rms_epsilon"),
+        "rope_theta": keys.number("rope.freq_base"),
+        "max_position_embeddings": keys.size("context_length"),
+    }
+
+
 _FAMILIES: Mapping[str, Callable[[Keys], dict[str, Any]]] = {
     "mamba": _mamba,
     "mamba2": _mamba2,
     "granitehybrid": _granite_hybrid,
     "falcon-h1": _falcon_h1,
+    "lfm2": _lfm2,
 }

@@ -29,13 +29,13 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         ("refact", "starcoder", "command-r", "smollm", "codeshell"), (r"\p{N}", _GPT2)
     ),
     **dict.fromkeys(
-        ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "dbrx", "smaug-bpe"),
+        ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "lfm2", "dbrx", "smaug-bpe"),
         (_LLAMA3,),
     ),
     "falcon": (r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]"),
 }  # fmt: skip
 # Splits whose vocabularies hold whole words, which are taken before any merge; and begin with bos.
-_WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1")
+_WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "lfm2")
 
 
 class NoTokenizer(Exception):

@@ -48,8 +48,9 @@ _OUTSIDE = {
     "mamba": _BACKBONE, "falcon_mamba": _BACKBONE, "mamba2": _BACKBONE,
     "granitemoehybrid": {**_MODEL, "output_norm.": "model.norm."},
     "falcon_h1": {**_MODEL, "output_norm.": "model.final_layernorm."},
+    "lfm2": {**_MODEL, "token_embd_norm.": "model.embedding_norm."},
 }  # fmt: skip
-_PREFIX = {"granitemoehybrid": "model.", "falcon_h1": "model."}
+_PREFIX = {"granitemoehybrid": "model.", "falcon_h1": "model.", "lfm2": "model."}
 _OLD = {"attn_norm.": "norm.", **_within("mixer.", _MAMBA1)}
 _HYBRID = {
     "attn_norm.": "input_layernorm.", **_within("mamba.", _MAMBA2),
@@ -70,6 +71,21 @@ _INSIDE = {
         **_HYBRID,
         "ffn_norm": "pre_ff_layernorm.weight",
         **_within("feed_forward.", {f"ffn_{n}.": f"{n}_proj." for n in ("gate", "up", "down")}),
+    },
+    "lfm2": {
+        "attn_norm.": "operator_norm.",
+        "ffn_norm.": "ffn_norm.",
+        **_within("conv.", {f"shortconv.{n}.": f"{n}." for n in ("conv", "in_proj", "out_proj")}),
+        **_within(
+            "self_attn.",
+            {
+                **_ATTENTION,
+                "attn_output.": "out_proj.",
+                "attn_q_norm.": "q_layernorm.",
+                "attn_k_norm.": "k_layernorm.",
+            },
+        ),
+        **_within("feed_forward.", {"ffn_gate.": "w1.", "ffn_up.": "w3.", "ffn_down.": "w2."}),
     },
 }
 # Families whose rotated channels the converter reorders.
@@ -121,7 +137,7 @@ def _tensor(file: GgufFile, ours: str, theirs: list[str], config: dict[str, Any]
     shape: tuple[int, ...] = first.shape
     if len(theirs) > 1:
         shape = (sum(file.tensors[name].shape[0] for name in theirs), *shape[1:])
-    if ours.endswith("conv1d.weight") and len(shape) == 2:
+    if ours.endswith(("conv1d.weight", "conv.conv.weight")) and len(shape) == 2:
         shape = (shape[0], 1, shape[1])
     elif config["model_type"] not in ("mamba", "falcon_mamba") and ours.endswith(
         ("A_log", ".D", "mamba.norm.weight", "mixer.norm.weight")
