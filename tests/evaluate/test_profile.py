@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models import EXPERTS, write_model, write_tokenizer
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.profile import ATTEMPTS, MAX_RATIO, Profile, plausible, profile_step
 from tvm_c4n.evaluate.replay import Stage
@@ -82,3 +83,16 @@ def test_kernels_that_take_longer_than_the_step_are_refused() -> None:
         refused.value
     )
     assert next(found, None) is None
+
+
+@pytest.mark.slow
+def test_of_experts_the_chosen_are_read(tmp_path: Path) -> None:
+    write_model(tmp_path / "model", EXPERTS)
+    write_tokenizer(tmp_path / "model")
+    found = {stage.name: stage for stage in profile_step(tmp_path / "model", 1, reps=1).stages}
+    # Gate and up have one shape; the routers are no projections.
+    names = ("expert_up", "expert_down", "route", "linear", "head")
+    assert [found[name].calls for name in names] == [4, 2, 2, 2, 1]
+    matrix = 64 * 32 * 2  # of an expert, float16
+    assert 2 * matrix <= found["expert_up"].size_bytes / 4 < 3 * matrix
+    assert found["linear"].size_bytes == 0

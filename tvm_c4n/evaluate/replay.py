@@ -125,7 +125,9 @@ def _names(mod: IRModule, config: ModelConfig) -> dict[str, str]:
     for gvar, func in mod.functions_items():
         spec = spec_of(func)
         if isinstance(spec, LinearSpec):
-            names[gvar.name_hint] = shapes.get((spec.rows, spec.cols), "head")
+            # What is no projection and no head: a router.
+            other = "head" if spec.rows == config.vocab_size else spec.kind
+            names[gvar.name_hint] = shapes.get((spec.rows, spec.cols), other)
         elif isinstance(spec, ExpertLinearSpec):
             names[gvar.name_hint] = shapes[spec.experts * spec.rows, spec.cols]
         elif spec is not None:
