@@ -10,28 +10,16 @@ RESULTS = Path(__file__).parent / "results"
 
 # Ranges of models, first and last, by family, as in Linux's arch/x86/kernel/cpu/amd.c.
 _AMD = {
-    0x17: [(0x00, 0x2F, "zen1"), (0x30, 0x4F, "zen2"), (0x60, 0x7F, "zen2")],
-    0x19: [
-        (0x00, 0x0F, "zen3"),
-        (0x10, 0x1F, "zen4"),
-        (0x20, 0x5F, "zen3"),
-        (0x60, 0xAF, "zen4"),
-    ],
-    0x1A: [(0x00, 0x4F, "zen5"), (0x60, 0x7F, "zen5")],
+    0x17: [(0x00, 0x2F, "zen1"), (0x30, 0x7F, "zen2")],
+    0x19: [(0x00, 0x0F, "zen3"), (0x10, 0x1F, "zen4"), (0x20, 0x5F, "zen3"), (0x60, 0xAF, "zen4")],
+    0x1A: [(0x00, 0x7F, "zen5")],
 }
 # Models of family 6, as in Linux's arch/x86/include/asm/intel-family.h.
 _INTEL = {
-    0x55: "skylake-sp",
-    0x6A: "ice-lake-sp",
-    0x6C: "ice-lake-sp",
-    0x8F: "sapphire-rapids",
-    0xCF: "emerald-rapids",
-    0xAD: "granite-rapids",
-    0x97: "alder-lake",
-    0x9A: "alder-lake",
-    0xB7: "raptor-lake",
-    0xAA: "meteor-lake",
-}
+    0x55: "skylake-sp", 0x6A: "ice-lake-sp", 0x6C: "ice-lake-sp", 0x8F: "sapphire-rapids",
+    0xCF: "emerald-rapids", 0xAD: "granite-rapids", 0x97: "alder-lake", 0x9A: "alder-lake",
+    0xB7: "raptor-lake", 0xAA: "meteor-lake",
+}  # fmt: skip
 _ARM = {0xD0C: "neoverse-n1", 0xD40: "neoverse-v1", 0xD49: "neoverse-n2", 0xD4F: "neoverse-v2"}
 _LINES = ("epyc", "ryzen", "threadripper", "xeon", "core", "graviton", "ampere")
 

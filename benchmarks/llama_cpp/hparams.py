@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from tvm_c4n.model.description import ModelConfig
 
+_ARCH = gguf.MODEL_ARCH
 ARCHITECTURES = {
-    "mamba": gguf.MODEL_ARCH.MAMBA,
-    "mamba2": gguf.MODEL_ARCH.MAMBA2,
-    "granitemoehybrid": gguf.MODEL_ARCH.GRANITE_HYBRID,
-    "falcon_h1": gguf.MODEL_ARCH.FALCON_H1,
-}
+    "mamba": _ARCH.MAMBA, "mamba2": _ARCH.MAMBA2, "granitemoehybrid": _ARCH.GRANITE_HYBRID,
+    "falcon_h1": _ARCH.FALCON_H1, "lfm2": _ARCH.LFM2, "qwen3_5_text": _ARCH.QWEN35,
+}  # fmt: skip
 Fields = Mapping[str, Any]
 # Falcon-H1: what the numbers of a tensor are multiplied by.
 _FACTORS: dict[str, Callable[[Fields], Any]] = {
@@ -35,36 +34,45 @@ _FACTORS: dict[str, Callable[[Fields], Any]] = {
 
 def add_sizes(writer: gguf.GGUFWriter, config: ModelConfig, fields: Fields) -> None:
     """Add sizes and scalars of a model, of which `fields` is the config.json."""
-    sizes = config.sizes
+    sizes, family = config.sizes, config.model_type
     writer.add_context_length(config.context or 2**20)  # without one, as llama.cpp's converter
     writer.add_embedding_length(config.d_model)
     writer.add_block_count(config.n_layer)
     writer.add_feed_forward_length(sizes.get("mlp", 0))
     writer.add_head_count(sizes.get("attention_heads", 0))
     writer.add_layer_norm_rms_eps(fields.get("rms_norm_eps", config.final_norm.eps))
+    if family in ("granitemoehybrid", "lfm2"):  # those of the others are the same in each layer
+        attends = [any(b.kind == "attention" for b in layer.blocks) for layer in config.layers]
+        writer.add_head_count_kv([sizes["kv_heads"] * here for here in attends])
+    elif "kv_heads" in sizes:
+        writer.add_head_count_kv(sizes["kv_heads"])
+        writer.add_key_length(fields["head_dim"])
+        writer.add_value_length(fields["head_dim"])
+    rope = fields.get("rope_parameters", fields)
+    if family != "granitemoehybrid" and "rope_theta" in rope:
+        writer.add_rope_freq_base(rope["rope_theta"])
+    if family == "lfm2":
+        writer.add_vocab_size(config.vocab_size)
+        writer.add_shortconv_l_cache(sizes["conv"])
+        return
     writer.add_ssm_conv_kernel(sizes["conv"])
-    writer.add_ssm_state_size(sizes["state"])
-    if config.model_type == "mamba":
-        writer.add_ssm_inner_size(sizes["inner"])
-        writer.add_ssm_time_step_rank(sizes["dt_rank"])
+    writer.add_ssm_state_size(sizes.get("state") or sizes["key_dim"])
+    writer.add_ssm_inner_size(sizes.get("inner") or sizes["heads"] * sizes["head_dim"])
+    writer.add_ssm_time_step_rank(sizes.get("dt_rank") or sizes["heads"])
+    if family == "mamba":
         writer.add_ssm_dt_b_c_rms(False)
         return
-    writer.add_ssm_inner_size(sizes["heads"] * sizes["head_dim"])
-    writer.add_ssm_time_step_rank(sizes["heads"])
-    writer.add_ssm_group_count(sizes["groups"])
-    if config.model_type == "granitemoehybrid":
-        kinds = [{block.kind for block in layer.blocks} for layer in config.layers]
-        writer.add_head_count_kv([sizes["kv_heads"] * ("attention" in kind) for kind in kinds])
+    writer.add_ssm_group_count(sizes.get("groups") or sizes["key_heads"])
+    if family == "granitemoehybrid":
         writer.add_attention_scale(fields["attention_multiplier"])
         writer.add_embedding_scale(fields["embedding_multiplier"])
         writer.add_residual_scale(fields["residual_multiplier"])
         writer.add_logit_scale(fields["logits_scaling"])
         writer.add_rope_scaling_finetuned(False)  # no rotation
-    if config.model_type == "falcon_h1":
-        writer.add_head_count_kv(sizes["kv_heads"])
-        writer.add_key_length(fields["head_dim"])
-        writer.add_value_length(fields["head_dim"])
-        writer.add_rope_freq_base(fields["rope_theta"])
+    if family == "qwen3_5_text":
+        writer.add_rope_dimension_count(int(fields["head_dim"] * rope["partial_rotary_factor"]))
+        writer.add_rope_dimension_sections([*rope["mrope_section"], 0])
+        writer.add_full_attention_interval(fields["full_attention_interval"])
 
 
 def factor_of(name: str, fields: Fields) -> Any:

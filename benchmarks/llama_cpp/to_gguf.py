@@ -2,9 +2,9 @@
 
 The source is any folder that `tvm_c4n.checkpoint.open_checkpoint` opens, or a bundled model:
 removed weights become zeros, for llama.cpp has no sparse matrices. Tensors are written one at a
-time. Matrices become float16; norms, biases, the convolution, A and D stay float32, and Falcon-H1's
-multipliers are folded into weights, as llama.cpp's own converter does it. Of the tokenizer only
-the number of tokens is kept.
+time. Matrices become float16; norms, biases, the convolution, A and D stay float32. Falcon-H1's
+multipliers and the one beside norms of Qwen3.5 are folded into weights, as llama.cpp's own
+converter does it. Of the tokenizer only the number of tokens is kept.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.rows import rows_of
 
 # Words of Hugging Face's names that gguf's table lacks, and those that it has.
-_RENAMED = {
-    ".dt_bias": ".dt_proj.bias",
-    "shared_mlp.output_linear": "mlp.down_proj",
-}
+_RENAMED = {".dt_bias": ".dt_proj.bias", "shared_mlp.output_linear": "mlp.down_proj"}
+# Norms of Qwen3.5 whose weights are what they have beyond one.
+_FROM_ONE = ("layernorm.weight", "q_norm.weight", "k_norm.weight", "model.norm.weight")
 
 
 def write_gguf(model: str | Path, out: Path) -> Path:
@@ -48,11 +47,12 @@ def write_gguf(model: str | Path, out: Path) -> Path:
     """
     checkpoint = open_checkpoint(model)
     config = describe_model(checkpoint.config)
-    if config.model_type not in ARCHITECTURES:
+    sizes = config.sizes
+    if config.model_type not in ARCHITECTURES or "experts" in sizes:
         raise CheckpointError(f"{model}: {config.model_type} is not converted for llama.cpp")
-    free = config.model_type == "falcon_h1"  # of the rule that llama.cpp has for the others
-    inner = config.sizes.get("inner") or config.sizes["heads"] * config.sizes["head_dim"]
-    if inner != 2 * config.d_model and not free:
+    inner = sizes.get("inner") or sizes.get("heads", 0) * sizes.get("head_dim", 0)
+    ruled = config.model_type in ("mamba", "mamba2", "granitemoehybrid")
+    if ruled and inner != 2 * config.d_model:
         raise CheckpointError(f"{model}: llama.cpp takes only an inner size of twice the hidden")
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(out) as temporary:
@@ -80,6 +80,8 @@ def _write(writer: Any, name: str, checkpoint: Checkpoint, config: ModelConfig) 
     for source, ours, type_, shape in written:
         array, factor = source.dense(ours), factor_of(ours, checkpoint.config)
         array = -np.exp(array) if ours.endswith("A_log") else array * factor
+        if config.model_type == "qwen3_5_text" and ours.endswith(_FROM_ONE):
+            array = array + 1
         writer.write_tensor_data(np.ascontiguousarray(array.reshape(shape), type_))
     writer.close()
 
@@ -109,8 +111,8 @@ def _shape(theirs: str, shape: tuple[int, ...], groups: int | None) -> tuple[int
     """Drop the convolution's axis of one channel; Mamba-2, which has `groups`, adds axes of one."""
     if groups and theirs.endswith(("ssm_a", "ssm_d")):
         return (*shape, 1)
-    if theirs.endswith("ssm_norm.weight"):
-        return (groups or 1, shape[0] // (groups or 1))
+    if groups and theirs.endswith("ssm_norm.weight"):
+        return (groups, shape[0] // groups)
     return (shape[0], shape[-1]) if len(shape) == 3 else shape
 
 

@@ -32,6 +32,8 @@ PARAMETERS = {  # millions, as published; of Mamba without the rounding of their
     "mamba2-1.3b": 1344,
     "granite-4.0-h-350m": 340,
     "granite-4.0-h-tiny": 6939,
+    "lfm2.5-350m": 354,
+    "qwen3.5-0.8b": 752,
     "falcon-h1-0.5b": 521,
 }
 

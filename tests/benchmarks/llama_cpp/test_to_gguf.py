@@ -104,7 +104,23 @@ def test_falcons_multipliers_are_in_its_weights(tmp_path):
     assert "blk.1.ffn_norm" in found
 
 
-@pytest.mark.parametrize("size", SHAPES)
+def test_qwens_norms_are_whole_and_layers_of_lfm2_have_their_heads(tmp_path):
+    small = {"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8}
+    small |= {"linear_value_head_dim": 8, "head_dim": 16, "full_attention_interval": 2}
+    kinds = {"layer_types": ["linear_attention", "full_attention"]}
+    tensors, found = converted(tmp_path / "q", tiny("qwen3.5-0.8b") | small | kinds)
+    norm = tensors["model.layers.1.self_attn.q_norm.weight"] + 1
+    np.testing.assert_allclose(found["blk.1.attn_q_norm.weight"], norm, rtol=1e-6)
+    inner = tensors["model.layers.0.linear_attn.norm.weight"]
+    np.testing.assert_array_equal(found["blk.0.ssm_norm.weight"], inner)
+    kinds = {"layer_types": ["conv", "full_attention"]}
+    _, found = converted(tmp_path / "l", tiny("lfm2.5-350m") | kinds)
+    assert found["blk.0.shortconv.conv.weight"].shape == (32, 3)
+    reader = gguf.GGUFReader(tmp_path / "l/m.gguf")
+    assert reader.get_field("lfm2.attention.head_count_kv").contents() == [0, 1]
+
+
+@pytest.mark.parametrize("size", sorted(set(SHAPES) - {"granite-4.0-h-tiny"}))  # has experts
 def test_every_tensor_of_a_size_has_a_name(size):
     from benchmarks.llama_cpp.to_gguf import names_of
 
