@@ -14,12 +14,22 @@ from tvm_c4n.ops.spec import DeltaSpec
 SHAPES = [(1, 37, 1, 5), (4, 32, 2, 16), (6, 3, 2, 7), (2, 128, 2, 128)]
 
 
-@pytest.mark.parametrize("tokens", [1, 33, pytest.param(2, marks=pytest.mark.slow)])
-def test_delta_rule(machine: Any, tokens: int) -> None:
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("tokens", "made"),
+    [
+        (1, default_only),
+        (33, default_only),
+        pytest.param(2, variants, marks=SLOW),
+        pytest.param(33, variants, marks=SLOW),
+    ],
+)
+def test_delta_rule(machine: Any, tokens: int, made: Any) -> None:
     funcs, cases = {}, {}
     for heads, head_dim, key_heads, key_dim in SHAPES:
         spec = DeltaSpec(tokens > 1, heads, head_dim, key_heads, key_dim, 2, 1e-6)
-        made = variants if head_dim == 32 and tokens > 1 else default_only
         for decided, func in made(machine, spec).items():
             name = f"d{heads}_{head_dim}_{key_dim}_{decided}"
             funcs[name], cases[name] = func, make(spec, tokens)

@@ -40,7 +40,7 @@ class Attention(Block):
         Whether its projections have one.
     gated : bool
         Whether q_proj gives each head's queries and then as many gates: a head's output is
-        multiplied by their sigmoid.
+        multiplied by their sigmoid. Goes with `head_norms`, which take the queries out.
     output : str
         What the tensors of o_proj are called.
     kv_dtype : str
