@@ -67,6 +67,7 @@ def test_prune_to_a_target(small_model: Path, tmp_path: Path) -> None:
     assert lines[9].startswith("<tvm_c4n.Model pruned: mamba")
 
 
+@pytest.mark.slow
 def test_tvm_module(tmp_path: Path) -> None:
     lines = run("tvm_module", tmp_path)
     assert lines[0].startswith("1 of every 4 weights removed: the output changes by ")

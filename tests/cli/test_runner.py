@@ -138,7 +138,9 @@ def test_a_damaged_manifest_is_refused(host_runner, artifact, tmp_path, damage, 
 
 
 @pytest.mark.phone
-@pytest.mark.parametrize("compiled", ["arm_artifact", "android_artifact"])
+@pytest.mark.parametrize(
+    "compiled", ["arm_artifact", pytest.param("android_artifact", marks=pytest.mark.slow)]
+)
 def test_arm64_says_what_the_engine_says(arm_runner, phone_folder, artifact, compiled, request):
     # Android's libraries are asked for as libc.so and libm.so: here glibc answers to these names.
     command = emulated(arm_runner, phone_folder / "bin")
@@ -154,6 +156,7 @@ def test_a_processor_without_the_dot_product_is_refused(arm_runner, arm_artifact
     assert "needs CPU features that are not here: dotprod" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_library_for_android_needs_what_a_phone_has(android_artifact):
     elf = read_elf(next(android_artifact.glob("model-*.so")))
     assert set(elf.needed) <= {"libtvm_runtime.so", "libtvm_ffi.so", "libm.so", "libc.so"}

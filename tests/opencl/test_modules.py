@@ -73,6 +73,7 @@ def test_a_modules_kernels_give_tvms_dense_result(device: Any, name: str) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_recipe_gives_integer_kernels(device: Any) -> None:
     case = ZOO["mlp"](0, False)
     recipe = tvm_c4n.Recipe(removed=1, method="magnitude", dtype="int4")

@@ -21,6 +21,7 @@ from tvm_c4n.ops.tir import declare_or_bind, in_root_block, prefetch
 UNREAD = ["CallTIRRewrite", "StaticPlanBlockMemory", "HoistAllocTensor"]
 
 
+@pytest.mark.slow  # test_every_pass.py prints a small module after each pass
 def test_a_layer_can_be_printed_and_parsed_after_every_pass() -> None:
     mod, seen, unread = layer(weight_of("int8")), [], []
     with Target({"kind": "llvm"}):

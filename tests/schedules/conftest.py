@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ TARGETS: dict[str, dict[str, Any]] = {
     "portable": {"kind": "llvm"},
 }
 ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, PORTABLE)}
+# What the quick tests run under qemu; models on the emulated phone have the other operators.
+ON_ARM = ("test_c4n_gemv.py", "test_c4n_gemm.py", "test_selective_scan.py")
 # Elements before and after every output that a kernel must not touch.
 GUARD = 64
 
@@ -103,3 +106,12 @@ def spelled_out(monkeypatch: pytest.MonkeyPatch) -> Machine:
     others = [intrin for intrin in schedules.intrin.ALL if intrin.isa != AVX512]
     monkeypatch.setattr(schedules.intrin, "ALL", (EmulatedAvx512(), *others))
     return Machine(AVX512, None, "portable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        named = getattr(item, "callspec", None)
+        emulated = named is not None and str(named.params.get("machine", "")).startswith("neon")
+        if emulated and item.path.parent == Path(__file__).parent and item.path.name not in ON_ARM:
+            item.add_marker(pytest.mark.slow)

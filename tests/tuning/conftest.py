@@ -23,10 +23,18 @@ Tuned = tuple[Path, list[int]]
 @pytest.fixture(scope="session")
 def tuned(sparse_layer: IRModule, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """Records of 11 candidates: three of a run that was cut off, 8 of the one that resumed."""
-    return tuned_twice(sparse_layer, tmp_path_factory.mktemp("tune") / "records", 8)
+    return tuned_twice(sparse_layer, tmp_path_factory.mktemp("tune") / "records", 8, confirm=False)
 
 
-def tuned_twice(sparse_layer: IRModule, folder: Path, trials: int) -> Tuned:
+@pytest.fixture(scope="session")
+def wholly_tuned(sparse_layer: IRModule, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """Records of the whole space, and of the fastest candidate beside the default."""
+    return tuned_twice(sparse_layer, tmp_path_factory.mktemp("whole") / "records", 1000)
+
+
+def tuned_twice(
+    sparse_layer: IRModule, folder: Path, trials: int, *, confirm: bool = True
+) -> Tuned:
     """Tune with 4 candidates, spoil the last one as a kill does, and tune with so many more."""
     from tvm_c4n.tuning.database import RECORDS
     from tvm_c4n.tuning.run import tune
@@ -47,6 +55,7 @@ def tuned_twice(sparse_layer: IRModule, folder: Path, trials: int) -> Tuned:
             trials=trials,
             batch=4,
             cold_bytes=0,
+            confirm=confirm,
             progress=progress,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import schedules
-from tvm_c4n._tvm import IRModule, tvm
+from tvm_c4n._tvm import tvm
 from tvm_c4n.compile.records import open_records
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
@@ -17,7 +17,7 @@ from tvm_c4n.ops.isa import isa_of
 
 pytest.importorskip("xgboost", reason="pip install 'tvm-c4n[tune]'")
 
-from tests.tuning.conftest import Tuned, tuned_twice
+from tests.tuning.conftest import Tuned
 from tvm_c4n.tuning.comparison import Comparisons
 from tvm_c4n.tuning.database import (
     RECORDS,
@@ -101,11 +101,10 @@ def test_a_run_resumes_and_times_each_candidate_once(tuned: Tuned) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_space_is_measured(sparse_layer: IRModule, tmp_path: Path) -> None:
-    found = tuned_twice(sparse_layer, tmp_path / "records", 1000)
-    (spec,) = {spec for spec, _, _ in valid_records(Database(found[0]))}
+def test_the_whole_space_is_measured(wholly_tuned: Tuned) -> None:
+    (spec,) = {spec for spec, _, _ in valid_records(Database(wholly_tuned[0]))}
     space = schedules.space_of(spec, isa_of(resolve_target("host")))
-    check_resumed(found, int(np.prod([len(choices) for choices in space.values()])))
+    check_resumed(wholly_tuned, int(np.prod([len(choices) for choices in space.values()])))
 
 
 def check_resumed(tuned: Tuned, count: int) -> None:
@@ -118,8 +117,9 @@ def check_resumed(tuned: Tuned, count: int) -> None:
     assert told[-1] == count - 3
 
 
-def test_the_best_was_accepted_or_is_the_default(tuned: Tuned) -> None:
-    folder, _ = tuned
+@pytest.mark.slow
+def test_the_best_was_accepted_or_is_the_default(wholly_tuned: Tuned) -> None:
+    folder, _ = wholly_tuned
     (best,) = open_records(folder).best
     compared = list(Comparisons(folder))  # none where no candidate was faster the first time
     assert all(one.complete for one in compared)

@@ -8,8 +8,8 @@ MetaSchedule's own.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import product
@@ -95,29 +95,25 @@ def decisions_of(schedule: Any) -> dict[str, int]:
 
 def tune_context(mod: IRModule, target: Target, name: str) -> Any:
     """Return the context by which MetaSchedule's cost model knows a task."""
-    with _fast_getmodule():
+    with _without_intrinsics():
         return ms.TuneContext(mod, target=target, task_name=name, num_threads=1)
 
 
 @contextmanager
-def _fast_getmodule() -> Any:
-    """Keep the first context, which imports `tvm.s_tir.tensor_intrin`, from taking half a minute.
+def _without_intrinsics() -> Iterator[None]:
+    """Keep the first context from importing TVM's intrinsics of tensor units.
 
-    There every ``@T.prim_func`` walks the call stack and looks up the module of each frame; for the
-    frames of the import system Python then searches the sources of all modules.
+    None of our kernels uses them, and to parse them takes 8 s and more.
     """
-    original = inspect.getmodule
-
-    def without_frozen(object: Any, _filename: str | None = None) -> ModuleType | None:
-        if _filename is not None and _filename.startswith("<"):
-            return None
-        return original(object, _filename)
-
-    inspect.getmodule = without_frozen
+    name = "tvm.s_tir.tensor_intrin"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = ModuleType(name)
     try:
         yield
     finally:
-        inspect.getmodule = original
+        del sys.modules[name]
 
 
 def features(spec: OpSpec, decisions: Decisions) -> np.ndarray[Any, np.dtype[np.float32]]:
