@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 SERVER = "tests/server asks a server over its socket: test_handlers.py, test_lane.py"
 EXPERTS = "an operator of experts: tests/schedules/test_experts.py"
+SPECS = "tests/ops/test_spec.py has every spec"
 KERNELS = "writes kernels: tests/schedules compares them with float64 on every instruction set"
 OPENCL = "writes OpenCL kernels: tests/opencl runs them on pocl"
 ATTENTION = "a part of attention: tests/ops/test_attention.py, tests/schedules/test_attention.py"
@@ -90,6 +91,9 @@ WITHOUT = {
     "schedules/expert_gemv.py": EXPERTS,
     "schedules/expert_rows.py": EXPERTS,
     "schedules/route.py": EXPERTS,
+    "tvm_c4n/ops/op_spec.py": SPECS,
+    "tvm_c4n/ops/linear_spec.py": SPECS,
+    "tvm_c4n/ops/expert_spec.py": SPECS,
     "tvm_c4n/ops/grouped_linear.py": "tests/ops/test_expert_linear.py",
     "schedules/delta_parts.py": KERNELS,
     "schedules/ssd_chunk.py": KERNELS,

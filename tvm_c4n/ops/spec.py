@@ -2,244 +2,62 @@
 
 Passes and schedules meet only through these attributes: a pass makes a PrimFunc whose body is the
 plain definition of the operator, and a schedule reads the spec back and writes a faster body.
+
+All specs are imported from here; those of products with weights and of experts have files of their
+own.
 """
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
 from tvm_c4n._tvm import PrimFunc
 from tvm_c4n.ops.attrs import KIND, PREFIX
-from tvm_c4n.sparsity import INT_BITS
+from tvm_c4n.ops.expert_spec import (
+    ExpertLinearSpec,
+    ExpertWeightsSpec,
+    GroupedLinearSpec,
+    GroupSpec,
+    MixSpec,
+    RouteSpec,
+    SpreadSpec,
+)
+from tvm_c4n.ops.linear_spec import WEIGHT_ONLY_MAX_COLS, LinearSpec, is_weight_only
+from tvm_c4n.ops.op_spec import OpSpec
 
-# Dense int8 weights of at most this many columns multiply float32 activations: to quantise so few
-# of them costs more than integer products save. dt_proj's rows are that short, 160 columns at 2.8b
-# (docs/decisions/weight-only-dt-proj.md).
-WEIGHT_ONLY_MAX_COLS = 192
+__all__ = [
+    "AdvanceSpec",
+    "AttentionSpec",
+    "ConvSpec",
+    "DeltaSpec",
+    "EmbeddingSpec",
+    "ExpertLinearSpec",
+    "ExpertWeightsSpec",
+    "GroupSpec",
+    "GroupedLinearSpec",
+    "LinearSpec",
+    "MixSpec",
+    "NO_LIMIT",
+    "OpSpec",
+    "QuantizeSpec",
+    "ReluSquaredSpec",
+    "RmsNormPartsSpec",
+    "RmsNormSpec",
+    "RotarySpec",
+    "RouteSpec",
+    "SPECS",
+    "ScanSpec",
+    "SpreadSpec",
+    "SsdSpec",
+    "SwigluSpec",
+    "WEIGHT_ONLY_MAX_COLS",
+    "is_weight_only",
+    "spec_of",
+]
+
 # The largest float32. Attributes are written to files that have no infinity.
 NO_LIMIT = 3.4028234663852886e38
-
-
-def is_weight_only(cols: int, removed: int, dtype: str) -> bool:
-    """Return whether integer weights of this form multiply float32 activations."""
-    return dtype == "int8" and removed == 0 and cols <= WEIGHT_ONLY_MAX_COLS
-
-
-@dataclass(frozen=True)
-class OpSpec:
-    """Base of the specs.
-
-    Attributes
-    ----------
-    kind : str
-        Names the operator.
-    later : tuple of str
-        Fields that are written only where they are not the default: the records of tuning of before
-        they were there concern the same operators.
-    dynamic : bool
-        True: the number of tokens is symbolic. False: one token (a decode step).
-    batched : bool
-        Whether each token is the next one of a sequence of its own (a batched decode step); then
-        `dynamic`, too. Where states lie: `tvm_c4n.ops.slots`.
-    """
-
-    kind: ClassVar[str] = ""
-    later: ClassVar[tuple[str, ...]] = ("batched",)
-    dynamic: bool
-    _: KW_ONLY
-    batched: bool = False
-
-    @property
-    def prefill(self) -> bool:
-        """Whether the tokens follow each other in one text."""
-        return self.dynamic and not self.batched
-
-    def values(self) -> dict[str, Any]:
-        """Return the fields that are written, by name."""
-        defaults = {field.name: field.default for field in fields(self) if field.name in self.later}
-        return {k: v for k, v in asdict(self).items() if k not in defaults or v != defaults[k]}
-
-    def attrs(self) -> dict[str, Any]:
-        """Return the PrimFunc attributes of this operator."""
-        own = {f"{PREFIX}{name}": value for name, value in self.values().items()}
-        # 8 is relax's kOpaque: TVM must not fuse other operators into these bodies.
-        return {KIND: self.kind, **own, "tirx.noalias": True, "op_pattern": 8}
-
-
-@dataclass(frozen=True)
-class LinearSpec(OpSpec):
-    """``out = (factor) x @ weight.T (+ bias) (+ residual)`` with C4n weights.
-
-    Attributes
-    ----------
-    rows, cols : int
-        Shape of the dense weight.
-    removed : int
-        Weights removed of each aligned group of 4 columns, 0 to 3.
-    dtype : str
-        Type of the kept weights: ``"float32"``, ``"float16"``, ``"int8"``, ``"int4"``.
-    scale_group : int
-        Dense columns that share a scale (integer dtypes), else 0.
-    lanes : int
-        Rows of a panel of repacked weights; 0 where the weights are still in the stored form.
-    input_width : int
-        Width of the rows of `x`, of which the first `cols` are read (float dtypes).
-    bias, residual : bool
-        Whether these arguments follow the weights, in this order.
-    factor : float
-        What the product is multiplied by; 0: nothing.
-    """
-
-    kind: ClassVar[str] = "linear"
-    later: ClassVar[tuple[str, ...]] = ("batched", "factor")
-    rows: int
-    cols: int
-    removed: int
-    dtype: str
-    scale_group: int
-    lanes: int
-    input_width: int
-    bias: bool = False
-    residual: bool = False
-    factor: float = 0.0
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the weights are integers with scales."""
-        return self.dtype in INT_BITS
-
-    @property
-    def weight_only(self) -> bool:
-        """Whether the weights are integers and the activations float32."""
-        return is_weight_only(self.cols, self.removed, self.dtype)
-
-    @property
-    def integer(self) -> bool:
-        """Whether activations arrive as int8 with scales (see `QuantizeSpec`)."""
-        return self.quantized and not self.weight_only
-
-    @property
-    def kept(self) -> int:
-        """Weights kept of each group."""
-        return 4 - self.removed
-
-
-@dataclass(frozen=True)
-class ExpertWeightsSpec(OpSpec):
-    """Base of products with the matrices of several experts.
-
-    Attributes
-    ----------
-    rows, cols : int
-        Shape of the dense matrix of one expert.
-    removed, dtype, scale_group, lanes
-        As of `LinearSpec`, the same for all experts.
-    experts : int
-        How many there are.
-    """
-
-    rows: int
-    cols: int
-    removed: int
-    dtype: str
-    scale_group: int
-    lanes: int
-    experts: int
-
-    @property
-    def one(self) -> LinearSpec:
-        """The operator of one expert and one token; what is mixed is added to what is there."""
-        return LinearSpec(
-            False,
-            self.rows,
-            self.cols,
-            self.removed,
-            self.dtype,
-            self.scale_group,
-            self.lanes,
-            self.cols,
-            residual=self.residual,
-        )
-
-    @property
-    def integer(self) -> bool:
-        """Whether activations arrive as int8 with scales."""
-        return self.one.integer
-
-    @property
-    def residual(self) -> bool:
-        """Whether the result is added to the residual stream."""
-        return False
-
-
-@dataclass(frozen=True)
-class ExpertLinearSpec(ExpertWeightsSpec):
-    """A token is multiplied with the matrices of the experts that it chose.
-
-    ``out[j] = weight[chosen[j]] @ x`` for each of a token's experts, next to each other; or, if
-    they are `mixed`, ``out = residual + sum_j share[j] * weight[chosen[j]] @ x[j]``.
-
-    Attributes
-    ----------
-    chosen : int
-        How many experts a token has.
-    mixed : bool
-        See above.
-    """
-
-    kind: ClassVar[str] = "expert_linear"
-    chosen: int
-    mixed: bool = False
-
-    @property
-    def residual(self) -> bool:
-        """Whether the result is added to the residual stream."""
-        return self.mixed
-
-
-@dataclass(frozen=True)
-class GroupedLinearSpec(ExpertWeightsSpec):
-    """Rows are ordered by expert, and each is multiplied with its own expert's matrix."""
-
-    kind: ClassVar[str] = "grouped_linear"
-
-
-@dataclass(frozen=True)
-class GroupSpec(OpSpec):
-    """The places of a call's pairs of token and expert in the order of experts."""
-
-    kind: ClassVar[str] = "expert_groups"
-    experts: int
-    chosen: int
-
-
-@dataclass(frozen=True)
-class SpreadSpec(OpSpec):
-    """Each token's row of `cols` elements, at the places of its pairs."""
-
-    kind: ClassVar[str] = "expert_spread"
-    cols: int
-    chosen: int
-    dtype: str
-
-
-@dataclass(frozen=True)
-class MixSpec(OpSpec):
-    """The residual stream, and to each token's row the sum of its pairs' rows by their shares."""
-
-    kind: ClassVar[str] = "expert_mix"
-    cols: int
-    chosen: int
-
-
-@dataclass(frozen=True)
-class RouteSpec(OpSpec):
-    """The experts with the highest logits, and the softmax over these: a token's shares."""
-
-    kind: ClassVar[str] = "route"
-    experts: int
-    chosen: int
 
 
 @dataclass(frozen=True)
