@@ -8,14 +8,13 @@ from tvm_c4n.model.families.hybrid import (
     MAMBA2_WORDS,
     attention_layers,
     attention_of,
-    context_of,
     layer_kinds,
     mamba2_of,
-    positions_of,
     rotary_base,
     rotary_fraction,
 )
-from tvm_c4n.model.families.reader import MAX_VOCABULARY, Fields
+from tvm_c4n.model.families.hybrid_model import hybrid_model, mamba2_sizes
+from tvm_c4n.model.families.reader import Fields
 
 MODEL_TYPE = "bamba"
 ARCHITECTURE = "BambaForCausalLM"
@@ -44,28 +43,12 @@ def read(fields: Fields) -> ModelConfig:
     kinds = layer_kinds(fields, MAMBA2_WORDS, "layer_types", "layers_block_type")
     if kinds is None:
         kinds = attention_layers(fields, "attn_layer_indices", [], "mamba2")
-    attends = "attention" in kinds
-    embeddings = "model.embed_tokens.weight"
-    example, attending = mixer(""), attention("")
-    return ModelConfig(
-        model_type=MODEL_TYPE,
-        vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
-        d_model=d_model,
-        layers=tuple(layer(index, kind) for index, kind in enumerate(kinds)),
-        embeddings=embeddings,
+    return hybrid_model(
+        fields,
+        MODEL_TYPE,
+        kinds,
+        layer,
+        attention(""),
         final_norm=Norm("model.final_layernorm.weight", eps),
-        head=embeddings if fields.flag("tie_word_embeddings", False) else "lm_head.weight",
-        sizes={
-            "heads": example.heads,
-            "head_dim": example.head_dim,
-            "groups": example.groups,
-            "state": example.d_state,
-            "conv": example.d_conv,
-            "mlp": width,
-            "attention_layers": kinds.count("attention"),
-            "attention_heads": attending.heads,
-            "kv_heads": attending.kv_heads,
-        },
-        context=context_of(fields) if attends else None,
-        positions=positions_of(fields) if attends else None,
+        sizes={**mamba2_sizes(mixer("")), "mlp": width},
     )

@@ -17,6 +17,7 @@ from tvm_c4n.model.families.hybrid import (
     positions_of,
     rotary_base,
 )
+from tvm_c4n.model.families.hybrid_model import mamba2_sizes
 from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
 
 MODEL_TYPE = "falcon_h1"
@@ -70,7 +71,7 @@ def read(fields: Fields) -> ModelConfig:
 
     embeddings = "model.embed_tokens.weight"
     layers = tuple(layer(i) for i in range(fields.size("num_hidden_layers", most=MAX_LAYERS)))
-    example, attending = mixer(""), attention("")
+    attending = attention("")
     return ModelConfig(
         model_type=MODEL_TYPE,
         vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
@@ -80,11 +81,7 @@ def read(fields: Fields) -> ModelConfig:
         final_norm=Norm("model.final_layernorm.weight", eps / out**2),
         head=embeddings if fields.flag("tie_word_embeddings", False) else "lm_head.weight",
         sizes={
-            "heads": example.heads,
-            "head_dim": example.head_dim,
-            "groups": example.groups,
-            "state": example.d_state,
-            "conv": example.d_conv,
+            **mamba2_sizes(mixer("")),
             "mlp": width,
             "attention_heads": attending.heads,
             "kv_heads": attending.kv_heads,

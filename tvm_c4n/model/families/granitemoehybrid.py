@@ -15,13 +15,12 @@ from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.hybrid import (
     MAMBA2_WORDS,
     attention_of,
-    context_of,
     layer_kinds,
     mamba2_of,
-    positions_of,
     rotary_base,
 )
-from tvm_c4n.model.families.reader import MAX_EXPERTS, MAX_LAYERS, MAX_VOCABULARY, Fields
+from tvm_c4n.model.families.hybrid_model import hybrid_model, mamba2_sizes
+from tvm_c4n.model.families.reader import MAX_EXPERTS, MAX_LAYERS, Fields
 from tvm_c4n.model.rows import Rows
 
 MODEL_TYPE = "granitemoehybrid"
@@ -64,33 +63,16 @@ def read(fields: Fields) -> ModelConfig:
     kinds = layer_kinds(fields, MAMBA2_WORDS, "layer_types", "layers_block_type")
     if kinds is None:
         kinds = ["mamba2"] * fields.size("num_hidden_layers", most=MAX_LAYERS)
-    embeddings = "model.embed_tokens.weight"
-    example, attending = mixer(""), attention("")
-    attends = "attention" in kinds
-    return ModelConfig(
-        model_type=MODEL_TYPE,
-        vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
-        d_model=d_model,
-        layers=tuple(layer(index, kind) for index, kind in enumerate(kinds)),
-        embeddings=embeddings,
+    return hybrid_model(
+        fields,
+        MODEL_TYPE,
+        kinds,
+        layer,
+        attention(""),
         final_norm=Norm("model.norm.weight", eps / residual**2),
-        head=embeddings if fields.flag("tie_word_embeddings", False) else "lm_head.weight",
-        sizes={
-            "heads": example.heads,
-            "head_dim": example.head_dim,
-            "groups": example.groups,
-            "state": example.d_state,
-            "conv": example.d_conv,
-            "mlp": width,
-            **_sizes_of(experts),
-            "attention_layers": kinds.count("attention"),
-            "attention_heads": attending.heads,
-            "kv_heads": attending.kv_heads,
-        },
+        sizes={**mamba2_sizes(mixer("")), "mlp": width, **_sizes_of(experts)},
         embedding_scale=fields.number("embedding_multiplier", 1.0) / residual,
         logits_scale=1 / fields.number("logits_scaling", 1.0),
-        context=context_of(fields) if attends else None,
-        positions=positions_of(fields) if attends else None,
     )
 
 

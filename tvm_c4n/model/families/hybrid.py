@@ -98,13 +98,7 @@ def attention_of(
     With a base `fraction` of a head's channels is rotated. `head_dim` is that of a file that does
     not say it; if not given, heads share the hidden channels.
     """
-    heads = fields.size("num_attention_heads", most=1 << 12)
-    kv_heads = fields.size("num_key_value_heads", heads, most=1 << 12)
-    if heads % kv_heads:
-        raise CheckpointError(
-            f"config.json: num_attention_heads={heads} is no multiple of "
-            f"num_key_value_heads={kv_heads}"
-        )
+    heads, kv_heads = fields.multiple("num_attention_heads", None, "num_key_value_heads", None)
     head_dim = fields.size("head_dim", head_dim or d_model // heads, most=1 << 12)
     rotary = int(head_dim * fraction)
     if theta is not None and (rotary % 2 or not 0 < rotary <= head_dim):
@@ -162,11 +156,7 @@ def mamba2_of(
     tap_factors: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Callable[[str], Mamba2]:
     """Read the fields ``mamba_*``; returns the mixer of a prefix."""
-    heads, groups = fields.size("mamba_n_heads", 128), fields.size("mamba_n_groups", 1)
-    if heads % groups:
-        raise CheckpointError(
-            f"config.json: mamba_n_heads={heads} is no multiple of mamba_n_groups={groups}"
-        )
+    heads, groups = fields.multiple("mamba_n_heads", 128, "mamba_n_groups", 1)
     auto = fields.get("mamba_d_head") in (None, "auto")
     head_dim = inner // heads if auto else fields.size("mamba_d_head")
     if heads * head_dim != inner or not 0 < inner <= MAX_CHANNELS:

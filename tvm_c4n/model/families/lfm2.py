@@ -10,12 +10,11 @@ from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.hybrid import (
     attention_layers,
     attention_of,
-    context_of,
     layer_kinds,
-    positions_of,
     rotary_base,
 )
-from tvm_c4n.model.families.reader import MAX_LAYERS, MAX_VOCABULARY, Fields
+from tvm_c4n.model.families.hybrid_model import hybrid_model
+from tvm_c4n.model.families.reader import MAX_LAYERS, Fields
 
 MODEL_TYPE = "lfm2"
 ARCHITECTURE = "Lfm2ForCausalLM"
@@ -49,25 +48,15 @@ def read(fields: Fields) -> ModelConfig:
     if kinds is None:
         every = list(range(fields.size("num_hidden_layers", most=MAX_LAYERS)))
         kinds = attention_layers(fields, "full_attn_idxs", every, "short_conv")
-    attends, attending = "attention" in kinds, attention("")
-    embeddings = "model.embed_tokens.weight"
-    return ModelConfig(
-        model_type=MODEL_TYPE,
-        vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
-        d_model=d_model,
-        layers=tuple(layer(index, kind) for index, kind in enumerate(kinds)),
-        embeddings=embeddings,
+    return hybrid_model(
+        fields,
+        MODEL_TYPE,
+        kinds,
+        layer,
+        attention(""),
         final_norm=Norm("model.embedding_norm.weight", eps),
-        head=embeddings if fields.flag(_tie(fields), True) else "lm_head.weight",
-        sizes={
-            "conv": taps,
-            "mlp": width,
-            "attention_layers": kinds.count("attention"),
-            "attention_heads": attending.heads,
-            "kv_heads": attending.kv_heads,
-        },
-        context=context_of(fields) if attends else None,
-        positions=positions_of(fields) if attends else None,
+        sizes={"conv": taps, "mlp": width},
+        tied=fields.flag(_tie(fields), True),
     )
 
 

@@ -21,10 +21,8 @@ def read(fields: Fields) -> ModelConfig:
     fields.require("vocab_size", "hidden_size", "num_hidden_layers")
     d_model = fields.size("hidden_size", most=1 << 16)
     eps = fields.eps("layer_norm_epsilon", default=1e-5)
-    heads, head_dim = fields.size("num_heads", 128), fields.size("head_dim", 64)
-    groups = fields.size("n_groups", 8)
-    if heads % groups:
-        raise CheckpointError(f"config.json: num_heads={heads} is no multiple of n_groups={groups}")
+    heads, groups = fields.multiple("num_heads", 128, "n_groups", 8)
+    head_dim = fields.size("head_dim", 64)
     expand = fields.number("expand", 2)
     if expand * d_model != heads * head_dim or heads * head_dim > MAX_CHANNELS:
         raise CheckpointError(

@@ -15,11 +15,10 @@ from tvm_c4n.model.description import Block, Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.hybrid import (
     MAMBA2_WORDS,
     attention_of,
-    context_of,
     layer_kinds,
-    positions_of,
 )
-from tvm_c4n.model.families.reader import MAX_CHANNELS, MAX_VOCABULARY, Fields
+from tvm_c4n.model.families.hybrid_model import hybrid_model, mamba2_sizes
+from tvm_c4n.model.families.reader import MAX_CHANNELS, Fields
 
 MODEL_TYPE = "nemotron_h"
 ARCHITECTURE = "NemotronHForCausalLM"
@@ -58,40 +57,32 @@ def read(fields: Fields) -> ModelConfig:
         block = replace(blocks[kind], prefix=prefix + "mixer.")
         return Layer((Residual(Norm(prefix + "norm.weight", eps), (block,)),))
 
-    attends = "attention" in kinds
-    return ModelConfig(
-        model_type=MODEL_TYPE,
-        vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
-        d_model=d_model,
-        layers=tuple(layer(index, kind) for index, kind in enumerate(kinds)),
-        embeddings="backbone.embeddings.weight",
+    return hybrid_model(
+        fields,
+        MODEL_TYPE,
+        kinds,
+        layer,
+        attending,
         final_norm=Norm("backbone.norm_f.weight", eps),
-        head="lm_head.weight",  # transformers ties it to nothing, whatever the file says
         sizes={
-            "heads": mixer.heads,
-            "head_dim": mixer.head_dim,
-            "groups": mixer.groups,
-            "state": mixer.d_state,
-            "conv": mixer.d_conv,
+            **mamba2_sizes(mixer),
             "mlp": width,
             "mlp_layers": kinds.count("mlp"),
-            "attention_layers": kinds.count("attention"),
-            "attention_heads": attending.heads,
-            "kv_heads": attending.kv_heads,
             "attention_dim": attending.head_dim,
         },
-        context=context_of(fields) if attends else None,
-        positions=positions_of(fields) if attends else None,
+        embeddings="backbone.embeddings.weight",
+        tied=False,  # transformers ties it to nothing, whatever the file says
     )
 
 
 def _mixer(fields: Fields, d_model: int, eps: float) -> Mamba2:
     """Read the fields of the mixer, whose channels need not be a multiple of the hidden ones."""
-    heads, head_dim = fields.size("mamba_num_heads", 128), fields.size("mamba_head_dim", 64)
-    groups = fields.size("n_groups", 8)
-    if heads % groups or heads * head_dim > MAX_CHANNELS:
+    heads, groups = fields.multiple("mamba_num_heads", 128, "n_groups", 8)
+    head_dim = fields.size("mamba_head_dim", 64)
+    if heads * head_dim > MAX_CHANNELS:
         raise CheckpointError(
-            f"config.json: mamba_num_heads={heads} is no multiple of n_groups={groups}, or too many"
+            f"config.json: mamba_num_heads={heads} times mamba_head_dim={head_dim} is more than "
+            f"{MAX_CHANNELS}"
         )
     return Mamba2(
         "",

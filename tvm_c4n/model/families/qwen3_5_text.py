@@ -12,13 +12,12 @@ from tvm_c4n.model.blocks import DeltaNet, Mlp
 from tvm_c4n.model.description import Layer, ModelConfig, Norm, Residual
 from tvm_c4n.model.families.hybrid import (
     attention_of,
-    context_of,
     layer_kinds,
-    positions_of,
     rotary_base,
     rotary_fraction,
 )
-from tvm_c4n.model.families.reader import MAX_CHANNELS, MAX_LAYERS, MAX_VOCABULARY, Fields
+from tvm_c4n.model.families.hybrid_model import hybrid_model
+from tvm_c4n.model.families.reader import MAX_CHANNELS, MAX_LAYERS, Fields
 
 MODEL_TYPE = "qwen3_5_text"
 ARCHITECTURE = "Qwen3_5ForCausalLM"
@@ -59,16 +58,15 @@ def read(fields: Fields, *, model_type: str = MODEL_TYPE, root: str = "model.") 
         count = fields.size("num_hidden_layers", most=MAX_LAYERS)
         every = fields.size("full_attention_interval", 4)
         kinds = ["delta_net" if index % every else "attention" for index in range(1, count + 1)]
-    example, attending, attends = mixer(""), attention(""), "attention" in kinds
-    embeddings = f"{root}embed_tokens.weight"
-    return ModelConfig(
-        model_type=model_type,
-        vocab_size=fields.size("vocab_size", most=MAX_VOCABULARY),
-        d_model=d_model,
-        layers=tuple(layer(index, kind) for index, kind in enumerate(kinds)),
-        embeddings=embeddings,
+    example, attending = mixer(""), attention("")
+    return hybrid_model(
+        fields,
+        model_type,
+        kinds,
+        layer,
+        attending,
         final_norm=Norm(f"{root}norm.weight", eps, 1.0),
-        head=embeddings if fields.flag("tie_word_embeddings", False) else "lm_head.weight",
+        embeddings=f"{root}embed_tokens.weight",
         sizes={
             "heads": example.heads,
             "head_dim": example.head_dim,
@@ -76,27 +74,14 @@ def read(fields: Fields, *, model_type: str = MODEL_TYPE, root: str = "model.") 
             "key_dim": example.key_dim,
             "conv": example.d_conv,
             "mlp": width,
-            "attention_layers": kinds.count("attention"),
-            "attention_heads": attending.heads,
-            "kv_heads": attending.kv_heads,
             "attention_dim": attending.head_dim,
         },
-        context=context_of(fields) if attends else None,
-        positions=positions_of(fields) if attends else None,
     )
 
 
 def _delta_net(fields: Fields, d_model: int, eps: float) -> Callable[[str], DeltaNet]:
     """Read the fields ``linear_*``; returns the mixer of a prefix."""
-    heads, key_heads = (
-        fields.size(f"linear_num_{name}_heads", count, most=1 << 12)
-        for name, count in (("value", 32), ("key", 16))
-    )
-    if heads % key_heads:
-        raise CheckpointError(
-            f"config.json: linear_num_value_heads={heads} is no multiple of "
-            f"linear_num_key_heads={key_heads}"
-        )
+    heads, key_heads = fields.multiple("linear_num_value_heads", 32, "linear_num_key_heads", 16)
     head_dim, key_dim = (
         fields.size(f"linear_{name}_head_dim", 128, most=1024) for name in ("value", "key")
     )

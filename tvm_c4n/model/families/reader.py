@@ -12,6 +12,7 @@ MAX_VOCABULARY = 1 << 22
 MAX_CHANNELS = 1 << 18
 MAX_LAYERS = 1024
 MAX_EXPERTS = 1024
+_MAX_HEADS = 1 << 12
 _MAX_NUMBER = 1 << 32
 
 
@@ -53,6 +54,19 @@ class Fields:
         if not 0 < value <= most:
             self._refuse(name, f"is not in 1..{most}")
         return int(value)
+
+    def multiple(
+        self, name: str, default: int | None, of: str, of_default: int | None
+    ) -> tuple[int, int]:
+        """Return how many heads there are and how many groups of them: the field `of`.
+
+        If neither the file nor `of_default` says it, each head is a group.
+        """
+        heads = self.size(name, default, most=_MAX_HEADS)
+        groups = self.size(of, of_default or heads, most=_MAX_HEADS)
+        if heads % groups:
+            raise CheckpointError(f"{self._name}: {name}={heads} is no multiple of {of}={groups}")
+        return heads, groups
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return a positive number that others are computed from."""
