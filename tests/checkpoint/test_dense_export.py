@@ -42,7 +42,7 @@ def test_values_are_rounded_once_and_zeros_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_architecture_is_that_of_the_family(kind: str) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers")
     auto = transformers.models.auto.modeling_auto
     sees = kind == "qwen3_5"  # whatever else is in its file, the config has a vision tower
     names = (
@@ -80,8 +80,8 @@ def test_overflow_is_named_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_transformers_opens_the_export_of_the_embedded_model(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers")
+    torch = pytest.importorskip("torch", reason="pip install 'tvm-c4n[prune]'")
     source = open_checkpoint("mamba-19m")
     with C4nWriter(tmp_path / "out") as writer:
         for name in source.names():

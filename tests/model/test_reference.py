@@ -18,8 +18,8 @@ def embedded():
 
 
 def test_equals_transformers_on_the_embedded_model(embedded):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch", reason="pip install 'tvm-c4n[prune]'")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers")
     checkpoint, config = embedded
     ids = np.random.default_rng(0).integers(0, config.vocab_size, 40)
     model = transformers.MambaForCausalLM.from_pretrained(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.description import ModelConfig
-from tvm_c4n.model.rows import rows_of
+from tvm_c4n.model.rows import Rows, rows_of
 
 # Tokens that the memory of prefill and score is planned for; longer prompts come in several calls.
 MAX_TOKENS = 256
@@ -48,7 +48,7 @@ def check_tensors(config: ModelConfig, checkpoint: HasShapes) -> None:
     names = set(checkpoint.names())
     for name, shape in _stored_shapes(config, names).items():
         if name not in names:
-            raise CheckpointError(f"tensor {name} is missing{_hint(names)}")
+            raise CheckpointError(f"tensor {name} is missing{_hint(name, names)}")
         found = tuple(checkpoint.shape(name))
         if found != shape:
             raise CheckpointError(
@@ -83,9 +83,10 @@ def check_values(config: ModelConfig, checkpoint: HasTensors) -> None:
         that is what counts, and its place: the index into the tensor as the file has it. Or all
         embeddings are zero.
     """
+    stored = set(checkpoint.names())
     for name in config.tensor_shapes():
         values = checkpoint.dense(name)
-        _check_finite(name, values)
+        _check_finite(name, values, None if name in stored else rows_of(name))
         if name.endswith("A_log") and values.max(initial=0.0) > _MAX_A_LOG:
             place = [int(i) for i in np.unravel_index(np.argmax(values), values.shape)]
             raise CheckpointError(
@@ -96,19 +97,22 @@ def check_values(config: ModelConfig, checkpoint: HasTensors) -> None:
             raise CheckpointError(f"tensor {name} is all zeros; the model was never trained")
 
 
-def _check_finite(name: str, values: NDArray[np.float32]) -> None:
+def _check_finite(name: str, values: NDArray[np.float32], rows: Rows | None) -> None:
     good = np.isfinite(values)
     if good.all():
         return
     place = [int(i) for i in np.unravel_index(np.argmin(good), good.shape)]
+    value = values[tuple(place)]
+    if rows is not None:
+        name, place = rows.source, [*rows.place(place[0]), *place[1:]]
     raise CheckpointError(
-        f"tensor {name} has {values[tuple(place)]} at {place}; the model is damaged or its "
-        "training diverged"
+        f"tensor {name} has {value} at {place}; the model is damaged or its training diverged"
     )
 
 
-def _hint(names: Iterable[str]) -> str:
+def _hint(missing: str, names: Iterable[str]) -> str:
     """Say what the checkpoint seems to be, where the names tell."""
-    if any(name.startswith("model.layers.") for name in names):
+    other = "model.layers."
+    if not missing.startswith("model.") and any(name.startswith(other) for name in names):
         return "; the names are those of another kind of model"
     return ""

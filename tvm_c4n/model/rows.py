@@ -64,6 +64,11 @@ class Rows(NamedTuple):
         found = source[:, self.start : self.stop]
         return found.reshape(self.total, *source.shape[2:])
 
+    def place(self, row: int) -> list[int]:
+        """Return where in the tensor one of these rows is."""
+        matrix, inner = divmod(row, self.stop - self.start)
+        return [*([matrix] if self.each else []), self.start + inner]
+
     def apart(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Undo `taken_from`: give back the axis of the matrices, if there is one."""
         return rows.reshape(self.each, -1, *rows.shape[1:]) if self.each else rows

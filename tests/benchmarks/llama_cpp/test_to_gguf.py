@@ -10,7 +10,7 @@ from tvm_c4n.checkpoint.whole_tensors import WholeTensors
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.families import describe_model
 
-gguf = pytest.importorskip("gguf")
+gguf = pytest.importorskip("gguf", reason="pip install 'tvm-c4n[gguf]'")
 
 HF = {
     "model_type": "mamba",

@@ -5,7 +5,18 @@
 
 from __future__ import annotations
 
-from tests.cli.errors import devices, extras, ggufs, hub, making, originals, spoiled, states, using
+from tests.cli.errors import (
+    devices,
+    experts,
+    extras,
+    ggufs,
+    hub,
+    making,
+    originals,
+    spoiled,
+    states,
+    using,
+)
 from tests.cli.errors.case import Case
 
 TABLE: dict[str, list[Case]] = {
@@ -27,6 +38,7 @@ TABLE: dict[str, list[Case]] = {
     "deploy": devices.DEPLOY,
     "c4n_run": devices.C4N_RUN,
     "Model folders": spoiled.FOLDERS,
+    "Models with experts": experts.EXPERTS,
     "GGUF files": ggufs.GGUF,
     "Models of a hub": hub.HUB,
     "Artifacts": spoiled.ARTIFACTS,
