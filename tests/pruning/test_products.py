@@ -11,10 +11,10 @@ def draw(*shape, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("onednn", [True, False])
-@pytest.mark.parametrize("cols", [1, 3, 5, 30])
-def test_products_of_tall_matrices(cols, onednn, monkeypatch):
+@pytest.mark.parametrize(("rows", "cols"), [(70, 1), (70, 3), (70, 5), (70, 30), (0, 8)])
+def test_products_of_tall_matrices(rows, cols, onednn, monkeypatch):
     monkeypatch.setattr(products, "_by_onednn", lambda: onednn)
-    left, right = draw(70, cols), draw(70, 11)
+    left, right = draw(rows, cols), draw(rows, 11)
     close = {"rtol": 1e-5, "atol": 1e-4}
     torch.testing.assert_close(products.transposed_product(left, right), left.T @ right, **close)
     found = products.gram_product(left)

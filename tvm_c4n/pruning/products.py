@@ -34,7 +34,8 @@ def times_transposed(
 
     oneDNN is called by the operator that `torch.compile` uses for linear layers.
     """
-    if left.dtype == torch.float32 and _by_onednn():
+    # oneDNN refuses matrices without an element, as an expert has that no token chose.
+    if left.dtype == torch.float32 and left.numel() and right.numel() and _by_onednn():
         found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
         if out is None:
             return found
