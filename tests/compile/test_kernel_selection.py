@@ -27,7 +27,7 @@ from tvm_c4n.ops.host import host_description
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ConvSpec
 
-VICTIM_CACHE = "tvm_c4n.compile.kernel_selection.victim_cache_bytes"
+BYPASSED_CACHE = "tvm_c4n.compile.kernel_selection.bypassed_cache_bytes"
 CONV = ConvSpec(True, 768, 4, 2, 1536)
 
 
@@ -78,14 +78,14 @@ def test_records_of_another_machine_are_refused(tmp_path: Path) -> None:
 def test_weights_of_three_caches_bypass_them(
     monkeypatch: pytest.MonkeyPatch, size: int, cache_bytes: int | None, non_temporal: bool
 ) -> None:
-    monkeypatch.setattr(VICTIM_CACHE, lambda: cache_bytes)
+    monkeypatch.setattr(BYPASSED_CACHE, lambda: cache_bytes)
     target = resolve_target("host")
     assert selector(target, mod=sparse_layer(size, size)[0]).non_temporal is non_temporal
     assert selector(target).non_temporal is False  # nothing is known of the weights
 
 
 def test_only_this_machines_cache_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(VICTIM_CACHE, lambda: 1)
+    monkeypatch.setattr(BYPASSED_CACHE, lambda: 1)
     other = Target({**host_description(), "mtriple": "x86_64-w64-windows-gnu"})
     assert selector(other, mod=sparse_layer(64, 64)[0]).non_temporal is False
 
@@ -97,7 +97,7 @@ def test_only_this_machines_cache_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_prefetches_of_a_build_follow_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_kib: int, locality: str
 ) -> None:
-    monkeypatch.setattr(VICTIM_CACHE, lambda: cache_kib << 10)
+    monkeypatch.setattr(BYPASSED_CACHE, lambda: cache_kib << 10)
     build(sparse_layer(512, 512)[0], debug_dump=tmp_path)
     text = next(tmp_path.glob("*_bind.py")).read_text()
     assert set(re.findall(r'prefetch", .*, \d, (\d), 1\)', text)) == {locality}

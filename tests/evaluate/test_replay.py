@@ -35,7 +35,7 @@ def test_the_replay_has_the_kernels_of_the_step(
 
     monkeypatch.setattr(schedules, "choose", note)
     monkeypatch.setattr(kernel_selection, "tuned_for", lambda target, records: tuned)
-    monkeypatch.setattr(kernel_selection, "victim_cache_bytes", lambda: 1)
+    monkeypatch.setattr(kernel_selection, "bypassed_cache_bytes", lambda: 1)
     compile_model(small_model, tmp_path / "artifact")
     step = set(chosen)
     chosen.clear()

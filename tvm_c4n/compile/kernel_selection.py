@@ -16,7 +16,7 @@ import numpy as np
 import schedules
 from relay_passes.lift_constants import constants_of
 from tvm_c4n._tvm import IRModule, Target
-from tvm_c4n.compile.host import victim_cache_bytes
+from tvm_c4n.compile.host import bypassed_cache_bytes
 from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import is_native
 from tvm_c4n.ops.isa import OPENCL, Isa, isa_of
@@ -102,7 +102,7 @@ def _outgrow_cache(weight_bytes: int, target: Target) -> bool:
 
     The scan's states can stay there then, unless the weights push them out.
     """
-    cache_bytes = victim_cache_bytes()
+    cache_bytes = bypassed_cache_bytes()
     if cache_bytes is None or not is_native(target):
         return False
     return weight_bytes > STREAMING_CACHE_MULTIPLE * cache_bytes
