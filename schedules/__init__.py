@@ -26,6 +26,7 @@ from schedules.selective_scan import SelectiveScan
 from schedules.ssd_scan import SsdScan
 from schedules.swiglu import Swiglu
 from tvm_c4n.ops.isa import OPENCL, Isa
+from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
 
@@ -58,17 +59,27 @@ RULES: tuple[Rule, ...] = (
 Tuned = Callable[[OpSpec], Decisions | None]
 
 
-def space_of(spec: OpSpec, isa: Isa) -> Space:
+def _rules(policy: PrefetchPolicy) -> tuple[Rule, ...]:
+    """Return the rules, those of weight streams with this policy."""
+    streams = (C4nGemv(policy=policy), ExpertGemv(policy=policy))
+    return (*streams, *RULES[len(streams) :])
+
+
+def space_of(spec: OpSpec, isa: Isa, policy: PrefetchPolicy = PrefetchPolicy.INTO_L2) -> Space:
     """Return what tuning can decide for an operator; empty where nothing is left open."""
     intrin = intrinsics_of(isa)
-    for rule in RULES:
+    for rule in _rules(policy):
         if rule(spec, intrin) is not None:
             return rule.space(spec, intrin) if isinstance(rule, Tunable) else {}
     return {}
 
 
 def choose(
-    spec: OpSpec, isa: Isa, tuned: Tuned | None = None, *, non_temporal: bool = False
+    spec: OpSpec,
+    isa: Isa,
+    tuned: Tuned | None = None,
+    *,
+    policy: PrefetchPolicy = PrefetchPolicy.INTO_L2,
 ) -> tuple[str, Kernel] | None:
     """Ask the rules in order.
 
@@ -78,8 +89,8 @@ def choose(
     isa : Isa
     tuned : callable, optional
         Answers that do not fit the rule's space (of another version) count as none.
-    non_temporal : bool
-        The weights of a step are so large that no cache should keep them.
+    policy : PrefetchPolicy
+        How a step's weights are prefetched.
 
     Returns
     -------
@@ -90,9 +101,7 @@ def choose(
     if isa == OPENCL:
         return choose_opencl(spec)
     intrin = intrinsics_of(isa)
-    streams = (C4nGemv(non_temporal=non_temporal), ExpertGemv(non_temporal=non_temporal))
-    rules: tuple[Rule, ...] = (*streams, *RULES[len(streams) :])
-    for rule in rules:
+    for rule in _rules(policy):
         kernel = rule(spec, intrin)
         if kernel is None:
             continue

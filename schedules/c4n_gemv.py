@@ -12,7 +12,7 @@ from schedules.linear_body import emit_linear
 from schedules.micro_tile import MicroTile
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs, declare
-from tvm_c4n.ops.repack import Prefetching, panel_format
+from tvm_c4n.ops.repack import Prefetching, PrefetchPolicy, panel_format
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.ops.tir import ColumnTiles, Kernel, loop
 
@@ -27,14 +27,14 @@ class C4nGemv:
         Panels in flight.
     prefetch_distance : int or None
         Bytes.
-    non_temporal : bool
-        Prefetch so that no cache keeps the weights. Nothing to tune: it depends on what else a step
-        reads.
+    policy : PrefetchPolicy
+        Nothing to tune: it depends on the CPU and on what else a step reads. A distance that was
+        tuned holds whatever the policy.
     """
 
     panels: int | None = None
     prefetch_distance: int | None = None
-    non_temporal: bool = False
+    policy: PrefetchPolicy = PrefetchPolicy.INTO_L2
     name: ClassVar[str] = "c4n_gemv"
 
     def space(self, spec: OpSpec, intrin: Intrinsics) -> Space:
@@ -42,7 +42,7 @@ class C4nGemv:
         assert isinstance(spec, LinearSpec)  # noqa: S101 - the rule applies
         layout = panel_format(spec).layout
         fitting = [panels for panels in (1, 2, 4) if layout.panels % panels == 0]
-        default = intrin.prefetch_distance(spec, prod(layout.shape))
+        default = default_distance(self.policy, intrin, spec)
         distances = (0, 2048, 4096, 6144, 8192, 12288, 16384)
         return {
             "panels": candidates(min(intrin.gemv_panels, layout.panels), fitting),
@@ -57,7 +57,7 @@ class C4nGemv:
         layout, space = panel_format(spec).layout, self.space(spec, intrin)
         panels = decided(self.panels, space["panels"])
         distance = decided(self.prefetch_distance, space["prefetch_distance"])
-        prefetching = Prefetching(distance, self.non_temporal)
+        prefetching = Prefetching(distance, self.policy is PrefetchPolicy.PAST_CACHES)
         rows = layout.bundle_rows
 
         def bundles(args: LinearArgs, first: Any, count: int) -> None:
@@ -87,6 +87,13 @@ class C4nGemv:
                 bundles(args, bundle, 1)
 
         return Kernel(spec, self.name, body)
+
+
+def default_distance(policy: PrefetchPolicy, intrin: Intrinsics, spec: LinearSpec) -> int:
+    """Return how many bytes ahead a stream is prefetched where nothing is tuned."""
+    if policy is PrefetchPolicy.BY_CPU:
+        return 0
+    return intrin.prefetch_distance(spec, prod(panel_format(spec).layout.shape))
 
 
 def elementwise_args(spec: LinearSpec) -> frozenset[int]:

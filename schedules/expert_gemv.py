@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, ClassVar
 
+from schedules.c4n_gemv import default_distance
 from schedules.intrin.base import Intrinsics
 from schedules.linear_body import emit_linear
 from schedules.micro_tile import MicroTile
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
 from tvm_c4n.ops.expert_linear import ExpertArgs, declare
-from tvm_c4n.ops.repack import Prefetching, panel_format
+from tvm_c4n.ops.repack import Prefetching, PrefetchPolicy, panel_format
 from tvm_c4n.ops.spec import ExpertLinearSpec, OpSpec
 from tvm_c4n.ops.tir import ColumnTiles, Kernel, aligned_stack, loop, tokens_of
 
@@ -26,18 +26,18 @@ class ExpertGemv:
 
     Attributes
     ----------
-    non_temporal : bool
+    policy : PrefetchPolicy
         As of `C4nGemv`.
     """
 
-    non_temporal: bool = False
+    policy: PrefetchPolicy = PrefetchPolicy.INTO_L2
     name: ClassVar[str] = "expert_gemv"
 
     def __call__(self, spec: OpSpec, intrin: Intrinsics) -> Kernel | None:
         """Return the kernel of experts whose weights are repacked."""
         if not isinstance(spec, ExpertLinearSpec) or spec.lanes != intrin.lanes:
             return None
-        gemv = _Gemv(intrin, spec, self.non_temporal)
+        gemv = _Gemv(intrin, spec, self.policy)
         layout = panel_format(spec).layout
         rows, matrices = layout.bundle_rows, 1 if spec.mixed else spec.chosen
 
@@ -74,7 +74,7 @@ class _Gemv:
 
     intrin: Intrinsics
     spec: ExpertLinearSpec
-    non_temporal: bool
+    policy: PrefetchPolicy
 
     def tiles(self, args: ExpertArgs, first: Any, count: int) -> None:
         """Emit bundles that follow each other, of all tokens."""
@@ -112,8 +112,8 @@ class _Gemv:
             one = replace(one, out=_by_pair(spec, args.out))
             token, row = t, pair
         panels = min(intrin.gemv_panels, layout.panels)
-        distance = intrin.prefetch_distance(spec.one, prod(layout.shape))
-        prefetching = Prefetching(distance, self.non_temporal)
+        distance = default_distance(self.policy, intrin, spec.one)
+        prefetching = Prefetching(distance, self.policy is PrefetchPolicy.PAST_CACHES)
         for panel in range(0, layout.panels, panels):
             tile = MicroTile(bundle, panel, panels, token, 1, before=first, row=row)
             emit_linear(intrin, spec.one, one, tile, prefetching)

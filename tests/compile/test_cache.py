@@ -113,7 +113,8 @@ def test_a_model_for_batches_serves_one_text_too(
         ("_sources_digest", "other sources"),
         ("cpu_name", "another CPU"),
         ("host_cpu", {"mcpu": "x86-64-v2"}),
-        ("bypassed_cache_bytes", 12345),
+        ("zen_generation", 3),
+        ("l3_bytes", 12345),
     ],
 )
 def test_another_machine_or_version_gets_its_own_artifact(

@@ -1,4 +1,4 @@
-"""The L3 cache of the machine that compiles, as Linux describes it."""
+"""The CPU of the machine that compiles, as Linux describes it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,44 @@ import pytest
 
 from tvm_c4n.compile import host
 
-ZEN5 = "vendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
+ZEN5 = (
+    "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\nflags\t: avx512f\n"
+)
+
+
+def describe(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, cpu: str | None, size: str | None
+) -> None:
+    for name, text in {"cpuinfo": cpu, "size": size}.items():
+        if text is not None:
+            (folder / name).write_text(text)
+    monkeypatch.setattr(host, "Path", lambda path: folder / Path(path).name)
 
 
 @pytest.mark.parametrize(
-    ("cpu", "size", "expected"),
+    ("cpu", "expected"),
     [
-        (ZEN5, "32768K\n", 32 << 20),
-        (ZEN5.replace("26", "25"), "32768K\n", None),  # Zen 3 and Zen 4
-        (ZEN5.replace("26", "261"), "32768K\n", None),
-        (ZEN5.replace("AuthenticAMD", "GenuineIntel"), "32768K\n", None),
-        (ZEN5, "32M\n", None),
-        (ZEN5, None, None),  # no L3, or not told
-        (None, None, None),  # another system
+        (ZEN5, 5),
+        (ZEN5.replace("26", "25"), 4),
+        (ZEN5.replace("26", "25").replace("avx512f", "avx2"), None),  # Zen 3
+        (ZEN5.replace("26", "261"), None),
+        (ZEN5.replace("26", "6").replace("AuthenticAMD", "GenuineIntel"), None),
+        (ZEN5.replace("AuthenticAMD", "GenuineIntel"), None),
+        (None, None),  # another system
     ],
 )
-def test_the_l3_is_known_where_bypassing_it_was_measured(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    cpu: str | None,
-    size: str | None,
-    expected: int | None,
+def test_cores_that_prefetching_was_measured_on_are_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpu: str | None, expected: int | None
 ) -> None:
-    files = {"cpuinfo": cpu, "size": size}
-    for name, text in files.items():
-        if text is not None:
-            (tmp_path / name).write_text(text)
-    monkeypatch.setattr(host, "Path", lambda path: tmp_path / Path(path).name)
-    assert host.bypassed_cache_bytes() == expected
+    describe(monkeypatch, tmp_path, cpu, None)
+    assert host.zen_generation() == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("32768K\n", 32 << 20), ("32M\n", None), (None, None)]
+)
+def test_the_l3_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: str | None, expected: int | None
+) -> None:
+    describe(monkeypatch, tmp_path, None, size)
+    assert host.l3_bytes() == expected

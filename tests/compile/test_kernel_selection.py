@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from schedules import intrinsics_of
 from tests.layers import sparse_layer
 from tvm_c4n._tvm import Target
+from tvm_c4n.compile import kernel_selection
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import (
@@ -23,11 +25,10 @@ from tvm_c4n.compile.records import (
 )
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
-from tvm_c4n.ops.host import host_description
-from tvm_c4n.ops.isa import isa_of
+from tvm_c4n.ops.host import host_description, host_machine
+from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import ConvSpec
 
-BYPASSED_CACHE = "tvm_c4n.compile.kernel_selection.bypassed_cache_bytes"
 CONV = ConvSpec(True, 768, 4, 2, 1536)
 
 
@@ -71,33 +72,65 @@ def test_records_of_another_machine_are_refused(tmp_path: Path) -> None:
         selector(resolve_target("arm64-android"), folder)
 
 
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this machine's CPU another one."""
+
+    def be(generation: int | None, l3_bytes: int | None) -> None:
+        monkeypatch.setattr(kernel_selection, "zen_generation", lambda: generation)
+        monkeypatch.setattr(kernel_selection, "l3_bytes", lambda: l3_bytes)
+
+    return be
+
+
+NATIVE = Target({**host_description(), "mcpu": "x86-64-v4", "mattr": ["+avx512vnni"]})
+WEIGHT_BYTES = 64 * 64 * 4
+
+
 @pytest.mark.parametrize(
-    ("size", "cache_bytes", "non_temporal"),
-    [(64, None, False), (64, 64 * 64 * 4 // 3 + 1, False), (64, 64 * 64 * 4 // 3 - 1, True)],
+    ("generation", "l3", "policy"),
+    [
+        (None, 1, PrefetchPolicy.INTO_L2),
+        (4, 1, PrefetchPolicy.BY_CPU),
+        (5, None, PrefetchPolicy.INTO_L2),
+        (5, WEIGHT_BYTES // 3 + 1, PrefetchPolicy.INTO_L2),
+        (5, WEIGHT_BYTES // 3 - 1, PrefetchPolicy.PAST_CACHES),
+    ],
 )
-def test_weights_of_three_caches_bypass_them(
-    monkeypatch: pytest.MonkeyPatch, size: int, cache_bytes: int | None, non_temporal: bool
+@pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
+def test_weights_are_prefetched_as_was_measured_on_the_cpu(
+    cpu: Callable[..., None], generation: int | None, l3: int | None, policy: PrefetchPolicy
 ) -> None:
-    monkeypatch.setattr(BYPASSED_CACHE, lambda: cache_bytes)
-    target = resolve_target("host")
-    assert selector(target, mod=sparse_layer(size, size)[0]).non_temporal is non_temporal
-    assert selector(target).non_temporal is False  # nothing is known of the weights
+    cpu(generation, l3)
+    assert selector(NATIVE, mod=sparse_layer(64, 64)[0]).policy is policy
+    # Nothing is known of the weights.
+    known = policy is PrefetchPolicy.BY_CPU
+    assert selector(NATIVE).policy is (policy if known else PrefetchPolicy.INTO_L2)
 
 
-def test_only_this_machines_cache_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BYPASSED_CACHE, lambda: 1)
-    other = Target({**host_description(), "mtriple": "x86_64-w64-windows-gnu"})
-    assert selector(other, mod=sparse_layer(64, 64)[0]).non_temporal is False
-
-
-@pytest.mark.skipif(
-    not intrinsics_of(isa_of(resolve_target("host"))).prefetches_rows, reason="prefetches nothing"
+@pytest.mark.parametrize("generation", [4, 5])
+@pytest.mark.parametrize(
+    "other",
+    [{"mtriple": "x86_64-w64-windows-gnu"}, {"mcpu": "x86-64-v3", "mattr": []}],
+    ids=["system", "vectors"],
 )
-@pytest.mark.parametrize(("cache_kib", "locality"), [(1 << 20, "2"), (64, "0")])
-def test_the_prefetches_of_a_build_follow_the_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_kib: int, locality: str
+@pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
+def test_only_this_machines_code_follows_its_cpu(
+    cpu: Callable[..., None], generation: int, other: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(BYPASSED_CACHE, lambda: cache_kib << 10)
-    build(sparse_layer(512, 512)[0], debug_dump=tmp_path)
+    cpu(generation, 1)
+    target = Target({**NATIVE.export(), **other})
+    assert selector(target, mod=sparse_layer(64, 64)[0]).policy is PrefetchPolicy.INTO_L2
+
+
+@pytest.mark.parametrize(
+    ("generation", "localities"), [(None, {"2"}), (5, {"0"}), (4, set())], ids=["", "zen5", "zen4"]
+)
+@pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
+def test_the_prefetches_of_a_build_follow_the_cpu(
+    cpu: Callable[..., None], tmp_path: Path, generation: int | None, localities: set[str]
+) -> None:
+    cpu(generation, 64 << 10)
+    build(sparse_layer(512, 512)[0], target=NATIVE, debug_dump=tmp_path)
     text = next(tmp_path.glob("*_bind.py")).read_text()
-    assert set(re.findall(r'prefetch", .*, \d, (\d), 1\)', text)) == {locality}
+    assert set(re.findall(r'prefetch", .*, \d, (\d), 1\)', text)) == localities

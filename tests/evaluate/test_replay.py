@@ -15,6 +15,7 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.evaluate.replay import unfused
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.relax_model import build_model
+from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import OpSpec
 
 
@@ -22,12 +23,12 @@ def test_the_replay_has_the_kernels_of_the_step(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With tuned records, and with weights prefetched past the caches, as the artifact has them."""
-    chosen: list[tuple[OpSpec, str, bool]] = []
+    chosen: list[tuple[OpSpec, str, PrefetchPolicy]] = []
     choose = schedules.choose
 
-    def note(spec: OpSpec, *args: Any, non_temporal: bool) -> Any:
-        found = choose(spec, *args, non_temporal=non_temporal)
-        chosen.append((spec, "" if found is None else found[0], non_temporal))
+    def note(spec: OpSpec, *args: Any, policy: PrefetchPolicy) -> Any:
+        found = choose(spec, *args, policy=policy)
+        chosen.append((spec, "" if found is None else found[0], policy))
         return found
 
     def tuned(spec: OpSpec) -> dict[str, int] | None:
@@ -35,7 +36,8 @@ def test_the_replay_has_the_kernels_of_the_step(
 
     monkeypatch.setattr(schedules, "choose", note)
     monkeypatch.setattr(kernel_selection, "tuned_for", lambda target, records: tuned)
-    monkeypatch.setattr(kernel_selection, "bypassed_cache_bytes", lambda: 1)
+    past = PrefetchPolicy.PAST_CACHES
+    monkeypatch.setattr(kernel_selection, "prefetch_policy", lambda *_: past)
     compile_model(small_model, tmp_path / "artifact")
     step = set(chosen)
     chosen.clear()
@@ -44,4 +46,4 @@ def test_the_replay_has_the_kernels_of_the_step(
     unfused(build_model(config, checkpoint), resolve_target("host"))
     assert set(chosen) == step
     assert {rule for spec, rule, _ in step if spec.kind == "conv1d"} >= {"conv1d[vectors=1]"}
-    assert {non_temporal for *_, non_temporal in step} == {True}
+    assert {policy for *_, policy in step} == {past}

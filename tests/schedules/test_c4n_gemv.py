@@ -10,6 +10,7 @@ import pytest
 import schedules
 from tests.schedules.linear_cases import Case, check_against_float64
 from tvm_c4n.ops.isa import AVX512, NEON
+from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import LinearSpec
 
 CASES = [
@@ -48,13 +49,13 @@ def test_short_streams_are_prefetched_less_far_ahead() -> None:
 
 
 def test_prefetches_follow_what_is_decided() -> None:
-    def found(isa: Any, *, non_temporal: bool = False, **decisions: int) -> set[str]:
+    def found(
+        isa: Any, *, policy: PrefetchPolicy = PrefetchPolicy.INTO_L2, **decisions: int
+    ) -> set[str]:
         spec = LinearSpec(False, 1024, 1024, 2, "int4", 64, isa.lanes, 1024)
-        space = schedules.space_of(spec, isa)
+        space = schedules.space_of(spec, isa, policy)
         default = {name: choices[0] for name, choices in space.items()}
-        answer = schedules.choose(
-            spec, isa, lambda _: default | decisions, non_temporal=non_temporal
-        )
+        answer = schedules.choose(spec, isa, lambda _: default | decisions, policy=policy)
         assert answer is not None
         text = str(answer[1].prim_func().script())
         return set(re.findall(r"prefetch\(.*, \d, (\d), 1\)", text))
@@ -62,5 +63,7 @@ def test_prefetches_follow_what_is_decided() -> None:
     assert found(NEON) == set()
     assert found(NEON, prefetch_distance=4096) == {"2"}
     assert found(AVX512) == {"2"}
-    assert found(AVX512, non_temporal=True) == {"0"}
+    assert found(AVX512, policy=PrefetchPolicy.PAST_CACHES) == {"0"}
+    assert found(AVX512, policy=PrefetchPolicy.BY_CPU) == set()
+    assert found(AVX512, policy=PrefetchPolicy.BY_CPU, prefetch_distance=4096) == {"2"}
     assert found(AVX512, prefetch_distance=0) == set()

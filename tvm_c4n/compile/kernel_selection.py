@@ -16,10 +16,11 @@ import numpy as np
 import schedules
 from relay_passes.lift_constants import constants_of
 from tvm_c4n._tvm import IRModule, Target
-from tvm_c4n.compile.host import bypassed_cache_bytes
+from tvm_c4n.compile.host import ZEN4, ZEN5, l3_bytes, zen_generation
 from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import is_native
-from tvm_c4n.ops.isa import OPENCL, Isa, isa_of
+from tvm_c4n.ops.isa import AVX512, OPENCL, Isa, isa_of
+from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
 
@@ -39,14 +40,14 @@ class KernelSelector:
         The instruction set of `target`.
     tuned : callable or None
         Tuned decisions by operator; None: the defaults.
-    non_temporal : bool
-        Weights are prefetched past the caches.
+    policy : PrefetchPolicy
+        How weights are prefetched.
     """
 
     target: Target
     isa: Isa
     tuned: schedules.Tuned | None = None
-    non_temporal: bool = False
+    policy: PrefetchPolicy = PrefetchPolicy.INTO_L2
 
     @property
     def gpu(self) -> bool:
@@ -55,7 +56,7 @@ class KernelSelector:
 
     def __call__(self, spec: OpSpec) -> tuple[str, Kernel] | None:
         """Return the rule's name and the kernel; None where no rule applies."""
-        return schedules.choose(spec, self.isa, self.tuned, non_temporal=self.non_temporal)
+        return schedules.choose(spec, self.isa, self.tuned, policy=self.policy)
 
     def for_weights_of(self, mod: IRModule) -> KernelSelector:
         """Return the selector for a module with these constants, before any phase has run."""
@@ -65,7 +66,7 @@ class KernelSelector:
 
     def for_weight_bytes(self, weight_bytes: int) -> KernelSelector:
         """Return the selector for a model whose weights have so many bytes."""
-        return replace(self, non_temporal=_outgrow_cache(weight_bytes, self.target))
+        return replace(self, policy=prefetch_policy(self.target, weight_bytes))
 
 
 def selector(
@@ -87,7 +88,8 @@ def selector(
     TuneError
         Records of another machine, or damaged ones.
     """
-    found = KernelSelector(target, isa_of(target), tuned_for(target, records))
+    tuned = tuned_for(target, records)
+    found = KernelSelector(target, isa_of(target), tuned, prefetch_policy(target))
     return found if mod is None else found.for_weights_of(mod)
 
 
@@ -97,12 +99,27 @@ def tuned_for(target: Target, records: str | Path | None) -> schedules.Tuned | N
     return found.tuned() if found is not None else None
 
 
-def _outgrow_cache(weight_bytes: int, target: Target) -> bool:
+def prefetch_policy(target: Target, weight_bytes: int = 0) -> PrefetchPolicy:
+    """Return how weights are prefetched in code for a target, by what was measured on this CPU.
+
+    Parameters
+    ----------
+    target : tvm.target.Target
+    weight_bytes : int
+        What a step reads; 0: not known.
+    """
+    generation = zen_generation() if is_native(target) and isa_of(target) == AVX512 else None
+    if generation == ZEN4:
+        return PrefetchPolicy.BY_CPU
+    if generation == ZEN5 and _outgrow_cache(weight_bytes):
+        return PrefetchPolicy.PAST_CACHES
+    return PrefetchPolicy.INTO_L2
+
+
+def _outgrow_cache(weight_bytes: int) -> bool:
     """Return whether a step's weights leave nothing of themselves in this machine's L3 cache.
 
     The scan's states can stay there then, unless the weights push them out.
     """
-    cache_bytes = bypassed_cache_bytes()
-    if cache_bytes is None or not is_native(target):
-        return False
-    return weight_bytes > STREAMING_CACHE_MULTIPLE * cache_bytes
+    cache_bytes = l3_bytes()
+    return cache_bytes is not None and weight_bytes > STREAMING_CACHE_MULTIPLE * cache_bytes

@@ -14,6 +14,7 @@ from relay_passes.pipeline import c4n_pipeline
 from schedules.base import Space
 from tvm_c4n._tvm import IRModule, Target, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
+from tvm_c4n.compile.kernel_selection import prefetch_policy
 from tvm_c4n.compile.records import key_of, title_of
 from tvm_c4n.model.config import check_tensors
 from tvm_c4n.model.families import describe_model
@@ -70,9 +71,9 @@ def tasks_of(model: IRModule | str | Path, target: Target) -> list[Task]:
         A Relax module, or what `compile_model` takes.
     target : tvm.target.Target
     """
-    isa = isa_of(target)
+    isa, policy = isa_of(target), prefetch_policy(target)
     found = [
-        Task(spec, n, schedules.space_of(spec, isa))
+        Task(spec, n, schedules.space_of(spec, isa, policy))
         for spec, n in operators_of(model, target).items()
     ]
     tunable = [task for task in found if task.space]

@@ -37,7 +37,7 @@ from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnPanel
 from tvm_c4n.ops.repack.int_panel import IntPanel
 from tvm_c4n.ops.repack.panel import PanelFormat
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel
-from tvm_c4n.ops.repack.stream import NO_PREFETCHING, PanelStream, Prefetching
+from tvm_c4n.ops.repack.stream import NO_PREFETCHING, PanelStream, Prefetching, PrefetchPolicy
 from tvm_c4n.ops.spec import EmbeddingSpec, ExpertWeightsSpec, LinearSpec
 from tvm_c4n.ops.stored import StoredFormat
 from tvm_c4n.ops.weight_format import WeightFormat
@@ -113,6 +113,7 @@ __all__ = [
     "IntPanel",
     "PanelFormat",
     "PanelStream",
+    "PrefetchPolicy",
     "Prefetching",
     "SparseFloatPanel",
     "format_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tvm_c4n._tvm import T
@@ -12,6 +13,14 @@ from tvm_c4n.ops.tir import CACHE_LINE, prefetch, ramp
 
 if TYPE_CHECKING:
     from tvm_c4n.ops.repack.panel import PanelFormat
+
+
+class PrefetchPolicy(Enum):
+    """Who fetches a step's weights ahead of their use, and into which cache."""
+
+    INTO_L2 = "into L2"
+    PAST_CACHES = "past the caches"
+    BY_CPU = "by the CPU alone"
 
 
 @dataclass(frozen=True)
