@@ -16,7 +16,7 @@ class ScaledFloats:
 
     def __init__(self, lanes: int, tile: MicroTile, out: Output):
         self._tile, self._out = tile, out
-        self._sums = Vectors(len(tile.pairs()), lanes, apart=tile.apart)
+        self._sums = Vectors(len(tile.pairs()), lanes)
 
     def clear(self) -> None:
         """Set the sums to zero."""
@@ -44,7 +44,7 @@ class IntegerDots:
 
     def __init__(self, intrin: Intrinsics, args: LinearArgs, tile: MicroTile, out: Output):
         self._intrin, self._args, self._tile, self._out = intrin, args, tile, out
-        self._sums = Vectors(len(tile.pairs()), intrin.lanes, intrin.sum_dtype, apart=tile.apart)
+        self._sums = Vectors(len(tile.pairs()), intrin.lanes, intrin.sum_dtype)
         self._side = intrin.zero_point_side
         if self._side is not ZeroPoint.NONE:
             count = tile.panels if self._side is ZeroPoint.OF_WEIGHTS else tile.tokens

@@ -44,7 +44,7 @@ class C4nBatchGemm:
                 most = panels if width > 1 else max(panels, intrin.gemv_panels)
                 height = min(most, layout.panels)
                 with loop(layout.panels // height) as part:
-                    place = MicroTile(bundle, part * height, height, token, width, apart=True)
+                    place = MicroTile(bundle, part * height, height, token, width)
                     emit_linear(intrin, spec, args, place, prefetching)
 
             with loop(count) as index:

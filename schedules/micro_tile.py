@@ -18,8 +18,7 @@ _ZERO = {"float32": T.float32, "int8": T.int8, "int16": T.int16, "int32": T.int3
 class MicroTile:
     """`panels` panels of a bundle, from `panel` on, times `tokens` tokens from `token` on.
 
-    With `apart` each vector of sums is a buffer of its own: TVM puts buffers of 1024 bytes, which
-    are 16 vectors of AVX-512, on a heap. `before` are the bundles of other weights in front of this
+    `before` are the bundles of other weights in front of this
     one in its array; `row` is that of the result and of the residual, if it is not `token`.
     """
 
@@ -28,7 +27,6 @@ class MicroTile:
     panels: int
     token: Any
     tokens: int
-    apart: bool = False
     before: Any = 0
     row: Any = None
 
@@ -41,8 +39,12 @@ class MicroTile:
         return m * self.panels + r
 
 
+# A buffer of so many bytes, which are 16 vectors of AVX-512, TVM allocates on a heap.
+HEAP_BYTES = 1024
+
+
 class Vectors:
-    """Vectors of 32 bits per row in a small buffer, which LLVM keeps in registers.
+    """Vectors of 32 bits per row in small buffers, which LLVM keeps in registers.
 
     Parameters
     ----------
@@ -52,15 +54,13 @@ class Vectors:
         Rows of a vector.
     dtype : str
         float32, or an integer type: narrow ones have several elements per row.
-    apart : bool
-        See `MicroTile`.
     """
 
-    def __init__(self, count: int, lanes: int, dtype: str = "float32", *, apart: bool = False):
+    def __init__(self, count: int, lanes: int, dtype: str = "float32"):
         bits = int(dtype.lstrip("floatin"))
         self._zero = _ZERO[dtype](0)
         self._count, self._lanes = count, lanes * 32 // bits
-        together = 1 if apart else count
+        together = 1 if 4 * count * lanes >= HEAP_BYTES else count
         self._buffers = [
             local((together * self._lanes,), dtype) for _ in range(count // max(together, 1))
         ]
@@ -95,7 +95,7 @@ class Output:
 
     def __init__(self, spec: LinearSpec, fmt: PanelFormat, args: LinearArgs, tile: MicroTile):
         self.spec, self.layout, self.args, self.tile = spec, fmt.layout, args, tile
-        self._sums = Vectors(len(tile.pairs()), self.layout.mr, apart=tile.apart)
+        self._sums = Vectors(len(tile.pairs()), self.layout.mr)
         self._sums.clear()
 
     def add(self, m: int, r: int, value: Any) -> None:

@@ -40,13 +40,24 @@ def test_it_matches_float64(machine: Any, dtype: str) -> None:
     check_against_float64(machine, CASES, dtype, "c4n_gemm")
 
 
-def test_what_it_spills_is_aligned() -> None:
+def assembly_of(dtype: str, tokens: int) -> str:
+    """A GEMM of dense weights, four panels times some tokens."""
     isa = isa_of(TARGET)
-    spec = LinearSpec(True, 256, 256, 0, "int4", 64, isa.lanes, 256)
-    answer = schedules.choose(spec, isa, lambda _: {"panels": 4, "tokens": 8})
+    spec = LinearSpec(True, 256, 256, 0, dtype, 64, isa.lanes, 256)
+    answer = schedules.choose(spec, isa, lambda _: {"panels": 4, "tokens": tokens})
     assert answer is not None
     kernel = answer[1].prim_func().with_attr("global_symbol", "gemm")
-    assembly = tvm.compile(IRModule({"gemm": kernel}), TARGET).mod.inspect_source("asm")
-    spills = SPILL.findall(assembly)
+    text: str = tvm.compile(IRModule({"gemm": kernel}), TARGET).mod.inspect_source("asm")
+    return text
+
+
+@pytest.mark.parametrize("dtype", ["int4", "float16"])
+def test_its_sums_are_no_memory_of_a_heap(dtype: str) -> None:
+    # 16 vectors have 1024 bytes, which TVM would allocate and LLVM would not keep in registers.
+    assert "AllocWorkspace" not in assembly_of(dtype, 4)
+
+
+def test_what_it_spills_is_aligned() -> None:
+    spills = SPILL.findall(assembly_of("int4", 8))
     assert len(spills) > 8
     assert set(spills) <= {"aps", "apd", "dqa32", "dqa64"}
