@@ -14,7 +14,8 @@ from relay_passes.call_tir import address_of, callee_spec, tidy, with_callee
 from tvm_c4n._tvm import GenericConst, IRModule, PrimFunc, PyExprMutator, mutator, relax, tvm
 from tvm_c4n.ops import c4n_linear, embedding, expert_linear, grouped_linear
 from tvm_c4n.ops.attrs import KIND
-from tvm_c4n.ops.repack import Spec, repack, stored_format
+from tvm_c4n.ops.expert_weights import stored_shapes, stored_weight
+from tvm_c4n.ops.repack import Spec, repack, stored_formats
 from tvm_c4n.ops.spec import EmbeddingSpec, ExpertLinearSpec, GroupedLinearSpec, LinearSpec
 
 
@@ -55,7 +56,7 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
             return call
         # Before the weights: activations and, where they are int8, their scales; or token ids.
         first = 1 if isinstance(spec, EmbeddingSpec) or not spec.integer else 2
-        count = len(stored_format(spec).shapes())
+        count = len(stored_shapes(spec))
         inputs = list(call.args[1])
         weights = inputs[first : first + count]
         if not all(isinstance(w, GenericConst) for w in weights):
@@ -67,11 +68,10 @@ class _Packer(PyExprMutator):  # type: ignore[misc]
         return with_callee(call, gvar, [*inputs[:first], packed, *inputs[first + count :]])
 
     def _pack(self, constants: list[GenericConst], spec: Spec) -> GenericConst:
-        stored = stored_format(spec)
         # A constant's data keeps its address while the module lives.
-        key = (*map(address_of, constants), stored)
+        key = (*map(address_of, constants), *stored_formats(spec))
         if key not in self.packed:
-            weight = stored.weight([c.value.numpy() for c in constants])
+            weight = stored_weight(spec, [c.value.numpy() for c in constants])
             self.packed[key] = relax.const(repack(weight, replace(spec, lanes=self.lanes)))
         return self.packed[key]
 

@@ -13,7 +13,7 @@ from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
 from tvm_c4n.ops.expert_linear import ExpertArgs, declare
 from tvm_c4n.ops.repack import Prefetching, PrefetchPolicy, panel_format
-from tvm_c4n.ops.spec import ExpertLinearSpec, OpSpec
+from tvm_c4n.ops.spec import ExpertLinearSpec, LinearSpec, OpSpec
 from tvm_c4n.ops.tir import ColumnTiles, Kernel, aligned_stack, loop, tokens_of
 
 
@@ -98,25 +98,28 @@ class _Gemv:
         self, args: ExpertArgs, place: tuple[Any, Any], bundle: Any, residual: Any
     ) -> None:
         """Emit a bundle of the matrix of a token's j-th expert; `place` is (token, j)."""
-        spec, intrin = self.spec, self.intrin
-        layout, (t, j) = panel_format(spec).layout, place
-        first, pair = args.expert(spec, t, j) * layout.bundles, t * spec.chosen + j
-        one = LinearArgs(
-            args.x, args.x_scales, args.weights, None, residual, args.out, args.share(t, j)
-        )
+        spec, (t, j) = self.spec, place
+        expert, pair = args.expert(spec, t, j), t * spec.chosen + j
+        linear = LinearArgs(args.x, args.x_scales, [], None, residual, args.out, args.share(t, j))
         if spec.mixed:
             scales = None if args.x_scales is None else _by_pair(spec, args.x_scales)
-            one = replace(one, x=_by_pair(spec, args.x), x_scales=scales)
+            linear = replace(linear, x=_by_pair(spec, args.x), x_scales=scales)
             token, row = pair, t
         else:
-            one = replace(one, out=_by_pair(spec, args.out))
+            linear = replace(linear, out=_by_pair(spec, args.out))
             token, row = t, pair
-        panels = min(intrin.gemv_panels, layout.panels)
-        distance = default_distance(self.policy, intrin, spec.one)
-        prefetching = Prefetching(distance, self.policy is PrefetchPolicy.PAST_CACHES)
-        for panel in range(0, layout.panels, panels):
-            tile = MicroTile(bundle, panel, panels, token, 1, before=first, row=row)
-            emit_linear(intrin, spec.one, one, tile, prefetching)
+
+        def product(one: LinearSpec, arrays: list[Any], number: Any) -> None:
+            layout, own = panel_format(one).layout, replace(linear, weights=arrays)
+            panels = min(self.intrin.gemv_panels, layout.panels)
+            distance = default_distance(self.policy, self.intrin, one)
+            prefetching = Prefetching(distance, self.policy is PrefetchPolicy.PAST_CACHES)
+            for panel in range(0, layout.panels, panels):
+                before = number * layout.bundles
+                tile = MicroTile(bundle, panel, panels, token, 1, before=before, row=row)
+                emit_linear(self.intrin, one, own, tile, prefetching)
+
+        args.weights.select(expert, product)
 
 
 def _by_pair(spec: ExpertLinearSpec, buffer: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 Attack = Callable[[Path], str]
 HF: list[Attack] = []
 C4N: list[Attack] = []
+EXPERTS: list[Attack] = []
 MODEL = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
@@ -26,6 +27,11 @@ def hf(attack: Attack) -> Attack:
 
 def c4n(attack: Attack) -> Attack:
     C4N.append(attack)
+    return attack
+
+
+def experts(attack: Attack) -> Attack:
+    EXPERTS.append(attack)
     return attack
 
 

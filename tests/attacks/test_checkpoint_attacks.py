@@ -7,8 +7,10 @@ import json
 import random
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from safetensors.numpy import save_file
 
 from tvm_c4n.checkpoint import C4nWriter, open_checkpoint
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.sparsity import from_dense, mask_from_scores
+from tvm_c4n.sparsity import StackedWeight, from_dense, mask_from_scores
 
 
 def _load(name: str) -> ModuleType:
@@ -30,7 +32,7 @@ def _load(name: str) -> ModuleType:
 
 
 hostile = _load("hostile")
-for _name in ("hostile_header", "hostile_hf", "hostile_c4n"):
+for _name in ("hostile_header", "hostile_hf", "hostile_c4n", "hostile_experts"):
     _load(_name)
 
 
@@ -42,13 +44,25 @@ def good_hf(folder: Path) -> Path:
     return folder
 
 
-def good_c4n(folder: Path) -> Path:
+EACH = (2, 1, 2)  # n of the experts, where there are any
+
+
+def _mask(weight: Any, removed: int) -> Any:
+    return mask_from_scores(np.abs(weight), removed)
+
+
+def good_c4n(folder: Path, *, experts: bool = False) -> Path:
     weight = np.random.default_rng(0).standard_normal((2, 20))
-    mask = mask_from_scores(np.abs(weight), 2)
+    mask = _mask(weight, 2)
     with C4nWriter(folder, producer={"name": "t", "version": "1"}) as writer:
         writer.add_json("config.json", {"model_type": "mamba"})
         writer.add_weight("w", from_dense(weight, 2, "int4", mask=mask, scale_group=4))
         writer.add_dense("norm", np.ones(8, np.float32))
+        if experts:
+            each = [
+                from_dense(weight, n, "int4", mask=_mask(weight, n), scale_group=4) for n in EACH
+            ]
+            writer.add_weight("e.each_3_rows_0_2", StackedWeight.of(each))
     return folder
 
 
@@ -64,13 +78,18 @@ def read_all(folder: Path) -> None:
 def test_the_folders_are_good_before_they_are_spoiled(tmp_path: Path) -> None:
     read_all(good_hf(tmp_path / "hf"))
     read_all(good_c4n(tmp_path / "c4n"))
+    read_all(good_c4n(tmp_path / "experts", experts=True))
     assert len(hostile.HF) > 40
     assert len(hostile.C4N) > 50
 
 
 CASES = [
     pytest.param(good, attack, id=f"{kind}-{attack.__name__}")
-    for kind, good, attacks in (("hf", good_hf, hostile.HF), ("c4n", good_c4n, hostile.C4N))
+    for kind, good, attacks in (
+        ("hf", good_hf, hostile.HF),
+        ("c4n", good_c4n, hostile.C4N),
+        ("experts", partial(good_c4n, experts=True), hostile.EXPERTS),
+    )
     for attack in attacks
 ]
 

@@ -20,9 +20,13 @@ from tvm_c4n.checkpoint.manifest import (
     valid_name,
 )
 from tvm_c4n.errors import CheckpointError
-from tvm_c4n.sparsity import DTYPES, from_dense, mask_from_scores
+from tvm_c4n.sparsity import DTYPES, StackedWeight, from_dense, mask_from_scores
 
 ENTRY = {"rows": 2, "cols": 12, "removed": 2, "dtype": "int8", "scale_group": 64}
+
+
+# Two matrices of a row each.
+EACH = "w.each_2_rows_0_1"
 
 
 def written(tmp_path: Path, **changes: Any) -> Path:
@@ -46,6 +50,30 @@ def test_an_entry_names_the_arrays_of_its_weight(dtype: Any, removed: int) -> No
     assert WeightEntry.of(weight).tensors("w") == expected
 
 
+def test_an_entry_of_matrices_that_differ_names_the_arrays_of_each_n() -> None:
+    scores = np.random.default_rng(0).standard_normal((6, 20))
+    one, other = (
+        from_dense(scores[:2], n, "int8", mask=mask_from_scores(scores[:2], n)) for n in (1, 2)
+    )
+    weight = StackedWeight.of([other, one, other])
+    entry = WeightEntry.of(weight)
+    assert entry.removed == (2, 1, 2)
+    arrays = entry.arrays("w", weight)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "w.n1.values": (2, 15),
+        "w.n1.positions": (2, 2),
+        "w.n1.scales": (2, 1),
+        "w.n2.values": (4, 10),
+        "w.n2.positions": (4, 3),
+        "w.n2.scales": (4, 1),
+    }
+    assert {name: shape for name, (_, shape) in entry.tensors("w").items()} == {
+        name: array.shape for name, array in arrays.items()
+    }
+    again = entry.weight("w", arrays.__getitem__)
+    np.testing.assert_array_equal(again.dense(), weight.dense())
+
+
 def test_a_manifest_is_read_with_and_without_its_producer(tmp_path: Path) -> None:
     found = read_manifest(written(tmp_path))
     assert found.tensors == {"w": WeightEntry(**ENTRY)}  # type: ignore[arg-type]
@@ -57,7 +85,20 @@ def test_a_manifest_is_read_with_and_without_its_producer(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "format version 2 is newer than 1, .* upgrade"),
+        ({"version": 3}, "format version 3 is newer than 2, .* upgrade"),
+        ({"tensors": {"w": {**ENTRY, "removed": 4}}}, "n of every 4 is 4; it should be 0, 1, 2"),
+        ({"tensors": {"w": {**ENTRY, "removed": [1, 4]}}}, "n of every 4 is .1, 4.; it should be"),
+        ({"tensors": {"w": {**ENTRY, "removed": [1, True]}}}, "n of every 4 is"),
+        ({"tensors": {"w": {**ENTRY, "removed": []}}}, "has 2 to 1024 numbers, not all the same"),
+        ({"tensors": {"w": {**ENTRY, "removed": [2, 2]}}}, "not all the same"),
+        ({"tensors": {"w": {**ENTRY, "removed": [1, 2] * 600}}}, "has 2 to 1024 numbers"),
+        ({"tensors": {"w": {**ENTRY, "removed": [1, 2, 2]}}}, "2 rows are no multiple of 3"),
+        ({"tensors": {EACH: {**ENTRY, "removed": [1, 2]}}}, "a list of 2 n, .* version is 2"),
+        ({"version": 2, "tensors": {"w": {**ENTRY, "removed": [1, 2]}}}, "a list of 2 n"),
+        (
+            {"version": 2, "tensors": {EACH: {**ENTRY, "rows": 3, "removed": [1, 2, 3]}}},
+            "a list of 3 n",
+        ),
         ({"version": 0}, "version: "),
         ({"format": "gguf"}, "format: "),
         ({"tensors": None}, "tensors: Field required"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tvm_c4n.healing.stored import StoredWeight
-from tvm_c4n.sparsity import from_dense, mask_from_scores
+from tvm_c4n.sparsity import StackedWeight, from_dense, mask_from_scores
 
 
 def stored(removed, dtype, rows=6, cols=128, seed=0):
@@ -43,6 +43,30 @@ def test_the_gradient_passes_the_rounding_and_reaches_removed_weights():
     slopes = torch.where(inside, codes.round() - codes, codes.clamp(-8, 7))
     expected = (slopes * slope * step).unflatten(1, (2, 64)).sum(-1)
     torch.testing.assert_close(weight.change.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+EACH = (2, 0, 3)
+
+
+@pytest.mark.parametrize("dtype", ["int4", "int8", "float16"])
+def test_experts_that_differ_are_written_as_they_are_seen(dtype):
+    parts = [stored(n, dtype, seed=n).packed() for n in EACH]
+    weight = StoredWeight(StackedWeight.of(parts))
+    with torch.no_grad():
+        weight.weight += 0.1 * torch.randn(18, 128, generator=torch.Generator().manual_seed(1))
+    packed = weight.packed()
+    packed.check()
+    assert packed.removed == EACH
+    np.testing.assert_array_equal(weight().detach().numpy(), packed.dense())
+
+
+def test_masks_of_experts_that_differ_are_chosen_anew_by_each_n():
+    weight = StoredWeight(StackedWeight.of([stored(n, "int8", seed=n).packed() for n in EACH]))
+    with torch.no_grad():
+        weight.weight.copy_(torch.arange(1.0, 129.0).expand(18, 128))
+    weight.reselect(torch.ones(18, 128), decay=0.0)
+    for n, mask in zip(EACH, weight.mask.chunk(3), strict=True):
+        assert torch.equal(mask, (torch.arange(128) % 4 >= n).expand(6, 128))
 
 
 def test_a_scale_of_zero_can_grow():

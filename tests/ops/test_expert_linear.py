@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.ops.compiled import call_all
-from tests.ops.expert_cases import CASES, EXPERTS, Case, grouped, made
+from tests.ops.expert_cases import CASES, DIFFERENT, EXPERTS, Case, grouped, made
 from tvm_c4n.ops import expert_linear, grouped_linear
 
 # One form in the quick suite: definitions take long to compile.
@@ -23,7 +23,7 @@ FORMS = [
 def test_it_reads_the_chosen_of_stored_and_repacked_weights(dtype: str, lanes: int) -> None:
     calls: dict[str, Any] = {}
     expected: dict[str, Any] = {}
-    for number, case in enumerate(CASES[:7]):
+    for number, case in enumerate(CASES[:9]):
         spec, arguments, expected[f"case{number}"] = made(case, dtype, lanes)
         calls[f"case{number}"] = expert_linear.define(spec), arguments
     for name, after in call_all(calls).items():
@@ -44,7 +44,7 @@ def test_a_number_that_is_no_expert_reads_one_that_there_is() -> None:
 def test_rows_that_are_ordered_by_expert(dtype: str, lanes: int) -> None:
     calls: dict[str, Any] = {}
     expected: dict[str, Any] = {}
-    for removed in (0, 2):
+    for removed in (0, 2, DIFFERENT):
         spec, arguments, expected[f"n{removed}"] = grouped(removed, dtype, lanes)
         calls[f"n{removed}"] = grouped_linear.define(spec), arguments
     for name, after in call_all(calls).items():

@@ -32,11 +32,25 @@ def test_stored_bytes_are_those_of_stored_weights(
             expected += 2 * prod(shape)
             continue
         dense = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        mask = mask_from_scores(np.abs(dense), plan[name].removed)
-        group = recipe.group_of(plan[name].removed)
-        weight = from_dense(np.where(mask, dense, 0), *plan[name], mask=mask, scale_group=group)
+        choice = plan[name]
+        mask = mask_from_scores(np.abs(dense), choice.removed)
+        group = recipe.group_of(choice.removed)
+        kept = np.where(mask, dense, 0)
+        weight = from_dense(kept, choice.removed, choice.dtype, mask=mask, scale_group=group)
         expected += weight.size_bytes
     assert sizes_of(config, recipe, 8).disk_bytes == expected
+
+
+def test_experts_that_differ_are_counted_one_by_one() -> None:
+    config = describe_model(EXPERTS)
+    name, one = config.projections(0)["expert_up"].weight, Recipe(removed={"expert_up": 2})
+    several = Recipe(removed={"expert_up": 2, "layers.0.expert_up": [2, 1, 2, 3]})
+    before, after = (sizes_of(config, recipe, 8) for recipe in (one, several))
+    rows, cols = config.tensor_shapes()[name]
+    # Of float16, n=1 has 12.5 bits a weight, n=2 9 and n=3 4.5.
+    more = rows // 4 * cols * (12.5 + 4.5 - 2 * 9) / 8
+    assert after.disk_bytes - before.disk_bytes == more
+    assert after.weight_bytes != before.weight_bytes
 
 
 def test_the_bundled_model_is_planned_to_the_byte() -> None:

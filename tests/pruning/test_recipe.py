@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.models import EXPERTS
 from tvm_c4n.errors import RecipeError
+from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.families.mamba import mamba_config
-from tvm_c4n.pruning import Recipe
+from tvm_c4n.pruning import Choice, Recipe
 
 CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=4, d_state=4, d_conv=4, dt_rank=6
@@ -23,6 +25,10 @@ CONFIG = mamba_config(
         ({"removed": 5}, "removed=5: 0, 1, 2 or 3"),
         ({"removed": -1}, "removed=-1"),
         ({"removed": {"in_proj": 4}}, "removed['in_proj']=4"),
+        ({"removed": [1, 2]}, "removed=[1, 2]: 0, 1, 2 or 3"),
+        ({"removed": {"expert_up": [1, 4]}}, "removed['expert_up']=4: 0, 1, 2 or 3"),
+        ({"removed": {"expert_up": []}}, "removed['expert_up']=[]: 0, 1, 2 or 3"),
+        ({"removed": {"expert_up": [1, "2"]}}, "removed['expert_up']='2': 0, 1, 2 or 3"),
         ({"removed": "two"}, "removed='two'"),
         ({"removed": True}, "removed"),
         ({"dtype": "float8"}, "dtype='float8'"),
@@ -43,11 +49,11 @@ def test_bad_recipes_are_refused_in_one_line(fields, message):
 
 def test_an_int_applies_to_in_proj_and_out_proj():
     plan = Recipe(removed=3, dtype="int4").plan(CONFIG)
-    assert plan[CONFIG.projection(2, "in_proj")] == (3, "int4")
-    assert plan[CONFIG.projection(0, "out_proj")] == (3, "int4")
-    assert plan[CONFIG.projection(0, "x_proj")] == (0, "int4")
-    assert plan[CONFIG.projection(0, "dt_proj")] == (0, "int8")
-    assert plan["backbone.embeddings.weight"] == (0, "int8")
+    assert plan[CONFIG.projection(2, "in_proj")] == Choice(3, "int4")
+    assert plan[CONFIG.projection(0, "out_proj")] == Choice(3, "int4")
+    assert plan[CONFIG.projection(0, "x_proj")] == Choice(0, "int4")
+    assert plan[CONFIG.projection(0, "dt_proj")] == Choice(0, "int8")
+    assert plan["backbone.embeddings.weight"] == Choice(0, "int8")
     assert len(plan) == 4 * 4 + 1
 
 
@@ -80,7 +86,24 @@ def test_plan_names_what_does_not_fit_the_model():
     with pytest.raises(RecipeError, match=r"'layers\.x\.in_proj' names no projection"):
         Recipe(dtypes={"layers.x.in_proj": "int8"}).plan(CONFIG)
     untied = replace(CONFIG, head="lm_head.weight")
-    assert Recipe(dtype="int8").plan(untied)["lm_head.weight"] == (0, "int8")
+    assert Recipe(dtype="int8").plan(untied)["lm_head.weight"] == Choice(0, "int8")
+
+
+def test_experts_may_differ():
+    model = describe_model(EXPERTS)
+    each = Recipe(removed={"expert_up": [1, 2, 2, 3], "expert_down": [1, 1, 1, 1]}, dtype="int4")
+    plan = each.plan(model)
+    assert plan[model.projection(0, "expert_up")] == Choice(2, "int4", (1, 2, 2, 3))
+    assert plan[model.projection(1, "expert_up")].pattern == (1, 2, 2, 3)
+    assert plan[model.projection(0, "expert_down")] == Choice(1, "int4")
+    assert Recipe.model_validate_json(each.model_dump_json()) == each
+    with pytest.raises(RecipeError, match="3 n for expert_up of layer 0, which has 4 experts"):
+        Recipe(removed={"expert_up": [1, 2, 3]}).plan(model)
+    with pytest.raises(RecipeError, match="4 n for up_proj of layer 0, which has no experts"):
+        Recipe(removed={"up_proj": [1, 2, 2, 3]}).plan(model)
+    narrow = r"with 64 columns in int8, all experts are dense or none is"
+    with pytest.raises(RecipeError, match=narrow):
+        Recipe(removed={"expert_down": [0, 2, 2, 2]}, dtype="int8").plan(model)
 
 
 def test_recipes_are_frozen_and_survive_json():

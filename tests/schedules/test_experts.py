@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import schedules
-from tests.ops.expert_cases import CASES, grouped, made
+from tests.ops.expert_cases import CASES, DIFFERENT, grouped, made
 from tests.schedules.linear_cases import NMSE, nmse
 from tests.schedules.variants import scheduled
 from tvm_c4n.ops import expert_groups, route
@@ -38,7 +38,7 @@ def test_products_with_the_chosen(machine: Any, dtype: str) -> None:
 @DTYPES
 def test_products_of_all_tokens_of_an_expert(machine: Any, dtype: str) -> None:
     funcs, calls, expected = {}, {}, {}
-    for removed in (0, 2):
+    for removed in (0, 2, DIFFERENT):
         spec, calls[f"n{removed}"], expected[f"n{removed}"] = grouped(
             removed, dtype, machine.isa.lanes
         )

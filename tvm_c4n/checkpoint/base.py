@@ -22,7 +22,7 @@ from tvm_c4n.checkpoint.reading import MAX_CONFIG_BYTES, check_head
 from tvm_c4n.errors import CheckpointError, shown
 from tvm_c4n.model.families import family_of
 from tvm_c4n.model.rows import rows_of
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight, C4nWeight, StackedWeight
 
 CONFIG = "config.json"
 # What a hub shows of a model.
@@ -63,7 +63,7 @@ class Checkpoint(Protocol):
     def dense(self, name: str) -> NDArray[np.float32]:
         """Read one tensor as float32, dequantised and expanded if it is packed."""
 
-    def weight(self, name: str) -> C4nWeight | None:
+    def weight(self, name: str) -> AnyWeight | None:
         """Read one packed weight; None where the tensor is stored dense."""
 
     @property
@@ -89,7 +89,7 @@ class ArrayCheckpoint:
     def __init__(
         self,
         config: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any] | C4nWeight],
+        tensors: Mapping[str, NDArray[Any] | AnyWeight],
         extra: list[Path] | None = None,
     ) -> None:
         self.path = Path("(memory)")
@@ -101,7 +101,7 @@ class ArrayCheckpoint:
         """Names of the tensors, sorted."""
         return sorted(self._tensors)
 
-    def _get(self, name: str) -> NDArray[Any] | C4nWeight:
+    def _get(self, name: str) -> NDArray[Any] | AnyWeight:
         if name in self._tensors:
             return self._tensors[name]
         rows = rows_of(name)
@@ -113,27 +113,29 @@ class ArrayCheckpoint:
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of the dense tensor."""
         tensor = self._get(name)
-        if isinstance(tensor, C4nWeight):
+        if isinstance(tensor, C4nWeight | StackedWeight):
             return tensor.rows, tensor.cols
         return tuple(tensor.shape)
 
     def dense(self, name: str) -> NDArray[np.float32]:
         """One tensor as float32."""
         tensor = self._get(name)
-        if isinstance(tensor, C4nWeight):
+        if isinstance(tensor, C4nWeight | StackedWeight):
             return tensor.dense()
         return np.asarray(tensor, dtype=np.float32)
 
-    def weight(self, name: str) -> C4nWeight | None:
+    def weight(self, name: str) -> AnyWeight | None:
         """Return the packed weight, or None where the tensor is dense."""
         tensor = self._get(name)
-        return tensor if isinstance(tensor, C4nWeight) else None
+        return tensor if isinstance(tensor, C4nWeight | StackedWeight) else None
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all tensors."""
         tensors = self._tensors.values()
-        return sum(t.size_bytes if isinstance(t, C4nWeight) else t.nbytes for t in tensors)
+        return sum(
+            t.size_bytes if isinstance(t, C4nWeight | StackedWeight) else t.nbytes for t in tensors
+        )
 
     def extra_files(self) -> list[Path]:
         """Files that were passed in."""

@@ -11,7 +11,6 @@ from tvm_c4n.checkpoint.base import check_folder, find_extra_files, read_config
 from tvm_c4n.checkpoint.manifest import (
     DENSE_DTYPES,
     MANIFEST,
-    PARTS,
     TENSORS,
     Manifest,
     is_part,
@@ -20,7 +19,7 @@ from tvm_c4n.checkpoint.manifest import (
 )
 from tvm_c4n.checkpoint.safetensors_file import SafetensorsFile
 from tvm_c4n.errors import C4nError, CheckpointError, shown
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight
 
 _AGAIN = "prune the model again"
 
@@ -94,25 +93,19 @@ class C4nCheckpoint:
         weight = self.weight(name)
         return weight.dense() if weight is not None else self._file.read_float32(name)
 
-    def weight(self, name: str) -> C4nWeight | None:
+    def weight(self, name: str) -> AnyWeight | None:
         """Read and check one packed weight; None where the tensor is stored dense."""
         packed = self.manifest.tensors.get(name)
         if packed is None:
             self._stored_dense(name)
             return None
-        stored = packed.tensors(name)
-        parts = {
-            part: self._file.read(f"{name}.{part}") for part in PARTS if f"{name}.{part}" in stored
-        }
         try:
-            weight = C4nWeight(
-                packed.rows, packed.cols, packed.removed, packed.dtype, packed.scale_group, **parts
-            )
-            weight.check()
+            return packed.weight(name, self._file.read)
+        except CheckpointError:
+            raise
         except C4nError as error:
             cause = f"{self._file.path}: weight {shown(name)}: {error}; {_AGAIN}"
             raise CheckpointError(cause) from error
-        return weight
 
     def _stored_dense(self, name: str) -> str:
         if name in self.manifest.tensors or name not in self._dense:

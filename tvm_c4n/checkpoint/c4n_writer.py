@@ -15,7 +15,6 @@ from tvm_c4n.checkpoint.base import CARD, CONFIG, Checkpoint
 from tvm_c4n.checkpoint.c4n import C4nCheckpoint
 from tvm_c4n.checkpoint.files import copy_file, os_errors, write_atomically, write_json
 from tvm_c4n.checkpoint.manifest import (
-    FORMAT_VERSION,
     MANIFEST,
     TENSORS,
     WeightEntry,
@@ -25,7 +24,7 @@ from tvm_c4n.checkpoint.manifest import (
 from tvm_c4n.checkpoint.safetensors_file import little_endian, write_safetensors
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.errors import CheckpointError, shown
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight
 
 _SPOOL = ".tensors.tmp"
 _PIECE_BYTES = 1 << 24
@@ -111,13 +110,14 @@ class C4nWriter:
         self._dense_names.add(name)
         self._append(name, "F16" if array.dtype == np.float16 else "F32", array)
 
-    def add_weight(self, name: str, weight: C4nWeight) -> None:
+    def add_weight(self, name: str, weight: AnyWeight) -> None:
         """Store a packed weight; C4nError if its content is not valid."""
         self._check_name(name)
         weight.check()
-        self._packed[name] = WeightEntry.of(weight)
-        for tensor, (dtype, _) in self._packed[name].tensors(name).items():
-            self._append(tensor, dtype, getattr(weight, tensor.rpartition(".")[2]))
+        self._packed[name] = entry = WeightEntry.of(weight)
+        arrays = entry.arrays(name, weight)
+        for tensor, (dtype, _) in entry.tensors(name).items():
+            self._append(tensor, dtype, arrays[tensor])
 
     def add_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object beside the weights, such as config.json or report.json."""
@@ -153,7 +153,8 @@ class C4nWriter:
         self._close_spool()
         manifest: dict[str, Any] = {
             "format": "c4n",
-            "version": FORMAT_VERSION,
+            # The oldest that has all of it: older programs read what they know.
+            "version": 1 + any(isinstance(e.removed, tuple) for e in self._packed.values()),
             "tensors": {name: entry.model_dump() for name, entry in self._packed.items()},
         }
         if self._producer is not None:

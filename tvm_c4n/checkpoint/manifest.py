@@ -6,17 +6,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tvm_c4n.checkpoint.json_reading import read_json, validated
 from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.errors import C4nError, CheckpointError, shown
-from tvm_c4n.sparsity import C4nWeight, DType, part_shapes
+from tvm_c4n.model.rows import rows_of
+from tvm_c4n.sparsity import AnyWeight, C4nWeight, DType, Removed, StackedWeight, part_shapes
+from tvm_c4n.sparsity.pattern import MAX_REMOVED
 
-FORMAT_VERSION = 1
+# The last version that is read: the first one had no weights whose matrices differ in n.
+FORMAT_VERSION = 2
+# Of a weight: models have fewer experts.
+MAX_MATRICES = 1024
 MANIFEST = "c4n.json"
 TENSORS = "model.safetensors"
 PARTS = ("values", "positions", "scales")
@@ -31,42 +38,99 @@ class _Strict(BaseModel):
 
 
 class WeightEntry(_Strict):
-    """How one weight is stored."""
+    """How one weight is stored; ``removed`` is a list of n of each matrix where these differ."""
 
     rows: int = Field(ge=1, le=MAX_SIZE)
     cols: int = Field(ge=1, le=MAX_SIZE)
-    removed: int = Field(ge=0, le=3)
+    removed: Removed
     dtype: DType
     scale_group: int = Field(ge=0, le=MAX_SIZE)
 
+    @field_validator("removed", mode="before")
+    @classmethod
+    def _check_removed(cls, value: Any) -> Any:
+        each = value if isinstance(value, list | tuple) else [value]
+        if any(type(n) is not int or not 0 <= n <= MAX_REMOVED for n in each):
+            raise ValueError(f"n of every 4 is {shown(value)}; it should be 0, 1, 2 or 3")
+        if each is value and not 1 < len(set(each)) <= len(each) <= MAX_MATRICES:
+            raise ValueError(f"a list of n has 2 to {MAX_MATRICES} numbers, not all the same")
+        return tuple(value) if each is value else value
+
     @model_validator(mode="after")
     def _fits(self) -> WeightEntry:
+        if isinstance(self.removed, tuple) and self.rows % len(self.removed):
+            raise ValueError(f"{self.rows} rows are no multiple of {len(self.removed)} matrices")
         try:
-            part_shapes(self.rows, self.cols, self.removed, self.dtype, self.scale_group)
+            self.tensors("")
         except C4nError as error:
             raise ValueError(str(error)) from error
         return self
 
     @classmethod
-    def of(cls, weight: C4nWeight) -> WeightEntry:
+    def of(cls, weight: AnyWeight) -> WeightEntry:
         """Describe a weight."""
+        removed = weight.removed
         return cls(
             rows=int(weight.rows),  # numpy integers are not JSON
             cols=int(weight.cols),
-            removed=int(weight.removed),
+            removed=removed if isinstance(removed, tuple) else int(removed),
             dtype=weight.dtype,
             scale_group=int(weight.scale_group),
         )
 
+    def parts(self) -> list[tuple[str, int, int]]:
+        """Return of each n what follows the weight's name, n, and the rows that have it."""
+        if not isinstance(self.removed, tuple):
+            return [("", self.removed, self.rows)]
+        rows = self.rows // len(self.removed)
+        return [(f".n{n}", n, rows * self.removed.count(n)) for n in sorted(set(self.removed))]
+
     def tensors(self, name: str) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Safetensors dtype and shape of each tensor that stores the weight ``name``."""
-        shapes = part_shapes(self.rows, self.cols, self.removed, self.dtype, self.scale_group)
         dtypes = (VALUE_DTYPES[self.dtype], "U8", "F16")
         return {
-            f"{name}.{part}": (dtype, shape)
-            for part, dtype, shape in zip(PARTS, dtypes, shapes, strict=True)
+            f"{name}{suffix}.{part}": (dtype, shape)
+            for suffix, removed, rows in self.parts()
+            for part, dtype, shape in zip(
+                PARTS,
+                dtypes,
+                part_shapes(rows, self.cols, removed, self.dtype, self.scale_group),
+                strict=True,
+            )
             if shape is not None
         }
+
+    def arrays(self, name: str, weight: AnyWeight) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the weight that this describes, by the names of `tensors`."""
+        own = weight.parts if isinstance(weight, StackedWeight) else (weight,)
+        stored = self.tensors(name)
+        return {
+            tensor: getattr(part, kind)
+            for (suffix, _, _), part in zip(self.parts(), own, strict=True)
+            for kind in PARTS
+            if (tensor := f"{name}{suffix}.{kind}") in stored
+        }
+
+    def weight(self, name: str, read: Callable[[str], Any]) -> AnyWeight:
+        """Return the weight ``name``, of tensors that are read by their names.
+
+        Raises
+        ------
+        C4nError
+            Its content is not valid.
+        """
+        stored = self.tensors(name)
+        found = []
+        for suffix, removed, rows in self.parts():
+            own = {part: f"{name}{suffix}.{part}" for part in PARTS}
+            arrays = {part: read(tensor) for part, tensor in own.items() if tensor in stored}
+            found.append(
+                C4nWeight(rows, self.cols, removed, self.dtype, self.scale_group, **arrays)
+            )
+        each = self.removed
+        weight = StackedWeight(each, tuple(found)) if isinstance(each, tuple) else found[0]
+        weight.check()
+        return weight
 
 
 class Producer(_Strict):
@@ -86,9 +150,17 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _names(self) -> Manifest:
-        for name in self.tensors:
+        for name, entry in self.tensors.items():
             if not valid_name(name):
                 raise ValueError(f"bad tensor name {shown(name)}")
+            if not isinstance(entry.removed, tuple):
+                continue
+            rows, matrices = rows_of(name), len(entry.removed)
+            if rows is None or rows.each != matrices or self.version < 2:
+                raise ValueError(
+                    f"{shown(name)} has a list of {matrices} n, for which its name gives as many "
+                    "matrices, and the format version is 2"
+                )
         return self
 
 

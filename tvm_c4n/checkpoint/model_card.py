@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES, read_text
 from tvm_c4n.checkpoint.yaml_reading import MAX_YAML_BYTES, parse_yaml
 from tvm_c4n.errors import CheckpointError, one_line
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.sparsity import count_removed
 
 _FRONT = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
 # What the hub takes for a licence: a short word.
@@ -152,7 +152,7 @@ def weights_table(checkpoint: C4nCheckpoint, errors: Mapping[str, float] | None 
     rows = [["weight", "count", "removed of every 4", "dtype", *more]]
     rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
     for kind, own in names.items():
-        removed = Counter(entries[name].removed for name in own)
+        removed = count_removed(entries[name].removed for name in own)
         dtypes = ", ".join(sorted({entries[name].dtype for name in own}))
         error = [f"{errors[kind]:.4f}" if kind in errors else ""] if errors else []
         rows.append([quoted(kind), str(len(own)), _removed(removed), dtypes, *error])

@@ -50,13 +50,9 @@ def say(sentence: str, console: Console | None = None) -> None:
 
 def pattern(removed: dict[int, int]) -> str:
     """Describe the one pattern, or count several: ``dense x1, n=1 x11``."""
-    from tvm_c4n.sparsity import describe
+    from tvm_c4n.sparsity import describe_counts  # not above: NumPy takes a while
 
-    if len(removed) == 1:
-        return describe(next(iter(removed)))
-    return ", ".join(
-        f"{f'n={n}' if n else 'dense'} x{count}" for n, count in sorted(removed.items())
-    )
+    return describe_counts(removed)
 
 
 def next_step(model: Path, verb: str = "run", more: str = "") -> str:

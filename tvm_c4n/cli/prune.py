@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -202,6 +201,8 @@ def _show_allocation(out: Path) -> None:
 
 
 def _show(report: Report, out: Path) -> None:
+    from tvm_c4n.sparsity import count_removed
+
     kinds = list(dict.fromkeys(row.projection for row in report.projections))
     rows = []
     for kind in kinds:
@@ -209,7 +210,7 @@ def _show(report: Report, out: Path) -> None:
         rows.append(
             [
                 kind,
-                pattern(Counter(row.removed for row in own)),
+                pattern(count_removed(row.removed for row in own)),
                 ", ".join(sorted({row.dtype for row in own})),
                 f"{report.mean_error(kind):.4f}",
                 megabytes(sum(row.size_bytes for row in own)),

@@ -6,7 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tvm_c4n.sparsity import CODE_RANGE, GROUP, INT_BITS, C4nWeight, from_dense, kept_of
+from tvm_c4n.sparsity import (
+    CODE_RANGE,
+    GROUP,
+    INT_BITS,
+    AnyWeight,
+    kept_of,
+    pack,
+    removed_of_each,
+)
 
 # A scale of zero belongs to weights that were all zero; it must be able to grow.
 SMALLEST_SCALE = 2.0**-14
@@ -30,7 +38,7 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
         int8 and int4 only.
     """
 
-    def __init__(self, source: C4nWeight) -> None:
+    def __init__(self, source: AnyWeight) -> None:
         super().__init__()
         self.removed, self.dtype, self.scale_group = (
             source.removed,
@@ -40,8 +48,7 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
         self.weight = nn.Parameter(torch.from_numpy(source.dense()))
         self.register_buffer("mask", torch.from_numpy(source.mask()))
         if self.dtype in INT_BITS:
-            assert source.scales is not None  # noqa: S101  (C4nWeight has checked)
-            scale = torch.from_numpy(source.scales.astype(np.float32))
+            scale = torch.from_numpy(np.asarray(source.scales, np.float32))
             self.register_buffer("scale", torch.where(scale == 0, SMALLEST_SCALE, scale))
             self.change = nn.Parameter(torch.zeros_like(scale))
 
@@ -84,17 +91,20 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
             return
         self.weight.mul_(torch.where(self.mask, 1.0, 1.0 - decay))
         score = (self.weight.square() * curvature).unflatten(1, (-1, GROUP))
-        best = score.topk(kept_of(self.removed), dim=-1).indices
-        mask = torch.zeros_like(score, dtype=torch.bool).scatter_(-1, best, True)
-        self.mask.copy_(mask.flatten(1))
+        each = removed_of_each(self.removed, 1)
+        matrices = zip(each, score.chunk(len(each)), self.mask.chunk(len(each)), strict=True)
+        for removed, part, mask in matrices:
+            best = part.topk(kept_of(removed), dim=-1).indices
+            chosen = torch.zeros_like(part, dtype=torch.bool).scatter_(-1, best, True)
+            mask.copy_(chosen.flatten(1))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def packed(self) -> C4nWeight:
+    def packed(self) -> AnyWeight:
         """Return the weight as the folder stores it."""
         scales = None
         if self.dtype in INT_BITS:
             scales = self.scales().half().cpu().numpy()
-        return from_dense(
+        return pack(
             self.weight.cpu().numpy(),
             self.removed,
             self.dtype,

@@ -16,6 +16,7 @@ from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.inspect.summary import ModelSummary
 from tvm_c4n.model.state_choices import choose_state_dtypes
 from tvm_c4n.pruning.report import Report
+from tvm_c4n.sparsity import Removed
 
 REPORT, ALLOCATION = "report.json", "allocation.json"
 _AGAIN = "prune again, or remove it"
@@ -57,7 +58,8 @@ class Matrix:
     layer : int
     kind : str
         The projection's.
-    removed : int
+    removed : int, or tuple of int
+        Of each expert, where they differ.
     dtype : str
     size_bytes : int
     """
@@ -65,7 +67,7 @@ class Matrix:
     name: str
     layer: int
     kind: str
-    removed: int
+    removed: Removed
     dtype: str
     size_bytes: int
 

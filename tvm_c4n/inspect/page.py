@@ -9,7 +9,13 @@ from tvm_c4n.errors import one_line
 from tvm_c4n.inspect.details import Details, Roofline
 from tvm_c4n.inspect.pictures import Axis, Cell, Series, chart, heat_map, number_text
 from tvm_c4n.inspect.summary import ModelSummary
-from tvm_c4n.sparsity import describe
+from tvm_c4n.sparsity import (
+    describe,
+    describe_counts,
+    describe_removed,
+    short_removed,
+    usual_removed,
+)
 
 _SHORT = {"float32": "f32", "bfloat16": "b16", "float16": "f16", "int8": "i8", "int4": "i4"}
 # Smaller errors are drawn at this one: a logarithmic axis has no zero.
@@ -108,10 +114,7 @@ def _table(summary: ModelSummary) -> str:
     head = ("weight", "count", "pattern", "dtype", "size")
     rows = []
     for kind in summary.weights:
-        pattern = ", ".join(
-            describe(n) if len(kind.removed) == 1 else f"{f'n={n}' if n else 'dense'} x{count}"
-            for n, count in sorted(kind.removed.items())
-        )
+        pattern = describe_counts(kind.removed)
         size = f"{kind.size_bytes / 1e6:.2f} MB"
         rows.append((kind.kind, str(kind.count), pattern, ", ".join(sorted(kind.dtypes)), size))
     body = "".join(_cells("td", row) for row in rows)
@@ -125,12 +128,13 @@ def _cells(tag: str, texts: Iterable[str]) -> str:
 def _map(summary: ModelSummary, details: Details) -> str:
     cells = {}
     for matrix in details.matrices:
-        about = f"layer {matrix.layer}, {matrix.kind}: {describe(matrix.removed)}, {matrix.dtype}, "
+        said, usual = describe_removed(matrix.removed), usual_removed(matrix.removed)
+        about = f"layer {matrix.layer}, {matrix.kind}: {said}, {matrix.dtype}, "
         about += f"{matrix.size_bytes / 1e6:.3f} MB"
         if (error := details.errors.get(matrix.name)) is not None:
             about += f", relative error {number_text(error)}"
         dtype = _SHORT.get(matrix.dtype, matrix.dtype[:3])
-        cells[matrix.kind, matrix.layer] = Cell(matrix.removed, str(matrix.removed), dtype, about)
+        cells[matrix.kind, matrix.layer] = Cell(usual, short_removed(matrix.removed), dtype, about)
     keys = "".join(f'<li class="n{n}">{escape(describe(n))}</li>' for n in range(4))
     rows = summary.config.projection_names()
     picture = heat_map(rows, summary.config.n_layer, cells)

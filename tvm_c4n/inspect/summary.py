@@ -15,7 +15,7 @@ from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact
 from tvm_c4n.runtime.manifest import Manifest, Projection
-from tvm_c4n.sparsity import SCALE_GROUP, detect_removed, size_bytes
+from tvm_c4n.sparsity import SCALE_GROUP, Removed, count_removed, detect_removed, size_bytes
 
 Kind = Literal["Hugging Face folder", "C4n folder", "artifact"]
 _STORED = {"F16": "float16", "F32": "float32", "BF16": "bfloat16"}
@@ -33,7 +33,8 @@ class WeightKind:
     count : int
         How many there are.
     removed : dict of int to int
-        By n of every 4: how many weights have that pattern.
+        By n of every 4: how many weights have that pattern; how many of their matrices, where these
+        differ within a weight.
     dtypes : set of str
     scale_groups : set of int
         Dense columns that share a scale; 0 where there are none.
@@ -51,7 +52,6 @@ class WeightKind:
     def add(self, weight: Projection, stored_bytes: int) -> None:
         """Count one weight."""
         self.count += 1
-        self.removed[weight.removed] = self.removed.get(weight.removed, 0) + 1
         self.dtypes.add(weight.dtype)
         self.scale_groups.add(weight.scale_group)
         self.size_bytes += stored_bytes
@@ -142,7 +142,8 @@ def _weights(
 def _weight(checkpoint: Checkpoint, name: str) -> tuple[Projection, int]:
     """Describe one weight of a checkpoint, and its bytes as stored."""
     rows, cols = checkpoint.shape(name)
-    removed, dtype, group = 0, "float32", 0
+    removed: Removed = 0
+    dtype, group = "float32", 0
     if (weight := checkpoint.weight(name)) is not None:
         removed, dtype, group = weight.removed, weight.dtype, weight.scale_group
         stored_bytes = weight.size_bytes
@@ -167,4 +168,7 @@ def _by_kind(config: ModelConfig, weights: dict[str, tuple[Projection, int]]) ->
     for name, (weight, size) in weights.items():
         kind = kinds[name]
         found.setdefault(kind, WeightKind(kind)).add(weight, size)
+    for kind, summary in found.items():
+        own = (weight.removed for name, (weight, _) in weights.items() if kinds[name] == kind)
+        summary.removed = count_removed(own)
     return list(found.values())

@@ -1,12 +1,8 @@
-"""A C4n linear operator that reads the matrices of a token's experts only.
-
-The matrices of all experts lie one behind the other, each in the form of a weight of its own, so
-that a kernel reaches one by an offset: inside it is `tvm_c4n.ops.c4n_linear`.
-"""
+"""A C4n linear operator that reads the matrices of a token's experts only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +12,10 @@ from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops import quantize
 from tvm_c4n.ops.c4n_linear import LinearArgs, define_row, padded_cols
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.ops.repack import format_of, panel_format
+from tvm_c4n.ops.expert_weights import ExpertWeights, arrays_of, form_of, rows_apart
 from tvm_c4n.ops.spec import ExpertLinearSpec, ExpertWeightsSpec, LinearSpec, QuantizeSpec
-from tvm_c4n.ops.stored import stored_arrays
 from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight
 
 
 @dataclass(frozen=True)
@@ -29,9 +24,9 @@ class ExpertArgs:
 
     Attributes
     ----------
-    x, x_scales, weights, residual, out : as in `LinearArgs`
+    x, x_scales, residual, out : as in `LinearArgs`
         `x`, if they are mixed, and else `out` have a token's vectors for its experts side by side.
-        The first axis of weights is that of one expert, times the experts.
+    weights : ExpertWeights
     chosen : Buffer
         ``(tokens, chosen)`` int32.
     shares : Buffer or None
@@ -40,7 +35,7 @@ class ExpertArgs:
 
     x: Any
     x_scales: Any
-    weights: list[Any]
+    weights: ExpertWeights
     chosen: Any
     shares: Any
     residual: Any
@@ -66,7 +61,7 @@ def declare(spec: ExpertLinearSpec, tokens: Any) -> ExpertArgs:
         x_scales = declare_or_bind("x_scales", (tokens, width // spec.scale_group))
     else:
         x = declare_or_bind("x", (tokens, vectors * spec.cols))
-    weights = declare_weights(spec)
+    weights = ExpertWeights.declare(spec)
     chosen = declare_or_bind("chosen", (tokens, spec.chosen), "int32")
     if spec.mixed:
         shares = declare_or_bind("shares", (tokens, spec.chosen))
@@ -76,29 +71,13 @@ def declare(spec: ExpertLinearSpec, tokens: Any) -> ExpertArgs:
     return ExpertArgs(x, x_scales, weights, chosen, shares, residual, out)
 
 
-def declare_weights(spec: ExpertWeightsSpec) -> list[Any]:
-    """Declare the arrays: those of one expert, times the experts along the first axis."""
-    return [
-        declare_or_bind(f"weight{i}", (spec.experts * shape[0], *shape[1:]), dtype)
-        for i, (shape, dtype) in enumerate(format_of(spec.one).shapes())
-    ]
-
-
-def rows_apart(spec: ExpertWeightsSpec) -> int:
-    """Return how many rows of the array lie from one expert to the next."""
-    if not spec.lanes:
-        return spec.rows
-    layout = panel_format(spec).layout
-    return layout.bundles * layout.bundle_rows
-
-
 def define(spec: ExpertLinearSpec) -> PrimFunc:
     """Return the plain definition as a PrimFunc."""
 
     def body() -> None:
         tokens = tokens_of(spec)
         args = declare(spec, tokens)
-        one = LinearArgs(args.x, args.x_scales, args.weights, None, None, args.out)
+        linear = LinearArgs(args.x, args.x_scales, [], None, None, args.out)
         with loop(tokens) as m, T.serial(spec.chosen) as j, T.serial(spec.rows) as row:
             expert = args.expert(spec, m, j)
             column = row if spec.mixed else j * spec.rows + row
@@ -113,15 +92,19 @@ def define(spec: ExpertLinearSpec) -> PrimFunc:
                     part = part * args.shares[m, j]
                 T.buffer_store(args.out, args.out[m, column] + part, [m, column])
 
-            place = (m, j if spec.mixed else 0)
-            define_row(spec.one, one, place, expert * rows_apart(spec) + row, add)
+            def product(one: LinearSpec, arrays: list[Any], number: Any) -> None:
+                place = (m, j if spec.mixed else 0)
+                own = replace(linear, weights=arrays)
+                define_row(one, own, place, number * rows_apart(spec) + row, add)
+
+            args.weights.select(expert, product)
 
     return build(spec, "expert_linear", body)
 
 
 def oracle(
     x: NDArray[np.floating[Any]],
-    weight: C4nWeight,
+    weight: AnyWeight,
     chosen: NDArray[np.integer[Any]],
     shares: NDArray[np.floating[Any]] | None = None,
     residual: NDArray[np.floating[Any]] | None = None,
@@ -133,7 +116,7 @@ def oracle(
     Parameters
     ----------
     x : (tokens, cols), or (tokens, chosen * cols) if they are mixed
-    weight : C4nWeight
+    weight : C4nWeight or StackedWeight
         Of all experts.
     chosen, shares : (tokens, chosen)
     residual : (tokens, rows)
@@ -152,7 +135,7 @@ def oracle(
 def emit(
     em: Emitter,
     x: Any,
-    weight: C4nWeight,
+    weight: AnyWeight,
     chosen: Any,
     *,
     experts: int,
@@ -166,7 +149,7 @@ def emit(
     em : Emitter
     x : relax.Expr
         ``(tokens, cols)`` float32, or ``(tokens, chosen * cols)`` if they are mixed.
-    weight : C4nWeight
+    weight : C4nWeight or StackedWeight
         Of all experts; its arrays become constants of the function.
     chosen, shares : relax.Expr
         Of `tvm_c4n.ops.route`; shares mix the products.
@@ -181,40 +164,25 @@ def emit(
     """
     spec = ExpertLinearSpec(
         dynamic=em.dynamic,
-        rows=weight.rows // experts,
-        cols=weight.cols,
-        removed=weight.removed,
-        dtype=weight.dtype,
-        scale_group=weight.scale_group,
-        lanes=0,
-        experts=experts,
+        **form_of(weight, experts),
         chosen=int(chosen.ty.shape[1]),
         mixed=shares is not None,
         batched=em.batched,
     )
     inputs = activations(em, x, weight, spec.chosen if spec.mixed else 1)
-    inputs += [em.constant(array) for array in stored_arrays(weight)]
+    inputs += [em.constant(array) for array in arrays_of(weight)]
     inputs += [chosen, *([shares, residual] if spec.mixed else [])]
     columns = spec.rows if spec.mixed else spec.chosen * spec.rows
     out = relax.TensorType((em.tokens, columns), "float32")
     return em.call(define(spec), inputs, [out])[0]
 
 
-def activations(em: Emitter, x: Any, weight: C4nWeight, parts: int = 1) -> list[Any]:
+def activations(em: Emitter, x: Any, weight: AnyWeight, parts: int = 1) -> list[Any]:
     """Emit what a weight multiplies: ``(tokens, parts * cols)`` float32 or, with scales, int8.
 
     Vectors that fill whole groups become int8 as one long one.
     """
-    one = LinearSpec(
-        em.dynamic,
-        1,
-        weight.cols,
-        weight.removed,
-        weight.dtype,
-        weight.scale_group,
-        0,
-        weight.cols,
-    )
+    one = replace(ExpertWeightsSpec(em.dynamic, **form_of(weight, 1)).one, dynamic=em.dynamic)
     if not one.integer:
         return [x]
     cols, padded, width = weight.cols, padded_cols(one), parts * weight.cols

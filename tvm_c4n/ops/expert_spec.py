@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from tvm_c4n.ops.linear_spec import LinearSpec
@@ -18,10 +18,14 @@ class ExpertWeightsSpec(OpSpec):
     rows, cols : int
         Shape of the dense matrix of one expert.
     removed, dtype, scale_group, lanes
-        As of `LinearSpec`, the same for all experts.
+        As of `LinearSpec`; where experts differ, `removed` is the largest.
     experts : int
         How many there are.
+    counts : tuple of int
+        How many have n = 0, 1, 2, 3, if they differ.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("batched", "counts")
 
     rows: int
     cols: int
@@ -30,6 +34,17 @@ class ExpertWeightsSpec(OpSpec):
     scale_group: int
     lanes: int
     experts: int
+    counts: tuple[int, ...] = field(default=(), kw_only=True)
+
+    def by_removed(self) -> list[tuple[int, int]]:
+        """Return each n that experts have, ascending, and how many have it."""
+        if not self.counts:
+            return [(self.removed, self.experts)]
+        return [(n, count) for n, count in enumerate(self.counts) if count]
+
+    def of(self, removed: int) -> LinearSpec:
+        """Return the operator of one expert of this n and one token."""
+        return replace(self.one, removed=removed)
 
     @property
     def one(self) -> LinearSpec:

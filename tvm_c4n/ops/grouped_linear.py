@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tvm_c4n._tvm import PrimFunc, T, relax
 from tvm_c4n.ops.c4n_linear import LinearArgs, define_row, padded_cols
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.ops.expert_linear import declare_weights, rows_apart
-from tvm_c4n.ops.spec import GroupedLinearSpec
-from tvm_c4n.ops.stored import stored_arrays
+from tvm_c4n.ops.expert_weights import ExpertWeights, arrays_of, form_of, rows_apart
+from tvm_c4n.ops.spec import GroupedLinearSpec, LinearSpec
 from tvm_c4n.ops.tir import build, declare_or_bind, loop, tokens_of
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight
 
 
 class GroupedArgs(NamedTuple):
     """The declared arguments: those of a linear operator, and ``(experts + 1,)`` int32.
 
-    Rows ``starts[e]`` to ``starts[e + 1] - 1`` are those of expert e.
+    Rows ``starts[e]`` to ``starts[e + 1] - 1`` are those of expert e; the weights are beside the
+    operator's other arguments.
     """
 
     linear: LinearArgs
+    weights: ExpertWeights
     starts: Any
 
     def rows_of(self, expert: Any) -> tuple[Any, Any]:
@@ -39,10 +41,10 @@ def declare(spec: GroupedLinearSpec, rows: Any) -> GroupedArgs:
         x_scales = declare_or_bind("x_scales", (rows, padded // spec.scale_group))
     else:
         x = declare_or_bind("x", (rows, spec.cols))
-    weights = declare_weights(spec)
+    weights = ExpertWeights.declare(spec)
     starts = declare_or_bind("starts", (spec.experts + 1,), "int32")
     out = declare_or_bind("out", (rows, spec.rows))
-    return GroupedArgs(LinearArgs(x, x_scales, weights, None, None, out), starts)
+    return GroupedArgs(LinearArgs(x, x_scales, [], None, None, out), weights, starts)
 
 
 def define(spec: GroupedLinearSpec) -> PrimFunc:
@@ -60,13 +62,16 @@ def define(spec: GroupedLinearSpec) -> PrimFunc:
                 def add(part: Any) -> None:
                     T.buffer_store(out, out[m, row] + part, [m, row])
 
-                place = expert * rows_apart(spec) + row
-                define_row(spec.one, args.linear, (m, 0), place, add)
+                def product(one: LinearSpec, arrays: list[Any], number: Any) -> None:
+                    own = replace(args.linear, weights=arrays)
+                    define_row(one, own, (m, 0), number * rows_apart(spec) + row, add)
+
+                args.weights.select(expert, product)
 
     return build(spec, "grouped_linear", body)
 
 
-def emit(pairs: Emitter, inputs: list[Any], weight: C4nWeight, starts: Any, experts: int) -> Any:
+def emit(pairs: Emitter, inputs: list[Any], weight: AnyWeight, starts: Any, experts: int) -> Any:
     """Emit the operator.
 
     Parameters
@@ -75,7 +80,7 @@ def emit(pairs: Emitter, inputs: list[Any], weight: C4nWeight, starts: Any, expe
         Its tokens are the rows.
     inputs : list of relax.Expr
         ``(rows, cols)`` float32, or int8 with scales: `tvm_c4n.ops.expert_linear.activations`.
-    weight : C4nWeight
+    weight : C4nWeight or StackedWeight
         Of all experts; its arrays become constants of the function.
     starts : relax.Expr
         Of `tvm_c4n.ops.expert_groups`.
@@ -86,16 +91,7 @@ def emit(pairs: Emitter, inputs: list[Any], weight: C4nWeight, starts: Any, expe
     relax.Var
         ``(rows, rows of an expert)`` float32.
     """
-    spec = GroupedLinearSpec(
-        pairs.dynamic,
-        weight.rows // experts,
-        weight.cols,
-        weight.removed,
-        weight.dtype,
-        weight.scale_group,
-        0,
-        experts,
-    )
-    arguments = [*inputs, *(pairs.constant(a) for a in stored_arrays(weight)), starts]
+    spec = GroupedLinearSpec(pairs.dynamic, **form_of(weight, experts))
+    arguments = [*inputs, *(pairs.constant(a) for a in arrays_of(weight)), starts]
     out = relax.TensorType((pairs.tokens, spec.rows), "float32")
     return pairs.call(define(spec), arguments, [out])[0]

@@ -9,6 +9,7 @@ own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
@@ -343,6 +344,15 @@ SPECS: tuple[type[OpSpec], ...] = (
 )
 
 
+_CASTERS: dict[str, Callable[[Any], Any]] = {
+    "int": int,
+    "bool": bool,
+    "str": str,
+    "float": float,
+    "tuple[int, ...]": lambda numbers: tuple(map(int, numbers)),
+}
+
+
 def spec_of(func: Any) -> OpSpec | None:
     """Read the spec back from a function's attributes; None where it is no C4n operator.
 
@@ -360,6 +370,5 @@ def spec_of(func: Any) -> OpSpec | None:
         if name not in func.attrs and field.default is not MISSING:
             continue  # written before the field was there
         raw = func.attrs[name]
-        caster = {"int": int, "bool": bool, "str": str, "float": float}[str(field.type)]
-        values[field.name] = caster(raw.value if hasattr(raw, "value") else raw)
+        values[field.name] = _CASTERS[str(field.type)](raw.value if hasattr(raw, "value") else raw)
     return cls(**values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -12,7 +12,7 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.ops.repack import panel_format
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.sparsity import size_bytes
+from tvm_c4n.sparsity import removed_of_each, size_bytes
 
 # Of tensors that are no weights: as C4n folders store them, and as kernels read them.
 _STORED_BYTES, _READ_BYTES = 2, 4
@@ -74,8 +74,11 @@ def sizes_of(config: ModelConfig, recipe: Recipe, lanes: int) -> Sizes:
         rows, cols = shape
         choice, matrices = plan[name], experts.get(name) or 1
         spec = linear_spec(rows // matrices, cols, choice, recipe, lanes)
-        disk_bytes += size_bytes(rows, cols, *choice, recipe.group_of(choice.removed))
-        repacked_bytes = matrices * prod(panel_format(spec).layout.shape)
+        group = recipe.group_of(choice.removed)
+        disk_bytes += size_bytes(rows, cols, choice.pattern, choice.dtype, group)
+        each = removed_of_each(choice.pattern, matrices)
+        formats = (panel_format(replace(spec, removed=n)) for n in each)
+        repacked_bytes = sum(prod(fmt.layout.shape) for fmt in formats)
         weight_bytes += repacked_bytes
         if shares[name]:
             read_bytes[choice] += round(shares[name] * repacked_bytes)
@@ -85,7 +88,7 @@ def sizes_of(config: ModelConfig, recipe: Recipe, lanes: int) -> Sizes:
 def linear_spec(rows: int, cols: int, choice: Choice, recipe: Recipe, lanes: int) -> LinearSpec:
     """Return the operator of a decode step that multiplies with such a weight."""
     group = recipe.group_of(choice.removed) if choice.dtype.startswith("int") else 0
-    return LinearSpec(False, rows, cols, *choice, group, lanes, cols)
+    return LinearSpec(False, rows, cols, choice.removed, choice.dtype, group, lanes, cols)
 
 
 def state_sizes(config: ModelConfig) -> tuple[int, int]:

@@ -51,9 +51,9 @@ def prune_into(
     """
     pruner = LayerwisePruner(session, recipe, _analysis(session, recipe, store, note), note)
     packed_bytes = 0
-    for name, weight in pruner.unpruned().items():
-        writer.add_weight(name, weight)
-        packed_bytes += weight.size_bytes
+    for name, rounded in pruner.unpruned().items():
+        writer.add_weight(name, rounded)
+        packed_bytes += rounded.size_bytes
     note("embeddings")
     reports: list[ProjectionReport] = []
     for layer in resumed(pruner, store, note):

@@ -16,16 +16,16 @@ from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.description import Projection
 from tvm_c4n.pruning.calibration.analysis import Analysis
 from tvm_c4n.pruning.calibration.corrected_target import collect, corrected_target
-from tvm_c4n.pruning.calibration.experts import expert_grams, prune_experts
+from tvm_c4n.pruning.calibration.experts import expert_grams, prune_experts, tokens_of_experts
 from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix, round_matrix
 from tvm_c4n.pruning.method.permute import Permuted
-from tvm_c4n.pruning.recipe import Recipe, needs_calibration
+from tvm_c4n.pruning.recipe import Choice, Recipe, needs_calibration
 from tvm_c4n.pruning.report import ProjectionReport
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
-from tvm_c4n.sparsity import C4nWeight, from_dense
+from tvm_c4n.sparsity import AnyWeight, C4nWeight, from_dense, removed_of_each
 
 
 class Activations(NamedTuple):
@@ -50,7 +50,7 @@ class PrunedLayer:
     Attributes
     ----------
     index : int
-    weights : dict of tensor name to C4nWeight
+    weights : dict of tensor name to C4nWeight or StackedWeight
         Its projections.
     reports : list of ProjectionReport
     activations : Activations
@@ -58,7 +58,7 @@ class PrunedLayer:
     """
 
     index: int
-    weights: dict[str, C4nWeight]
+    weights: dict[str, AnyWeight]
     reports: list[ProjectionReport]
     activations: Activations
 
@@ -152,7 +152,7 @@ class LayerwisePruner:
 
     def _layer(
         self, index: int, students: list[Stream], teachers: list[Stream]
-    ) -> tuple[dict[str, C4nWeight], list[ProjectionReport]]:
+    ) -> tuple[dict[str, AnyWeight], list[ProjectionReport]]:
         """Prune a layer and take the streams through it, the teachers' through the dense one."""
         layer = Layer.load(self._checkpoint, self.config, index)
         dense = replace(layer, projections=dict(layer.projections))
@@ -164,16 +164,18 @@ class LayerwisePruner:
         for projection in self.config.projections(index).values():
             name = projection.weight
             weight = layer.projections[projection.name]
+            reached: tuple[int, ...] = ()
             if projection.experts:
                 grams = expert_grams(students, self._token_weights)
-                prune = partial(self._prune, name)
-                pruned = prune_experts(weight, projection.experts, grams, prune)
+                choices = self._choices(projection)
+                pruned = prune_experts(weight, choices, grams, partial(self._prune, name)).joined()
+                reached = tuple(tokens_of_experts(students))
             else:
                 statistics = collect(students, teachers, dense, weight, self._token_weights)
                 target = corrected_target(weight, statistics, self.recipe.dampening_frac)
-                pruned = self._prune(name, target, statistics.gram)
+                pruned = self._prune(name, target, statistics.gram, self.plan[name])
             weights[name] = pruned.weight
-            reports.append(self._report(index, projection, pruned))
+            reports.append(self._report(index, projection, pruned, reached))
             layer.projections[projection.name] = torch.from_numpy(pruned.weight.dense())
             self._note(f"layer {index} {projection.name}")
             for stream in students:
@@ -182,30 +184,43 @@ class LayerwisePruner:
                 stream.pass_through(dense)
         return weights, reports
 
-    def _prune(self, name: str, weight: Tensor, gram: Tensor) -> PrunedMatrix:
-        """Prune a matrix (rows, cols) as the recipe says of a weight."""
-        choice, recipe = self.plan[name], self.recipe
+    def _choices(self, projection: Projection) -> list[Choice]:
+        """Return how each expert of a projection is stored."""
+        choice = self.plan[projection.weight]
+        each = removed_of_each(choice.pattern, projection.experts)
+        return [Choice(n, choice.dtype) for n in each]
+
+    def _prune(self, name: str, weight: Tensor, gram: Tensor, choice: Choice) -> PrunedMatrix:
+        """Prune a matrix (rows, cols), which may be a part of a weight."""
+        recipe = self.recipe
         return prune_matrix(
             weight,
             gram,
             choice,
             method=recipe.method,
             dampening_frac=recipe.dampening_frac,
-            scale_group=recipe.group_of(choice.removed),
+            scale_group=recipe.group_of(self.plan[name].removed),
             without=recipe.without,
         )
 
-    def _report(self, index: int, projection: Projection, pruned: PrunedMatrix) -> ProjectionReport:
+    def _report(
+        self,
+        index: int,
+        projection: Projection,
+        pruned: PrunedMatrix,
+        reached: tuple[int, ...] = (),
+    ) -> ProjectionReport:
         choice = self.plan[projection.weight]
         return ProjectionReport(
             name=projection.weight,
             layer=index,
             projection=projection.name,
-            removed=choice.removed,
+            removed=choice.pattern,
             dtype=choice.dtype,
             masked_error=pruned.masked_error,
             output_error=pruned.output_error,
             size_bytes=pruned.weight.size_bytes,
+            expert_tokens=reached,
         )
 
 

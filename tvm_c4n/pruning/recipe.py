@@ -11,7 +11,16 @@ from pydantic import Field, field_validator, model_validator
 from tvm_c4n.checkpoint.recipe_file import RecipeFile
 from tvm_c4n.errors import RecipeError, shown
 from tvm_c4n.model.description import ModelConfig, Projection
-from tvm_c4n.sparsity import GROUP, DType, default_scale_group
+from tvm_c4n.model.families.reader import MAX_EXPERTS
+from tvm_c4n.ops.linear_spec import is_weight_only
+from tvm_c4n.sparsity import (
+    GROUP,
+    DType,
+    Removed,
+    default_scale_group,
+    joined_removed,
+    usual_removed,
+)
 
 Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
 WeightDType = Literal["float16", "int8", "int4"]
@@ -30,10 +39,33 @@ _HEAD = "head"
 
 
 class Choice(NamedTuple):
-    """How one weight is stored: n of every 4 removed, and the dtype of the kept ones."""
+    """How one weight is stored: n of every 4 removed, and the dtype of the kept ones.
+
+    Of experts that differ, ``each`` has n of each, and ``removed`` is what most have.
+    """
 
     removed: int
     dtype: DType
+    each: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, removed: Removed, dtype: DType) -> Choice:
+        """Return the choice of one n, or of n of each expert."""
+        each = removed if isinstance(removed, tuple) else ()
+        return cls(usual_removed(removed), dtype, each)
+
+    @property
+    def pattern(self) -> Removed:
+        """One n, or that of each expert."""
+        return self.each or self.removed
+
+
+def may_differ(choice: Choice, cols: int) -> bool:
+    """Return whether there is a kernel for experts that differ like this.
+
+    Dense int8 weights of few columns multiply float32 activations, others int8 ones.
+    """
+    return len({is_weight_only(cols, n, choice.dtype) for n in choice.each}) < 2
 
 
 def needs_calibration(plan: Mapping[str, Choice]) -> bool:
@@ -54,7 +86,8 @@ class Recipe(RecipeFile):
         n, how many of every 4 contiguous weights of a row go. An int applies to the projections
         that have most of the weights (of Mamba-1 in_proj and out_proj). A dict gives it per
         projection (``{"in_proj": 2, "x_proj": 1}``) and per layer (``{"layers.3.out_proj": 1}``,
-        which wins); what it does not name stays dense.
+        which wins); what it does not name stays dense. For a projection of experts n may be a list:
+        that of each expert.
     method : {"obs", "sparsegpt", "wanda", "magnitude"}
         "obs" is the method of this package; the others are baselines.
     dtype : {"float16", "int8", "int4"}
@@ -89,7 +122,7 @@ class Recipe(RecipeFile):
     IN_REPORT: ClassVar[str] = "recipe"
     REMEDY: ClassVar[str] = "`tvm-c4n prune MODEL --show-recipe` prints a recipe"
 
-    removed: int | dict[str, int] = 2
+    removed: int | dict[str, Removed] = 2
     method: Method = "obs"
     dtype: WeightDType = "float16"
     dtypes: dict[str, WeightDType] = Field(default={})
@@ -116,11 +149,15 @@ class Recipe(RecipeFile):
     @classmethod
     def _check_removed(cls, value: Any) -> Any:
         for key, removed in value.items() if isinstance(value, dict) else [("", value)]:
-            if type(removed) is not int or not 0 <= removed < GROUP:
-                where = f"removed[{shown(key)}]" if key else "removed"
-                said = f"{where}={shown(removed)}"
-                raise RecipeError(f"{said}: 0, 1, 2 or 3 of every 4 can be removed")
-        return value
+            several = isinstance(removed, list | tuple) and key and 0 < len(removed) <= MAX_EXPERTS
+            for n in removed if several else [removed]:
+                if type(n) is not int or not 0 <= n < GROUP:
+                    where = f"removed[{shown(key)}]" if key else "removed"
+                    said = f"{where}={shown(n)}"
+                    raise RecipeError(f"{said}: 0, 1, 2 or 3 of every 4 can be removed")
+        if not isinstance(value, dict):
+            return value
+        return {key: tuple(n) if isinstance(n, list) else n for key, n in value.items()}
 
     def dtype_of(self, layer: int, projection: Projection) -> DType:
         """Return the dtype of one projection of one layer."""
@@ -134,15 +171,33 @@ class Recipe(RecipeFile):
         """Return the dtype of the embeddings and the head; 4 bits are too few for them."""
         return self.dtypes.get(_HEAD, "int8" if self.dtype == "int4" else self.dtype)
 
-    def removed_of(self, layer: int, projection: Projection) -> int:
-        """Return n of one projection of one layer."""
+    def removed_of(self, layer: int, projection: Projection) -> Removed:
+        """Return n of one projection of one layer.
+
+        Raises
+        ------
+        RecipeError
+            A list of n that is not one for each of its experts.
+        """
         if isinstance(self.removed, int):
             return self.removed if projection.pruned else 0
         in_general = self.removed.get(projection.name, 0)
-        return self.removed.get(f"layers.{layer}.{projection.name}", in_general)
+        found = self.removed.get(f"layers.{layer}.{projection.name}", in_general)
+        if not isinstance(found, tuple):
+            return found
+        if len(found) != projection.experts:
+            has = f"{projection.experts} experts" if projection.experts else "no experts"
+            raise RecipeError(
+                f"removed: {len(found)} n for {projection.name} of layer {layer}, which has {has}"
+            )
+        return joined_removed(found)
 
     def group_of(self, removed: int) -> int:
-        """Return the dense columns that share a scale where n is `removed`."""
+        """Return the dense columns that share a scale where n is `removed`.
+
+        All experts of a projection have the same, that of the usual n: activations are rounded once
+        for all.
+        """
         return self.scale_group or default_scale_group(removed)
 
     def plan(self, config: ModelConfig) -> dict[str, Choice]:
@@ -171,7 +226,11 @@ class Recipe(RecipeFile):
                         f"{name} has {cols} columns, not a multiple of {GROUP}; "
                         f"set removed of {projection.name} to 0"
                     )
-                plan[name] = Choice(removed, self.dtype_of(layer, projection))
+                plan[name] = Choice.of(removed, self.dtype_of(layer, projection))
+                if not may_differ(plan[name], cols):
+                    raise RecipeError(
+                        f"{name}: with {cols} columns in int8, all experts are dense or none is"
+                    )
         return plan
 
     def _check_keys(self, config: ModelConfig) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tvm_c4n.sparsity import Removed, removed_of_each
+
 
 class ProjectionReport(BaseModel):
     """One weight.
@@ -18,8 +20,8 @@ class ProjectionReport(BaseModel):
         The tensor's.
     layer : int
     projection : str
-    removed : int
-        n of every 4.
+    removed : int, or tuple of int
+        n of every 4; of experts that differ, that of each.
     dtype : str
     masked_error, output_error : float
         ``||(W - W') X||^2 / ||W X||^2`` on the calibration text: with the mask only, and with the
@@ -27,6 +29,8 @@ class ProjectionReport(BaseModel):
         is only rounded, to int8 or float16, ``||W - W'||^2 / ||W||^2``: it is not calibrated.
     size_bytes : int
         Values, positions and scales.
+    expert_tokens : tuple of int
+        How many tokens of the calibration text each expert was given; none of other projections.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,11 +38,12 @@ class ProjectionReport(BaseModel):
     name: str
     layer: int
     projection: str
-    removed: int
+    removed: Removed
     dtype: str
     masked_error: float
     output_error: float
     size_bytes: int
+    expert_tokens: tuple[int, ...] = ()
 
 
 class Report(BaseModel):
@@ -89,9 +94,10 @@ class Report(BaseModel):
             rows = [p for p in self.projections if p.projection == projection]
             masked = self.mean_error(projection, "masked_error")
             final = self.mean_error(projection)
+            span = _span(n for p in rows for n in removed_of_each(p.removed, 1))
             size_kb = sum(p.size_bytes for p in rows) / 1000
             lines.append(
-                f"{projection:<10} {_span(p.removed for p in rows):>3} {rows[0].dtype:>8} "
+                f"{projection:<10} {span:>3} {rows[0].dtype:>8} "
                 f"{masked:>12.4f} {final:>8.4f} {size_kb:>9.1f}"
             )
         lines.append(

@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint.files import LEFTOVERS, os_errors, write_atomically
+from tvm_c4n.checkpoint.manifest import WeightEntry
 from tvm_c4n.checkpoint.reading import read_text
 from tvm_c4n.checkpoint.state_file import read_state, write_state
 from tvm_c4n.errors import RecipeError
@@ -31,16 +31,13 @@ from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
 from tvm_c4n.pruning.report import ProjectionReport
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
-from tvm_c4n.sparsity import C4nWeight
 
 RUN = "run.json"
 # Counts changes of the folder's files; a folder of another number is refused like another run's.
-FORMAT = 3
+FORMAT = 4
 # Of run.json: some kB.
 MAX_NOTE_BYTES = 64 << 20
 _REMOVE = "remove the folder"
-_ARRAYS = ("values", "positions", "scales")
-_SCALARS = tuple(f.name for f in fields(C4nWeight) if f.name not in _ARRAYS)
 
 
 class Store(Protocol):
@@ -159,9 +156,10 @@ class ResumeFolder:
         tensors: dict[str, Tensor] = {}
         about = {}
         for name, weight in layer.weights.items():
-            about[name] = {field: getattr(weight, field) for field in _SCALARS}
-            arrays = ((part, getattr(weight, part)) for part in _ARRAYS)
-            tensors |= {f"{name}.{p}": torch.from_numpy(a) for p, a in arrays if a is not None}
+            entry = WeightEntry.of(weight)
+            about[name] = entry.model_dump()
+            arrays = entry.arrays(name, weight).items()
+            tensors |= {tensor: torch.from_numpy(array) for tensor, array in arrays}
         metadata = {
             "weights": json.dumps(about),
             "reports": json.dumps([report.model_dump() for report in layer.reports]),
@@ -182,11 +180,10 @@ class ResumeFolder:
         name = f"layer-{index:04d}"
         stored, metadata = self._load(name)
         reports = [ProjectionReport.model_validate(r) for r in json.loads(metadata["reports"])]
-        weights = {}
-        for key, scalars in json.loads(metadata["weights"]).items():
-            found = ((part, stored.get(f"{key}.{part}")) for part in _ARRAYS)
-            arrays: dict[str, Any] = {part: value for part, value in found if value is not None}
-            weights[key] = C4nWeight(**scalars, **arrays)
+        weights = {
+            key: WeightEntry(**entry).weight(key, stored.__getitem__)
+            for key, entry in json.loads(metadata["weights"]).items()
+        }
         activations = Activations([], [])
         if index == self.finished() - 1:
             hidden = _tensors(self._load(f"activations-{index:04d}")[0])

@@ -19,7 +19,7 @@ from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.calibration.windows import draw_windows
 from tvm_c4n.pruning.recipe import Recipe
-from tvm_c4n.sparsity import detect_removed
+from tvm_c4n.sparsity import detect_removed, short_removed
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,11 @@ def _check_dense(checkpoint: Checkpoint, config: ModelConfig) -> None:
     """
     if isinstance(checkpoint, C4nCheckpoint):
         entries = checkpoint.manifest.tensors.values()
-        done = [f"n={e.removed} {e.dtype}" for e in entries if e.removed or e.dtype != "float16"]
+        done = [
+            f"n={short_removed(e.removed)} {e.dtype}"
+            for e in entries
+            if e.removed or e.dtype != "float16"
+        ]
     else:
         shapes = config.tensor_shapes()
         first = (p.weight for p in config.projections(0).values())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.runtime.manifest import Manifest
+from tvm_c4n.sparsity import removed_of_each
 
 
 def model_type(manifest: Manifest) -> str:
@@ -33,7 +34,7 @@ def removed_by_kind(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     found: dict[str, set[int]] = {}
     kinds = describe_model(manifest.config).kinds()
     for name, projection in manifest.projections.items():
-        found.setdefault(kinds[name], set()).add(projection.removed)
+        found.setdefault(kinds[name], set()).update(removed_of_each(projection.removed, 1))
     return {kind: tuple(sorted(values)) for kind, values in found.items()}
 
 

@@ -12,6 +12,7 @@ from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.config import MAX_BATCH, MAX_TOKENS
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.model.families.reader import MAX_EXPERTS
 from tvm_c4n.model.state_choices import choose_context, with_stored_dtypes
 
 ALIGN = 64
@@ -25,6 +26,9 @@ _RING_TOKENS_PER_WEIGHT_BYTE = 128
 
 # Strict: true and 3.0 are no sizes.
 Size = Annotated[int, Field(strict=True, ge=0)]
+
+
+N = Annotated[int, Field(strict=True, ge=0, le=3)]
 
 
 class _Record(BaseModel):
@@ -50,11 +54,11 @@ class Tensor(_Record):
 
 
 class Projection(_Record):
-    """Pattern and format of one weight of the model."""
+    """Pattern and format of one weight of the model; of experts that differ, n of each."""
 
     rows: Size
     cols: Size
-    removed: int = Field(strict=True, ge=0, le=3)
+    removed: N | Annotated[tuple[N, ...], Field(min_length=2, max_length=MAX_EXPERTS)]
     dtype: str
     scale_group: Size
 

@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 
 from tvm_c4n.errors import C4nError
 from tvm_c4n.sparsity.quantize import SCALE_GROUP
+from tvm_c4n.sparsity.removed import Removed
 from tvm_c4n.sparsity.weight import STORED_DTYPES, C4nWeight, part_shapes
 
 
 def size_bytes(
-    rows: int, cols: int, removed: int, dtype: str, scale_group: int = SCALE_GROUP
+    rows: int, cols: int, removed: Removed, dtype: str, scale_group: int = SCALE_GROUP
 ) -> int:
     """Count the bytes that a weight takes when stored, without packing it.
 
     ``scale_group`` is ignored for the float dtypes. Raises as `part_shapes`.
     """
+    if isinstance(removed, tuple):
+        each = rows // len(removed)
+        return sum(size_bytes(each, cols, n, dtype, scale_group) for n in removed)
     group = scale_group if dtype.startswith("int") else 0
     shapes = part_shapes(rows, cols, removed, dtype, group)
     size = prod(shapes.values) * np.dtype(STORED_DTYPES[dtype]).itemsize

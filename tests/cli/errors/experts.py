@@ -72,6 +72,16 @@ def narrow(tensors: Tensors) -> None:
             tensors[name] = np.ascontiguousarray(tensors[name][..., :62])
 
 
+def by_recipe(wrong: str, each: str, line: str) -> Case:
+    """Prune the model by a recipe."""
+
+    def spoil(folder: Path) -> None:
+        write(folder)
+        (folder / "r.yaml").write_text(f"removed: {{expert_up: {each}}}\ndtype: int8\n")
+
+    return Case(wrong, "prune model -o out --recipe r.yaml", line, spoil=spoil)
+
+
 def case(
     wrong: str,
     line: str,
@@ -147,5 +157,20 @@ EXPERTS = [
         "expert_down to 0",
         narrow,
         intermediate_size=62,
+    ),
+    by_recipe(
+        "n of fewer experts than there are",
+        "[2, 1, 2]",
+        "removed: 3 n for expert_up of layer 0, which has 4 experts",
+    ),
+    by_recipe(
+        "an n of an expert that is none",
+        "[2, 1, 2, 4]",
+        "r.yaml: removed['expert_up']=4: 0, 1, 2 or 3 of every 4 can be removed",
+    ),
+    by_recipe(
+        "dense experts beside others, of few columns",
+        "[2, 0, 2, 2]",
+        f"{INPUT}.each_4_rows_64_128: with 32 columns in int8, all experts are dense or none is",
     ),
 ]

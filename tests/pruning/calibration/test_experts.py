@@ -52,16 +52,18 @@ def test_channels_of_their_own_have_the_mean_of_their_squares():
     torch.testing.assert_close(last, torch.eye(COLS) * mean * PRIOR_SHARE * COLS)
 
 
-def test_the_matrices_are_pruned_one_by_one():
+@pytest.mark.parametrize("each", [(2, 2, 2, 2), (2, 1, 0, 2)])
+def test_the_matrices_are_pruned_one_by_one(each):
     weight = torch.randn(EXPERTS * 6, COLS, generator=GENERATOR)
     grams = list(expert_grams([Standing(torch.randn(1, TOKENS, COLS, generator=GENERATOR))]))
 
-    def prune(matrix, gram):
-        return prune_matrix(matrix, gram, Choice(2, "int8"))
-
-    found = prune_experts(weight, EXPERTS, grams, prune)
-    parts = zip(weight.chunk(EXPERTS), grams, strict=True)
-    alone = [prune(matrix, gram) for matrix, gram in parts]
+    choices = [Choice(n, "int8") for n in each]
+    pruned = prune_experts(weight, choices, grams, prune_matrix)
+    found = pruned.joined()
+    assert found.weight.removed == (2 if each == (2, 2, 2, 2) else each)
+    parts = zip(weight.chunk(EXPERTS), grams, choices, strict=True)
+    alone = [prune_matrix(*part) for part in parts]
+    assert pruned.errors().fitted == [one.output_error for one in alone]
     dense = torch.from_numpy(found.weight.dense())
     assert torch.equal(dense, torch.cat([torch.from_numpy(p.weight.dense()) for p in alone]))
     whole = torch.block_diag(*grams)

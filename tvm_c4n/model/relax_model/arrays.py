@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tvm_c4n.sparsity import C4nWeight, DType, from_dense
+from tvm_c4n.sparsity import AnyWeight, C4nWeight, DType, from_dense
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ class Weights(Protocol):
     def dense(self, name: str) -> NDArray[np.float32]:
         """Read one tensor as float32."""
 
-    def weight(self, name: str) -> C4nWeight | None:
+    def weight(self, name: str) -> AnyWeight | None:
         """Read one stored weight; None where it is stored dense."""
 
 
@@ -42,8 +42,14 @@ class Arrays:
 
     def packed(self, name: str) -> C4nWeight:
         """Return a matrix."""
+        found = self.experts(name)
+        assert isinstance(found, C4nWeight)  # noqa: S101 - only names of experts have others
+        return found
 
-        def read() -> C4nWeight:
+    def experts(self, name: str) -> AnyWeight:
+        """Return the matrices of experts, below each other."""
+
+        def read() -> AnyWeight:
             found = self._weights.weight(name)
             return found or from_dense(self._weights.dense(name), 0, self._dtype)
 

@@ -13,7 +13,7 @@ from tvm_c4n.model.relax_model.arrays import Arrays
 from tvm_c4n.model.states import State
 from tvm_c4n.ops import c4n_linear
 from tvm_c4n.ops.emitter import Emitter
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight, C4nWeight
 
 
 class StateVars:
@@ -122,6 +122,10 @@ class BlockEmitter:
     def weight(self, projection: str) -> C4nWeight:
         """Return the weight of a projection."""
         return self._arrays.packed(self._projections[projection].weight)
+
+    def experts(self, projection: str) -> AnyWeight:
+        """Return the weight of a projection of experts."""
+        return self._arrays.experts(self._projections[projection].weight)
 
     def matrix(self, name: str) -> C4nWeight:
         """Return a matrix of the block that is no projection, as exact as it is stored."""

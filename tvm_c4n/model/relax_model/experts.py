@@ -25,13 +25,13 @@ def _by_token(
     """Emit products of one token after the other, each with its experts' matrices."""
     (normed, h), em = streams, to.em
     gate, up = (
-        expert_linear.emit(em, normed, to.weight(name), chosen, experts=block.experts)
+        expert_linear.emit(em, normed, to.experts(name), chosen, experts=block.experts)
         for name in ("expert_gate", "expert_up")
     )
     return expert_linear.emit(
         em,
         swiglu.emit(em, gate, up),
-        to.weight("expert_down"),
+        to.experts("expert_down"),
         chosen,
         experts=block.experts,
         shares=shares,
@@ -48,13 +48,13 @@ def _by_expert(
     pairs = Emitter(em.bb, em.tokens * block.chosen, em.constant)
 
     def product(name: str, inputs: list[Any]) -> Any:
-        return grouped_linear.emit(pairs, inputs, to.weight(name), starts, block.experts)
+        return grouped_linear.emit(pairs, inputs, to.experts(name), starts, block.experts)
 
     def spread(name: str) -> list[Any]:
-        inputs = expert_linear.activations(em, normed, to.weight(name))
+        inputs = expert_linear.activations(em, normed, to.experts(name))
         return [expert_groups.emit_spread(em, values, places) for values in inputs]
 
     gate, up = (product(name, spread(name)) for name in ("expert_gate", "expert_up"))
     y = swiglu.emit(pairs, gate, up)
-    inputs = expert_linear.activations(pairs, y, to.weight("expert_down"))
+    inputs = expert_linear.activations(pairs, y, to.experts("expert_down"))
     return expert_groups.emit_mix(em, product("expert_down", inputs), places, shares, h)

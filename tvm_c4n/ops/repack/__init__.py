@@ -37,11 +37,12 @@ from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnPanel
 from tvm_c4n.ops.repack.int_panel import IntPanel
 from tvm_c4n.ops.repack.panel import PanelFormat
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel
+from tvm_c4n.ops.repack.stacked import StackedLayout
 from tvm_c4n.ops.repack.stream import NO_PREFETCHING, PanelStream, Prefetching, PrefetchPolicy
 from tvm_c4n.ops.spec import EmbeddingSpec, ExpertWeightsSpec, LinearSpec
 from tvm_c4n.ops.stored import StoredFormat
 from tvm_c4n.ops.weight_format import WeightFormat
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.sparsity import AnyWeight, StackedWeight
 
 Spec = LinearSpec | ExpertWeightsSpec | EmbeddingSpec
 
@@ -60,7 +61,8 @@ def _panel_format(
 def panel_format(spec: Spec) -> PanelFormat:
     """Return the repacked format of an operator's weights; stored ones have that of MR = 1.
 
-    Of several experts it is that of each: their arrays lie one behind the other.
+    Of several experts it is that of each: their arrays lie one behind the other. Where they differ
+    in n it is that of `spec.removed`; bundles and columns are the same for all.
     """
     removed = 0 if isinstance(spec, EmbeddingSpec) else spec.removed
     return _panel_format(
@@ -68,37 +70,51 @@ def panel_format(spec: Spec) -> PanelFormat:
     )
 
 
-def stored_format(spec: Spec) -> StoredFormat:
-    """Return the stored form of an operator's weights, of several experts that of all."""
+def stacked_layout(spec: ExpertWeightsSpec) -> StackedLayout:
+    """Return the layout of experts that differ in n."""
+    return StackedLayout.of(spec, [panel_format(spec.of(n)) for n, _ in spec.by_removed()])
+
+
+def stored_format(spec: LinearSpec | EmbeddingSpec) -> StoredFormat:
+    """Return the stored form of an operator's weights."""
     removed = 0 if isinstance(spec, EmbeddingSpec) else spec.removed
-    rows = spec.rows * _experts_of(spec)
-    return StoredFormat(rows, spec.cols, removed, spec.dtype, spec.scale_group)
+    return StoredFormat(spec.rows, spec.cols, removed, spec.dtype, spec.scale_group)
 
 
-def _experts_of(spec: Spec) -> int:
-    return spec.experts if isinstance(spec, ExpertWeightsSpec) else 1
+def stored_formats(spec: Spec) -> list[StoredFormat]:
+    """Return the stored forms of an operator's weights: of experts those of each n, ascending."""
+    if not isinstance(spec, ExpertWeightsSpec):
+        return [stored_format(spec)]
+    return [
+        StoredFormat(count * spec.rows, spec.cols, n, spec.dtype, spec.scale_group)
+        for n, count in spec.by_removed()
+    ]
 
 
-def format_of(spec: Spec) -> WeightFormat:
+def format_of(spec: LinearSpec | EmbeddingSpec) -> WeightFormat:
     """Return the form that an operator's weights have: stored where ``lanes == 0``."""
     return panel_format(spec) if spec.lanes else stored_format(spec)
 
 
-def repack(weight: C4nWeight, spec: Spec) -> NDArray[np.uint8]:
+def repack(weight: AnyWeight, spec: Spec) -> NDArray[np.uint8]:
     """Bring a weight into the repacked form that `spec` describes.
 
     Parameters
     ----------
-    weight : C4nWeight
+    weight : C4nWeight or StackedWeight
     spec : LinearSpec, ExpertWeightsSpec or EmbeddingSpec
         With ``lanes > 0`` and the weight's rows, cols, removed, dtype and scale group.
 
     Returns
     -------
     ndarray of uint8
-        Its shape is that of the format's layout, times the experts, C-contiguous.
+        Its shape is that of the format's layout, times the experts, C-contiguous; of experts that
+        differ see `StackedLayout`.
     """
-    fmt, experts = panel_format(spec), _experts_of(spec)
+    if isinstance(weight, StackedWeight):
+        assert isinstance(spec, ExpertWeightsSpec)  # noqa: S101 - others are one matrix
+        return stacked_layout(spec).repack(weight)
+    fmt, experts = panel_format(spec), getattr(spec, "experts", 1)
     if experts == 1:
         return fmt.repack(weight)
     parts = (weight.between(e * spec.rows, (e + 1) * spec.rows) for e in range(experts))
@@ -119,5 +135,7 @@ __all__ = [
     "format_of",
     "panel_format",
     "repack",
+    "stacked_layout",
     "stored_format",
+    "stored_formats",
 ]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.pruning.allocation.experts import patterns
 from tvm_c4n.pruning.allocation.latency import LatencyTable
 from tvm_c4n.pruning.allocation.pareto import Items, Option
-from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.sparsity import GROUP, DType
+from tvm_c4n.pruning.recipe import Choice, Recipe, may_differ
+from tvm_c4n.sparsity import DType, Removed, kept_share
 from tvm_c4n.sparsity.stats import size_bytes
 
 if TYPE_CHECKING:
@@ -108,7 +109,10 @@ class Budget:
             dtypes = _DTYPES if self.kind != "sparsity" else (plan[name].dtype,)
             if name in at_least_int8 and self.kind != "sparsity":
                 dtypes = _DTYPES[:2]
-            choices = [Choice(n, dtype) for dtype in dtypes for n in numbers]
+            found_ns: list[Removed] = [*numbers, *patterns(sensitivity.experts)]
+            choices = [Choice.of(n, dtype) for dtype in dtypes for n in found_ns]
+            cols = config.tensor_shapes()[name][1]
+            choices = [choice for choice in choices if may_differ(choice, cols)]
             priced = ((c, self._cost(name, c, config, recipe)) for c in choices)
             found[name] = [
                 Option(choice, cost, sensitivity.loss(choice))
@@ -128,19 +132,19 @@ class Budget:
         if self.table is not None:
             return self.table.seconds(rows, cols, choice)
         if self.kind == "sparsity":
-            return 0.0 if name == config.embeddings else rows * cols * (1 - choice.removed / GROUP)
+            return 0.0 if name == config.embeddings else rows * cols * kept_share(choice.pattern)
         group = recipe.group_of(choice.removed)
-        size = size_bytes(rows, cols, choice.removed, choice.dtype, group)
+        size = size_bytes(rows, cols, choice.pattern, choice.dtype, group)
         return float(size * (2 if name == config.embeddings and not config.tie_embeddings else 1))
 
 
 def recipe_of(config: ModelConfig, recipe: Recipe, choices: Mapping[str, Choice]) -> Recipe:
     """Return the recipe that stores every weight as chosen."""
-    removed: dict[str, int] = {}
+    removed: dict[str, Removed] = {}
     dtypes: dict[str, str] = {"head": choices[config.embeddings].dtype}
     for layer in range(config.n_layer):
         for projection in config.projections(layer).values():
             choice = choices[projection.weight]
-            removed[f"layers.{layer}.{projection.name}"] = choice.removed
+            removed[f"layers.{layer}.{projection.name}"] = choice.pattern
             dtypes[f"layers.{layer}.{projection.name}"] = choice.dtype
     return Recipe(**{**recipe.model_dump(), "removed": removed, "dtypes": dtypes})

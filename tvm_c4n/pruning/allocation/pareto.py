@@ -164,11 +164,13 @@ def uniform(items: Items, limit: float) -> Allocation | None:
     A weight without that choice takes its least lossy option of at most as many removed weights.
     """
     found = []
-    for choice in sorted({option.choice for options in items.values() for option in options}):
+    choices = {option.choice for options in items.values() for option in options}
+    for choice in sorted(choice for choice in choices if not choice.each):
         chosen = {}
         for name, options in items.items():
             same = [option for option in options if option.choice == choice]
-            fewer = [option for option in options if option.choice.removed <= choice.removed]
+            alike = [option for option in options if not option.choice.each]
+            fewer = [option for option in alike if option.choice.removed <= choice.removed]
             chosen[name] = same[0] if same else min(fewer, key=lambda option: option.loss)
         allocation = _allocation(chosen)
         if allocation.cost <= limit * (1 + 1e-12):

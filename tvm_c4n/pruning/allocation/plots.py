@@ -12,7 +12,7 @@ from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.pareto import Allocation
 from tvm_c4n.pruning.allocation.selection import AllocationResult
-from tvm_c4n.sparsity import GROUP
+from tvm_c4n.sparsity import GROUP, short_removed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +96,8 @@ def _draw_removed(figure: Figure, result: AllocationResult, config: ModelConfig)
     axes = figure.subplots()
     for (row, layer), choice in choices.items():
         table[row, layer] = choice.removed
-        text = f"{choice.removed}\n{_SHORT[choice.dtype]}" if mixed else str(choice.removed)
+        said = short_removed(choice.pattern)
+        text = f"{said}\n{_SHORT[choice.dtype]}" if mixed else said
         ink = "white" if choice.removed == GROUP - 1 else "black"
         axes.text(layer, row, text, ha="center", va="center", color=ink, fontsize=7)
     axes.imshow(table, vmin=0, vmax=GROUP - 1, cmap=ListedColormap(_COLOURS), aspect="auto")

@@ -66,7 +66,7 @@ class AllocationResult:
             "gap": self.front.gap,
             "front": [self._point(allocation) for allocation in self.points()],
             "choices": {
-                name: {"removed": choice.removed, "dtype": choice.dtype}
+                name: {"removed": choice.pattern, "dtype": choice.dtype}
                 for name, choice in self.chosen.choices.items()
             },
         }

@@ -23,13 +23,19 @@ from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.description import ModelConfig
-from tvm_c4n.pruning.calibration.experts import expert_grams, prune_experts
+from tvm_c4n.pruning.allocation.experts import ExpertLosses, losses_of_experts
+from tvm_c4n.pruning.calibration.experts import (
+    PRIOR_SHARE,
+    ExpertErrors,
+    expert_grams,
+    prune_experts,
+)
 from tvm_c4n.pruning.calibration.layer import Head, Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.sparsity import GROUP, DType, from_dense
+from tvm_c4n.sparsity import GROUP, DType, from_dense, kept_share
 
 PROBE = Choice(2, "float16")
 # Windows that the divergence is measured on. All streams see the same ones, so that their order is
@@ -49,25 +55,30 @@ class Sensitivity:
         columns do not fill groups.
     rounding : dict of dtype to float
         Loss of rounding all its weights. With weights removed there are fewer to round.
+    experts : tuple of tuple of float
+        What `removal` adds up, of each expert; none of other projections.
     """
 
     removal: tuple[float, ...]
     rounding: dict[DType, float]
+    experts: tuple[ExpertLosses, ...] = ()
 
     def loss(self, choice: Choice) -> float:
         """Return the loss of a choice in nats per token."""
-        kept = 1 - choice.removed / GROUP
-        return self.removal[choice.removed] + kept * self.rounding.get(choice.dtype, 0.0)
+        removal = self.removal[choice.removed]
+        if choice.each:
+            removal = sum(own[n] for own, n in zip(self.experts, choice.each, strict=True))
+        return removal + kept_share(choice.pattern) * self.rounding.get(choice.dtype, 0.0)
 
     def as_json(self) -> list[Any]:
         """Return what `from_json` reads."""
-        return [self.removal, self.rounding]
+        return [self.removal, self.rounding, self.experts]
 
     @classmethod
     def from_json(cls, found: Sequence[Any]) -> Sensitivity:
         """Undo `as_json`."""
-        removal, rounding = found
-        return cls(tuple(removal), rounding)
+        removal, rounding, experts = found
+        return cls(tuple(removal), rounding, tuple(map(tuple, experts)))
 
 
 @dataclass(frozen=True)
@@ -77,12 +88,16 @@ class _Trial:
     stream: Stream
     errors: dict[Choice, float]
     probe: Choice
+    experts: tuple[ExpertLosses, ...]
 
     def sensitivity(self, divergence: float) -> Sensitivity:
         error = self.errors[self.probe]
         scale = divergence / error if error > 0 else 0.0
-        removal = (scale * e for choice, e in self.errors.items() if choice.removed)
         rounding = {c.dtype: scale * e for c, e in self.errors.items() if not c.removed}
+        if self.experts:
+            experts = tuple(tuple(scale * e for e in own) for own in self.experts)
+            return Sensitivity(tuple(map(sum, zip(*experts, strict=True))), rounding, experts)
+        removal = (scale * e for choice, e in self.errors.items() if choice.removed)
         return Sensitivity((0.0, *removal), rounding)
 
 
@@ -158,11 +173,11 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
     probe = PROBE if prunable else Choice(0, "int4")
     experts = layer.description.projections()[projection].experts
     statistics = torch.empty(0) if experts else gram([dense.inputs])
-    errors = {}
+    errors, of_experts = dict[Choice, float](), list[ExpertErrors]()
     changed = layer
     for choice in choices:
 
-        def prune(matrix: Tensor, of_inputs: Tensor, choice: Choice = choice) -> PrunedMatrix:
+        def prune(matrix: Tensor, of_inputs: Tensor, choice: Choice) -> PrunedMatrix:
             return prune_matrix(
                 matrix,
                 of_inputs,
@@ -173,9 +188,12 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
             )
 
         if experts:
-            pruned = prune_experts(weight, experts, expert_grams([dense]), prune)
+            own = prune_experts(weight, [choice] * experts, expert_grams([dense]), prune)
+            pruned = own.joined()
+            if choice.removed:
+                of_experts.append(own.errors())
         else:
-            pruned = prune(weight, statistics)
+            pruned = prune(weight, statistics, choice)
         errors[choice] = pruned.output_error
         if choice == probe:
             new = torch.from_numpy(pruned.weight.dense())
@@ -183,7 +201,24 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
     stream = dense.fork(layer)
     for _ in list(layer.projections)[list(layer.projections).index(projection) :]:
         stream.pass_through(changed)
-    return _Trial(stream, errors, probe)
+    losses = _losses(dense.routing.counts, weight.shape[1], of_experts) if of_experts else ()
+    return _Trial(stream, errors, probe, losses)
+
+
+def _losses(
+    tokens: Sequence[int], cols: int, removals: Sequence[ExpertErrors]
+) -> tuple[ExpertLosses, ...]:
+    """Return the losses of experts, by the errors of removing 1, 2 and 3 weights of all of them."""
+    energies = zip(removals[0].energies, tokens, strict=True)
+    return tuple(
+        losses_of_experts(
+            tokens,
+            cols,
+            [energy / (count + PRIOR_SHARE * cols) for energy, count in energies],
+            [each.fitted for each in removals],
+            [each.masked for each in removals],
+        )
+    )
 
 
 def _round(weight: Tensor, dtype: DType, recipe: Recipe) -> Tensor:

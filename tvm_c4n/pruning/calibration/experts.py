@@ -9,6 +9,7 @@ channels of its own, behind its gate, there is no common average but that of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream
 from tvm_c4n.pruning.method.matrix import PrunedMatrix
 from tvm_c4n.pruning.products import times_transposed
-from tvm_c4n.sparsity import C4nWeight
+from tvm_c4n.pruning.recipe import Choice
+from tvm_c4n.sparsity import C4nWeight, StackedWeight
 
 # Tokens of the average that an expert's own are joined by, over the columns of its matrix.
 PRIOR_SHARE = 0.125
@@ -54,43 +56,80 @@ def expert_grams(
         yield gram(x[None] for x in mine) + prior
 
 
+class ExpertErrors(NamedTuple):
+    """Energies of outputs, and errors of each expert: see `PrunedMatrix`."""
+
+    energies: list[float]
+    fitted: list[float]
+    masked: list[float]
+
+
+class PrunedExperts(NamedTuple):
+    """The matrices of experts, pruned one by one.
+
+    Attributes
+    ----------
+    matrices : list of PrunedMatrix
+    energies : list of float
+        ``||W X||^2`` of each.
+    """
+
+    matrices: list[PrunedMatrix]
+    energies: list[float]
+
+    def errors(self) -> ExpertErrors:
+        """Return the errors of each, without the weights."""
+        return ExpertErrors(
+            self.energies,
+            [one.output_error for one in self.matrices],
+            [one.masked_error for one in self.matrices],
+        )
+
+    def joined(self) -> PrunedMatrix:
+        """Return them as one; its errors are those of all outputs together."""
+        total = sum(self.energies) or 1.0
+
+        def mean(errors: Iterable[float]) -> float:
+            return sum(e * energy for e, energy in zip(errors, self.energies, strict=True)) / total
+
+        stored = [one.weight for one in self.matrices if isinstance(one.weight, C4nWeight)]
+        return PrunedMatrix(
+            StackedWeight.of(stored),
+            mean(one.masked_error for one in self.matrices),
+            mean(one.output_error for one in self.matrices),
+        )
+
+
 def prune_experts(
     weight: Tensor,
-    experts: int,
+    choices: Sequence[Choice],
     grams: Iterable[Tensor],
-    prune: Callable[[Tensor, Tensor], PrunedMatrix],
-) -> PrunedMatrix:
+    prune: Callable[[Tensor, Tensor, Choice], PrunedMatrix],
+) -> PrunedExperts:
     """Prune the matrices of experts, each by its own statistics.
 
     Parameters
     ----------
     weight : (experts * rows, cols) float32
-    experts : int
+    choices : sequence of Choice
+        How each expert is stored.
     grams : iterable of (cols, cols) float32
         One for each expert.
     prune : callable
-        ``prune(matrix, gram)`` prunes one of them.
-
-    Returns
-    -------
-    PrunedMatrix
-        Its errors are those of all outputs together.
+        ``prune(matrix, gram, choice)`` prunes one of them.
     """
-    found, energies = list[PrunedMatrix](), list[float]()
-    for matrix, statistics in zip(weight.chunk(experts), grams, strict=True):
-        found.append(prune(matrix, statistics))
+    found = PrunedExperts([], [])
+    matrices = zip(weight.chunk(len(choices)), grams, choices, strict=True)
+    for matrix, statistics, choice in matrices:
+        found.matrices.append(prune(matrix, statistics, choice))
         outputs = times_transposed(matrix, statistics) * matrix
-        energies.append(float(outputs.sum(dtype=torch.float64)))
-    total = sum(energies) or 1.0
+        found.energies.append(float(outputs.sum(dtype=torch.float64)))
+    return found
 
-    def mean(errors: Iterable[float]) -> float:
-        return sum(e * energy for e, energy in zip(errors, energies, strict=True)) / total
 
-    return PrunedMatrix(
-        C4nWeight.stack([one.weight for one in found]),
-        mean(one.masked_error for one in found),
-        mean(one.output_error for one in found),
-    )
+def tokens_of_experts(streams: Sequence[Stream]) -> list[int]:
+    """Return how many tokens each expert was given."""
+    return [sum(counts) for counts in zip(*(s.routing.counts for s in streams), strict=True)]
 
 
 def _like(stream: Stream, values: Tensor) -> Tensor:

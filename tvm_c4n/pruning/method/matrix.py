@@ -14,7 +14,7 @@ from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.pruning.method.rounding import Grid, round_descending, round_feeding_back
 from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.pruning.recipe import Ablation, Choice, Method
-from tvm_c4n.sparsity import INT_BITS, C4nWeight, DType, from_dense
+from tvm_c4n.sparsity import INT_BITS, AnyWeight, DType, from_dense
 
 # Rounds of choosing masks anew after the first refit; a third one gains under 0.2 % of the error.
 RESELECTIONS = 2
@@ -30,14 +30,14 @@ class PrunedMatrix(NamedTuple):
 
     Attributes
     ----------
-    weight : C4nWeight
+    weight : C4nWeight or StackedWeight
     masked_error : float
         ``||(W - W * mask) X||^2 / ||W X||^2``: the final mask without any compensation.
     output_error : float
         The same with the final weights.
     """
 
-    weight: C4nWeight
+    weight: AnyWeight
     masked_error: float
     output_error: float
 
@@ -102,7 +102,7 @@ def prune_matrix(
         The weight is not finite or overflows float16, or the statistics are degenerate.
     """
     hessian = damped(statistics, dampening_frac)
-    removed, dtype = choice
+    removed, dtype = choice.removed, choice.dtype
     factor = torch.empty(0)
     if method in ("obs", "sparsegpt") and (removed or dtype in INT_BITS):
         factor = inverse_factor(hessian).to(weight.dtype)
