@@ -8,7 +8,7 @@ from schedules.intrin.base import Intrinsics, ZeroPoint
 from schedules.micro_tile import MicroTile, Output, Vectors
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
-from tvm_c4n.ops.tir import splat, to_float
+from tvm_c4n.ops.tir import splat
 
 
 class ScaledFloats:
@@ -102,7 +102,7 @@ class IntegerDots:
         for r in range(tile.panels):
             scales = row_scales(r)
             for m in range(tile.tokens):
-                total = to_float(self._total(m, r), self._intrin.lanes)
+                total = self._intrin.to_float(self._total(m, r))
                 self._out.add(m, r, total * (scales * splat(x_scales[m], self._intrin.lanes)))
 
     def _total(self, m: int, r: int) -> Any:

@@ -6,15 +6,13 @@ from typing import Any
 
 from schedules.accumulator import IntegerDots
 from schedules.intrin.base import GROUP_BYTES, Intrinsics
+from schedules.intrin.indices import Indices
 from schedules.micro_tile import MicroTile, Output
 from schedules.windows import Windows
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
 from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, INT_KC, WINDOWS, IntSlice, IntStream
 from tvm_c4n.ops.tir import loop, splat
-
-# Of a slice's positions, as words: one list for each panel.
-Words = list[list[Any]]
 
 
 class IntegerBody:
@@ -29,60 +27,103 @@ class IntegerBody:
 
     def emit(self, windows: Windows | None) -> None:
         """Emit all k-blocks; `windows` are those of the tokens, where they have been read."""
-        fmt, layout, dots = self._fmt, self._fmt.layout, self._dots
+        fmt, layout = self._fmt, self._fmt.layout
         # Columns whose sums fit the type of the sums, at most a scale group.
         columns = min(fmt.scale_group, self._intrin.accumulate_cols or fmt.scale_group)
         with T.serial(layout.k_blocks) as k_block:
             # Step 1: sums that span the slices of a k-block begin at zero.
             if columns > INT_KC:
-                dots.clear()
-            # A loop, though its extent is known: unrolled, a load's next iteration lay so far ahead
-            # that a Zen 5 no longer prefetched it by itself (docs/decisions/repacked-format.md).
-            with loop(layout.k_block.slices) as number:
-                piece = self._stream.slice(k_block, number)
-                # Step 2: the positions of a slice, as words of all its windows.
-                words = [piece.positions(r) for r in range(self._tile.panels)]
-                for at in range(WINDOWS):
-                    column = at * GATHER_WINDOW
-                    if columns <= INT_KC and column % columns == 0:
-                        dots.clear()
-                    # Step 3: the dot products of a window.
-                    if windows is None:
-                        self._by_chunk(piece, at, words)
-                    else:
-                        self._by_token(piece, at, words, windows)
-                    # Step 4: the scales, where a scale group or what the sums can hold ends.
-                    if columns <= INT_KC and (column + GATHER_WINDOW) % columns == 0:
-                        self._flush(k_block, column // fmt.scale_group)
+                self._dots.clear()
+            if layout.k_block.slices <= self._intrin.unrolled_slices:
+                for number in range(layout.k_block.slices):
+                    self._slice(self._stream.slice(k_block, number), columns, windows)
+            else:
+                # A loop, though its extent is known: unrolled, a load's next iteration lay so far
+                # ahead that a Zen 5 no longer prefetched it by itself
+                # (docs/decisions/repacked-format.md).
+                with loop(layout.k_block.slices) as number:
+                    self._slice(self._stream.slice(k_block, number), columns, windows)
             if columns > INT_KC:
                 self._flush(k_block, 0)
 
-    def _by_chunk(self, piece: IntSlice, window: int, words: Words) -> None:
-        """Multiply the columns of one window, chunk by chunk; in a chunk, panel by panel."""
-        fmt, tile, intrin = self._fmt, self._tile, self._intrin
-        tokens = [tile.token + m for m in range(tile.tokens)]
-        start, count = self._column(piece, window), fmt.chunks_per_window
-        if fmt.removed:
-            windows = [intrin.window(self._x, token, start) for token in tokens]
-        else:
-            # The four columns of a dense chunk, the same for all rows.
-            quads = [
-                [intrin.quad(self._x, token, start + 4 * k) for k in range(count)]
-                for token in tokens
-            ]
-        for k in range(count):
-            for r in range(tile.panels):
-                weight = self._weight(piece, window, k, r)
-                if fmt.removed:
-                    index = self._gather_index(words[r], window, k)
-                    gathered = [intrin.gather(each, index) for each in windows]
-                    self._dots.add(r, weight, gathered)
-                else:
-                    self._dots.add(r, weight, [quad[k] for quad in quads])
-            if fmt.removed == 0:
-                self._dots.added_to_all_panels([quad[k] for quad in quads])
+    def _slice(self, piece: IntSlice, columns: int, windows: Windows | None) -> None:
+        """Emit a slice of which the sums of `columns` columns are scaled together."""
+        # Step 2: the positions of a slice, as words of all its windows.
+        if not self._intrin.panel_major:
+            for r in range(self._tile.panels):
+                for number in range(self._fmt.words):
+                    piece.word(number, r)
+        indices, together = self._intrin.indices(), self._together(columns)
+        for first in range(0, WINDOWS, together):
+            self._clear_before(first * GATHER_WINDOW, columns)
+            # Step 3: the dot products of some windows.
+            if windows is None:
+                self._by_chunk(piece, range(first, first + together), indices)
+            else:
+                self._by_token(piece, first, windows, indices)
+            # Step 4: the scales, where a scale group or what the sums can hold ends.
+            self._flush_at(piece.k_block, (first + together) * GATHER_WINDOW, columns)
 
-    def _by_token(self, piece: IntSlice, window: int, words: Words, windows: Windows) -> None:
+    def _together(self, columns: int) -> int:
+        """Return how many windows a panel takes one after the other, if it takes any so."""
+        if not self._intrin.panel_major or self._fmt.removed == 0:
+            return 1
+        # Those of a position word, unless a scale group ends among them.
+        share = WINDOWS // self._fmt.codes_per_group
+        return next(n for n in (share, 2, 1) if columns % (n * GATHER_WINDOW) == 0)
+
+    def _clear_before(self, column: int, columns: int) -> None:
+        """Set the sums to zero where those of a part of a slice begin."""
+        if columns <= INT_KC and column % columns == 0:
+            self._dots.clear()
+
+    def _flush_at(self, k_block: Any, column: int, columns: int) -> None:
+        """Scale the sums where those of a part of a slice end."""
+        if columns <= INT_KC and column % columns == 0:
+            self._flush(k_block, (column - 1) // self._fmt.scale_group)
+
+    def _by_chunk(self, piece: IntSlice, windows: range, indices: Indices) -> None:
+        """Multiply the columns of some windows, chunk by chunk."""
+        if self._fmt.removed == 0:
+            for window in windows:
+                self._dense(piece, window)
+            return
+        panels, chunks = range(self._tile.panels), self._chunks(windows)
+        if self._intrin.panel_major:
+            order = [(r, window, k) for r in panels for window, k in chunks]
+        else:
+            order = [(r, window, k) for window, k in chunks for r in panels]
+        by_window = {window: self._activations(piece, window) for window in windows}
+        for r, window, k in order:
+            weight = self._weight(piece, window, k, r)
+            index = self._gather_index(piece, window, k, r, indices)
+            self._dots.add(r, weight, [self._intrin.gather(x, index) for x in by_window[window]])
+
+    def _chunks(self, windows: range) -> list[tuple[int, int]]:
+        """Return the chunks of some windows as (window, number in it), in the order of use."""
+        return [(window, k) for window in windows for k in range(self._fmt.chunks_per_window)]
+
+    def _activations(self, piece: IntSlice, window: int) -> list[Any]:
+        """Read a window of each token."""
+        start = self._column(piece, window)
+        tokens = (self._tile.token + m for m in range(self._tile.tokens))
+        return [self._intrin.window(self._x, token, start) for token in tokens]
+
+    def _dense(self, piece: IntSlice, window: int) -> None:
+        """Multiply the columns of one window of weights of which none are removed."""
+        start, count = self._column(piece, window), self._fmt.chunks_per_window
+        # The four columns of a chunk, the same for all rows.
+        quads = [
+            self._intrin.quads(self._x, self._tile.token + m, start, count)
+            for m in range(self._tile.tokens)
+        ]
+        for k in range(count):
+            for r in range(self._tile.panels):
+                weight = self._weight(piece, window, k, r)
+                self._dots.add(r, weight, [quad[k] for quad in quads])
+            self._dots.added_to_all_panels([quad[k] for quad in quads])
+
+    def _by_token(self, piece: IntSlice, window: int, windows: Windows, indices: Indices) -> None:
         """Multiply the columns of one window, panel by panel; in a panel, token by token.
 
         Only one token's window takes a register at a time, so that sums can have the others.
@@ -90,7 +131,10 @@ class IntegerBody:
         start = self._column(piece, window)
         for r in range(self._tile.panels):
             chunks = [
-                (self._weight(piece, window, k, r), self._gather_index(words[r], window, k))
+                (
+                    self._weight(piece, window, k, r),
+                    self._gather_index(piece, window, k, r, indices),
+                )
                 for k in range(self._fmt.chunks_per_window)
             ]
             for m in range(self._tile.tokens):
@@ -107,17 +151,17 @@ class IntegerBody:
 
     def _weight(self, piece: IntSlice, window: int, k: int, r: int) -> Any:
         """Read the k-th chunk of a window and panel."""
-        chunk = window * self._fmt.chunks_per_window + k
+        chunk = self._fmt.chunk_of(window, k)
         return self._intrin.prepare_w(piece.chunk(chunk, r, self._intrin.unpack_nibbles))
 
-    def _gather_index(self, words: list[Any], window: int, k: int) -> Any:
-        """Return byte indices into a window of the k-th kept weights, given the rows' words."""
+    def _gather_index(self, piece: IntSlice, window: int, k: int, r: int, indices: Indices) -> Any:
+        """Return byte indices into a window of a panel's k-th kept weights."""
         intrin, removed = self._intrin, self._fmt.removed
         if removed != 1:
             field = window * self._fmt.kept + k
-            return T.bind(intrin.gather_index(words[field // 4], field % 4))
+            return indices.of_field(piece.word(field // 4, r), field % 4)
         # The code is the removed one's place: the weights from there on stood one further.
-        gone = T.reinterpret(intrin.bytes_type, intrin.codes(words[0], window))
+        gone = T.reinterpret(intrin.bytes_type, intrin.codes(piece.word(0, r), window))
         here, after = (
             T.reinterpret(
                 intrin.bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), intrin.lanes)

@@ -2,7 +2,7 @@
 
 The same code serves a decode step (one token) and prefill (several tokens share each load and each
 unpacking of the weights). There is one emitter for each way in which a format's weights meet the
-activations: `_dense_float`, `_sparse_float`, `IntegerBody`.
+activations: `_dense_float`, `_sparse_float`, `IntegerBody`, `NestedBody`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from schedules.accumulator import ScaledFloats
 from schedules.integer_body import IntegerBody
 from schedules.intrin.base import Intrinsics
 from schedules.micro_tile import MicroTile, Output
+from schedules.nested_body import NestedBody
 from schedules.windows import Windows
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
@@ -21,6 +22,7 @@ from tvm_c4n.ops.repack import NO_PREFETCHING, Prefetching, panel_format
 from tvm_c4n.ops.repack.float_panel import FLOAT_KC, FloatStream
 from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnStream
 from tvm_c4n.ops.repack.int_panel import IntStream
+from tvm_c4n.ops.repack.nested_panel import NestedStream
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel, SparseFloatStream
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import loop, splat
@@ -42,11 +44,12 @@ def emit_linear(
     # Step 1: sums of zero, and the stream of the weights.
     fmt = panel_format(spec)
     out = Output(spec, fmt, args, tile)
-    bundle = tile.before + tile.bundle
+    bundle = intrin.opaque(tile.before + tile.bundle)
     stream = fmt.stream(args.weights[0], bundle, tile.panel, prefetching)
     # Step 2: products, as the format wants them.
     if isinstance(stream, IntStream):
-        IntegerBody(intrin.for_weights(spec), args, tile, stream, out).emit(windows)
+        body = NestedBody if isinstance(stream, NestedStream) else IntegerBody
+        body(intrin.for_weights(spec), args, tile, stream, out).emit(windows)
     elif isinstance(stream, SparseFloatStream):
         _sparse_float(intrin, args.x, tile, stream, out)
     else:

@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Any
 
+from schedules.intrin.indices import Indices
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.isa import Isa
 from tvm_c4n.ops.spec import LinearSpec
-from tvm_c4n.ops.tir import ramp
+from tvm_c4n.ops.tir import ramp, to_float
 
 # In a lane: where the four groups of a 16-byte window start.
 GROUP_BYTES = 0x0C080400
@@ -56,6 +57,11 @@ class Intrinsics(ABC):
         What sums of int4 weights are multiplied by, see `unpack_nibbles`.
     gemv_panels : int
         Panels of a GEMV in flight: enough independent sums to hide the latency of the dot product.
+    unrolled_slices : int
+        Slices of a k-block that a kernel unrolls, at most; more are a loop.
+    panel_major : bool
+        Whether a panel takes the chunks of several windows before the next panel takes its own:
+        positions and pairs of weights are held for one panel at a time, and several windows.
     conv_vectors : int
         Vectors of channels that a core interleaves in a convolution's prefill, at most: a whole
         cache line at least, for the next token's line lies elsewhere.
@@ -84,6 +90,8 @@ class Intrinsics(ABC):
     accumulate_cols: int | None = None
     output_scale: float = 1 / 16
     gemv_panels: int = 1
+    unrolled_slices: int = 0
+    panel_major: bool = False
     conv_vectors: int = 4
     sums: int = 12
     prefetches_rows: bool = False
@@ -111,6 +119,10 @@ class Intrinsics(ABC):
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
         """Return the variant that multiplies an operator's weights."""
         return self
+
+    def opaque(self, bundle: Any) -> Any:
+        """Return the number of a bundle so that LLVM does not fold it into each load's address."""
+        return bundle
 
     # Defaults of what tuning decides.
 
@@ -158,7 +170,19 @@ class Intrinsics(ABC):
         spread = T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes))
         return T.bind(self.prepare_x(spread))
 
+    def quads(self, x: Any, token: Any, start: Any, count: int) -> list[Any]:
+        """Read `count` times four activations from column `start` on, each as `quad` does."""
+        return [self.quad(x, token, start + 4 * k) for k in range(count)]
+
     # Gathers.
+
+    def indices(self) -> Indices:
+        """Return what makes the byte indices of a slice."""
+        return Indices(self)
+
+    def turned(self, window: Any) -> Any:
+        """Bring a window into the order that `Indices.of_nested` wants for codes number 1."""
+        return window
 
     def codes(self, words: Any, field: int) -> Any:
         """Extract the 2-bit codes number `field` of each byte of ``uint32`` words."""
@@ -214,3 +238,7 @@ class Intrinsics(ABC):
         `correction` is what `add_zero_point` added up; None without a zero point.
         """
         return sums if self.zero_point_side is ZeroPoint.NONE else sums - correction
+
+    def to_float(self, total: Any) -> Any:
+        """Convert int32 sums to float32."""
+        return to_float(total, self.lanes)

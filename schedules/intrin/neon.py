@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedules.intrin.base import Intrinsics
+from schedules.intrin.base import GROUP_BYTES, Intrinsics
+from schedules.intrin.indices import Indices
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import NEON
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
+
+# In a lane: bytes 0 to 3. In a turned window they are the groups.
+LANE_BYTES = 0x03020100
 
 
 class Neon(Intrinsics):
@@ -18,14 +22,38 @@ class Neon(Intrinsics):
     sums = 24
     # Neither these nor prefetches were ever measured on Arm.
     gemv_panels = 4
+    panel_major = True
     ssd_tokens = 4
 
     def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
         # 12 sums, of 32 registers.
         return 2, 6
 
+    def for_weights(self, spec: LinearSpec) -> Intrinsics:
+        return NeonNibbles() if spec.dtype == "int4" else self
+
+    def opaque(self, bundle: Any) -> Any:
+        # The offset of half a matrix exceeds what a load can add to its address by itself: LLVM
+        # kept an address for each load.
+        held = T.reinterpret("float32", T.cast(bundle, "int32"))
+        return T.bind(T.reinterpret("int32", _fence("float32", held)))
+
+    def quads(self, x: Any, token: Any, start: Any, count: int) -> list[Any]:
+        # sdot multiplies by a lane of a vector: one load for four.
+        words = T.bind(T.reinterpret("int32x4", x[token, ramp(start, 16)]))
+        lanes = [T.Shuffle([words], [T.int32(k)] * 4) for k in range(count)]
+        return [T.bind(T.reinterpret("int8x16", lane)) for lane in lanes]
+
     def gather(self, window: Any, index: Any) -> Any:
         return intrinsic(self.bytes_type, "llvm.aarch64.neon.tbl1", window, index)
+
+    def indices(self) -> Indices:
+        return InsertedIndices(self)
+
+    def turned(self, window: Any) -> Any:
+        # Byte 4 p + g is activation p of group g.
+        order = T.ramp(T.uint32(GROUP_BYTES), T.uint32(0x01010101), 4)
+        return T.bind(self.gather(window, T.reinterpret("int8x16", order)))
 
     def codes(self, words: Any, field: int) -> Any:
         # Shifts of bytes need no mask for the highest field.
@@ -40,8 +68,69 @@ class Neon(Intrinsics):
     def gather_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         # A code becomes the indices of the four bytes of its float.
         four = T.reinterpret("int8x16", x[token, ramp(start, 4)])
-        scale, first = (T.broadcast(T.uint32(v), 4) for v in (0x04040404, 0x03020100))
+        scale, first = (T.broadcast(T.uint32(v), 4) for v in (0x04040404, LANE_BYTES))
         index = T.reinterpret("int8x16", code * scale + first)
         return T.reinterpret(
             "float32x4", intrinsic("int8x16", "llvm.aarch64.neon.tbl1", four, index)
         )
+
+
+class NeonNibbles(Neon):
+    """int4 weights: 1/16 of their sums costs nothing where they become floats."""
+
+    output_scale = 1.0
+    unrolled_slices = 2
+
+    def to_float(self, total: Any) -> Any:
+        return intrinsic("float32x4", "llvm.aarch64.neon.vcvtfxs2fp", total, T.int32(4))
+
+
+class InsertedIndices(Indices):
+    """Inserts each code into the index before it, whose other bits stay as they are.
+
+    That is one instruction (bif, bit or sri) without a copy, where an index made anew takes two.
+    There is an index into plain windows, with codes in bits 0 and 1 and groups in bits 2 and 3, and
+    one into turned windows, the other way round.
+    """
+
+    def __init__(self, intrin: Intrinsics) -> None:
+        super().__init__(intrin)
+        self._buffer = T.alloc_buffer((8,), "uint32", scope="global", layout=None)
+        for number, first in enumerate((GROUP_BYTES, LANE_BYTES)):
+            vector = T.reinterpret("uint8x16", T.broadcast(T.uint32(first), 4))
+            # Inserts nothing. LLVM would keep two instructions for an insertion into a constant.
+            shifted = intrinsic("uint8x16", "llvm.aarch64.neon.vsri", vector, vector, T.int32(8))
+            T.buffer_store(self._buffer, T.reinterpret("uint32x4", shifted), [ramp(4 * number, 4)])
+
+    def of_field(self, words: Any, field: int) -> Any:
+        if field == 3:
+            before, found = (
+                T.reinterpret("uint8x16", v) for v in (self._buffer[ramp(0, 4)], words)
+            )
+            index = intrinsic("uint8x16", "llvm.aarch64.neon.vsri", before, found, T.int32(6))
+            return self._keep(0, T.reinterpret("uint32x4", index))
+        shifted = words >> T.broadcast(T.uint32(2 * field), 4) if field else words
+        return self._insert(0, shifted, 0x03030303)
+
+    def of_nested(self, found: Any, field: int) -> Any:
+        words = T.reinterpret("uint32x4", found)
+        return self._insert(field, words, 0x0C0C0C0C if field else 0x03030303)
+
+    def _insert(self, number: int, words: Any, mask: int) -> Any:
+        """Put the bits of words that a mask has into an index."""
+        # Behind a fence LLVM does not see that it knows the bits that stay.
+        before = T.reinterpret("float32x4", self._buffer[ramp(4 * number, 4)])
+        before = T.reinterpret("uint32x4", _fence("float32x4", before))
+        inside, outside = (T.broadcast(T.uint32(m), 4) for m in (mask, mask ^ 0xFFFFFFFF))
+        return self._keep(number, (words & inside) | (before & outside))
+
+    def _keep(self, number: int, index: Any) -> Any:
+        """Remember an index; returns it as bytes."""
+        index = T.bind(index)
+        T.buffer_store(self._buffer, index, [ramp(4 * number, 4)])
+        return T.reinterpret("int8x16", index)
+
+
+def _fence(dtype: str, value: Any) -> Any:
+    """Return a float value of which LLVM knows nothing any more; it takes no instruction."""
+    return intrinsic(dtype, "llvm.arithmetic.fence", value)

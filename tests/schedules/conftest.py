@@ -21,7 +21,7 @@ TARGETS: dict[str, dict[str, Any]] = {
     "neon": {
         "kind": "llvm",
         "mtriple": "aarch64-linux-gnu",
-        "mcpu": "cortex-a76",
+        "mcpu": "cortex-a55",
         "mattr": ["+dotprod"],
     },
     "portable": {"kind": "llvm"},

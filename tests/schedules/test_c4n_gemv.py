@@ -9,6 +9,8 @@ import pytest
 
 import schedules
 from tests.schedules.linear_cases import Case, check_against_float64
+from tvm_c4n._tvm import IRModule, Target, tvm
+from tvm_c4n.compile.target import NAMED
 from tvm_c4n.ops.isa import AVX512, NEON
 from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import LinearSpec
@@ -67,3 +69,40 @@ def test_prefetches_follow_what_is_decided() -> None:
     assert found(AVX512, policy=PrefetchPolicy.BY_CPU) == set()
     assert found(AVX512, policy=PrefetchPolicy.BY_CPU, prefetch_distance=4096) == {"2"}
     assert found(AVX512, prefetch_distance=0) == set()
+
+
+def arm_loops(removed: int, scale_group: int) -> list[list[str]]:
+    """The instructions of the loops with dot products of an int4 GEMV for phones."""
+    spec = LinearSpec(False, 256, 1024, removed, "int4", scale_group, NEON.lanes, 1024)
+    answer = schedules.choose(spec, NEON)
+    assert answer is not None
+    kernel = answer[1].prim_func().with_attr("global_symbol", "gemv")
+    target = Target(NAMED["arm64-android"])
+    lines = tvm.compile(IRModule({"gemv": kernel}), target).mod.inspect_source("asm").splitlines()
+    starts = {line.split(":")[0]: at for at, line in enumerate(lines) if line.startswith(".LBB")}
+    found = []
+    for end, line in enumerate(lines):
+        back = re.match(r"\s+(?:b\.|cbn?z|tbn?z).*(\.LBB\w+)$", line)
+        start = starts.get(back[1], end) if back else end
+        body = [text.strip() for text in lines[start + 1 : end + 1]]
+        if any(text.startswith("sdot") for text in body):
+            found.append([text for text in body if text[0] not in "./"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("removed", "scale_group", "most"),
+    [
+        (2, 128, 5.3),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((0, 64, 2.9), (2, 64, 5.8), (3, 64, 6.8), (3, 128, 6.1), (1, 64, 6.9))
+        ),
+    ],
+)
+def test_what_a_chunk_takes_on_arm(removed: int, scale_group: int, most: float) -> None:
+    # The innermost loop: a k-block of four panels, with its scales.
+    body = min(arm_loops(removed, scale_group), key=len)
+    assert not [text for text in body if "[sp" in text]
+    dots = sum(text.startswith("sdot") for text in body)
+    assert len(body) / dots <= most

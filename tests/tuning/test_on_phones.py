@@ -29,7 +29,7 @@ def test_the_default_models_tasks_are_tuned_on_the_phone(call, phone, tmp_path):
     assert result.code == 0, result.err
     records = open_records(folder)
     assert records.manifest.emulated
-    assert records.manifest.target.cpu == "cortex-a76"
+    assert records.manifest.target.cpu == "cortex-a55"
     assert records.best
     # Prefill takes seconds a run here: to confirm it, again and again, would take a quarter of an
     # hour. The next test confirms, of a small model.

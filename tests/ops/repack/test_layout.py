@@ -7,24 +7,26 @@ import pytest
 from tvm_c4n.ops.repack import FORMATS, PanelFormat
 from tvm_c4n.ops.repack.layout import MIN_BUNDLES, KBlock, PanelLayout, Part
 
-# (columns, removed, dtype, scale group, bytes of a vector per row of positions, values, scales)
+# (columns, removed, dtype, scale group, bytes of a vector of values per row, rows of a panel)
 CASES = [
-    (64, 0, "float32", 0, 4),
-    (64, 2, "float16", 0, 2),
-    (160, 0, "int8", 64, 1),
-    (256, 2, "int4", 32, 4),
-    (256, 1, "int8", 128, 4),
-    (256, 0, "int4", 64, 4),
+    (64, 0, "float32", 0, 4, 8),
+    (64, 2, "float16", 0, 2, 8),
+    (160, 0, "int8", 64, 1, 8),
+    (256, 2, "int4", 32, 4, 8),
+    (256, 1, "int8", 128, 4, 8),
+    (256, 0, "int4", 64, 4, 8),
+    (256, 2, "int4", 128, 4, 4),
+    (256, 3, "int4", 64, 4, 4),
 ]
 
 
-@pytest.mark.parametrize(("cols", "removed", "dtype", "group", "value_bytes"), CASES)
+@pytest.mark.parametrize(("cols", "removed", "dtype", "group", "value_bytes", "mr"), CASES)
 @pytest.mark.parametrize("rows", [5, 130, 600])
 def test_vectors_fill_a_k_block(
-    rows: int, cols: int, removed: int, dtype: str, group: int, value_bytes: int
+    rows: int, cols: int, removed: int, dtype: str, group: int, value_bytes: int, mr: int
 ) -> None:
-    cls = next(each for each in FORMATS if each.holds(cols, removed, dtype))
-    fmt: PanelFormat = cls(rows, cols, removed, dtype, group, 8)
+    cls = next(each for each in FORMATS if each.holds(cols, removed, dtype, mr))
+    fmt: PanelFormat = cls(rows, cols, removed, dtype, group, mr)
     layout, k_block = fmt.layout, fmt.k_block
     used = [0] * layout.shape[2]
     sizes = {
@@ -33,7 +35,7 @@ def test_vectors_fill_a_k_block(
         Part.SCALES: (k_block.scale_bytes, 2),
     }
     for part, (size, lane_bytes) in sizes.items():
-        width = 8 * lane_bytes
+        width = mr * lane_bytes
         for panel in range(layout.panels):
             for index in range(size // width):
                 start = layout.offset(part, index, panel, lane_bytes)

@@ -16,10 +16,10 @@ the columns, a bundle is a sequence of k-blocks of KC columns::
 The array is ``uint8 [bundles, k-blocks, bytes]``. A kernel reads it from front to end, which is
 what memory, its pages and the prefetchers are fastest at (docs/decisions/repacked-format.md).
 
-There is one class per format: `FloatPanel`, `SparseFloatPanel`, `Int8ColumnPanel`, `IntPanel`. It
-owns the sizes of a k-block, the packing, the reading of one element (for plain definitions and
-OpenCL) and the stream of vectors (for the kernels of CPUs, with its prefetches). A new dtype is a
-new class here, listed in `FORMATS`.
+There is one class per format: `FloatPanel`, `SparseFloatPanel`, `Int8ColumnPanel`, `NestedPanel`,
+`IntPanel`. It owns the sizes of a k-block, the packing, the reading of one element (for plain
+definitions and OpenCL) and the stream of vectors (for the kernels of CPUs, with its prefetches). A
+new dtype is a new class here, listed in `FORMATS`.
 
 A code of a position is the place 0..3 in its group of a kept weight; with removed = 1 it is that of
 the removed one.
@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from tvm_c4n.ops.repack.float_panel import FloatPanel
 from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnPanel
 from tvm_c4n.ops.repack.int_panel import IntPanel
+from tvm_c4n.ops.repack.nested_panel import NestedPanel
 from tvm_c4n.ops.repack.panel import PanelFormat
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel
 from tvm_c4n.ops.repack.stacked import StackedLayout
@@ -47,14 +48,20 @@ from tvm_c4n.sparsity import AnyWeight, StackedWeight
 Spec = LinearSpec | ExpertWeightsSpec | EmbeddingSpec
 
 # In order: the first that holds a weight is its format.
-FORMATS: tuple[type[PanelFormat], ...] = (FloatPanel, SparseFloatPanel, Int8ColumnPanel, IntPanel)
+FORMATS: tuple[type[PanelFormat], ...] = (
+    FloatPanel,
+    SparseFloatPanel,
+    Int8ColumnPanel,
+    NestedPanel,
+    IntPanel,
+)
 
 
 @lru_cache
 def _panel_format(
     rows: int, cols: int, removed: int, dtype: str, scale_group: int, mr: int
 ) -> PanelFormat:
-    found = next(each for each in FORMATS if each.holds(cols, removed, dtype))
+    found = next(each for each in FORMATS if each.holds(cols, removed, dtype, mr))
     return found(rows, cols, removed, dtype, scale_group, mr)
 
 
@@ -127,6 +134,7 @@ __all__ = [
     "FloatPanel",
     "Int8ColumnPanel",
     "IntPanel",
+    "NestedPanel",
     "PanelFormat",
     "PanelStream",
     "PrefetchPolicy",

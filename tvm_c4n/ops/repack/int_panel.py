@@ -49,7 +49,7 @@ class IntPanel(PanelFormat):
     """
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str) -> bool:
+    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
         return dtype in INT_BITS
 
     @property
@@ -66,6 +66,10 @@ class IntPanel(PanelFormat):
     def chunks(self) -> int:
         """Chunks of a slice."""
         return WINDOWS * self.chunks_per_window
+
+    def chunk_of(self, window: Any, k: Any) -> Any:
+        """Return the number in its slice of the k-th chunk of a window."""
+        return window * self.chunks_per_window + k
 
     @property
     def chunks_per_byte(self) -> int:
@@ -87,17 +91,21 @@ class IntPanel(PanelFormat):
 
     def parts(self, weight: C4nWeight) -> list[NDArray[np.uint8]]:
         layout, rows = self.layout, self.rows
-        slices = layout.k_blocks * layout.k_block.slices
-        by_slice = []
-        if self.removed:
-            words = self._position_words(weight, slices).reshape(rows, slices, -1, 1)
-            by_slice.append(by_panels(words, layout))
-        by_slice.append(by_panels(self._chunk_bytes(weight, slices), layout))
+        by_slice = self._by_slice(weight, layout.k_blocks * layout.k_block.slices)
         packed = np.concatenate(by_slice, axis=2).reshape(layout.bundles, layout.k_blocks, -1)
         stored = np.asarray(weight.scales)
         groups = layout.padded_cols // self.scale_group
         scales = np.pad(stored, ((0, 0), (0, groups - stored.shape[1])))
         return [packed, by_panels(scales.reshape(rows, layout.k_blocks, -1, 1), layout)]
+
+    def _by_slice(self, weight: C4nWeight, slices: int) -> list[NDArray[np.uint8]]:
+        """Return the parts of all slices in order: ``(bundles, slices, bytes)`` each."""
+        parts = []
+        if self.removed:
+            words = self._position_words(weight, slices).reshape(self.rows, slices, -1, 1)
+            parts.append(by_panels(words, self.layout))
+        parts.append(by_panels(self._chunk_bytes(weight, slices), self.layout))
+        return parts
 
     def _position_words(self, weight: C4nWeight, slices: int) -> NDArray[np.uint32]:
         """Return ``(rows, slices, words)``."""
@@ -186,15 +194,16 @@ class IntSlice:
     number: Any
     # By panel: the last bytes read, while only the chunk in their low halves has been used.
     _pairs: dict[int, Any] = field(default_factory=dict)
+    # By word and panel.
+    _words: dict[tuple[int, int], Any] = field(default_factory=dict)
 
-    def positions(self, r: int) -> list[Any]:
-        """Read a panel's position words: uint32 vectors."""
-        count = self.stream.format.words
-        words = [self.number * count + word for word in range(count)]
-        return [
-            T.bind(self.stream.vector(self.k_block, Part.POSITIONS, word, r, "uint32"))
-            for word in words
-        ]
+    def word(self, number: int, r: int) -> Any:
+        """Read a panel's position word of a number: a uint32 vector, read once."""
+        if (number, r) not in self._words:
+            index = self.number * self.stream.format.words + number
+            found = self.stream.vector(self.k_block, Part.POSITIONS, index, r, "uint32")
+            self._words[number, r] = T.bind(found)
+        return self._words[number, r]
 
     def chunk(self, chunk: int, r: int, unpack: Callable[[Any, bool], Any]) -> Any:
         """Read a panel's chunk as int8; chunks are read in ascending order.
