@@ -35,8 +35,10 @@ class Neon(Intrinsics):
     def opaque(self, bundle: Any) -> Any:
         # The offset of half a matrix exceeds what a load can add to its address by itself: LLVM
         # kept an address for each load.
-        held = T.reinterpret("float32", T.cast(bundle, "int32"))
-        return T.bind(T.reinterpret("int32", _fence("float32", held)))
+        held = T.reinterpret("float32x4", T.broadcast(T.cast(bundle, "int32"), 4))
+        held = T.reinterpret("int32x4", _fence("float32x4", held))
+        # As a vector: TVM takes no number that turns out to be 0 for a float.
+        return T.bind(T.Shuffle([T.bind(held)], [T.int32(0)]))
 
     def quads(self, x: Any, token: Any, start: Any, count: int) -> list[Any]:
         # sdot multiplies by a lane of a vector: one load for four.
