@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tvm_c4n.pruning import Recipe, Report
 
 _CASE = ("model", "samples", "sample_tokens", "windows", "method", "removed", "sparsity")
-_CASE += ("allocation", "dtype", "without")
+_CASE += ("allocation", "dtype", "without", "rotate")
 Row = dict[str, Any]
 
 
@@ -55,7 +55,9 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     from tvm_c4n.pruning.recipe import Recipe
 
     names = ("removed", "dtype", "method", "without", "samples", "sample_tokens")
-    recipe = Recipe(**{name: case[name] for name in names if name in case})
+    # Rows from before there were rotations do not say that there was none.
+    given = {name: case[name] for name in names if name in case}
+    recipe = Recipe(**given, rotate=case.get("rotate", False))
     if "sparsity" not in case:
         return recipe, {}
     from tvm_c4n.pruning.allocation.allocate import allocate

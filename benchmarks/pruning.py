@@ -64,6 +64,7 @@ def allocation_cases(sparsity: str, methods: list[str], dtypes: list[str]) -> li
     """List allocations for some shares; a uniform one exists for quarters only."""
     return [
         {"sparsity": share, "allocation": how, "method": method, "dtype": dtype, "without": []}
+        | _turned(method == "obs")
         for share in map(float, words(sparsity))
         for dtype in dtypes
         for method in methods
@@ -78,15 +79,22 @@ def method_cases(
     """List methods, or method obs whole, without each of its steps, and without all of them."""
     from tvm_c4n.pruning.recipe import ABLATIONS
 
-    variants: list[tuple[str, list[str]]] = [(method, []) for method in methods]
+    variants = [(method, list[str](), method == "obs") for method in methods]
     if ablate:
-        variants = [("obs", []), *(("obs", [step]) for step in ABLATIONS), ("obs", list(ABLATIONS))]
+        steps = (("obs", [step], True) for step in ABLATIONS)
+        variants = [("obs", [], True), ("obs", [], False), *steps, ("obs", list(ABLATIONS), False)]
     return [
         {"removed": n, "method": method, "dtype": dtype, "without": without}
+        | _turned(turns and n > 0)
         for n in numbers(removed or ("2" if ablate else "1,2,3"))
         for dtype in dtypes
-        for method, without in variants
+        for method, without, turns in variants
     ]
+
+
+def _turned(turns: bool) -> dict[str, bool]:
+    """Return what a case says of its rotation: rows that say nothing had none."""
+    return {"rotate": True} if turns else {}
 
 
 class RowFile:
@@ -169,4 +177,6 @@ def _variant(row: Row) -> str:
         return "none of the steps"
     if without:
         return f"without {without[0]}"
+    if row["method"] == "obs" and not row.get("rotate"):
+        return " ".join(str(row[k]) for k in ("method", "allocation") if k in row) + " unrotated"
     return " ".join(str(row[k]) for k in ("method", "allocation") if k in row)

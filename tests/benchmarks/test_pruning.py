@@ -45,8 +45,9 @@ def test_rows_of_processes_that_write_at_the_same_time_are_all_kept(table):
 def test_each_step_is_left_out_once():
     from tvm_c4n.pruning.recipe import ABLATIONS
 
-    whole, *less = method_cases("", ["magnitude"], ["int8"], ablate=True)
-    assert whole["without"] == []
+    whole, unrotated, *less = method_cases("", ["magnitude"], ["int8"], ablate=True)
+    assert whole["without"] == unrotated["without"] == []
+    assert whole["rotate"] and "rotate" not in unrotated
     assert [case["without"] for case in less] == [*([step] for step in ABLATIONS), list(ABLATIONS)]
     assert {(case["removed"], case["method"]) for case in less} == {(2, "obs")}
 

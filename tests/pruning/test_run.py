@@ -37,16 +37,18 @@ def sha256(path):
 def test_the_folder_follows_the_plan(pruned, small_model):
     out, report = pruned
     checkpoint, source = open_checkpoint(out), open_checkpoint(small_model)
-    assert checkpoint.names() == source.names()
+    assert checkpoint.names() == sorted([*source.names(), "head_map.weight"])
+    assert checkpoint.shape("head_map.weight") == (32, 32)
     for row in report.projections:
         weight = checkpoint.weight(row.name)
         assert (weight.removed, weight.dtype) == (row.removed, row.dtype)
         assert weight.size_bytes == row.size_bytes
     assert checkpoint.weight("backbone.embeddings.weight").dtype == "int8"
-    for name in ("backbone.layers.0.mixer.A_log", "backbone.norm_f.weight"):
+    for name in ("backbone.layers.0.mixer.A_log", "backbone.layers.1.mixer.D"):
         assert checkpoint.weight(name) is None
         values, given = (np.sort(c.dense(name), axis=None) for c in (checkpoint, source))
         np.testing.assert_array_equal(values, given)  # in another order of channels
+    assert (checkpoint.dense("backbone.norm_f.weight") == 1).all()  # folded into the head map
     assert (out / "tokenizer.json").read_bytes() == (small_model / "tokenizer.json").read_bytes()
 
 
@@ -107,9 +109,9 @@ def test_progress_counts_to_its_end(small_model, words, tmp_path):
         calibration=words,
         progress=lambda *call: calls.append(call),
     )
-    assert [done for _, done, _ in calls] == list(range(1, 13))
-    assert {total for *_, total in calls} == {12}
-    assert calls[3][0] == "layer 0 in_proj"
+    assert [done for _, done, _ in calls] == list(range(1, 16))
+    assert {total for *_, total in calls} == {15}
+    assert [calls[place][0] for place in (2, 6)] == ["rotation", "layer 0 in_proj"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

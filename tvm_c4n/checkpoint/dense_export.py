@@ -2,7 +2,8 @@
 
 Removed weights are zeros. Quantised weights are ``q * scale``, computed exactly in float32 and
 rounded once to the export's dtype (nearest, ties to even): float16 can differ from the stored model
-by half a unit in the last place (a relative 2**-11), float32 not at all.
+by half a unit in the last place (a relative 2**-11), float32 not at all. A rotated model's head is
+the product of its embeddings and head map, computed in float32, and no longer tied.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from tvm_c4n.checkpoint.base import Checkpoint
 from tvm_c4n.checkpoint.hf_writer import SHARD_BYTES, write_hf_folder
 from tvm_c4n.checkpoint.safetensors_file import little_endian
+from tvm_c4n.checkpoint.untied import Untied
 from tvm_c4n.checkpoint.whole_tensors import WholeTensors
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.families import ARCHITECTURES, family_of
@@ -54,7 +56,7 @@ def export_dense(
     """
     if dtype not in _STORED:
         raise CheckpointError(f"{out}: dtype {dtype!r} is not one of {', '.join(_STORED)}")
-    checkpoint = WholeTensors(checkpoint)
+    checkpoint = Untied(WholeTensors(checkpoint))
     write_hf_folder(
         out,
         {name: (_STORED[dtype], checkpoint.shape(name)) for name in checkpoint.names()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,6 +21,8 @@ class RecipeFile(BaseModel):
     ----------
     IN_REPORT : str
         The key of a report that has the request that it reports.
+    OLD_REPORTS : mapping of str to Any
+        What a report means that lacks a field.
     REMEDY : str
         What an error line advises.
 
@@ -32,6 +35,7 @@ class RecipeFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     IN_REPORT: ClassVar[str]
+    OLD_REPORTS: ClassVar[Mapping[str, Any]] = {}
     REMEDY: ClassVar[str]
 
     def __init__(self, **fields: Any) -> None:
@@ -64,7 +68,7 @@ class RecipeFile(BaseModel):
             found = read_yaml(path, cls.REMEDY, RecipeError)
         reported = found.get(cls.IN_REPORT)
         try:
-            return cls(**(reported if isinstance(reported, dict) else found))
+            return cls(**({**cls.OLD_REPORTS, **reported} if isinstance(reported, dict) else found))
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from None
 

@@ -79,6 +79,13 @@ def prune(
         str,
         typer.Option(help="Leave out parts of method obs to see what they bring: permute,rms."),
     ] = "",
+    rotate: Annotated[
+        bool | None,
+        typer.Option(
+            help="Turn the residual stream into a basis in which less is lost [where weights that "
+            "read it are removed]."
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 0,
     resume: Annotated[
@@ -105,7 +112,7 @@ def prune(
     by_cost = ["size", "latency", "ppl_ratio"]
     refuse_together(context, "removed", ["sparsity", *by_cost], "both say how much goes")
     refuse_together(context, "dtype", by_cost, "the budget chooses the dtype too")
-    by_hand = ["removed", "method", "dtype", "without", "samples", "seed"]
+    by_hand = ["removed", "method", "dtype", "rotate", "without", "samples", "seed"]
     refuse_together(context, "recipe_file", [*by_hand, "sparsity", *by_cost], "the file says that")
     refuse_together(context, "show_recipe", ["out", "resume", "overwrite"], "it writes no model")
     refuse_without(context, ["latency_table", "records"], "--latency", latency is not None)
@@ -123,6 +130,7 @@ def prune(
                 "dtype": dtype,
                 "samples": samples,
                 "seed": seed,
+                "rotate": rotate,
                 "without": left_out,
             }
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -121,13 +121,13 @@ def heal(
     settings = HealSettings() if settings is None else settings
     place = _device(device)
     source, dense = open_checkpoint(pruned), open_checkpoint(teacher, progress)
-    config = _check(source, dense)
+    config, taught = _check(source, dense)
     tokenizer = load_tokenizer(source.path)
     tokens = read_tokens(data, tokenizer)
     windows = Windows(tokens, tokenizer, settings)
     producer = {"name": "tvm-c4n", "version": __version__}
     with C4nWriter(out, overwrite=overwrite, producer=producer) as writer:
-        model = Student(dense, config, place).requires_grad_(False)
+        model = Student(dense, taught, place).requires_grad_(False)
         student = Student(source, config, place)
         tell = partial(progress or (lambda *_: None), "measuring on held-out text")
         before = distance(student, model, windows.held_out, place, tell)
@@ -250,14 +250,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _check(source: Checkpoint, dense: Checkpoint) -> ModelConfig:
-    """Check that the two folders are a pruned model and its teacher."""
+def _check(source: Checkpoint, dense: Checkpoint) -> tuple[ModelConfig, ModelConfig]:
+    """Check that the two folders are a pruned model and its teacher; returns what they are."""
     if not isinstance(source, C4nCheckpoint):
         raise CheckpointError(f"{source.path}: not a pruned folder; make one with tvm-c4n prune")
     config = describe_model(source.config)
     check_tensors(config, source)
     check_values(config, source)
-    if describe_model(dense.config) != config:
+    taught = describe_model(dense.config)
+    # Pruning may have rotated the model; nothing else of its description changes.
+    if replace(taught, head_map=None) != replace(config, head_map=None):
         raise CheckpointError(
             f"{dense.path}: has other sizes than {source.path}; "
             "the teacher is the model that was pruned"
@@ -266,9 +268,9 @@ def _check(source: Checkpoint, dense: Checkpoint) -> ModelConfig:
         raise CheckpointError(
             f"{dense.path}: is pruned itself; the teacher is the dense model that was pruned"
         )
-    check_tensors(config, dense)
-    check_values(config, dense)
-    return config
+    check_tensors(taught, dense)
+    check_values(taught, dense)
+    return config, taught
 
 
 def _fingerprint(

@@ -119,6 +119,7 @@ class Student(nn.Module):  # type: ignore[misc]
             TrainedLayer(checkpoint, config, index, ops) for index in range(config.n_layer)
         )
         self.norm_f = _vector(checkpoint, config.final_norm.weight)
+        self.head_map = _matrix(checkpoint, config.head_map) if config.head_map else None
         self.lm_head = None if config.tie_embeddings else _matrix(checkpoint, config.head)
         self.to(device)
         if device.type == "cuda":
@@ -135,7 +136,7 @@ class Student(nn.Module):  # type: ignore[misc]
         Returns
         -------
         last : (b, t, h) of ``work``
-            After the final norm.
+            After the final norm, and the head map where there is one.
         head : (v, h) of ``work``
             ``last @ head.T`` are the logits.
         """
@@ -146,6 +147,8 @@ class Student(nn.Module):  # type: ignore[misc]
         norm = self.config.final_norm
         last = F.rms_norm(hidden, (hidden.shape[-1],), norm.factors(self.norm_f), norm.eps)
         last = self.config.logits_scale * last
+        if self.head_map is not None:
+            last = F.linear(last.to(self.work), self.head_map().to(self.work))
         head = table if self.lm_head is None else self.lm_head()
         return last.to(self.work), head.to(self.work)
 
@@ -154,6 +157,8 @@ class Student(nn.Module):  # type: ignore[misc]
         found = {self.config.embeddings: self.embeddings}
         if self.lm_head is not None:
             found[self.config.head] = self.lm_head
+        if self.head_map is not None:
+            found[str(self.config.head_map)] = self.head_map
         for layer in self.layers:
             found |= {layer.prefix + name: m for name, m in layer.matrices.items()}
         return found

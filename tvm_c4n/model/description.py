@@ -15,6 +15,9 @@ from typing import Any, ClassVar, TypeVar
 from tvm_c4n.model.states import State, StateDTypes
 from tvm_c4n.model.tensor_spec import HIDDEN, Segment, TensorSpec, tensor
 
+# The tensor that a model's head map is, whatever its family.
+HEAD_MAP = "head_map.weight"
+
 # Of numpy or of torch.
 Array = TypeVar("Array", bound=Any)
 
@@ -212,6 +215,9 @@ class ModelConfig:
         Tokens of the longest text; without attention there is no limit.
     positions : int, optional
         Tokens of the longest text that it was made for: what `context` may be set to.
+    head_map : str, optional
+        The tensor (d_model, d_model) of a matrix between the last norm and the head, which a
+        rotated model with tied embeddings has (docs/decisions/rotation.md).
     """
 
     model_type: str
@@ -226,6 +232,7 @@ class ModelConfig:
     logits_scale: float = 1.0
     context: int | None = None
     positions: int | None = None
+    head_map: str | None = None
 
     def with_context(self, context: int) -> ModelConfig:
         """Return the model for texts of so many tokens; see `tvm_c4n.model.state_choices`."""
@@ -241,6 +248,10 @@ class ModelConfig:
 
         layers = tuple(Layer(tuple(map(changed, layer.residuals))) for layer in self.layers)
         return replace(self, layers=layers)
+
+    def rotated(self) -> ModelConfig:
+        """Return the model in another basis of the residual stream: a tied head needs a map."""
+        return replace(self, head_map=HEAD_MAP) if self.tie_embeddings else self
 
     @property
     def n_layer(self) -> int:
@@ -265,8 +276,9 @@ class ModelConfig:
         return self.projections(layer)[name].weight
 
     def unpruned(self) -> list[str]:
-        """Return the tensors of the embeddings and, where it is another one, of the head."""
-        return list(dict.fromkeys((self.embeddings, self.head)))
+        """Return the tensors of the embeddings and, where there are such, of head and head map."""
+        found = (self.embeddings, self.head_map, self.head)
+        return list(dict.fromkeys(name for name in found if name is not None))
 
     def weights(self) -> list[str]:
         """Return the tensors of all matrices: embeddings, head, projections."""
@@ -277,7 +289,8 @@ class ModelConfig:
         """Return which part of each matrix a token reads: of the embeddings a row, next to none."""
         layers = (self.projections(index).values() for index in range(self.n_layer))
         found = {p.weight: p.share for layer in layers for p in layer}
-        return {self.embeddings: 0.0, self.head: 1.0} | found
+        outside = dict.fromkeys(self.unpruned(), 1.0)
+        return outside | {self.embeddings: 0.0, self.head: 1.0} | found
 
     def kinds(self) -> dict[str, str]:
         """Return what each matrix is: the projection's name, or the last part of its own."""
@@ -301,6 +314,8 @@ class ModelConfig:
         for layer in range(self.n_layer):
             found |= self.layer_tensors(layer)
         found[self.final_norm.weight] = tensor(hidden)
+        if self.head_map is not None:
+            found[self.head_map] = tensor(hidden, hidden)
         return found | {self.head: tensor(self.vocab_size, hidden)}
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:

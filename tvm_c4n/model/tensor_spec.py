@@ -46,3 +46,15 @@ def tensor(*axes: Segment | Axis | int) -> TensorSpec:
         return (given,) if isinstance(given, Segment) else given
 
     return TensorSpec(tuple(axis(given) for given in axes))
+
+
+def reads_stream(spec: TensorSpec) -> bool:
+    """Say whether a tensor is a matrix whose columns are the residual stream's channels."""
+    labels = [[segment.label for segment in axis] for axis in spec.axes]
+    return len(labels) == 2 and labels[1] == [HIDDEN] and HIDDEN not in labels[0]
+
+
+def writes_stream(spec: TensorSpec) -> bool:
+    """Say whether a tensor has the stream's channels as its rows, once or several times."""
+    first, *others = [{segment.label for segment in axis} for axis in spec.axes]
+    return first == {HIDDEN} and all(HIDDEN not in labels for labels in others)

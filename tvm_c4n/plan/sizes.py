@@ -61,6 +61,7 @@ def sizes_of(config: ModelConfig, recipe: Recipe, lanes: int) -> Sizes:
     RecipeError
         The recipe does not fit the model.
     """
+    config = recipe.stored(config)
     plan, shapes, shares = recipe.plan(config), config.tensor_shapes(), config.shares()
     experts = {p.weight: p.experts for i in range(config.n_layer)
                for p in config.projections(i).values()}  # fmt: skip

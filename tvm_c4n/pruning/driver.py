@@ -11,6 +11,7 @@ from tvm_c4n.pruning.layerwise import LayerwisePruner
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.report import ProjectionReport
 from tvm_c4n.pruning.resume import Store, resumed
+from tvm_c4n.pruning.rotation import rotated, rotation_steps
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
 
@@ -29,9 +30,13 @@ class PrunedModel(NamedTuple):
     packed_bytes: int
 
 
-def pruning_steps(config: ModelConfig) -> int:
-    """Return how many steps `prune_into` notes: embeddings, and per layer analysis and pruning."""
-    return 1 + sum(1 + len(config.projections(i)) for i in range(config.n_layer))
+def pruning_steps(config: ModelConfig, recipe: Recipe) -> int:
+    """Return how many steps `prune_into` notes.
+
+    They are those of a rotation, the embeddings, and per layer the analysis and its projections.
+    """
+    layers = sum(1 + len(config.projections(i)) for i in range(config.n_layer))
+    return rotation_steps(config, recipe) + 1 + layers
 
 
 def prune_into(
@@ -43,12 +48,14 @@ def prune_into(
     ----------
     writer : C4nWriter
     session : Session
+        Of the model as it is; it is rotated here, where the recipe says so.
     recipe : Recipe
         Its calibration windows are the session's.
     store : Store
-        Keeps the analysis and finished layers.
+        Keeps the rotation, the analysis and finished layers.
     note : StepCounter
     """
+    session = rotated(session, recipe, store, note)
     pruner = LayerwisePruner(session, recipe, _analysis(session, recipe, store, note), note)
     packed_bytes = 0
     for name, rounded in pruner.unpruned().items():

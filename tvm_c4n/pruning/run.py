@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -84,9 +85,12 @@ def prune(
     """
     began = perf_counter()
     session = Session.open(model, recipe, calibration, progress)
+    if budget is not None:
+        session = replace(session, recipe=budget.decided(session.recipe, session.config))
     config, chosen = session.config, session.recipe
-    steps = pruning_steps(config) + 1  # and writing
-    note = StepCounter(steps + (allocation_steps(config, budget) if budget else 0), progress)
+    steps = pruning_steps(config, chosen) + 1  # and writing
+    steps += allocation_steps(config, budget, chosen) if budget else 0
+    note = StepCounter(steps, progress)
     with C4nWriter(out, overwrite=overwrite, producer=PRODUCER) as writer, torch.no_grad():
         store = _store(session, budget, resume)
         if budget is not None:
@@ -94,6 +98,7 @@ def prune(
             chosen = allocation.recipe
             writer.add_json("allocation.json", allocation.as_json())
             draw(allocation, config, writer.folder)
+        chosen = chosen.model_copy(update={"rotate": chosen.rotates(config)})
         pruned = prune_into(writer, session, chosen, store, note)
         sealed = writer.seal()
         if dense_export:

@@ -8,11 +8,12 @@ in `_MODULES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 from tvm_c4n.errors import CheckpointError, shown
-from tvm_c4n.model.description import ModelConfig
+from tvm_c4n.model.description import HEAD_MAP, ModelConfig
 from tvm_c4n.model.families import (
     bamba,
     falcon_h1,
@@ -41,6 +42,9 @@ _MODULES = (
 )
 FAMILIES: dict[str, Callable[[Fields], ModelConfig]] = {m.MODEL_TYPE: m.read for m in _MODULES}
 ARCHITECTURES: dict[str, str] = {m.MODEL_TYPE: m.ARCHITECTURE for m in _MODULES}
+# What a config.json of any family may say beyond transformers' fields: that it has a head map.
+HAS_HEAD_MAP = "c4n_head_map"
+TIED = "tie_word_embeddings"
 
 
 def describe_model(content: Mapping[str, Any]) -> ModelConfig:
@@ -51,7 +55,26 @@ def describe_model(content: Mapping[str, Any]) -> ModelConfig:
     CheckpointError
         A family or a feature that is not supported, a size that is missing or out of range.
     """
-    return FAMILIES[family_of(content)](Fields(content))
+    config = FAMILIES[family_of(content)](Fields(content))
+    return replace(config, head_map=HEAD_MAP) if has_head_map(content) else config
+
+
+def has_head_map(content: Mapping[str, Any]) -> bool:
+    """Say whether a config.json is that of a model with a head map."""
+    return Fields(content).flag(HAS_HEAD_MAP, False)
+
+
+def with_head_map(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config.json of a model that has a head map besides."""
+    return {**content, HAS_HEAD_MAP: True}
+
+
+def untied(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config.json of a model whose head is its own, without a head map."""
+    rest = {name: value for name, value in content.items() if name != HAS_HEAD_MAP}
+    text = rest.get("text_config")
+    inner = {"text_config": {**text, TIED: False}} if isinstance(text, dict) else {}
+    return {**rest, **inner, TIED: False}
 
 
 def family_of(content: Mapping[str, Any]) -> str:
@@ -73,4 +96,12 @@ def family_of(content: Mapping[str, Any]) -> str:
     return kind
 
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "describe_model", "family_of"]
+__all__ = [
+    "ARCHITECTURES",
+    "FAMILIES",
+    "describe_model",
+    "family_of",
+    "has_head_map",
+    "untied",
+    "with_head_map",
+]

@@ -104,6 +104,8 @@ class Reference:
                 u = self._norm(h, residual.norm)
                 h = h + sum(self._block(block, next(states), u) for block in residual.blocks)
         last = self.config.logits_scale * self._norm(h, self.config.final_norm)
+        if self.config.head_map is not None:
+            last = last @ self._tensors[self.config.head_map].T
         return np.asarray(last @ self._tensors[self.config.head].T)
 
     def step(self, token: int) -> Array:

@@ -137,6 +137,8 @@ def _body(
         weight = arrays.converted(norm.weight, lambda w: norm.factors(w) * np.float32(scale))
         normed = rms_norm.emit(em, h, weight, norm.eps, last=last)
         head = Emitter(bb, 1, pool) if last else em
+        if config.head_map is not None:
+            normed = c4n_linear.emit(head, normed, arrays.packed(config.head_map))
         logits = c4n_linear.emit(head, normed, arrays.packed(config.head))
         states.advance(lambda position: advance.emit(em, ids, position))
         out = bb.emit_output(relax.Tuple([logits, *states.variables()]))

@@ -19,17 +19,21 @@ from tvm_c4n.pruning.driver import prune_into, pruning_steps
 from tvm_c4n.pruning.layerwise import as_stored
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.resume import NothingKept, Store
+from tvm_c4n.pruning.rotation import rotated, rotation_steps
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
 
 # Windows that a perplexity ratio is measured on: of the calibration text, but not calibrated with.
 VALIDATION_WINDOWS = 16
+# n that sensitivities are measured in a rotation for. The one that the model is pruned in is for
+# the n that were chosen.
+LIKELY_REMOVED = 1
 
 
-def allocation_steps(config: ModelConfig, budget: Budget) -> int:
-    """Return how many steps `allocate` notes: the layers, and whole prunings for a ratio."""
+def allocation_steps(config: ModelConfig, budget: Budget, recipe: Recipe) -> int:
+    """Return how many steps `allocate` notes: a rotation, layers, whole prunings for a ratio."""
     trials = TRIALS if budget.kind == "ppl_ratio" else 0
-    return config.n_layer + trials * pruning_steps(config)
+    return rotation_steps(config, recipe) + config.n_layer + trials * pruning_steps(config, recipe)
 
 
 def allocate(
@@ -47,9 +51,10 @@ def allocate(
     Parameters
     ----------
     session : Session
+        Of the model as it is; sensitivities are those of a rotated one, where it is going to be.
     budget : Budget
     store : Store, optional
-        Keeps the sensitivities.
+        Keeps the rotation and the sensitivities.
     note : StepCounter, optional
 
     Raises
@@ -57,13 +62,16 @@ def allocate(
     RecipeError
         The budget cannot be met; the message says what can.
     """
-    note = StepCounter(allocation_steps(session.config, budget)) if note is None else note
+    recipe = budget.decided(session.recipe, session.config)
+    note = StepCounter(allocation_steps(session.config, budget, recipe)) if note is None else note
     store = NothingKept() if store is None else store
-    checkpoint, config, recipe = session.checkpoint, session.config, session.recipe
-    before = note.done
     with torch.no_grad():
         # First: a text that is too short for it is said before anything is measured.
         evaluate = _Evaluation(session, budget, note)
+        likely = recipe.model_copy(update={"removed": LIKELY_REMOVED})
+        turned = rotated(session, likely, store, note, "rotation-likely")
+        checkpoint, config = turned.checkpoint, turned.config
+        before = note.done
         dense = recipe.model_copy(update={"removed": 0})
         measured = store.json(
             "sensitivities",
@@ -103,7 +111,8 @@ def make_recipe(
         As `prune`, but for what it cannot write.
     """
     session = Session.open(model, recipe, calibration, progress)
-    note = StepCounter(allocation_steps(session.config, budget), progress)
+    recipe = budget.decided(session.recipe, session.config)
+    note = StepCounter(allocation_steps(session.config, budget, recipe), progress)
     return allocate(session, budget, note=note).recipe
 
 

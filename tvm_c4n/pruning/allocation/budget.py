@@ -71,6 +71,17 @@ class Budget:
         if self.kind == "latency" and self.table is None:
             raise RecipeError("latency needs the device's table: --latency-table DIR")
 
+    def decided(self, recipe: Recipe, config: ModelConfig) -> Recipe:
+        """Return the recipe with the decision whether a model is rotated, if it leaves that open.
+
+        A share of the weights is removed whatever is chosen. Other budgets may be met by rounding
+        alone, which a rotation makes worse.
+        """
+        if recipe.rotate is not None:
+            return recipe
+        removes = self.kind == "sparsity" and recipe.method == "obs"
+        return recipe.model_copy(update={"rotate": removes and config.head_map is None})
+
     def fixed_cost(self, config: ModelConfig, small_bytes: int) -> float:
         """Return the cost of what no choice changes, in `UNITS`.
 
@@ -128,14 +139,21 @@ class Budget:
         return found
 
     def _cost(self, name: str, choice: Choice, config: ModelConfig, recipe: Recipe) -> float | None:
-        rows, cols = config.tensor_shapes()[name]
+        shapes = config.tensor_shapes()
+        rows, cols = shapes[name]
         if self.table is not None:
             return self.table.seconds(rows, cols, choice)
         if self.kind == "sparsity":
             return 0.0 if name == config.embeddings else rows * cols * kept_share(choice.pattern)
         group = recipe.group_of(choice.removed)
-        size = size_bytes(rows, cols, choice.pattern, choice.dtype, group)
-        return float(size * (2 if name == config.embeddings and not config.tie_embeddings else 1))
+        # What is not pruned has one dtype, which is that of the embeddings.
+        names = config.unpruned() if name == config.embeddings else [name]
+        return float(
+            sum(
+                size_bytes(rows, cols, choice.pattern, choice.dtype, group)
+                for rows, cols in (shapes[each] for each in names)
+            )
+        )
 
 
 def recipe_of(config: ModelConfig, recipe: Recipe, choices: Mapping[str, Choice]) -> Recipe:

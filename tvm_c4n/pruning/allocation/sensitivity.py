@@ -146,18 +146,21 @@ def measure(
 
     head = Head.load(checkpoint, config)
 
-    def divergence(stream: Stream, other: Tensor = head.weight) -> float:
+    def divergence(stream: Stream, other: Head = head) -> float:
         """Mean divergence of a stream's predictions from the dense one's."""
         total = 0.0
         for ours, theirs in zip(stream.hidden, dense.hidden, strict=True):
             logs = [
-                head(hidden[None], weight).log_softmax(-1)
-                for hidden, weight in ((theirs, head.weight), (ours, other))
+                read(hidden[None]).log_softmax(-1)
+                for hidden, read in ((theirs, head), (ours, other))
             ]
             total += float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
         return max(total / len(windows), 0.0)
 
-    losses = {d: divergence(rounded[d], _round(head.weight, d, recipe)) for d in _ROUNDED}
+    def rounded_head(dtype: DType) -> Head:
+        return head.changed(lambda matrix: _round(matrix, dtype, recipe))
+
+    losses = {d: divergence(rounded[d], rounded_head(d)) for d in _ROUNDED}
     found = {config.embeddings: Sensitivity((0.0,), losses)}
     for name, trial in trials.items():
         found[name] = trial.sensitivity(divergence(trial.stream))

@@ -5,7 +5,8 @@ Works on float32 without gradients. The oracle is `tvm_c4n.model.reference`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -118,11 +119,12 @@ def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
 
 @dataclass
 class Head:
-    """The final norm, times the scale of the logits, and the head."""
+    """The final norm, times the scale of the logits, and the head, ahead of it the head map."""
 
     norm: Tensor  # h
     weight: Tensor  # v h
     eps: float
+    map: Tensor | None = None  # h h
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, config: ModelConfig) -> Head:
@@ -130,9 +132,18 @@ class Head:
         norm = config.final_norm
         weight = torch.from_numpy(norm.factors(checkpoint.dense(norm.weight)))
         head = torch.from_numpy(checkpoint.dense(config.head))
-        return cls(config.logits_scale * weight, head, norm.eps)
+        name = config.head_map
+        between = None if name is None else torch.from_numpy(checkpoint.dense(name))
+        return cls(config.logits_scale * weight, head, norm.eps, between)
 
-    def __call__(self, hidden: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Logits of (b, t, h), with another weight where one is given: (b, t, v)."""
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Head:
+        """Return the head with its matrices as a function gives them."""
+        between = None if self.map is None else change(self.map)
+        return replace(self, weight=change(self.weight), map=between)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Logits of (b, t, h): (b, t, v)."""
         normed = ops.rms_norm(hidden, self.norm, self.eps)
-        return project(normed, self.weight if weight is None else weight)
+        if self.map is not None:
+            normed = project(normed, self.map)
+        return project(normed, self.weight)
