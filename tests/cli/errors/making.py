@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
 from tests.cli.errors.case import Case
 
 NO_FOLDER = (
@@ -32,6 +38,15 @@ def recipe(wrong: str, text: str, line: str) -> Case:
         f"r.yaml: {line}",
         spoil=lambda folder: (folder / "r.yaml").write_text(text),
     )
+
+
+def turn(folder: Path) -> None:
+    """Make ``model`` one that was rotated."""
+    config = json.loads((folder / "model/config.json").read_text())
+    (folder / "model/config.json").write_text(json.dumps({**config, "c4n_head_map": True}))
+    file, width = folder / "model/model.safetensors", config["hidden_size"]
+    head_map = {"head_map.weight": np.eye(width, dtype=np.float16)}
+    save_file({**load_file(file), **head_map}, file)
 
 
 SHOWN = "`tvm-c4n prune MODEL --show-recipe` prints a recipe"
@@ -104,6 +119,12 @@ PRUNE = [
     ),
     prune(
         "parts of another method", "--method wanda --without rms", "--without needs --method obs"
+    ),
+    Case(
+        "a rotation of a rotated model",
+        "prune model -o out --rotate --samples 4 --calibration text.jsonl",
+        "model: is rotated already; set rotate to false",
+        spoil=turn,
     ),
     prune("no windows", "--samples 0", "samples=0: Input should be greater than or equal to 1"),
     prune("a sparsity above 3/4", "--sparsity 0.9", "sparsity 0.9: use a value in (0, 0.75]"),
