@@ -98,11 +98,11 @@ class C4nModel(Contender):
         self.weight_bytes = self._engine.manifest.weight_bytes
 
     def token_bytes(self, test: Test) -> int:
-        config, idle = self._engine.config, 0
-        if not config.tie_embeddings:
-            stored = open_checkpoint(model_folder(self.size, self.fmt)).weight(config.embeddings)
-            idle = stored.size_bytes if stored else 0
-        return self.weight_bytes - idle + state_bytes(config, test.n_gen)
+        config, model = self._engine.config, open_checkpoint(model_folder(self.size, self.fmt))
+        # Embeddings beside a head, and experts that were not chosen, are not read.
+        stored = ((model.weight(name), share) for name, share in config.shares().items())
+        idle = sum((1 - share) * weight.size_bytes for weight, share in stored if weight)
+        return self.weight_bytes - round(idle) + state_bytes(config, test.n_gen)
 
     def measure(self, test: Test, threads: int) -> float:
         """Run a test after a short warm-up, like that of llama-bench in `baseline.run`."""
