@@ -21,7 +21,8 @@ from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.runtime.describe import cpu_name
 
 README = "README.md"
-WRAP = textwrap.TextWrapper(118, break_long_words=False, break_on_hyphens=False)
+# A command's lines have two columns in front and two behind.
+WRAP = textwrap.TextWrapper(116, break_long_words=False, break_on_hyphens=False)
 Run = dict[str, Any]
 
 
