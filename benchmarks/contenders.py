@@ -98,8 +98,8 @@ class C4nModel(Contender):
         self.weight_bytes = self._engine.manifest.weight_bytes
 
     def token_bytes(self, test: Test) -> int:
-        config, model = self._engine.config, open_checkpoint(model_folder(self.size, self.fmt))
         # Embeddings beside a head, and experts that were not chosen, are not read.
+        config, model = self._engine.config, open_checkpoint(model_folder(self.size, self.fmt))
         stored = ((model.weight(name), share) for name, share in config.shares().items())
         idle = sum((1 - share) * weight.size_bytes for weight, share in stored if weight)
         return self.weight_bytes - round(idle) + state_bytes(config, test.n_gen)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,9 +26,8 @@ from tvm_c4n.compile.target import resolve_target
 VARIANTS = ("tvm", "fused", "ours")
 # Times that a module is loaded anew: the place of its weights in memory has an effect, too.
 LOADS = 5
-# Every load takes rounds for this long, and at least `ROUNDS`.
-BUDGET_SECS = 0.4
-ROUNDS = 6
+# Every load takes rounds for this long, and at least so many.
+BUDGET_SECS, ROUNDS = 0.4, 6
 
 Names = Annotated[list[str] | None, typer.Argument(help="Modules [all].")]
 
@@ -38,17 +36,13 @@ def any_module(names: Names = None, save: Save = False) -> None:
     """Time modules in which nothing is sparse against TVM's own builds."""
     from tests.zoo import ZOO
 
-    found = {}
+    summary = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names or ZOO:
             case = ZOO[name](0, True)
-            found[name] = time_case(case.mod, case.inputs, Path(folder))
-            medians = {variant: median(samples) for variant, samples in found[name].items()}
-            print(name, {variant: f"{1e3 * secs:.3f} ms" for variant, secs in medians.items()})
-    summary = {
-        name: {variant: _summary(samples) for variant, samples in variants.items()}
-        for name, variants in found.items()
-    }
+            rounds = time_case(case.mod, case.inputs, Path(folder))
+            summary[name] = {variant: _summary(samples) for variant, samples in rounds.items()}
+            print(name, {variant: found["p50"] for variant, found in summary[name].items()}, "ms")
     write_result(place("any-module.json", save), {"millis": summary})
     print(times_table(summary))
 

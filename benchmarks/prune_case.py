@@ -20,8 +20,8 @@ Row = dict[str, Any]
 
 
 def case_of(row: Row) -> Row:
-    """Return the part of a row that says what was measured."""
-    return {name: row[name] for name in _CASE if name in row}
+    """Return the part of a row that says what was measured; old rows had no rotation."""
+    return {"rotate": False} | {name: row[name] for name in _CASE if name in row}
 
 
 def measure(case: Row, threads: int | None = None) -> Row:
@@ -55,9 +55,7 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     from tvm_c4n.pruning.recipe import Recipe
 
     names = ("removed", "dtype", "method", "without", "samples", "sample_tokens")
-    # Rows from before there were rotations do not say that there was none.
-    given = {name: case[name] for name in names if name in case}
-    recipe = Recipe(**given, rotate=case.get("rotate", False))
+    recipe = Recipe(**{name: case[name] for name in (*names, "rotate") if name in case})
     if "sparsity" not in case:
         return recipe, {}
     from tvm_c4n.pruning.allocation.allocate import allocate

@@ -64,7 +64,7 @@ def allocation_cases(sparsity: str, methods: list[str], dtypes: list[str]) -> li
     """List allocations for some shares; a uniform one exists for quarters only."""
     return [
         {"sparsity": share, "allocation": how, "method": method, "dtype": dtype, "without": []}
-        | _turned(method == "obs")
+        | {"rotate": method == "obs"}
         for share in map(float, words(sparsity))
         for dtype in dtypes
         for method in methods
@@ -85,16 +85,11 @@ def method_cases(
         variants = [("obs", [], True), ("obs", [], False), *steps, ("obs", list(ABLATIONS), False)]
     return [
         {"removed": n, "method": method, "dtype": dtype, "without": without}
-        | _turned(turns and n > 0)
+        | {"rotate": turns and n > 0}
         for n in numbers(removed or ("2" if ablate else "1,2,3"))
         for dtype in dtypes
         for method, without, turns in variants
     ]
-
-
-def _turned(turns: bool) -> dict[str, bool]:
-    """Return what a case says of its rotation: rows that say nothing had none."""
-    return {"rotate": True} if turns else {}
 
 
 class RowFile:
@@ -112,7 +107,7 @@ class RowFile:
 
     def find(self, case: Row) -> Row | None:
         """Return the row of a case if there is one."""
-        return next((row for row in self.rows() if case_of(row) == case), None)
+        return next((row for row in self.rows() if case_of(row) == case_of(case)), None)
 
     def keep(self, row: Row) -> Row:
         """Add a row; other processes wait meanwhile."""
@@ -177,6 +172,5 @@ def _variant(row: Row) -> str:
         return "none of the steps"
     if without:
         return f"without {without[0]}"
-    if row["method"] == "obs" and not row.get("rotate"):
-        return " ".join(str(row[k]) for k in ("method", "allocation") if k in row) + " unrotated"
-    return " ".join(str(row[k]) for k in ("method", "allocation") if k in row)
+    said = " ".join(str(row[k]) for k in ("method", "allocation") if k in row)
+    return said + " unrotated" * (row["method"] == "obs" and not row.get("rotate"))
