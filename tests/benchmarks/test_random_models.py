@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.random_models import SHAPES, Format, config_of, random_weight
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.pruning.recipe import Choice
 
 
 @pytest.mark.parametrize("text", ["int4-n2", "float16-n0", "int8-n3", "int4-n2-s16"])
@@ -17,9 +18,9 @@ def test_a_format_is_read_as_it_is_written(text):
 def test_what_prune_leaves_dense_stays_dense():
     config = describe_model(config_of("130m"))
     plan = Format("int4", 2).recipe().plan(config)
-    assert plan[config.projection(3, "out_proj")] == (2, "int4")
-    assert plan[config.projection(3, "dt_proj")] == (0, "int8")
-    assert plan[config.head] == (0, "int4")
+    assert plan[config.projection(3, "out_proj")] == Choice(2, "int4")
+    assert plan[config.projection(3, "dt_proj")] == Choice(0, "int8")
+    assert plan[config.head] == Choice(0, "int4")
 
 
 PARAMETERS = {  # millions, as published; of Mamba without the rounding of their names
@@ -52,8 +53,8 @@ def test_what_a_state_keeps_stays_dense_and_the_rest_is_pruned(size):
     plan = Format("int4", 2).recipe().plan(config)
     kinds = {name: plan[config.projection(10, name)] for name in config.projections(10)}
     dense = {name for name, choice in kinds.items() if choice.removed == 0}
-    assert dense <= {"bcdt_proj"} and kinds["down_proj"] == (2, "int4")
-    assert plan[config.head] == (0, "int4")
+    assert dense <= {"bcdt_proj"} and kinds["down_proj"] == Choice(2, "int4")
+    assert plan[config.head] == Choice(0, "int4")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])

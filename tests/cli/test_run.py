@@ -99,22 +99,22 @@ def test_another_template_is_another_entry_of_the_cache(call, chatting, tmp_path
 
 
 def test_the_line_of_figures_says_what_it_took_and_quiet_says_nothing(call, artifact):
-    args = ["run", artifact, "-p", "w1 w2", "-n", "8", "-t", "1"]
+    args = ["run", artifact, "-p", "w1 w2", "-n", "3", "-t", "1"]
     shown, quiet = call(*args), call(*args, "--quiet")
     assert quiet.out == shown.out
     assert quiet.err == ""
     figures = (
-        r"prompt: 3 tokens, [\d.]+ tokens/s; generated: 8 tokens, [\d.]+ tokens/s; "
+        r"prompt: 3 tokens, [\d.]+ tokens/s; generated: 3 tokens, [\d.]+ tokens/s; "
         r"loaded in [\d.]+ s; memory: \d+ MB\n"
     )
     assert re.fullmatch(figures, shown.err)
 
 
 def test_json_is_one_object_with_the_same_text(call, artifact):
-    args = ["run", artifact, "-p", "w1 w2", "-n", "8", "-t", "1"]
+    args = ["run", artifact, "-p", "w1 w2", "-n", "3", "-t", "1"]
     found = json.loads(call(*args, "--json", "-q").out)
     assert "w1 w2" + found["text"] + "\n" == call(*args).out
-    assert len(found["tokens"]) == found["timings"]["generated_tokens"] == 8
+    assert len(found["tokens"]) == found["timings"]["generated_tokens"] == 3
     assert found["finish_reason"] == "length"
     assert found["timings"]["prompt_tokens"] == 3
     assert found["memory_bytes"] > 1 << 20
@@ -159,6 +159,7 @@ def test_a_file_of_prompts_gives_a_line_for_each(call, chatting, tmp_path):
     ]
     file.write_text("\n".join(map(json.dumps, asked)) + "\n")
     options = ["-n", "4", "-t", "1"]
+    assert call("run", chatting, "-p", "w1", *options).code == 0  # says that it compiles
     done = call("run", chatting, "--jsonl", file, *options)
     assert done.code == 0, done.err
     assert done.err == ""
