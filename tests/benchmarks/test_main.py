@@ -14,7 +14,7 @@ NEEDS = {"frontier": "gguf"}
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_explains_itself(verb, capsys):
     if verb in NEEDS:
-        pytest.importorskip(NEEDS[verb])
+        pytest.importorskip(NEEDS[verb], reason="pip install 'tvm-c4n[bench]'")
     with pytest.raises(SystemExit) as stopped:
         app([verb])([verb, "--help"])
     assert stopped.value.code == 0

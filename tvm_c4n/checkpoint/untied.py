@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import Checkpoint
+from tvm_c4n.checkpoint.derived import DerivedCheckpoint
 from tvm_c4n.model.families import describe_model, has_head_map, untied
 
 
-class Untied:
+class Untied(DerivedCheckpoint):
     """Reads like any other checkpoint; one without a head map reads as it is.
 
     The head is ``E M`` of the embeddings E (v, h) and the head map M (h, h): M maps what the last
@@ -29,9 +27,7 @@ class Untied:
     """
 
     def __init__(self, source: Checkpoint) -> None:
-        self._source = source
-        self.path: Path = source.path
-        self.config: dict[str, Any] = source.config
+        super().__init__(source)
         self._map: str | None = None
         self._embeddings = self._head = ""
         if has_head_map(source.config):
@@ -55,15 +51,3 @@ class Untied:
         if self._map is None or name != self._head:
             return self._source.dense(name)
         return self._source.dense(self._embeddings) @ self._source.dense(self._map)
-
-    def weight(self, name: str) -> None:
-        """Return None: the head that is made here is not stored."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all tensors of the source, as stored."""
-        return self._source.size_bytes
-
-    def extra_files(self) -> list[Path]:
-        """Files that belong to the source."""
-        return self._source.extra_files()

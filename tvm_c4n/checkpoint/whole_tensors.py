@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.base import Checkpoint
+from tvm_c4n.checkpoint.derived import DerivedCheckpoint
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.model.rows import Rows, joined, rows_of
 
 
-class WholeTensors:
+class WholeTensors(DerivedCheckpoint):
     """Reads like any other checkpoint; see `tvm_c4n.model.rows`.
 
     Parameters
@@ -27,9 +25,7 @@ class WholeTensors:
     """
 
     def __init__(self, source: Checkpoint) -> None:
-        self._source = source
-        self.path: Path = source.path
-        self.config: dict[str, Any] = source.config
+        super().__init__(source)
         self._rows: dict[str, list[Rows]] = {}
         self._whole = []
         for name in source.names():
@@ -62,15 +58,3 @@ class WholeTensors:
         if name not in self._rows:
             return self._source.dense(name)
         return joined([(rows, self._source.dense(rows.name)) for rows in self._rows[name]])
-
-    def weight(self, name: str) -> None:
-        """Return None: what is put together is not stored that way."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all tensors of the source, as stored."""
-        return self._source.size_bytes
-
-    def extra_files(self) -> list[Path]:
-        """Files that belong to the source."""
-        return self._source.extra_files()

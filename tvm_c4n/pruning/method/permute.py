@@ -13,8 +13,6 @@ its rows keep of ``w^2 / [H^-1]_jj``, the loss of removing each weight by itself
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tvm_c4n.checkpoint import Checkpoint
+from tvm_c4n.checkpoint.derived import DerivedCheckpoint
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.tensor_spec import HIDDEN, Axis
 from tvm_c4n.pruning.method.distances import distances
@@ -101,7 +100,7 @@ def _smallest(three: Tensor, which: int) -> Tensor:
     return torch.minimum(low, third) if which == 1 else torch.maximum(high, third)
 
 
-class Permuted:
+class Permuted(DerivedCheckpoint):
     """A checkpoint with its channels in another order; reads like any other.
 
     Parameters
@@ -116,9 +115,7 @@ class Permuted:
     def __init__(
         self, source: Checkpoint, config: ModelConfig, orders: Mapping[str, Tensor]
     ) -> None:
-        self._source = source
-        self.path: Path = source.path
-        self.config: dict[str, Any] = source.config
+        super().__init__(source)
         known = {label: order.numpy() for label, order in orders.items()}
         self._axes: dict[str, dict[int, NDArray[np.int64]]] = {}
         if not known:
@@ -134,32 +131,12 @@ class Permuted:
                 if order is not None:
                     self._axes.setdefault(name, {})[axis] = order
 
-    def names(self) -> list[str]:
-        """Names of the tensors, sorted."""
-        return self._source.names()
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor."""
-        return self._source.shape(name)
-
     def dense(self, name: str) -> NDArray[np.float32]:
         """One tensor as float32, in the new order."""
         array = self._source.dense(name)
         for axis, order in self._axes.get(name, {}).items():
             array = np.take(array, order, axis)
         return array
-
-    def weight(self, name: str) -> None:
-        """Return None: in another order a packed weight is no longer packed."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all tensors of the source, as stored."""
-        return self._source.size_bytes
-
-    def extra_files(self) -> list[Path]:
-        """Files that belong to the source."""
-        return self._source.extra_files()
 
 
 def axis_order(

@@ -13,13 +13,11 @@ say which tensors read and write the stream.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint import Checkpoint
+from tvm_c4n.checkpoint.derived import DerivedCheckpoint
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.description import Block, ModelConfig, Norm
 from tvm_c4n.model.families import describe_model, with_head_map
@@ -28,7 +26,7 @@ from tvm_c4n.model.tensor_spec import HIDDEN, reads_stream, writes_stream
 Array = NDArray[np.float32]
 
 
-class Rotated:
+class Rotated(DerivedCheckpoint):
     """A checkpoint in another basis of the residual stream; reads like any other.
 
     Parameters
@@ -54,13 +52,12 @@ class Rotated:
     def __init__(self, source: Checkpoint, config: ModelConfig, rotation: Array) -> None:
         if config.head_map is not None:
             raise RecipeError(f"{source.path}: is rotated already; set rotate to false")
-        self._source, self._rotation = source, rotation
+        super().__init__(source)
+        self._rotation = rotation
         self._reads: dict[str, Norm | None] = {config.embeddings: None}
         self._writes: set[str] = set()
         self._norms = {config.final_norm.weight: config.final_norm}
         self._final_norm = config.final_norm
-        self.path: Path = source.path
-        self.config: dict[str, Any] = source.config
         if config.tie_embeddings:
             self.config = with_head_map(source.config)
         else:
@@ -120,15 +117,3 @@ class Rotated:
     def _gain(self, norm: Norm) -> Array:
         found: Array = norm.factors(self._source.dense(norm.weight))
         return found
-
-    def weight(self, name: str) -> None:
-        """Return None: in another basis a packed weight is no longer packed."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all tensors of the source, as stored."""
-        return self._source.size_bytes
-
-    def extra_files(self) -> list[Path]:
-        """Files that belong to the source."""
-        return self._source.extra_files()
