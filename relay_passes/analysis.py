@@ -19,7 +19,20 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from tvm_c4n._tvm import Expr, PrimFunc, SBlock, SBlockRealize, TensorLoad, relax, tirx, tvm
+from tvm_c4n._tvm import (
+    Expr,
+    For,
+    ForKind,
+    PrimFunc,
+    SBlock,
+    SBlockRealize,
+    SeqStmt,
+    TensorLoad,
+    TensorStore,
+    relax,
+    tirx,
+    tvm,
+)
 from tvm_c4n.ops.attrs import REGION
 from tvm_c4n.ops.spec import spec_of
 
@@ -59,12 +72,12 @@ def leaf_blocks(func: PrimFunc) -> list[SBlock]:
 
 
 def _collect(stmt: Any, found: list[SBlock]) -> bool:
-    if isinstance(stmt, tirx.SeqStmt):
+    if isinstance(stmt, SeqStmt):
         return all(_collect(inner, found) for inner in stmt.seq)
-    if isinstance(stmt, tirx.For):
-        return stmt.kind == tirx.ForKind.SERIAL and _collect(stmt.body, found)
+    if isinstance(stmt, For):
+        return stmt.kind == ForKind.SERIAL and _collect(stmt.body, found)
     if isinstance(stmt, SBlockRealize):
-        plain = isinstance(stmt.block.body, tirx.BufferStore) and not stmt.block.alloc_buffers
+        plain = isinstance(stmt.block.body, TensorStore) and not stmt.block.alloc_buffers
         found.append(stmt.block)
         return plain
     return False

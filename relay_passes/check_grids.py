@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm_c4n._tvm import IRModule, PrimFunc, SBlockRealize, relax, tvm
+from tvm_c4n._tvm import IRModule, PrimFunc, SBlockRealize, name_of, relax, tvm
 from tvm_c4n.errors import TargetError
 
 
@@ -21,7 +21,7 @@ class CheckGrids:
         for gvar, func in mod.functions_items():
             if isinstance(func, PrimFunc) and not _has_grid(func) and not _is_reshape(func):
                 raise TargetError(
-                    f"TVM has no GPU schedule for kernel {gvar.name_hint!r}: compile for a CPU"
+                    f"TVM has no GPU schedule for kernel {name_of(gvar)!r}: compile for a CPU"
                 )
         return mod
 

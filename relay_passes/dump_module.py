@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from relay_passes.call_tir import op_name
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n._tvm import IRModule, name_of, relax, tvm
 from tvm_c4n.checkpoint.files import make_folder, write_atomically
 
 # By what TVM 0.27 prints: what its parser takes instead.
@@ -90,7 +90,7 @@ def count_calls(mod: IRModule) -> Counter[str]:
             return
         name = str(op_name(expr) or getattr(expr.op, "global_symbol", "call"))
         if name.startswith("relax.call_tir"):
-            name = f"call_tir {expr.args[0].name_hint}"
+            name = f"call_tir {name_of(expr.args[0])}"
         counts[name] += 1
 
     for _, func in mod.functions_items():

@@ -36,7 +36,7 @@ from relay_passes.fuse_calls import CallFuser
 from relay_passes.inline_copies import count_copies, inline_all_copies
 from relay_passes.layout_report import LayoutReport
 from relay_passes.layout_rules import RULES, Action, Fused, Kept, Outcome
-from tvm_c4n._tvm import GlobalVar, IRModule, relax, tvm
+from tvm_c4n._tvm import GlobalVar, IRModule, name_of, relax, tvm
 
 
 @tvm.transform.module_pass(opt_level=0, name="EliminateLayout")
@@ -59,7 +59,7 @@ class EliminateLayout:
         eliminator = _Eliminator(bb, report)
         for gvar, func in mod.functions_items():
             if isinstance(func, relax.Function) and not is_foreign(func):
-                report.function = gvar.name_hint
+                report.function = name_of(gvar)
                 blocks = [eliminator.block(block) for block in func.body.blocks]
                 if all(new.same_as(old) for new, old in zip(blocks, func.body.blocks, strict=True)):
                     continue
@@ -103,7 +103,7 @@ class _Eliminator:
         for consumer, _ in reach.consumers:
             rule = RULES[Kind.LAYOUT, consumer.kind]
             if rule.action != Action.INTO_CONSUMER:
-                return Kept(f"{consumer.gvar.name_hint} {rule.why}")
+                return Kept(f"{name_of(consumer.gvar)} {rule.why}")
 
         # Step 2: fuse it into each, without changing the graph yet.
         fused = []
@@ -111,7 +111,7 @@ class _Eliminator:
             copies = count_copies(self.bb.get()[consumer.gvar])
             new = self.fuser.fuse([call, *views, consumer], copies)
             if new is None:
-                return Kept(f"{consumer.gvar.name_hint} cannot read by index")
+                return Kept(f"{name_of(consumer.gvar)} cannot read by index")
             fused.append((consumer, new))
 
         # Step 3: rewire.
@@ -142,7 +142,7 @@ class _Eliminator:
                 break
 
         # Step 2: fuse the chain; the producer's own result can also be stored in another order.
-        name = producer.gvar.name_hint
+        name = name_of(producer.gvar)
         if rule.action == Action.KEEP:
             return Kept(f"{name} {rule.why}")
         if isinstance(producer.out, relax.TupleType):

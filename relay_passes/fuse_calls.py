@@ -9,7 +9,7 @@ from relay_passes.analysis import Kind, kind_of
 from relay_passes.call_graph import CallNode
 from relay_passes.fuse_into_producer import fuse_into_producer
 from relay_passes.inline_copies import count_copies, inline_copies
-from tvm_c4n._tvm import GlobalVar, IRModule, PrimFunc, relax, tvm
+from tvm_c4n._tvm import GlobalVar, IRModule, PrimFunc, name_of, relax, tvm
 
 
 class CallFuser:
@@ -49,7 +49,7 @@ class CallFuser:
                     inputs.append(value)
         key = (limit, *(self._signature(call, made_here, inputs) for call in calls))
         if key not in self.made:
-            func, name = self._build(calls, inputs), calls[-1].gvar.name_hint
+            func, name = self._build(calls, inputs), name_of(calls[-1].gvar)
             fits = func is not None and count_copies(func) <= limit
             self.made[key] = self.bb.add_func(func, name) if fits else None
         gvar = self.made[key]
@@ -75,7 +75,7 @@ class CallFuser:
         func = fuse_into_producer(mod[producer.gvar], mod[layout_op.gvar])
         if func is None:
             return None
-        gvar = self.bb.add_func(func, producer.gvar.name_hint)
+        gvar = self.bb.add_func(func, name_of(producer.gvar))
         return CallNode(layout_op.var, gvar, producer.inputs, layout_op.out, Kind.FREE)
 
     def _signature(self, call: CallNode, made: list[Any], inputs: list[Any]) -> Any:
@@ -84,7 +84,7 @@ class CallFuser:
             for v in call.inputs
         )
         types = tuple(str(v.ty) for v in call.inputs)
-        return call.gvar.name_hint, places, types, str(call.out)
+        return name_of(call.gvar), places, types, str(call.out)
 
     def _build(self, calls: Sequence[CallNode], inputs: list[Any]) -> PrimFunc | None:
         # Step 1: a function of the calls, marked for FuseTIR.

@@ -10,7 +10,7 @@ from typing import Any
 
 from relay_passes.analysis import is_copy, is_one, leaf_blocks, walk
 from relay_passes.inline_copies import inline_copies
-from tvm_c4n._tvm import PrimFunc, TensorLoad, s_tir, tirx, tvm
+from tvm_c4n._tvm import PrimFunc, TensorLoad, name_of, s_tir, tirx, tvm
 
 
 def fuse_into_producer(producer: PrimFunc, layout_op: PrimFunc) -> PrimFunc | None:
@@ -31,7 +31,7 @@ def fuse_into_producer(producer: PrimFunc, layout_op: PrimFunc) -> PrimFunc | No
     if index_map is None:
         return None
     schedule = s_tir.Schedule(producer)
-    last = schedule.get_sblock(leaf_blocks(producer)[-1].name_hint)
+    last = schedule.get_sblock(name_of(leaf_blocks(producer)[-1]))
     try:
         schedule.transform_layout(last, ("write", 0), index_map)
     except (s_tir.ScheduleError, tvm.error.InternalError):

@@ -17,7 +17,17 @@ from math import prod
 from typing import Any
 
 from relay_passes.analysis import Kind, choice, is_copy, is_one, kind_of, leaf_blocks, walk
-from tvm_c4n._tvm import IRModule, PrimFunc, SBlock, TensorLoad, s_tir, tirx, tvm
+from tvm_c4n._tvm import (
+    IRModule,
+    PrimFunc,
+    SBlock,
+    TensorLoad,
+    is_reduction,
+    name_of,
+    s_tir,
+    tirx,
+    tvm,
+)
 from tvm_c4n.ops.tir import CACHE_LINE
 
 
@@ -54,7 +64,7 @@ def inline_copies(func: PrimFunc) -> PrimFunc | None:
     func : PrimFunc
         Its class is FREE or LAYOUT.
     """
-    inner = [b.name_hint for b in leaf_blocks(func)[:-1] if is_copy(b)]
+    inner = [name_of(b) for b in leaf_blocks(func)[:-1] if is_copy(b)]
     last = leaf_blocks(func)[-1]
     start = s_tir.Schedule(func)
     trial = _tried(start, inner, func)
@@ -62,7 +72,7 @@ def inline_copies(func: PrimFunc) -> PrimFunc | None:
         trial = start
         for name in inner:
             trial = _tried(trial, [name], func) or trial
-    source = _only_source(leaf_blocks(trial.mod["main"]), last.name_hint)
+    source = _only_source(leaf_blocks(trial.mod["main"]), name_of(last))
     if source is not None:
         trial = _tried(trial, [source], func) or trial
     if trial is start:
@@ -90,7 +100,7 @@ def _only_source(blocks: list[SBlock], last: str) -> str | None:
     It must compute each element on its own, and nothing else may read its result.
     """
     copy = blocks[-1]
-    if copy.name_hint != last or not is_copy(copy) or len(blocks) < 2:
+    if name_of(copy) != last or not is_copy(copy) or len(blocks) < 2:
         return None
     sources = [e.source for e in walk(copy.body.value) if isinstance(e, TensorLoad)]
     source = sources[0]
@@ -102,7 +112,7 @@ def _only_source(blocks: list[SBlock], last: str) -> str | None:
     if len(made) != 1 or made[0].init is not None:
         return None
     others = [b for b in blocks[:-1] if _reads(b, source)]
-    return None if others else made[0].name_hint
+    return None if others else name_of(made[0])
 
 
 def _reads(block: SBlock, buffer: Any) -> bool:
@@ -123,7 +133,7 @@ def _slow_loads(func: PrimFunc) -> int:
     """Count what slows a reduction down for each element: costly indices and steps, choices."""
     count = 0
     for block in leaf_blocks(func):
-        axes = [v for v in block.iter_vars if v.iter_type == tirx.IterVar.CommReduce]
+        axes = [v for v in block.iter_vars if is_reduction(v)]
         reduced = [v.var for v in axes]
         if not reduced:
             continue

@@ -12,7 +12,7 @@ from relay_passes.call_graph import CallNode
 from relay_passes.call_tir import CALL_TIR, op_name
 from relay_passes.inline_copies import count_copies
 from relay_passes.layout_rules import Fused
-from tvm_c4n._tvm import IRModule, PrimFunc, relax, tirx, tvm
+from tvm_c4n._tvm import IRModule, PrimFunc, name_of, relax, tirx, tvm
 from tvm_c4n.checkpoint.files import make_folder, write_atomically
 
 
@@ -62,12 +62,12 @@ class LayoutReport:
 
     def gone(self, call: CallNode, outcome: Fused) -> None:
         """Note a layout op that other kernels took over."""
-        names = sorted({gvar.name_hint for gvar in outcome.into})
+        names = sorted({name_of(gvar) for gvar in outcome.into})
         self.went.append({**self._about(call), "became index maths in": names})
 
     def stays(self, call: CallNode, func: PrimFunc, why: str) -> None:
         """Note a layout op that stays."""
-        blocks = [block.name_hint for block in leaf_blocks(func) if is_copy(block)]
+        blocks = [name_of(block) for block in leaf_blocks(func) if is_copy(block)]
         size = _size_bytes(call.out)
         self.stayed.append({**self._about(call), "blocks": blocks, "bytes": size, "why": why})
 
@@ -75,7 +75,7 @@ class LayoutReport:
         return {
             "function": self.function,
             "tensor": call.var.name,
-            "kernel": call.gvar.name_hint,
+            "kernel": name_of(call.gvar),
             "shape": [_length(n) for n in call.out.shape]
             if isinstance(call.out, relax.TensorType)
             else [],

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm_c4n._tvm import IRModule, PrimFunc, tirx, tvm
+from tvm_c4n._tvm import BufferType, IRModule, PrimFunc, tvm
 
 # TVM's OpPatternKind::kOpaque.
 _OPAQUE = 8
@@ -40,5 +40,5 @@ def _is_plain(func: PrimFunc) -> bool:
     return not any(
         len(kind.strides) > 0 or any(str(n.ty) != "int64" for n in kind.shape)
         for kind in kinds
-        if isinstance(kind, tirx.BufferType)
+        if isinstance(kind, BufferType)
     )

@@ -89,6 +89,6 @@ def test_the_version_is_that_of_tvm() -> None:
 
 
 def test_the_version_of_llvm_is_that_of_the_compiler() -> None:
-    from tvm.target import codegen
+    from tvm_c4n._tvm import compiler_version
 
-    assert _tvm_runtime.llvm_version() == codegen.llvm_version_major()
+    assert _tvm_runtime.llvm_version() == compiler_version()

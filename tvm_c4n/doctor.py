@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from tvm_c4n._tvm import codegen, tvm
+from tvm_c4n._tvm import compiler_version, tvm
 from tvm_c4n._version import __version__
 from tvm_c4n.compile.linker import linker_for, system_of
 from tvm_c4n.compile.records import shipped_for
@@ -46,7 +46,7 @@ def examine() -> Iterator[Finding]:
     """Look at one thing after the other; memory, which takes a second, comes last."""
     target = resolve_target("host")
     yield Finding("tvm_c4n", f"{__version__}, Python {platform.python_version()}")
-    yield Finding("TVM", f"{tvm.__version__}, LLVM {codegen.llvm_version_major()}")
+    yield Finding("TVM", f"{tvm.__version__}, LLVM {compiler_version()}")
     yield Finding("CPU", f"{cpu_name()}, {default_threads()} cores")
     yield _kernels(target)
     yield _records(target)

@@ -18,7 +18,21 @@ from relay_passes.regions.signature import (
     Weight,
 )
 from relay_passes.regions.symbols import Symbols, dims, is_symbolic
-from tvm_c4n._tvm import PrimFunc, T, relax, tirx
+from tvm_c4n._tvm import (
+    Bind,
+    Buffer,
+    For,
+    ForKind,
+    If,
+    PrimFunc,
+    SeqStmt,
+    T,
+    TensorStore,
+    declare,
+    marked,
+    relax,
+    tirx,
+)
 from tvm_c4n.ops.attrs import REGION, REGION_SCHEDULES
 from tvm_c4n.ops.tir import CACHE_LINE, in_root_block
 
@@ -104,10 +118,10 @@ class _Emitter:
         body: Any = None
         for number in reversed(range(len(self.loop.regions))):
             region = self.loop.regions[number]
-            code = tirx.SeqStmt([*self._bindings(number), *launched(region)])
+            code = SeqStmt([*self._bindings(number), *launched(region)])
             chosen = self.buffers[TABLE][self.layer, 0] == T.uint32(number)
-            body = code if body is None else tirx.IfThenElse(chosen, code, body)
-        loop = tirx.For(self.layer, T.int64(0), T.int64(layers), tirx.ForKind.SERIAL, body)
+            body = code if body is None else If(chosen, code, body)
+        loop = For(self.layer, T.int64(0), T.int64(layers), ForKind.SERIAL, body)
 
         # Step 3: the last layer wrote the part that one more layer would read.
         end = [T.int64(layers % 2)]
@@ -115,8 +129,8 @@ class _Emitter:
             _copy(_whole(self.buffers[result.name]), (self.carry[result.name], end))
             for _, result in pairs
         ]
-        everything = tirx.SeqStmt([*copy_in, loop, *copy_out])
-        launch = tirx.AttrStmt(T.int32(0), LAUNCH, T.int32(1), everything)
+        everything = SeqStmt([*copy_in, loop, *copy_out])
+        launch = marked(LAUNCH, everything)
         func = PrimFunc(list(self.buffers.values()), launch)
         return in_root_block(func.with_attrs(self._attrs()))
 
@@ -136,11 +150,11 @@ class _Emitter:
         arguments = self.loop.layer.bind(region.params)
         start = tirx.Var("start", "int64")
         first_line = T.cast(self.buffers[TABLE][layer, 1], "int64")
-        stmts = [tirx.Bind(start, first_line * CACHE_LINE), *self._symbols(arguments)]
+        stmts = [Bind(start, first_line * CACHE_LINE), *self._symbols(arguments)]
         for param in self.loop.layer.params:
             argument, role = arguments[param.name], param.role
             if isinstance(role, LayerIndex):
-                stmts.append(tirx.Bind(argument, layer + role.first))
+                stmts.append(Bind(argument, layer + role.first))
                 continue
             if isinstance(role, Weight):
                 at = start + self.loop.offsets[number][param.name]
@@ -149,13 +163,13 @@ class _Emitter:
                 pointer = self._part(role.result, layer % 2)
             else:
                 pointer = _start(self.buffers[param.name])
-            stmts.append(tirx.DeclBuffer(argument, data=pointer))
+            stmts.append(declare(argument, pointer))
         for result in self.loop.layer.fresh:
             if result.name in self.carry:
                 pointer = self._part(result.name, (layer + 1) % 2)
             else:
                 pointer = _start(self.buffers[result.name])
-            stmts.append(tirx.DeclBuffer(arguments[result.name], data=pointer))
+            stmts.append(declare(arguments[result.name], pointer))
         return stmts
 
     def _part(self, result: str, number: Any) -> Any:
@@ -167,11 +181,11 @@ class _Emitter:
         """Say what a region's symbolic dimensions are in the loop's arguments."""
         found: dict[Any, Any] = {}
         for name, argument in arguments.items():
-            if name in self.buffers and isinstance(argument, tirx.Buffer):
+            if name in self.buffers and isinstance(argument, Buffer):
                 for own, dim in zip(argument.shape, self.buffers[name].shape, strict=True):
                     if isinstance(own, tirx.Var):
                         found.setdefault(own, dim)
-        return [tirx.Bind(own, dim) for own, dim in found.items()]
+        return [Bind(own, dim) for own, dim in found.items()]
 
 
 def _rows(kind: relax.TensorType) -> list[Any]:
@@ -194,13 +208,11 @@ def _copy(into: tuple[Any, list[Any]], source: tuple[Any, list[Any]]) -> Any:
     column = tirx.Var("column", "int64")
     (target, outer), (origin, before) = into, source
     rows = [tirx.Var("row", "int64") for _ in target.shape[len(outer) : -1]]
-    store: Any = tirx.BufferStore(target, origin[(*before, *rows, column)], [*outer, *rows, column])
+    store: Any = TensorStore(target, origin[(*before, *rows, column)], [*outer, *rows, column])
     for row, extent in zip(rows, target.shape[len(outer) : -1], strict=True):
-        store = tirx.For(row, T.int64(0), extent, tirx.ForKind.SERIAL, store)
-    loop = tirx.For(
-        column, T.int64(0), T.int64(int(target.shape[-1])), tirx.ForKind.PARALLEL, store
-    )
-    return tirx.AttrStmt(T.int32(0), BARRIER, T.int32(1), loop)
+        store = For(row, T.int64(0), extent, ForKind.SERIAL, store)
+    loop = For(column, T.int64(0), T.int64(int(target.shape[-1])), ForKind.PARALLEL, store)
+    return marked(BARRIER, loop)
 
 
 def _whole(buffer: Any) -> tuple[Any, list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm_c4n._tvm import PrimFunc, tirx
+from tvm_c4n._tvm import For, ForKind, PrimFunc, SeqStmt, tirx
 
 # Attributes that TVM's CPU code generator reads: the body is one launch of the thread pool; the
 # threads wait for each other where the statement ends.
@@ -15,14 +15,14 @@ BARRIER = "pragma_parallel_barrier_when_finish"
 def statements(func: PrimFunc) -> list[Any]:
     """Return the statements in the root block of a kernel."""
     body = func.body.block.body
-    return list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
+    return list(body.seq) if isinstance(body, SeqStmt) else [body]
 
 
 def launched(region: PrimFunc) -> list[Any]:
     """Return the statements of a region without the launch around them."""
     *declared, launch = statements(region)
     inside = launch.body
-    return [*declared, *(inside.seq if isinstance(inside, tirx.SeqStmt) else [inside])]
+    return [*declared, *(inside.seq if isinstance(inside, SeqStmt) else [inside])]
 
 
 def only_parallel(func: PrimFunc) -> bool:
@@ -31,7 +31,7 @@ def only_parallel(func: PrimFunc) -> bool:
 
 
 def _is_parallel(stmt: Any) -> bool:
-    if not isinstance(stmt, tirx.For) or stmt.kind != tirx.ForKind.PARALLEL:
+    if not isinstance(stmt, For) or stmt.kind != ForKind.PARALLEL:
         return False
     # A loop of one iteration would be simplified away, and its body run by every thread.
     return not isinstance(stmt.extent, tirx.IntImm) or int(stmt.extent) > 1

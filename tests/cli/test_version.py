@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from tvm_c4n._tvm import codegen
+from tvm_c4n._tvm import compiler_version
 from tvm_c4n._version import __version__
 from tvm_c4n.cli.version import version_line
 from tvm_c4n.compile.target import resolve_target
@@ -17,7 +17,7 @@ from tvm_c4n.ops.isa import isa_of
 def test_the_line_says_what_the_compiler_says() -> None:
     assert version_line() == (
         f"tvm-c4n {__version__}, TVM {version('apache-tvm')}, "
-        f"LLVM {codegen.llvm_version_major()}, kernels: {isa_of(resolve_target('host')).name}"
+        f"LLVM {compiler_version()}, kernels: {isa_of(resolve_target('host')).name}"
     )
 
 

@@ -11,7 +11,7 @@ from tvm.relax.dpl import is_op, wildcard
 
 import tvm_c4n
 from relay_passes import DecomposeLayoutOps, EliminateLayout, InlineCopies, RewriteDenseToC4n
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, name_of, relax, tvm
 from tvm_c4n.compile.build import build, pipeline
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.link import make_fcompile
@@ -156,7 +156,7 @@ def test_partitions_of_another_compiler_are_left_alone() -> None:
     )
     mod = partition(model())
     theirs = {
-        gvar.name_hint: func
+        name_of(gvar): func
         for gvar, func in mod.functions_items()
         if func.attrs is not None and "Codegen" in func.attrs
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tvm_c4n._tvm import Target, codegen
+from tvm_c4n._tvm import Target, system_triple
 from tvm_c4n.compile.target import is_native, resolve_target, triple_of
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.isa import AVX2, NEON, OPENCL, PORTABLE, isa_of
@@ -35,7 +35,7 @@ def test_what_is_no_target_is_refused(given: Any) -> None:
 
 
 def test_a_target_without_a_triple_is_this_machines() -> None:
-    system = str(codegen.llvm_get_system_triple())
+    system = system_triple()
     for description in ("llvm", {"kind": "llvm", "mcpu": "x86-64-v3"}, "c"):
         assert triple_of(Target(description)) == system
         assert is_native(Target(description))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from relay_passes import LiftConstants
-from tvm_c4n._tvm import IRModule, tvm
+from tvm_c4n._tvm import IRModule, name_of, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.compile.build import build
 from tvm_c4n.model.description import ModelConfig
@@ -72,7 +72,7 @@ def test_functions_share_all_their_weights(tiny: Any, dtype: str) -> None:
     config, tensors = tiny
     mod = build_model(config, checkpoint(config, tensors, 2, dtype), dtype="float32")
     step = IRModule(
-        {g: f for g, f in mod.functions_items() if g.name_hint not in ("prefill", "score")}
+        {g: f for g, f in mod.functions_items() if name_of(g) not in ("prefill", "score")}
     )
 
     def weights(of: IRModule) -> int:

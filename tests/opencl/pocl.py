@@ -17,7 +17,7 @@ import pyopencl as cl
 import tvm
 from tvm import tirx
 
-from tvm_c4n._tvm import SBlockRealize
+from tvm_c4n._tvm import For, ForKind, PrimFunc, SBlockRealize, SeqStmt
 from tvm_c4n.compile.target import resolve_target
 
 PLATFORM = "Portable Computing Language"
@@ -44,7 +44,7 @@ class Device:
         return cls(context, cl.CommandQueue(context))
 
     def run(
-        self, func: tirx.PrimFunc, arguments: Mapping[str, Any], tokens: int = 1
+        self, func: PrimFunc, arguments: Mapping[str, Any], tokens: int = 1
     ) -> dict[str, np.ndarray]:
         """Compile a PrimFunc that is bound to a grid, and run it once.
 
@@ -89,7 +89,7 @@ class Device:
 class Compiled:
     """The OpenCL code of a PrimFunc, and what its host code would know of it."""
 
-    func: tirx.PrimFunc
+    func: PrimFunc
 
     @cached_property
     def source(self) -> str:
@@ -120,7 +120,7 @@ class Compiled:
         sizes = {"blockIdx": [1, 1, 1], "threadIdx": [1, 1, 1]}
 
         for stmt in _nest(self.func.body):
-            if isinstance(stmt, tirx.For) and stmt.kind == tirx.ForKind.THREAD_BINDING:
+            if isinstance(stmt, For) and stmt.kind == ForKind.THREAD_BINDING:
                 kind, axis = stmt.thread_binding.thread_tag.split(".")
                 fixed = isinstance(stmt.extent, tirx.IntImm)
                 sizes[kind]["xyz".index(axis)] = int(stmt.extent) if fixed else tokens
@@ -130,11 +130,11 @@ class Compiled:
 def _nest(stmt: Any) -> Iterator[Any]:
     """Yield a statement and those inside it: loops, blocks and what follows each other."""
     yield stmt
-    if isinstance(stmt, tirx.SeqStmt):
+    if isinstance(stmt, SeqStmt):
         inner = list(stmt.seq)
     elif isinstance(stmt, SBlockRealize):
         inner = [stmt.block.body]
     else:
-        inner = [stmt.body] if isinstance(stmt, tirx.For) else []
+        inner = [stmt.body] if isinstance(stmt, For) else []
     for each in inner:
         yield from _nest(each)

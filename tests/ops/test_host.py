@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tvm_c4n._tvm import Target, codegen
+from tvm_c4n._tvm import Target, cpu_features
 from tvm_c4n.ops import host
 from tvm_c4n.ops.host import host_description, host_features
 from tvm_c4n.ops.isa import isa_of
@@ -36,7 +36,7 @@ def test_a_system_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_host_is_described_by_what_it_can_do() -> None:
-    features = {str(f) for f in codegen.llvm_get_cpu_features(Target(host_description()))}
+    features = cpu_features(Target(host_description()))
     isa = isa_of(Target(host_description()))
     assert host_features().issuperset(isa.needs)
     assert features.issuperset(isa.needs)

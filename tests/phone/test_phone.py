@@ -16,6 +16,8 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 from tvm.target import Target
 
+from tvm_c4n._tvm import intrinsic
+
 pytestmark = pytest.mark.phone
 
 A78 = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a78", "mattr": ["+dotprod"]}
@@ -36,8 +38,7 @@ def dot_kernel(rows, cols, instruction="sdot"):
             T.buffer_store(y, T.broadcast(T.int32(0), 4), [r, four])
             with T.serial(cols // 16) as k:
                 lanes = T.ramp(k * 16, 1, 16)
-                id_ = T.llvm_lookup_intrinsic_id(name)
-                sums = T.call_llvm_pure_intrin("int32x4", id_, y[r, four], w[r, lanes], x[lanes])
+                sums = intrinsic("int32x4", name, y[r, four], w[r, lanes], x[lanes])
                 T.buffer_store(y, sums, [r, four])
     return tvm.IRModule({"main": builder.get()})
 

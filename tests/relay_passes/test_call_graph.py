@@ -6,7 +6,7 @@ from typing import Any
 
 from relay_passes.analysis import Kind
 from relay_passes.call_graph import CallGraph, CallNode
-from tvm_c4n._tvm import IRModule, relax
+from tvm_c4n._tvm import IRModule, name_of, relax
 
 OP = relax.op
 T = relax.transform
@@ -26,7 +26,7 @@ def graph(body: Any) -> tuple[CallGraph, relax.DataflowBlock, IRModule]:
 
 
 def names(calls: list[Any]) -> list[str]:
-    return [call.gvar.name_hint for call in calls]
+    return [name_of(call.gvar) for call in calls]
 
 
 def two_readers(emit: Any, x: Any) -> Any:
@@ -49,7 +49,7 @@ def test_consumers_are_found_through_views() -> None:
     calls, _, _ = graph(two_readers)
     (turned,) = calls.of_kind(Kind.LAYOUT)
     reach = calls.consumers_through_views(turned)
-    found = {c.gvar.name_hint: names(views) for c, views in reach.consumers}
+    found = {name_of(c.gvar): names(views) for c, views in reach.consumers}
     assert found == {"sum": [], "tir_exp": ["reshape"], "tir_sigmoid": ["reshape"]}
     assert not reach.opaque
 

@@ -11,7 +11,7 @@ from relay_passes import FuseRegions
 from relay_passes.dump_module import count_calls
 from tests.relay_passes import batched_case, layer_case
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n._tvm import IRModule, name_of, relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
 
 
@@ -28,7 +28,7 @@ def test_a_step_is_one_kernel_a_layer_with_the_same_numbers(dtype: str, threads:
     config, before = bound(24, dtype)
     after = FuseRegions(CHOOSE)(before)
     relax.analysis.well_formed(after)  # raises
-    step = IRModule({g: f for g, f in after.functions_items() if g.name_hint != "score"})
+    step = IRModule({g: f for g, f in after.functions_items() if name_of(g) != "score"})
     regions = {name: count for name, count in count_calls(step).items() if "region" in name}
     assert sorted(regions.values()) == [1, 3]  # the head; and one kernel for all three layers
     tvm.get_global_func("runtime.config_threadpool")(0, threads)

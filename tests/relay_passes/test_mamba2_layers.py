@@ -12,7 +12,7 @@ import schedules
 from relay_passes.pipeline import c4n_pipeline
 from tests.relay_passes.small_mamba import machine
 from tests.relay_passes.small_mamba2 import HIDDEN, SmallMamba2
-from tvm_c4n._tvm import relax, tvm
+from tvm_c4n._tvm import name_of, relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
 from tvm_c4n.ops.spec import SsdSpec
 
@@ -28,7 +28,7 @@ def test_steps_and_prefill(groups: int, half: bool) -> None:
     model = SmallMamba2.random(SsdSpec(False, 4, 8, 6, 3, groups, half=half))
     mod = c4n_pipeline(PORTABLE.lanes, CHOOSE, lift=False).until("lower")(model.module())
     relax.analysis.well_formed(mod)  # raises
-    (layers,) = (f for g, f in mod.functions_items() if g.name_hint == "layers")
+    (layers,) = (f for g, f in mod.functions_items() if name_of(g) == "layers")
     # All layers have the code of one region.
     kinds = "rms_norm linear linear conv1d conv1d ssd_scan rms_norm linear"
     assert str(layers.attrs["c4n.region"]) == kinds

@@ -13,7 +13,7 @@ from relay_passes.dump_module import count_calls
 from tests.relay_passes import small_hybrid
 from tests.relay_passes.rolled_case import ROW, TURNS, WORK, turn
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
-from tvm_c4n._tvm import IRModule, relax, tvm
+from tvm_c4n._tvm import IRModule, name_of, relax, tvm
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.ops.slots import with_slots
 
@@ -27,7 +27,7 @@ def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[ModelConfig, IRM
 def only(mod: IRModule, function: str) -> IRModule:
     """One of a module's functions, and what it calls."""
     others = {"step", "prefill", "score", "batch_step"} - {function}
-    kept = IRModule({g: f for g, f in mod.functions_items() if g.name_hint not in others})
+    kept = IRModule({g: f for g, f in mod.functions_items() if name_of(g) not in others})
     return relax.transform.DeadCodeElimination()(kept)
 
 
@@ -94,7 +94,7 @@ def test_layers_of_several_parts_are_rolled(
 
 def test_equal_layers_share_their_code() -> None:
     mod = RollLayers()(fused((0, 3, 0, 3), "int4")[1])
-    (kernel,) = (f for g, f in mod.functions_items() if g.name_hint == "layers")
+    (kernel,) = (f for g, f in mod.functions_items() if name_of(g) == "layers")
     assert str(kernel.attrs["c4n.region"]).split(" ").count("conv1d") == 2
 
 

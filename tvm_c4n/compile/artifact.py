@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, name_of, relax, tvm
 from tvm_c4n.checkpoint import Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.files import copy_file, os_errors, reserve, write_atomically
 from tvm_c4n.checkpoint.transaction import FolderTransaction
@@ -219,7 +219,7 @@ def _schedules(mod: IRModule) -> dict[str, str]:
     """Name the rule behind each operator, also behind those that share a region."""
     found = {}
     for gvar, func in mod.functions_items():
-        name, attrs = gvar.name_hint, func.attrs or {}
+        name, attrs = name_of(gvar), func.attrs or {}
         if spec_of(func) is not None:
             found[name] = str(attrs.get(SCHEDULE, "definition"))
         elif REGION in attrs:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tvm_c4n._tvm import GlobalVar, IRModule, relax, tirx, tvm
+from tvm_c4n._tvm import GlobalVar, IRModule, name_of, relax, tirx, tvm
 from tvm_c4n.errors import C4nError
 
 
@@ -39,9 +39,9 @@ def bind_params(mod: IRModule, params: Mapping[str, Any]) -> IRModule:
     for gvar, func in entries.items():
         here = {str(p.name): p for p in func.params if str(p.name) in tensors}
         for name, param in here.items():
-            _check(f"params: {name!r} of function {gvar.name_hint!r}", param.ty, tensors[name])
+            _check(f"params: {name!r} of function {name_of(gvar)!r}", param.ty, tensors[name])
         bound = {name: tensors[name] for name in here}
-        mod = relax.transform.BindParams(gvar.name_hint, bound)(mod)
+        mod = relax.transform.BindParams(name_of(gvar), bound)(mod)
     return mod
 
 
@@ -52,14 +52,14 @@ def _entries(mod: IRModule) -> dict[GlobalVar, relax.Function]:
 
     def visit(expr: Any) -> None:
         if isinstance(expr, GlobalVar):
-            called.add(expr.name_hint)
+            called.add(name_of(expr))
 
     for func in functions.values():
         relax.analysis.post_order_visit(func, visit)
     return {
         gvar: func
         for gvar, func in functions.items()
-        if gvar.name_hint not in called and func.attrs and "global_symbol" in func.attrs
+        if name_of(gvar) not in called and func.attrs and "global_symbol" in func.attrs
     }
 
 

@@ -19,7 +19,7 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
-from tvm_c4n._tvm import codegen
+from tvm_c4n._tvm import system_triple
 from tvm_c4n.checkpoint.files import copy_file, reserve, write_atomically
 from tvm_c4n.checkpoint.transaction import FolderTransaction
 from tvm_c4n.compile.elf import read_elf
@@ -135,7 +135,7 @@ def fetch_runtime(folder: Path, names: tuple[str, ...] = RUNTIME) -> None:
 
 def _triple(target: str) -> str:
     if target == "host":
-        return str(codegen.llvm_get_system_triple())
+        return system_triple()
     if target in NAMED:
         return str(NAMED[target]["mtriple"])
     raise TargetError(f"unknown target {target!r}; known are {', '.join(['host', *NAMED])}")

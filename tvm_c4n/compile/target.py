@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm_c4n._tvm import Target, codegen
+from tvm_c4n._tvm import Target, system_triple
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_description
 
@@ -92,13 +92,13 @@ def triple_of(target: Target) -> str:
     """
     cpu = target if target.kind.name in _CPU_KINDS else target.host
     if cpu is None or "mtriple" not in cpu.attrs:
-        return str(codegen.llvm_get_system_triple())
+        return system_triple()
     return str(cpu.attrs["mtriple"])
 
 
 def is_native(target: Target) -> bool:
     """Return whether a target's CPU is of this machine's kind."""
-    return triple_of(target) == str(codegen.llvm_get_system_triple())
+    return triple_of(target) == system_triple()
 
 
 def features_of(target: Target) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, relax, tvm
+from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, name_of, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.build import generate, phases_for, prepare
 from tvm_c4n.compile.kernel_selection import selector
@@ -127,11 +127,11 @@ def _names(mod: IRModule, config: ModelConfig) -> dict[str, str]:
         if isinstance(spec, LinearSpec):
             # What is no projection and no head: a router.
             other = "head" if spec.rows == config.vocab_size else spec.kind
-            names[gvar.name_hint] = shapes.get((spec.rows, spec.cols), other)
+            names[name_of(gvar)] = shapes.get((spec.rows, spec.cols), other)
         elif isinstance(spec, ExpertLinearSpec):
-            names[gvar.name_hint] = shapes[spec.experts * spec.rows, spec.cols]
+            names[name_of(gvar)] = shapes[spec.experts * spec.rows, spec.cols]
         elif spec is not None:
-            names[gvar.name_hint] = spec.kind
+            names[name_of(gvar)] = spec.kind
     return names
 
 

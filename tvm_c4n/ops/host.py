@@ -55,9 +55,9 @@ def host_description() -> dict[str, Any]:
     Virtual machines report CPU names whose features they hide; code for the name would crash
     (docs/decisions/host-target-by-features.md).
     """
-    from tvm_c4n._tvm import codegen  # the compiler; what runs models does without
+    from tvm_c4n._tvm import system_triple  # the compiler; what runs models does without
 
-    return {"kind": "llvm", "mtriple": codegen.llvm_get_system_triple(), **host_cpu()}
+    return {"kind": "llvm", "mtriple": system_triple(), **host_cpu()}
 
 
 def target_features() -> frozenset[str]:

@@ -53,9 +53,9 @@ def isa_of(target: Target) -> Isa:
         return OPENCL
     if target.kind.name != "llvm":
         return PORTABLE
-    from tvm_c4n._tvm import codegen  # the compiler; who asks for this machine's does without
+    from tvm_c4n._tvm import cpu_features  # the compiler; who asks for this machine's does without
 
-    features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
+    features = cpu_features(target)
     return next(isa for isa in FAMILIES if features.issuperset(isa.needs))
 
 

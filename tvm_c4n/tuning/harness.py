@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from relay_passes.regions.parallel import BARRIER, LAUNCH, only_parallel
-from tvm_c4n._tvm import IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
+from tvm_c4n._tvm import BufferType, IRBuilder, IRModule, PrimFunc, T, Target, tirx, tvm
 from tvm_c4n.compile.link import make_fcompile
 from tvm_c4n.compile.target import triple_of
 from tvm_c4n.model.config import MAX_TOKENS
@@ -116,7 +116,7 @@ def _arguments_of(kernel: Kernel) -> list[Argument | None]:
     """
     return [
         Argument(tuple(map(_extent, param.shape)), str(param.dtype))
-        if isinstance(param.ty, tirx.BufferType)
+        if isinstance(param.ty, BufferType)
         else None
         for param in kernel.prim_func().params
     ]
@@ -128,7 +128,7 @@ def _extent(number: Any) -> int:
 
 def _of_first_layer(func: PrimFunc) -> PrimFunc:
     """Take the number of the layer from the arguments: 0."""
-    numbers = [p for p in func.params if not isinstance(p.ty, tirx.BufferType)]
+    numbers = [p for p in func.params if not isinstance(p.ty, BufferType)]
     return func.specialize({number: tirx.IntImm("int64", 0) for number in numbers})
 
 

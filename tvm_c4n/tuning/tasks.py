@@ -12,7 +12,7 @@ import schedules
 from relay_passes.call_tir import callee_spec
 from relay_passes.pipeline import c4n_pipeline
 from schedules.base import Space
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from tvm_c4n._tvm import IRModule, Target, name_of, relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.kernel_selection import prefetch_policy
 from tvm_c4n.compile.records import key_of, title_of
@@ -97,7 +97,7 @@ def operators_of(
         mod = c4n_pipeline(isa_of(target).lanes, lambda _: None).until("bind")(mod)
     calls: Counter[OpSpec] = Counter()
     for gvar, func in mod.functions_items():
-        if isinstance(func, relax.Function) and only in (None, gvar.name_hint):
+        if isinstance(func, relax.Function) and only in (None, name_of(gvar)):
             relax.analysis.post_order_visit(func, lambda e: _count(mod, e, calls))
     return calls
 

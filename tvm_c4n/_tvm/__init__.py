@@ -1,6 +1,7 @@
-"""Every tvm name that has moved between releases, in one place, and the version check.
+"""Every tvm name that has moved between releases, in one place.
 
-The other modules import ``T``, ``relax``, ``IRBuilder`` and the rest from here.
+The other modules import ``T``, ``relax``, ``IRBuilder`` and the rest from here. What releases name
+or build otherwise is in a module for each supported one, beside this one.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 # First: what it tells TVM about threads must be there when TVM starts.
-import tvm_c4n._tvm_runtime  # noqa: F401
+import tvm_c4n._tvm_runtime
+
+# isort: split
+import tvm_c4n._tvm.supported  # noqa: F401
 
 # isort: split
 import tvm
@@ -20,47 +24,71 @@ from tvm.s_tir import SBlock, SBlockRealize
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 from tvm.sym import Analyzer
-from tvm.target import Target, codegen
-from tvm.tirx import PrimFunc
+from tvm.target import Target
 from tvm_ffi import StructuralKey, load_module, register_error, structural_equal
 
 from tvm_c4n._registration import register_with_tvm
+from tvm_c4n._tvm.v0_27 import (
+    Bind,
+    Buffer,
+    BufferType,
+    For,
+    ForKind,
+    If,
+    PrimFunc,
+    SeqStmt,
+    TensorStore,
+    compiler_version,
+    cpu_features,
+    declare,
+    intrinsic_number,
+    is_reduction,
+    marked,
+    name_of,
+    system_triple,
+)
 from tvm_c4n.errors import C4nError, TargetError
 
 __all__ = [
+    "Analyzer",
+    "Bind",
+    "Buffer",
+    "BufferType",
     "Expr",
+    "For",
+    "ForKind",
     "GenericConst",
     "GlobalVar",
     "IRBuilder",
     "IRModule",
+    "If",
     "PrimFunc",
     "PyExprMutator",
     "SBlock",
     "SBlockRealize",
+    "SeqStmt",
     "StructuralKey",
     "T",
     "Target",
     "TensorLoad",
-    "Analyzer",
-    "codegen",
+    "TensorStore",
+    "compiler_version",
+    "cpu_features",
+    "declare",
     "intrinsic",
+    "is_reduction",
     "load_module",
+    "marked",
     "mutator",
+    "name_of",
     "relax",
     "s_tir",
     "structural_equal",
+    "system_triple",
     "te",
     "tirx",
     "tvm",
 ]
-
-SUPPORTED = "0.27."
-
-if not tvm.__version__.startswith(SUPPORTED):
-    raise TargetError(
-        f"tvm {tvm.__version__} is installed; tvm_c4n needs {SUPPORTED}x: "
-        "pip install 'apache-tvm==0.27.*' 'apache-tvm-ffi<0.1.15'"
-    )
 
 # What our passes raise goes through TVM's C++; it comes back as what it was if TVM has its name.
 _KINDS: list[type[C4nError]] = [C4nError, *C4nError.__subclasses__()]
@@ -87,7 +115,7 @@ def intrinsic(dtype: str, name: str, *args: Any) -> Any:
     TargetError
         If this build of LLVM has no such intrinsic.
     """
-    number = codegen.llvm_lookup_intrinsic_id(name)
+    number = intrinsic_number(name)
     if number == 0:
         raise TargetError(f"LLVM in this tvm has no intrinsic {name}")
     return T.call_llvm_pure_intrin(dtype, T.uint32(number), *args)
