@@ -68,11 +68,14 @@ def tune(
     with on_interrupt(lambda: left), ProgressBar("tuning") as bar:
         bar("loading MetaSchedule", 0, trials)
         from tvm_c4n.checkpoint import open_checkpoint
+        from tvm_c4n.compile.records import machine_of
+        from tvm_c4n.compile.target import resolve_target
         from tvm_c4n.runtime.contention import check_threads, cores_available
         from tvm_c4n.tuning.harness import COLD_BYTES
         from tvm_c4n.tuning.runners import kill_workers
 
-        # What is wrong with it is said before a device is asked for.
+        # What is wrong with these is said before a device is asked for.
+        machine_of(resolve_target(target))
         model = str(open_checkpoint(model, bar).path)
         if local:
             check_threads(threads)

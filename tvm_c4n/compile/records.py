@@ -114,7 +114,10 @@ class _BestFile(_Record):
 def machine_of(target: Target) -> Machine:
     """Describe the machine of a target; a target of this machine's triple is this machine."""
     if target.kind.name != "llvm":
-        raise TuneError(f"only kernels of CPUs are tuned, not those of target {target.kind.name!r}")
+        raise TuneError(
+            f"only kernels of CPUs are tuned, not those of a target of kind {target.kind.name!r}: "
+            "give host, arm64-android or arm64-linux"
+        )
     parts = triple_of(target).split("-")
     return Machine(
         # conda's and Debian's LLVM put a vendor second, or none.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvm_c4n._registration.tags import ARM_CPU, TAGS
 from tvm_c4n._tvm import Target, system_triple
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_description
-
-# Every phone with the dot product, since 2018, runs code for this CPU. LLVM schedules it for a core
-# without reordering, which keeps registers off the stack (docs/decisions/arm-inner-loops.md).
-ARM_CPU = {"mcpu": "cortex-a55", "mattr": ["+dotprod", "+fullfp16"]}
 
 _ANDROID = {"kind": "llvm", "mtriple": "aarch64-linux-android", **ARM_CPU}
 NAMED: dict[str, dict[str, Any]] = {
@@ -30,8 +27,8 @@ def resolve_target(target: str | Target) -> Target:
     Parameters
     ----------
     target : str or tvm.target.Target
-        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, ``"adreno"``, or a target of TVM, which
-        is kept.
+        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, ``"adreno"``, a tag of ours such as
+        ``"c4n/cortex-x4"``, or a target of TVM, which is kept.
 
     Raises
     ------
@@ -52,7 +49,9 @@ def resolve_target(target: str | Target) -> Target:
         return Target(ADRENO)
     if isinstance(target, str) and target in NAMED:
         return Target(NAMED[target])
-    known = ", ".join(["host", *NAMED, "adreno"])
+    if isinstance(target, str) and target in TAGS:
+        return Target(target)
+    known = ", ".join(["host", *NAMED, "adreno", f"tags such as {next(reversed(TAGS))}"])
     raise TargetError(f"unknown target {target!r}; known are {known}, or pass a tvm.target.Target")
 
 

@@ -38,6 +38,18 @@ TUNE = [
         "--local --target arm64-linux",
         "--local measures on this machine, not on arm64-linux: use --tracker",
     ),
+    tune(
+        "a GPU",
+        "--tracker 127.0.0.1:1 --target adreno",
+        "only kernels of CPUs are tuned, not those of a target of kind 'opencl': give host, "
+        "arm64-android or arm64-linux",
+    ),
+    tune(
+        "no such target",
+        "--tracker 127.0.0.1:1 --target vax",
+        "unknown target 'vax'; known are host, arm64-linux, arm64-android, adreno, tags such as "
+        "c4n/cortex-x4, or pass a tvm.target.Target",
+    ),
     tune("devices without a tracker", "--local --devices 2", "--devices needs --tracker"),
     tune(
         "trials of a latency table",
