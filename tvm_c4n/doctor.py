@@ -17,7 +17,7 @@ from tvm_c4n.errors import TargetError
 from tvm_c4n.extras import EXTRAS, pip_command
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.runtime.bandwidth import read_bandwidth
-from tvm_c4n.runtime.describe import cpu_name
+from tvm_c4n.runtime.describe import cpu_model, cpu_name
 from tvm_c4n.runtime.thread_pool import default_threads
 
 _BANDWIDTH_SECS = 1.0
@@ -47,7 +47,8 @@ def examine() -> Iterator[Finding]:
     target = resolve_target("host")
     yield Finding("tvm_c4n", f"{__version__}, Python {platform.python_version()}")
     yield Finding("TVM", f"{tvm.__version__}, LLVM {compiler_version()}")
-    yield Finding("CPU", f"{cpu_name()}, {default_threads()} cores")
+    which = ", ".join(filter(None, [cpu_name(), cpu_model(), f"{default_threads()} cores"]))
+    yield Finding("CPU", which)
     yield _kernels(target)
     yield _records(target)
     for name in _TARGETS:

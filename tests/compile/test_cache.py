@@ -112,6 +112,7 @@ def test_a_model_for_batches_serves_one_text_too(
     [
         ("_sources_digest", "other sources"),
         ("cpu_name", "another CPU"),
+        ("cpu_model", "family 261 model 0 stepping 0"),
         ("host_cpu", {"mcpu": "x86-64-v2"}),
         ("zen_generation", 3),
         ("l3_bytes", 12345),

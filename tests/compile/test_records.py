@@ -11,6 +11,7 @@ import pytest
 
 from tests.layers import sparse_layer
 from tvm_c4n._tvm import relax, tvm
+from tvm_c4n.compile import records as store
 from tvm_c4n.compile.build import build
 from tvm_c4n.compile.records import (
     BEST,
@@ -76,6 +77,37 @@ def test_records_of_another_machine_are_refused(folder: Path, tmp_path: Path) ->
             open_records(other, HOST)
 
 
+def test_processors_of_one_name_have_their_own_records(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three Zens call themselves AMD EPYC; records of before do not say which one they are of."""
+    monkeypatch.setattr(store, "SHIPPED", tmp_path)
+    assert store.shipped_for(HOST) == open_records(folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert manifest["target"]["model"]
+
+    def renamed(name: str, model: str | None) -> Path:
+        target = {k: v for k, v in manifest["target"].items() if k != "model"}
+        if model is not None:
+            target["model"] = model
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / MANIFEST
+        file.write_text(json.dumps({**manifest, "format": 1 + bool(model), "target": target}))
+        return tmp_path / name
+
+    before = renamed("before", None)
+    assert open_records(before, HOST).manifest.target.model == ""
+    write_manifest(before, RecordsManifest(target=machine_of(HOST), threads=1, emulated=False))
+    other = renamed("another", "family 261 model 0 stepping 0")
+    with pytest.raises(TuneError, match="has records of model 'family 261 model 0 stepping 0'"):
+        open_records(other, HOST)
+    assert store.shipped_for(HOST) == open_records(folder)
+    (folder / MANIFEST).unlink()
+    (folder / BEST).unlink()
+    folder.rmdir()
+    assert store.shipped_for(HOST) == open_records(before)
+
+
 @pytest.mark.parametrize(("threads", "emulated"), [(2, False), (1, True)])
 def test_a_folder_is_of_one_way_of_measuring(folder: Path, threads: int, emulated: bool) -> None:
     manifest = RecordsManifest(target=machine_of(HOST), threads=threads, emulated=emulated)
@@ -89,7 +121,7 @@ def test_a_folder_is_of_one_way_of_measuring(folder: Path, threads: int, emulate
         ("{", "not valid JSON"),
         ("[]", "not an object"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"format": 2}', "format"),
+        ('{"format": 3}', "format"),
         ('{"format": 1, "threads": 0, "emulated": false}', "target"),
     ],
 )

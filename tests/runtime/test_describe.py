@@ -101,3 +101,30 @@ def test_the_cpu_has_the_name_that_the_system_gives_it(
     monkeypatch.setattr(describe.platform, "processor", lambda: "")
     monkeypatch.setattr(describe.platform, "machine", lambda: "riscv64")
     assert describe.cpu_name() == expected
+
+
+ZEN4 = "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n"
+ARM_CORE = (
+    "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\n"
+    "CPU part\t: {}\nCPU revision\t: 1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [
+        ([ZEN4, ZEN4], "family 25 model 17 stepping 1"),
+        (
+            [ARM_CORE.format(part) for part in ("0xd05", "0xd05", "0xd0b")],
+            "implementer 0x41 variant 0x3 part 0xd05 revision 1, "
+            "implementer 0x41 variant 0x3 part 0xd0b revision 1",
+        ),
+        (["hart\t: 0\n"], ""),
+    ],
+)
+def test_the_model_tells_cpus_of_one_name_apart(
+    monkeypatch: pytest.MonkeyPatch, cores: list[str], expected: str
+) -> None:
+    text = "\n".join(f"processor\t: {number}\n{core}" for number, core in enumerate(cores))
+    monkeypatch.setattr(Path, "read_text", lambda *_args, **_options: text)
+    assert describe.cpu_model() == expected

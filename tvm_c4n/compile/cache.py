@@ -31,7 +31,7 @@ from tvm_c4n.model.tokenizer import MAX_TOKENIZER_BYTES, TEXT_FILES, load_tokeni
 from tvm_c4n.ops.host import host_cpu, host_machine
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime.artifact import is_artifact, open_artifact, sha256_of
-from tvm_c4n.runtime.describe import cpu_name
+from tvm_c4n.runtime.describe import cpu_model, cpu_name
 
 if TYPE_CHECKING:
     from tvm_c4n.runtime.engine import Engine
@@ -154,8 +154,15 @@ def _depends(folder: Path) -> dict[str, Any]:
     files = {file for pattern in _MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
     return {
         "model": {file.name: _digest(file) for file in sorted(files)},
-        # The name chooses tuning records, generation and L3 how weights are prefetched.
-        "machine": [host_machine(), host_cpu(), cpu_name(), zen_generation(), l3_bytes()],
+        # Name and model choose tuning records, generation and L3 how weights are prefetched.
+        "machine": [
+            host_machine(),
+            host_cpu(),
+            cpu_name(),
+            cpu_model(),
+            zen_generation(),
+            l3_bytes(),
+        ],
         "versions": [tvm_version(), __version__, _sources_digest()],
     }
 

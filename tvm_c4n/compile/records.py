@@ -28,7 +28,7 @@ from tvm_c4n.compile.target import features_of, is_native, triple_of
 from tvm_c4n.errors import TuneError
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import OpSpec
-from tvm_c4n.runtime.describe import cpu_name
+from tvm_c4n.runtime.describe import cpu_model, cpu_name
 
 MANIFEST, BEST, CONFIRMATIONS = "manifest.json", "best.json", "confirmations.json"
 SHIPPED = Path(__file__).parents[2] / "schedules" / "records"
@@ -50,6 +50,9 @@ class Machine(_Record):
         What kernels are compiled for, without the vendor: ``aarch64-linux-android``, ``neon``.
     cpu : str
         The processor's name for this machine, LLVM's name of it for another one.
+    model : str
+        Of this machine's processor family, model and stepping: several have one name. Empty for
+        another machine, and in records of format 1, which count for all processors of the name.
     features : list of str
         Features that the target has beyond those of `cpu`, sorted.
     tvm : str
@@ -59,8 +62,17 @@ class Machine(_Record):
     triple: str
     isa: str
     cpu: str
+    model: str = ""
     features: list[str]
     tvm: str
+
+    def difference(self, here: Machine) -> tuple[str, Any, Any] | None:
+        """Return what keeps records of this machine from counting `here`: name and both values."""
+        for name, value in here.model_dump().items():
+            there = getattr(self, name)
+            if there != value and (name, there) != ("model", ""):
+                return name, there, value
+        return None
 
 
 class RecordsManifest(_Record):
@@ -76,7 +88,7 @@ class RecordsManifest(_Record):
         The device is an emulator.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     target: Machine
     threads: int = Field(ge=1)
     emulated: bool
@@ -118,12 +130,13 @@ def machine_of(target: Target) -> Machine:
             f"only kernels of CPUs are tuned, not those of a target of kind {target.kind.name!r}: "
             "give host, arm64-android or arm64-linux"
         )
-    parts = triple_of(target).split("-")
+    parts, native = triple_of(target).split("-"), is_native(target)
     return Machine(
         # conda's and Debian's LLVM put a vendor second, or none.
         triple="-".join([parts[0], *(p for p in parts[1:] if p not in ("conda", "pc", "unknown"))]),
         isa=isa_of(target).name,
-        cpu=cpu_name() if is_native(target) else str(target.attrs.get("mcpu", "generic")),
+        cpu=cpu_name() if native else str(target.attrs.get("mcpu", "generic")),
+        model=cpu_model() if native else "",
         features=features_of(target),
         tvm=tvm.__version__,
     )
@@ -192,24 +205,28 @@ def open_records(path: Path, target: Target | None = None) -> Records:
 
 def check_machine(path: Path, manifest: RecordsManifest, machine: Machine) -> None:
     """Raise TuneError if records are of another machine; name the first difference."""
-    for name, value in machine.model_dump().items():
-        there = getattr(manifest.target, name)
-        if there != value:
-            raise TuneError(
-                f"{path} has records of {name} {there!r}, this is {value!r}: give another folder"
-            )
+    found = manifest.target.difference(machine)
+    if found is not None:
+        name, there, here = found
+        raise TuneError(
+            f"{path} has records of {name} {there!r}, this is {here!r}: give another folder"
+        )
 
 
 def shipped_for(target: Target) -> Records | None:
-    """Return the records of the package for a target's machine, measured on a real device."""
+    """Return the records of the package for a target's machine, measured on a real device.
+
+    Those that say the processor's model go before those that have only its name.
+    """
     if target.kind.name != "llvm":
         return None
     machine = machine_of(target)
-    for folder in sorted(SHIPPED.glob("*/")):
-        records = open_records(folder)
-        if records.manifest.target == machine and not records.manifest.emulated:
-            return records
-    return None
+    fits = [
+        records
+        for records in map(open_records, sorted(SHIPPED.glob("*/")))
+        if not records.manifest.emulated and not records.manifest.target.difference(machine)
+    ]
+    return max(fits, key=lambda records: records.manifest.target.model, default=None)
 
 
 def write_manifest(path: Path, manifest: RecordsManifest) -> None:

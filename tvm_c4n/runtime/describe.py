@@ -62,13 +62,50 @@ def schedule_report(manifest: Manifest) -> str:
 
 
 def cpu_name() -> str:
-    """Name this machine's CPU."""
+    """Name this machine's CPU as its maker does: several generations may have one name."""
+    fields = _cpu_fields()
+    for key in ("model name", "Hardware", "Processor"):
+        for name, value in fields:
+            if name == key:
+                return value
+    return platform.processor() or platform.machine()
+
+
+def cpu_model() -> str:
+    """Say which CPU this machine's is: ``family 25 model 17 stepping 1``.
+
+    Of Arm each kind of core, by what its registers say: ``implementer 0x41 variant 0x3 part 0xd0c
+    revision 1``. Empty where the system does not say.
+    """
+    cores: dict[str, None] = {}
+    core: list[str] = []
+    for name, value in _cpu_fields():
+        if name == "processor":
+            core = []
+        if word := _MODEL_WORDS.get(name):
+            core.append(f"{word} {value}")
+        if name in ("stepping", "CPU revision"):  # the last of a core's
+            cores[" ".join(core)] = None
+    return ", ".join(cores)
+
+
+# What tells CPUs of one name apart, by what Linux calls it, in its order.
+_MODEL_WORDS = {
+    "cpu family": "family",
+    "model": "model",
+    "stepping": "stepping",
+    "CPU implementer": "implementer",
+    "CPU variant": "variant",
+    "CPU part": "part",
+    "CPU revision": "revision",
+}
+
+
+def _cpu_fields() -> list[tuple[str, str]]:
+    """Return what Linux says of the CPUs, in order; nothing elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    for key in ("model name", "Hardware", "Processor"):
-        for line in lines:
-            if line.split(":")[0].strip() == key:
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+        return []
+    pairs = (line.partition(":") for line in lines)
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
