@@ -20,6 +20,8 @@ _PARSED = {
     'T.attr(0, "pragma': 'T.attr(T.int32(0), "pragma',
     # The parser has no name for this operator.
     "T.prefetch(": 'T.call_intrin("void", "tirx.prefetch", ',
+    # Nor for vectors of two; it takes the type of the value then.
+    "T.let[T.float32x2]": "T.let",
 }
 # A kernel's call with an integer among its arguments, as the virtual machine gets it; the parser
 # takes no bare integer there.

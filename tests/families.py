@@ -15,6 +15,7 @@ import transformers
 from numpy.typing import NDArray
 
 from tests.models import VOCABULARY, write_tokenizer
+from tests.relay_passes.printing import round_trip
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint, Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.dense_export import export_dense
@@ -309,6 +310,16 @@ class FamilyTests:
         error = ((found - expected) ** 2).sum() / (expected**2).sum()
         # Activations of integer weights are rounded to int8.
         assert error < (1e-8 if dtype == "float16" else 3e-3)
+
+    @pytest.mark.slow  # TVM's parser takes a minute
+    def test_its_module_is_read_as_it_was_printed(self) -> None:
+        name = next(iter(self.CONFIGS))
+        checkpoint, config = self.opened(name)
+        stored = pruned_by_magnitude(checkpoint, config, Recipe(removed=2, dtype="int4"))
+        mod = build_model(config, stored)
+        del mod["score"]  # `prefill`, but for its last operator
+        mod = relax.transform.DeadCodeElimination()(mod)
+        tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
 
     @pytest.mark.phone
     def test_it_runs_on_the_emulated_phone(self, phone: Any) -> None:

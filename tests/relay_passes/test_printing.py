@@ -56,6 +56,19 @@ def test_prefetches_are_read() -> None:
         tvm.script.from_source(mod.script(show_meta=True))  # else `script_of` need not replace it
 
 
+def test_vectors_of_two_are_read() -> None:
+    with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
+        T.func_name("halves")
+        x = declare_or_bind("x", (4,))
+        low = T.bind(x[T.ramp(0, 1, 2)])
+        T.buffer_store(x, low, [T.ramp(2, 1, 2)])
+    mod = IRModule({"halves": in_root_block(builder.get())})
+    assert "T.let[T.float32x2]" in mod.script()
+    tvm.ir.assert_structural_equal(round_trip(mod), mod, map_free_vars=True)
+    with pytest.raises(tvm.error.DiagnosticError, match="no attribute 'Float32x2'"):
+        tvm.script.from_source(mod.script(show_meta=True))  # else `script_of` need not replace it
+
+
 @pytest.mark.slow
 def test_integers_among_a_kernels_arguments_are_read() -> None:
     """The operators of a Mamba layer get its number, once they are called without a result."""
