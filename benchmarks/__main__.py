@@ -23,7 +23,7 @@ VERBS = {
     "make": "speed:make",
     "report": "speed:report",
     "busy": "contention:busy",
-    "load": "load:load",
+    "phone": "phone:phone",
     "arm": "arm.run:arm",
     "frontier": "frontier:frontier",
     "pruning": "pruning:pruning",

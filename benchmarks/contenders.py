@@ -77,6 +77,13 @@ class Contender(ABC):
     def measure(self, test: Test, threads: int) -> float:
         """Run a test once; returns seconds."""
 
+    def sample(self, test: Test, threads: int) -> dict[str, Any]:
+        """Run a test once; returns what files say of it."""
+        secs = self.measure(test, threads)
+        what = {"type": "sample", "engine": self.engine, "size": self.size, "row": self.name}
+        what |= {"test": str(test), "tokens": test.tokens, "threads": threads, "secs": secs}
+        return what | {"weight_bytes": self.weight_bytes}
+
 
 class C4nModel(Contender):
     """A compiled model of ours in this process."""

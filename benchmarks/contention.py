@@ -38,19 +38,11 @@ def busy(
     test, log = Test(n_prompt, 0 if n_prompt else n_gen), Log(file)
     for _ in range(rounds):
         for one in rows:
-            alone = one.measure(test, threads)
+            alone = one.sample(test, threads)
             with busy_core():
-                beside = one.measure(test, threads)
-            log.note(
-                type="busy",
-                size=one.size,
-                row=one.name,
-                threads=threads,
-                test=str(test),
-                tokens=test.tokens,
-                alone_secs=alone,
-                beside_secs=beside,
-            )
+                beside_secs = one.measure(test, threads)
+            secs = {"alone_secs": alone.pop("secs"), "beside_secs": beside_secs}
+            log.note(**alone | secs | {"type": "busy"})
     print(table(read_log([file])))
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -62,18 +62,13 @@ def demo(
         *(Row(name, Bundled(f"{DENSE}-{kind}-int4")) for name, kind in HEALED.items()),
         Row("n=2 int4, one-shot", Pruned(out / "n2-int4", one_shot)),
     ]
-    make(rows)
-    measure(rows, windows, [min(2, os.cpu_count() or 1)], reps)
     settings = {"samples": samples, "windows": windows, "reps": reps}
-    result = as_json(rows, settings, perf_counter() - began)
-    write_result(place("demo.json", save), result)
-    print()
-    print_result(result, _caption(result))
+    secs = _measure(rows, [min(2, os.cpu_count() or 1)], settings, place("demo.json", save), began)
     print(
         "\nn of every 4 weights of in_proj and out_proj are removed; 30 %: n by weight.\n"
         "int4, dense: rounded to nearest just now. healed: bundled models, trained on a\n"
         f"GPU with their masks fixed. one-shot: pruned just now, {samples} calibration windows.\n"
-        f"Perplexity on {windows} windows of 1024 tokens. All of it took {result['secs']:.0f} s."
+        f"Perplexity on {windows} windows of 1024 tokens. All of it took {secs:.0f} s."
     )
 
 
@@ -92,14 +87,10 @@ def demo_full(
     for n, dtype in ((n, dtype) for n in (0, 1, 2, 3) for dtype in ("int8", "int4")):
         recipe = Recipe(removed=n, dtype=dtype, samples=samples)
         rows.append(Row(f"n={n} {dtype}", Pruned(out / f"n{n}-{dtype}", recipe)))
-    make(rows)
-    measure(rows, windows, sorted({1, min(2, os.cpu_count() or 1)}), reps)
     settings = {"samples": samples, "windows": windows, "reps": reps}
-    result = as_json(rows, settings, perf_counter() - began)
-    write_result(place("demo-full.json", save), result)
-    print()
-    print_result(result, _caption(result))
-    print(f"\n{result['secs']:.0f} s. The models are in {out}.")
+    threads = sorted({1, min(2, os.cpu_count() or 1)})
+    secs = _measure(rows, threads, settings, place("demo-full.json", save), began)
+    print(f"\n{secs:.0f} s. The models are in {out}.")
 
 
 def write_text(name: str) -> None:
@@ -115,7 +106,15 @@ def write_text(name: str) -> None:
     sys.stdout.flush()
 
 
-def _caption(result: dict[str, Any]) -> str:
-    counts = sorted({cell["n_threads"] for cell in result["models"][0]["bench"]})
-    threads = " and ".join(map(str, counts))
-    return f"{cpu_name()}, threads: {threads}; pp512 (prompt), tg128 (generation) in tokens/s"
+def _measure(
+    rows: list[Row], threads: list[int], settings: dict[str, int], file: Path, began: float
+) -> float:
+    """Make and measure rows, write and print them; returns the seconds since all began."""
+    make(rows)
+    measure(rows, settings["windows"], threads, settings["reps"])
+    result = as_json(rows, settings, perf_counter() - began)
+    write_result(file, result)
+    said = f"{cpu_name()}, threads: {' and '.join(map(str, threads))}"
+    print()
+    print_result(result, f"{said}; pp512 (prompt), tg128 (generation) in tokens/s")
+    return float(result["secs"])

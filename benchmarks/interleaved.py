@@ -73,20 +73,8 @@ def measure(
                 progress(what, number * len(samples) + done, rounds * len(samples))
             wait_for_quiet(patience_secs)
             with CpuContention() as others:
-                secs = one.measure(test, count)
-            log.note(
-                type="sample",
-                engine=one.engine,
-                size=one.size,
-                row=one.name,
-                test=str(test),
-                tokens=test.tokens,
-                threads=count,
-                secs=secs,
-                weight_bytes=one.weight_bytes,
-                token_bytes=moved[one, test],
-                others=others.cores,
-            )
+                sample = one.sample(test, count)
+            log.note(**sample, token_bytes=moved[one, test], others=others.cores)
 
 
 def note_bandwidth(threads: list[int], log: Log) -> None:

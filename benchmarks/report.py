@@ -101,15 +101,16 @@ def tables(lines: list[Line], max_others: float, threads: list[int] | None = Non
     parts = [_machine(lines, bandwidth)]
     for kind, title in (("tg", "Generation"), ("pp", "Prompt processing")):
         if found := [cell for cell in cells if cell.test.startswith(kind)]:
-            parts.append(f"**{title}**\n\n{_table(found, bandwidth)}")
+            parts.append(f"**{title}**\n\n{table(found, bandwidth)}")
     return "\n\n".join(parts)
 
 
-def _table(cells: list[Cell], bandwidth: dict[int, tuple[str, float]]) -> str:
+def table(cells: list[Cell], bandwidth: dict[int, tuple[str, float]]) -> str:
+    """Lay out cells, those of generation with their part of the bandwidth where it is known."""
     groups: dict[tuple[str, str, int], dict[str, Cell]] = defaultdict(dict)
     for cell in cells:
         groups[cell.size, cell.test, cell.threads][cell.row] = cell
-    decode = cells[0].test.startswith("tg")
+    decode = bool(bandwidth) and cells[0].test.startswith("tg")
     against = [name for name in BASELINES if any(name in group for group in groups.values())]
     head = ["model, test", "threads", "MB", "n", "t/s", "min to max"]
     head += ["of limit"] if decode else []
@@ -117,20 +118,15 @@ def _table(cells: list[Cell], bandwidth: dict[int, tuple[str, float]]) -> str:
     rows = []
     for (size, test, count), group in groups.items():
         for cell in sorted(group.values(), key=lambda c: -c.rate):
-            number = str(len(cell.rates)) + (f" (-{cell.disturbed})" if cell.disturbed else "")
+            number = str(len(cell.rates)) + f" (-{cell.disturbed})" * bool(cell.disturbed)
+            spread = f"{_rate(min(cell.rates))} to {_rate(max(cell.rates))}"
             row = [f"{size} {test}, {cell.row}", str(count), f"{cell.weight_bytes / 1e6:.1f}"]
-            row += [
-                number,
-                _rate(cell.rate),
-                f"{_rate(min(cell.rates))} to {_rate(max(cell.rates))}",
-            ]
+            row += [number, _rate(cell.rate), spread]
             if decode:
                 row.append(f"{100 * cell.gbs / bandwidth[count][1]:.0f} %")
             for name in against:
-                peer = group.get(name)
-                row.append(
-                    f"{cell.rate / peer.rate:.1f}" if peer and cell.engine != "llama.cpp" else ""
-                )
+                peer = group.get(name) if cell.engine != "llama.cpp" else None
+                row.append(f"{cell.rate / peer.rate:.1f}" if peer else "")
             rows.append(row)
     return markdown(head, rows)
 

@@ -18,7 +18,7 @@ from benchmarks.machine import CACHE
 from benchmarks.models import compiler_digest
 from tvm_c4n import __version__
 from tvm_c4n.checkpoint.files import write_atomically
-from tvm_c4n.runtime.describe import cpu_name
+from tvm_c4n.runtime.describe import cpu_model, cpu_name
 
 README = "README.md"
 # A command's lines have two columns in front and two behind.
@@ -27,8 +27,10 @@ Run = dict[str, Any]
 
 
 def command() -> str:
-    """Return the command line that is running."""
-    return "python -m benchmarks " + shlex.join(sys.argv[1:])
+    """Return the command line that is running: a verb, or one of the tools."""
+    program = Path(sys.argv[0])
+    start = f"tools/{program.name}" if program.parent.name == "tools" else "-m benchmarks"
+    return f"python {start} {shlex.join(sys.argv[1:])}"
 
 
 def run_info() -> Run:
@@ -40,6 +42,7 @@ def run_info() -> Run:
         "commit": _commit(),
         "compiler": compiler_digest(),
         "cpu": cpu_name(),
+        "cpu_model": cpu_model(),
         "machine": this_machine(),
         "cores": os.cpu_count(),
         "kernel": platform.release(),

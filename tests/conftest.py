@@ -232,6 +232,29 @@ def two_phones() -> Iterator[Any]:
     yield from _start(threads=1, count=2)
 
 
+@pytest.fixture
+def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for adb on PATH; returns the device's folder."""
+    root, tools = tmp_path / "device", tmp_path / "tools"
+    cpu = root / "sys/devices/system/cpu"
+    zone = root / "sys/class/thermal/thermal_zone3"
+    for folder in (root / "data", tools, zone):
+        folder.mkdir(parents=True)
+    for core, kilohertz in enumerate([1800000, 1800000, 2840000]):
+        frequency = cpu / f"cpu{core}/cpufreq"
+        frequency.mkdir(parents=True)
+        (frequency / "scaling_governor").write_text("schedutil\n")
+        (frequency / "cpuinfo_max_freq").write_text(f"{kilohertz}\n")
+    (zone / "type").write_text("cpu-1-0\n")
+    (zone / "temp").write_text("41300\n")
+    fake = Path(__file__).with_name("fake_adb.py")
+    (tools / "adb").write_text(f'#!/bin/sh\nexec {sys.executable} {fake} "$@"\n')
+    (tools / "adb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_ADB_ROOT", str(root))
+    return root
+
+
 @pytest.fixture(scope="session")
 def phone_folder() -> Path:
     """What the emulated phone runs on: ``bin`` has TVM's runtime libraries for arm64 Linux."""

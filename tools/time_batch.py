@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from statistics import median
@@ -45,8 +44,7 @@ def main() -> None:
     parser.add_argument("--secs", type=float, default=0.05, help="of a sample, at least")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    command = f"python tools/time_batch.py {shlex.join(sys.argv[1:])}"
-    lines: list[dict[str, Any]] = [{"type": "run", **run_info(), "command": command}]
+    lines: list[dict[str, Any]] = [{"type": "run", **run_info()}]
     for model in args.models:
         with TemporaryDirectory() as folder:
             artifact = compiled(model, Path(folder))

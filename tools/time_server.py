@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shlex
 import subprocess
 import sys
 import threading
@@ -43,8 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    command = f"python tools/time_server.py {shlex.join(sys.argv[1:])}"
-    lines: list[dict[str, Any]] = [{"type": "run", **run_info(), "command": command}]
+    lines: list[dict[str, Any]] = [{"type": "run", **run_info()}]
     for model in args.models:
         rates: dict[int, list[float]] = {1: [], args.clients: []}
         with TemporaryDirectory() as folder, served(model, Path(folder), args.threads) as port:

@@ -96,6 +96,11 @@ def run(file: Path, threads: int, n_prompt: int, n_gen: int) -> Run:
     if done.returncode:
         said = done.stderr.strip()[-200:]
         raise C4nError(f"llama-bench {file.name}: exit {done.returncode}: {said}")
-    rows = json.loads(done.stdout)
+    return read(done.stdout, n_prompt, n_gen)
+
+
+def read(text: str, n_prompt: int, n_gen: int) -> Run:
+    """Read what llama-bench, or `bench.cpp`, says of a test."""
+    rows = json.loads(text)
     row = next(r for r in rows if (r["n_prompt"], r["n_gen"]) == (n_prompt, n_gen))
     return Run(row["avg_ns"] / 1e9, row["model_size"])

@@ -2,11 +2,11 @@
 # Builds llama.cpp from the sources that the llama-cpp-python package carries, to measure it as a baseline.
 #
 #   install.sh PREFIX [VERSION]         llama-bench, llama-quantize, decode: PREFIX/build/bin
-#   install.sh --arm PREFIX [VERSION]   decode for two levels of Arm CPU, to run under qemu: PREFIX/arm-*/decode
+#   install.sh --arm PREFIX [VERSION]   bench and decode for two levels of Arm CPU: PREFIX/arm-*
 #
 # Needs python3 with pip, cmake, ninja and a C++ compiler (CC, CXX; clang is taken where there is one: GCC 12
 # drops the stores before _tile_loadconfig, and ggml's AMX code dies of an illegal instruction). --arm needs
-# Debian's g++-aarch64-linux-gnu.
+# Debian's g++-aarch64-linux-gnu; its programs run on Android's kernel and under qemu.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 arm=no
@@ -50,8 +50,11 @@ for level in dotprod i8mm; do
     -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH=$features -DGGML_OPENMP=OFF \
     -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OFF
   nice ninja -C "$build" llama ggml ggml-cpu
-  # Static: under qemu its functions then have names.
-  aarch64-linux-gnu-g++ -O2 -std=c++17 -static -pthread "${include[@]}" "$here/decode.cpp" -o "$build/decode" \
-    "$build/src/libllama.a" "$build/ggml/src/libggml.a" "$build/ggml/src/libggml-cpu.a" "$build/ggml/src/libggml-base.a"
-  echo "program: $build/decode"
+  # Static: a phone has no glibc, and under qemu functions then have names.
+  for program in bench decode; do
+    aarch64-linux-gnu-g++ -O2 -std=c++17 -static -pthread "${include[@]}" "$here/$program.cpp" -o "$build/$program" \
+      "$build/src/libllama.a" "$build/ggml/src/libggml.a" "$build/ggml/src/libggml-cpu.a" \
+      "$build/ggml/src/libggml-base.a"
+  done
+  echo "programs: $build/bench, $build/decode"
 done

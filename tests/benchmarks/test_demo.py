@@ -24,7 +24,6 @@ def test_the_rows_are_dense_healed_and_one_that_is_pruned_now(tmp_path, monkeypa
     monkeypatch.setattr(demo_module, "measure", lambda rows, *_: made.append(rows))
     monkeypatch.setattr(demo_module, "as_json", lambda rows, settings, took: {"secs": took})
     monkeypatch.setattr(demo_module, "write_result", lambda file, result: made.append(file))
-    monkeypatch.setattr(demo_module, "_caption", lambda result: "")
     monkeypatch.setattr(demo_module, "print_result", lambda result, caption: None)
     demo_module.demo(out=tmp_path, samples=3)
     text, *rows, measured, file = made

@@ -2,12 +2,12 @@
 
 import pytest
 
-from benchmarks import interleaved
+from benchmarks import contenders, interleaved
 from benchmarks.contenders import Test as Workload
 from benchmarks.interleaved import Log, measure, read_log
 
 
-class Contender:
+class Contender(contenders.Contender):
     engine, size, weight_bytes = "tvm_c4n", "130m", 100
 
     def __init__(self, name, most_threads, calls):
@@ -38,16 +38,16 @@ def no_bandwidth(monkeypatch):
 @pytest.mark.usefixtures("no_bandwidth")
 def test_each_round_begins_one_sample_later(tmp_path):
     calls = []
-    contenders = [Contender(name, 2, calls) for name in "abc"]
-    measure(contenders, [Workload(0, 8)], [1], 3, Log(tmp_path / "log.jsonl"))
+    found = [Contender(name, 2, calls) for name in "abc"]
+    measure(found, [Workload(0, 8)], [1], 3, Log(tmp_path / "log.jsonl"))
     assert "".join(name for name, _ in calls) == "abc" + "bca" + "cab"
 
 
 @pytest.mark.usefixtures("no_bandwidth")
 def test_no_contender_runs_with_more_threads_than_it_can_use(tmp_path):
     calls = []
-    contenders = [Contender("a", 2, calls), Contender("b", 1, calls)]
-    measure(contenders, [Workload(0, 8)], [1, 2], 1, Log(tmp_path / "log.jsonl"))
+    found = [Contender("a", 2, calls), Contender("b", 1, calls)]
+    measure(found, [Workload(0, 8)], [1, 2], 1, Log(tmp_path / "log.jsonl"))
     assert calls == [("a", 1), ("b", 1), ("a", 2)]
 
 

@@ -1,10 +1,7 @@
 """The small model, pruned and compiled once."""
 
 import json
-import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -65,29 +62,6 @@ def furnished(small_model, pruned, artifact, words, tmp_path, monkeypatch, hub_o
     write_words(folder / "longer.jsonl", documents=60)
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def adb(tmp_path, monkeypatch):
-    """A stand-in for adb on PATH; returns the device's folder."""
-    root, tools = tmp_path / "device", tmp_path / "tools"
-    cpu = root / "sys/devices/system/cpu"
-    zone = root / "sys/class/thermal/thermal_zone3"
-    for folder in (root / "data", tools, zone):
-        folder.mkdir(parents=True)
-    for core, kilohertz in enumerate([1800000, 1800000, 2840000]):
-        frequency = cpu / f"cpu{core}/cpufreq"
-        frequency.mkdir(parents=True)
-        (frequency / "scaling_governor").write_text("schedutil\n")
-        (frequency / "cpuinfo_max_freq").write_text(f"{kilohertz}\n")
-    (zone / "type").write_text("cpu-1-0\n")
-    (zone / "temp").write_text("41300\n")
-    fake = Path(__file__).with_name("fake_adb.py")
-    (tools / "adb").write_text(f'#!/bin/sh\nexec {sys.executable} {fake} "$@"\n')
-    (tools / "adb").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_ADB_ROOT", str(root))
-    return root
 
 
 @pytest.fixture(scope="session")

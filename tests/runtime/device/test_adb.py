@@ -1,5 +1,7 @@
 """What a device says of itself."""
 
+import time
+
 import pytest
 
 from tvm_c4n.errors import DeviceError
@@ -20,6 +22,26 @@ def test_governors_cores_and_temperatures_are_read():
     assert found == Conditions(("performance", "schedutil"), 2, 2.84, celsius)
     expected = "governor performance/schedutil, 2 big cores of 2.84 GHz, hottest zone 41.3 C"
     assert str(found) == expected
+
+
+def test_a_device_names_itself(adb):
+    found = AdbDevice().describe()
+    assert (found["model"], found["android"]) == ("", "")  # the stand-in is no phone
+    assert found["kernel"].startswith("Linux")
+    assert "processor" in found["cpuinfo"]
+
+
+def test_a_device_may_cool_until_it_is_as_it_was(adb):
+    device, sensor = AdbDevice(), adb / "sys/class/thermal/thermal_zone3/temp"
+    first = device.conditions()
+    sensor.write_text("43000\n")
+    began = time.monotonic()
+    assert device.cool(first, 60).celsius == {"cpu-1-0": 43.0}
+    assert time.monotonic() - began < 30
+    sensor.write_text("52000\n")
+    began = time.monotonic()
+    assert device.cool(first, 1).celsius == {"cpu-1-0": 52.0}
+    assert time.monotonic() - began >= 1
 
 
 def test_a_device_that_tells_nothing():

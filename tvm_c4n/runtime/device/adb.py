@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,14 @@ FOLDER = "/data/local/tmp/tvm_c4n"
 
 _PUSH_SECS, _SHELL_SECS = 3600, 30
 _GLIBC_LOADER = "ld-linux-aarch64.so.1"
+# Degrees that count for nothing between two looks at a device that cools.
+_NEAR, _LOOK_SECS = 2.0, 5.0
+_ABOUT = {
+    "model": "getprop ro.product.model",
+    "soc": "getprop ro.soc.model",
+    "android": "getprop ro.build.version.release",
+    "kernel": "uname -srm",
+}
 # One line of "name value" each; a file that is not there is left out.
 _CONDITIONS = (
     "for f in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor "
@@ -116,6 +125,23 @@ class AdbDevice:
         """Read governor, cores and temperatures."""
         return parse_conditions(self.shell(_CONDITIONS))
 
+    def describe(self) -> dict[str, str]:
+        """Return what the device says of itself: names, version of Android, kernel, and CPU."""
+        asked = (f'echo "{name} $({command} 2>/dev/null)"' for name, command in _ABOUT.items())
+        told = (line.partition(" ") for line in self.shell("; ".join(asked)).splitlines())
+        about = {name: value.strip() for name, _, value in told}
+        return {**about, "cpuinfo": self.shell("cat /proc/cpuinfo")}
+
+    def cool(self, first: Conditions, limit_secs: float) -> Conditions:
+        """Wait until the device is as warm as it was, or for some seconds; returns what it is."""
+        end = time.monotonic() + limit_secs
+        while True:
+            now = self.conditions()
+            near = now.celsius and max(now.celsius.values()) <= max(first.celsius.values()) + _NEAR
+            if near or time.monotonic() >= end:
+                return now
+            time.sleep(min(_LOOK_SECS, limit_secs))
+
     def push(self, artifact: Artifact, runner: Path) -> list[str]:
         """Send what the device does not have yet.
 
@@ -152,16 +178,23 @@ class AdbDevice:
         # Named by content: an artifact that is compiled again does not meet its older files.
         there = f"{FOLDER}/{manifest.library_sha256[:12]}-{manifest.weights_sha256[:12]}"
         programs = f"{FOLDER}/runner-{system}"
-        self.shell(shlex.join(["mkdir", "-p", there, programs]))
         files = [artifact.path / name for name in (manifest.library, WEIGHTS, MANIFEST)]
-        self._run(["push", "--sync", *map(str, files), there], _PUSH_SECS)
+        self.send(files, there)
         own = sorted(path for path in runner.iterdir() if path.is_file())
-        self._run(["push", "--sync", *map(str, own), programs], _PUSH_SECS)
-        started = [
-            f"{programs}/{p.name}" for p in own if p.name in ("run.sh", "c4n_run", _GLIBC_LOADER)
-        ]
-        self.shell(shlex.join(["chmod", "755", *started]))
+        self.send(own, programs, start=("run.sh", "c4n_run", _GLIBC_LOADER))
         return [f"{programs}/run.sh", there]
+
+    def send(self, files: Sequence[Path], folder: str, *, start: Sequence[str] = ()) -> None:
+        """Send files to a folder of the device, those that changed; `start` are programs."""
+        self.shell(shlex.join(["mkdir", "-p", folder]))
+        self._run(["push", "--sync", *map(str, files), folder], _PUSH_SECS)
+        programs = [f"{folder}/{file.name}" for file in files if file.name in start]
+        if programs:
+            self.shell(shlex.join(["chmod", "755", *programs]))
+
+    def output(self, command: Sequence[str]) -> str:
+        """Return what a program on the device prints, however long it runs."""
+        return self._run(["shell", shlex.join(command)], _PUSH_SECS)
 
     def generate(
         self,
@@ -205,7 +238,7 @@ class AdbDevice:
     ) -> list[dict[str, Any]]:
         """Measure with llama-bench's tests; returns the runner's objects, one for each test."""
         sizes = ["-p", str(n_prompt), "-g", str(n_gen), "-r", str(reps), "-t", str(threads)]
-        text = self._run(["shell", shlex.join([*command, "--bench", *sizes])], _PUSH_SECS)
+        text = self.output([*command, "--bench", *sizes])
         found = parse_value(text, "the device's runner", "send the runner again", DeviceError)
         if not isinstance(found, list):
             raise DeviceError(f"the device's runner said {shown(text)}, not a list of results")

@@ -1,9 +1,11 @@
 """Load time and peak memory of an artifact, each in a fresh process.
 
+    python tools/time_load.py --sizes 2.8b --formats int4-n2 --out FILE.jsonl
+
 Times start when Python and TVM are imported. The peak is the process's largest resident size
 (VmHWM; mapped weights count) less that at the same moment, in bytes: after loading, after eight
-tokens, and after a prompt. ``python -m benchmarks.load ARTIFACT N_PROMPT`` is the fresh process; it
-prints one JSON object.
+tokens, and after a prompt. ``--here ARTIFACT N_PROMPT`` is the fresh process; it prints one JSON
+object.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.contenders import C4nModel
 from benchmarks.interleaved import Line, Log, read_log
@@ -47,7 +52,7 @@ def load(
     for _ in range(rounds):
         for row, artifact in zip(rows, artifacts, strict=True):
             with CpuContention() as others:
-                command = [sys.executable, "-m", "benchmarks.load", str(artifact), str(n_prompt)]
+                command = [sys.executable, __file__, "--here", str(artifact), str(n_prompt)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
             found = json.loads(done.stdout)
             log.note(type="load", size=row.size, row=row.name, others=others.cores, **found)
@@ -112,4 +117,7 @@ def table(lines: list[Line]) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(load_here(Path(sys.argv[1]), int(sys.argv[2]))))
+    if sys.argv[1:2] == ["--here"]:
+        print(json.dumps(load_here(Path(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        typer.run(load)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(os.environ["FAKE_ADB_ROOT"])
-LOADER = "ld-linux-aarch64.so.1"
+STARTED = ("ld-linux-aarch64.so.1", "bench")
 
 
 def here(text):
@@ -25,10 +25,10 @@ def push(arguments):
     *files, folder = [word for word in arguments if word != "--sync"]
     for file in map(Path, files):
         target = Path(here(folder), file.name)
-        if file.name == LOADER:  # the part of the kernel that starts programs of its machine
+        if file.name in STARTED:  # the part of the kernel that starts programs of its machine
             emulator = f"qemu-aarch64 -cpu cortex-a76 -L /nonexistent {target}.real"
             target.write_text(f'#!/bin/sh\nexec {emulator} "$@"\n')
-            target = target.with_name(LOADER + ".real")
+            target = target.with_name(file.name + ".real")
         shutil.copyfile(file, target)
         if target.name.endswith(".real"):
             target.chmod(0o755)
