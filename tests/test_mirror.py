@@ -72,6 +72,7 @@ WITHOUT = {
     "tvm_c4n/runtime/thread_policy.py": "numbers: test_thread_controller.py tests what they do",
     "schedules/attention_tile.py": ATTENTION,
     "tvm_c4n/healing/ops.py": FAMILIES,
+    "tvm_c4n/pruning/method/loops.py": "test_compensate.py, test_rounding.py, test_device_loops.py",
     "tvm_c4n/pruning/calibration/ops.py": "tests/pruning/calibration/test_layer.py",
     "tvm_c4n/torch_blocks/path.py": "types",
     "schedules/linear_body.py": KERNELS,

@@ -60,7 +60,7 @@ def test_layers_of_another_run_are_refused(small_model, words, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prune(small_model, tmp_path / "out", RECIPE, progress=stop, **options)
     other = RECIPE.model_copy(update={"seed": 1})
-    with pytest.raises(RecipeError, match="another model, recipe, budget or calibration"):
+    with pytest.raises(RecipeError, match="another model, recipe, budget, calibration or device"):
         prune(small_model, tmp_path / "out", other, **options)
     assert not (tmp_path / "out").exists()
 

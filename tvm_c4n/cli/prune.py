@@ -88,6 +88,7 @@ def prune(
     ] = None,
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     resume: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps finished layers; a stopped run resumes from there."),
@@ -136,7 +137,7 @@ def prune(
         )
     budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)
     if show_recipe:
-        typer.echo(_chosen(model, recipe, budget, calibration).to_yaml(), nl=False)
+        typer.echo(_chosen(model, recipe, budget, calibration, device).to_yaml(), nl=False)
         return
     if out is None:
         raise RecipeError("give --out FOLDER to write to, or --show-recipe")
@@ -157,13 +158,16 @@ def prune(
             progress=bar,
             overwrite=overwrite,
             resume=resume,
+            device=device,
         )
     if budget is not None:
         _show_allocation(out)
     _show(report, out)
 
 
-def _chosen(model: str, recipe: Recipe, budget: Budget | None, calibration: Path | None) -> Recipe:
+def _chosen(
+    model: str, recipe: Recipe, budget: Budget | None, calibration: Path | None, device: str
+) -> Recipe:
     """Return the recipe that a model would be pruned by."""
     if budget is not None:
         require("prune", "a budget")
@@ -178,7 +182,9 @@ def _chosen(model: str, recipe: Recipe, budget: Budget | None, calibration: Path
             return recipe
         from tvm_c4n.pruning.allocation.allocate import make_recipe
 
-        return make_recipe(model, budget, recipe, calibration=calibration, progress=bar)
+        return make_recipe(
+            model, budget, recipe, calibration=calibration, progress=bar, device=device
+        )
 
 
 def _show_allocation(out: Path) -> None:

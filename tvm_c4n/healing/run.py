@@ -34,6 +34,7 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
+from tvm_c4n.torch_blocks.device import find_device
 
 # Steps between two reports of a GPU, which waits while a loss is read; others report each step.
 REPORT_STEPS = 10
@@ -119,7 +120,7 @@ def heal(
     """
     began = perf_counter()
     settings = HealSettings() if settings is None else settings
-    place = _device(device)
+    place = find_device(device)
     source, dense = open_checkpoint(pruned), open_checkpoint(teacher, progress)
     config, taught = _check(source, dense)
     tokenizer = load_tokenizer(source.path)
@@ -230,24 +231,6 @@ def _export(student: Student, source: Checkpoint, writer: C4nWriter) -> None:
     for name, vector in student.vectors().items():
         writer.add_dense(name, vector.detach().half().cpu().numpy())
     writer.copy_extra(source)
-
-
-def _device(name: str) -> torch.device:
-    """Return a device that is there; RecipeError otherwise."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
-        raise RecipeError(f"device {name!r} is not cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("device cuda: torch finds no GPU here; use --device cpu for small models")
-    if device.type == "cuda":
-        device = torch.device("cuda", device.index or 0)
-        if device.index >= torch.cuda.device_count():
-            raise RecipeError(f"device {name}: torch finds {torch.cuda.device_count()} GPU(s) here")
-        torch.cuda.set_device(device)  # Triton launches on the current device
-    return device
 
 
 def _check(source: Checkpoint, dense: Checkpoint) -> tuple[ModelConfig, ModelConfig]:

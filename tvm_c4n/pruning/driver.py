@@ -81,7 +81,7 @@ def _analysis(session: Session, recipe: Recipe, store: Store, note: StepCounter)
     before = note.done
     analysis = Analysis()
     if needs_analysis(recipe, plan):
-        analyser = Analyser(session.checkpoint, session.config, recipe, plan)
+        analyser = Analyser(session.checkpoint, session.config, recipe, plan, session.device)
         found = store.tensors("analysis", lambda: analyser.run(session.windows, note).as_tensors())
         analysis = Analysis.from_tensors(found)
     note.skip(before + session.config.n_layer - note.done)

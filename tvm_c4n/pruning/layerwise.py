@@ -83,7 +83,8 @@ class LayerwisePruner:
         self.config, self.recipe = session.config, recipe
         self.plan = recipe.plan(session.config)
         self._windows, self._note = session.windows, note
-        self._token_weights = analysis.token_weights
+        self._device, weights = session.device, analysis.token_weights
+        self._token_weights = weights and [one.to(self._device) for one in weights]
         self._corrects = recipe.method == "obs" and "corrected_target" not in recipe.without
         self._checkpoint: Checkpoint = Permuted(session.checkpoint, session.config, analysis.orders)
 
@@ -128,7 +129,7 @@ class LayerwisePruner:
             yield from (self._rounded_layer(index) for index in range(first, self.config.n_layer))
             return
         before = self.start() if activations is None else activations
-        students, teachers = ([Stream(hidden) for hidden in side] for side in before)
+        students, teachers = ([Stream(h.to(self._device)) for h in side] for side in before)
         for index in range(first, self.config.n_layer):
             weights, reports = self._layer(index, students, teachers)
             behind = Activations([s.hidden for s in students], [t.hidden for t in teachers])
@@ -148,13 +149,13 @@ class LayerwisePruner:
 
     def _embed(self, embeddings: NDArray[np.float32]) -> list[Tensor]:
         table = torch.from_numpy(embeddings * np.float32(self.config.embedding_scale))
-        return [table[batch] for batch in batches(self._windows)]
+        return [table[batch].to(self._device) for batch in batches(self._windows)]
 
     def _layer(
         self, index: int, students: list[Stream], teachers: list[Stream]
     ) -> tuple[dict[str, AnyWeight], list[ProjectionReport]]:
         """Prune a layer and take the streams through it, the teachers' through the dense one."""
-        layer = Layer.load(self._checkpoint, self.config, index)
+        layer = Layer.load(self._checkpoint, self.config, index, self._device)
         dense = replace(layer, projections=dict(layer.projections))
         for stream in students:
             stream.enter(layer)
@@ -176,7 +177,7 @@ class LayerwisePruner:
                 pruned = self._prune(name, target, statistics.gram, self.plan[name])
             weights[name] = pruned.weight
             reports.append(self._report(index, projection, pruned, reached))
-            layer.projections[projection.name] = torch.from_numpy(pruned.weight.dense())
+            layer.projections[projection.name] = pruned.values
             self._note(f"layer {index} {projection.name}")
             for stream in students:
                 stream.pass_through(layer)

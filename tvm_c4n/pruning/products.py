@@ -1,4 +1,4 @@
-"""Products of float32 matrices on the CPU, where pruning spends most of its time."""
+"""Products of float32 matrices, where pruning spends most of its time; shaped for the CPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from tvm_c4n.pruning.devices import on_cpu
 from tvm_c4n.pruning.threads import map_in_threads
 
 # Rows of a product that one thread computes together: input, output and weight stay in its cache.
@@ -35,7 +36,8 @@ def times_transposed(
     oneDNN is called by the operator that `torch.compile` uses for linear layers.
     """
     # oneDNN refuses matrices without an element, as an expert has that no token chose.
-    if left.dtype == torch.float32 and left.numel() and right.numel() and _by_onednn():
+    filled = left.numel() and right.numel()
+    if left.dtype == torch.float32 and filled and on_cpu(left) and _by_onednn():
         found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
         if out is None:
             return found
@@ -52,6 +54,8 @@ def _columns(tall: Tensor) -> Tensor:
 
 def transposed_product(left: Tensor, right: Tensor) -> Tensor:
     """``left.T @ right`` of two tall matrices: (t, m), (t, n) -> (m, n)."""
+    if not on_cpu(left):
+        return left.T @ right
     columns = _columns(right)
     blocks = _columns(left).chunk(GRAM_BLOCKS)
     return torch.cat(map_in_threads(lambda block: times_transposed(block, columns), blocks))
@@ -59,6 +63,8 @@ def transposed_product(left: Tensor, right: Tensor) -> Tensor:
 
 def gram_product(x: Tensor) -> Tensor:
     """``x.T @ x`` of a tall matrix: (t, n) -> (n, n), symmetric; one triangle is computed."""
+    if not on_cpu(x):
+        return _symmetric(x.T @ x)
     rows = _columns(x)
     blocks = rows.chunk(GRAM_BLOCKS)
     result = x.new_zeros(len(rows), len(rows))
@@ -68,11 +74,19 @@ def gram_product(x: Tensor) -> Tensor:
         times_transposed(block, rows[start:], result[start : start + len(block), start:])
 
     map_in_threads(upper, range(len(blocks)))
-    return result.triu() + result.triu(1).T
+    return _symmetric(result)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    """Return a matrix whose lower triangle is its upper one."""
+    return matrix.triu() + matrix.triu(1).T
 
 
 def multiply_rows(left: Tensor, right: Tensor, out: Tensor, *, add: bool = False) -> None:
     """``out = left @ right.T``, or add it to ``out``, shared between threads by rows."""
+    if not on_cpu(left):
+        times_transposed(left, right, out, add=add)
+        return
 
     def part(first: int) -> None:
         rows = slice(first, first + PRODUCT_ROWS)

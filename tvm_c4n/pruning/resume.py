@@ -132,7 +132,8 @@ class ResumeFolder:
                 write_atomically(folder / RUN, text)
             elif read_text(folder / RUN, MAX_NOTE_BYTES, _REMOVE) != text:
                 raise RecipeError(
-                    f"{folder}: holds the layers of another model, recipe, budget or calibration; "
+                    f"{folder}: holds the layers of another model, recipe, budget, calibration or "
+                    "device; "
                     "give another folder, or remove this one"
                 )
 
@@ -207,7 +208,7 @@ class ResumeFolder:
     def _save(
         self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
     ) -> None:
-        arrays = {key: value.numpy() for key, value in tensors.items()}
+        arrays = {key: value.cpu().numpy() for key, value in tensors.items()}
         write_state(self._path(name), arrays, metadata or {})
 
     def _load(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -236,4 +237,5 @@ def fingerprint(session: Session, budget: Any = None) -> dict[str, Any]:
         "config": session.checkpoint.config,
         "files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
         "windows": sha256(session.windows.numpy().tobytes()).hexdigest(),
+        "device": session.device.type,
     }

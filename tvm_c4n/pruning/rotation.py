@@ -66,7 +66,8 @@ def rotated(
     steps = note.done + rotation_steps(session.config, recipe)
     found = store.tensors(name, lambda: {_NAME: _find(session, recipe, note)})
     note.skip(steps - note.done)
-    checkpoint = Rotated(session.checkpoint, session.config, found[_NAME].numpy())
+    rotation = found[_NAME].numpy()
+    checkpoint = Rotated(session.checkpoint, session.config, rotation, session.device)
     return replace(session, checkpoint=checkpoint, config=checkpoint.description)
 
 
@@ -78,23 +79,23 @@ def _find(session: Session, recipe: Recipe, note: StepCounter) -> Tensor:
             f"are no multiple of {GROUP}; set rotate to false"
         )
     readers = list(_readers(session, recipe, note))
-    return find_rotation(readers, recipe.seed, lambda: note("rotation"))
+    return find_rotation(readers, recipe.seed, lambda: note("rotation")).cpu()
 
 
 def _readers(session: Session, recipe: Recipe, note: StepCounter) -> Iterator[Reader]:
     """Yield what reads the stream behind each norm, as one matrix, with the norm's statistics."""
     identity = np.eye(session.config.d_model, dtype=np.float32)
-    folded = Rotated(session.checkpoint, session.config, identity)
+    folded = Rotated(session.checkpoint, session.config, identity, session.device)
     config = folded.description
     found = reading(config, recipe)
     spaced = np.linspace(0, len(found) - 1, min(len(found), MOST_READERS)).round()
     chosen = {(index, names[0]): (names, n) for index, names, n in (found[int(i)] for i in spaced)}
     embeddings = config.embedding_scale * torch.from_numpy(folded.dense(config.embeddings))
-    stream = Stream(embeddings[next(batches(session.windows))])
+    stream = Stream(embeddings[next(batches(session.windows))].to(session.device))
     del embeddings
     generator = torch.Generator().manual_seed(recipe.seed)
     for index in range(config.n_layer):
-        layer = Layer.load(folded, config, index)
+        layer = Layer.load(folded, config, index, session.device)
         stream.enter(layer)
         for name in layer.projections:
             if (index, name) in chosen:

@@ -17,12 +17,14 @@ from tvm_c4n.pruning.allocation.allocate import allocate, allocation_steps
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.plots import draw
 from tvm_c4n.pruning.card import pruning_card
+from tvm_c4n.pruning.devices import MEMORY_REMEDY
 from tvm_c4n.pruning.driver import PrunedModel, prune_into, pruning_steps
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.pruning.report import Report
 from tvm_c4n.pruning.resume import NothingKept, ResumeFolder, Store, fingerprint
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
+from tvm_c4n.torch_blocks.device import memory_errors
 
 PRODUCER = {"name": "tvm-c4n", "version": __version__}
 
@@ -39,6 +41,7 @@ def prune(
     overwrite: bool = False,
     dense_export: bool = True,
     resume: str | Path | None = None,
+    device: str = "cpu",
 ) -> Report:
     """Prune a model and write a C4n folder.
 
@@ -69,6 +72,9 @@ def prune(
     resume : path, optional
         Keep sensitivities and finished layers in this folder, and resume after those that a
         stopped run left there. Removed when the model is written.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"cuda:1"``: where layers and activations are worked on. The
+        weights differ in their last digits.
 
     Returns
     -------
@@ -78,20 +84,26 @@ def prune(
     Raises
     ------
     RecipeError
-        The recipe does not fit the model, the budget is out of reach, or the calibration text does
-        not serve.
+        The recipe does not fit the model, the budget is out of reach, the calibration text does
+        not serve, or there is no such device.
     CheckpointError
         The model is damaged or not supported, or ``out`` cannot be written.
+    C4nError
+        The memory of the device is too small.
     """
     began = perf_counter()
-    session = Session.open(model, recipe, calibration, progress)
+    session = Session.open(model, recipe, calibration, progress, device)
     if budget is not None:
         session = replace(session, recipe=budget.decided(session.recipe, session.config))
     config, chosen = session.config, session.recipe
     steps = pruning_steps(config, chosen) + 1  # and writing
     steps += allocation_steps(config, budget, chosen) if budget else 0
     note = StepCounter(steps, progress)
-    with C4nWriter(out, overwrite=overwrite, producer=PRODUCER) as writer, torch.no_grad():
+    with (
+        C4nWriter(out, overwrite=overwrite, producer=PRODUCER) as writer,
+        torch.no_grad(),
+        memory_errors(session.device, MEMORY_REMEDY),
+    ):
         store = _store(session, budget, resume)
         if budget is not None:
             allocation = allocate(session, budget, store=store, note=note)

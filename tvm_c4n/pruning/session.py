@@ -18,8 +18,10 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.calibration.windows import draw_windows
+from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.sparsity import detect_removed, short_removed
+from tvm_c4n.torch_blocks.device import find_device
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Session:
         The file that the windows come from.
     tokenizer : TextTokenizer
     windows : (samples, sample_tokens) int64
-        Calibration windows.
+        Calibration windows, on the CPU.
+    device : torch.device
+        Where layers and activations are while they are worked on.
     """
 
     checkpoint: Checkpoint
@@ -45,6 +49,7 @@ class Session:
     calibration: Path
     tokenizer: TextTokenizer
     windows: Tensor
+    device: torch.device = CPU
 
     @classmethod
     def open(
@@ -53,6 +58,7 @@ class Session:
         recipe: Recipe | None = None,
         calibration: str | Path | None = None,
         progress: Progress | None = None,
+        device: str = "cpu",
     ) -> Session:
         """Open a model folder for pruning.
 
@@ -66,15 +72,18 @@ class Session:
             Text to calibrate with (.jsonl or plain); the package's own by default.
         progress : callable, optional
             ``progress(what, done, total)`` during a download.
+        device : str
+            See `find_device`.
 
         Raises
         ------
         RecipeError
-            The recipe does not fit the model, or the text is missing or too short.
+            The recipe does not fit the model, the text is missing or too short, or no such device.
         CheckpointError
             The model is damaged or not supported, or pruned or quantised already.
         """
         recipe = Recipe() if recipe is None else recipe
+        place = find_device(device)
         checkpoint = open_checkpoint(model, progress)
         config = describe_model(checkpoint.config)
         check_tensors(config, checkpoint)
@@ -84,7 +93,7 @@ class Session:
         recipe.plan(config)  # refuses what does not fit before the text is read
         text = CALIBRATION if calibration is None else Path(calibration)
         windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
-        return cls(checkpoint, config, recipe, text, tokenizer, windows)
+        return cls(checkpoint, config, recipe, text, tokenizer, windows, place)
 
     def validation_windows(self, count: int) -> Tensor:
         """Draw further windows of the same text: (count, sample_tokens) int64.

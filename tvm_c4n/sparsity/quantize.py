@@ -20,7 +20,7 @@ SCALE_GROUP = 64
 CODE_RANGE = {8: (-127, 127), 4: (-8, 7)}
 # Candidate int4 scales are (weight of largest magnitude) / divisor. -8 spends the extra code on
 # that weight; beyond the ends of the range it is clipped so that the others are rounded finer.
-_INT4_DIVISORS = (-8.0, -8.5, -9.25, -10.0, -7.5, -7.0, -6.5, 7.0, 7.5, 8.25, 9.0, 6.5)
+INT4_DIVISORS = (-8.0, -8.5, -9.25, -10.0, -7.5, -7.0, -6.5, 7.0, 7.5, 8.25, 9.0, 6.5)
 
 
 def default_scale_group(removed: int) -> int:
@@ -108,7 +108,7 @@ def _int4_scales(grouped: NDArray[np.float32]) -> NDArray[np.float16]:
         np.copyto(best, scales, where=better)
         np.copyto(best_error, error, where=better)
 
-    for divisor in _INT4_DIVISORS:
+    for divisor in INT4_DIVISORS:
         offer(largest / np.float32(divisor))
     codes = _codes(grouped, best, 4)  # least squares for the codes of the best candidate
     power = np.einsum("rgc,rgc->rg", codes, codes)

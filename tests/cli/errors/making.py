@@ -58,6 +58,7 @@ PRUNE = [
         "text.jsonl: not a folder; pass the folder that holds config.json",
     ),
     Case("an artifact", "prune model.art -o out", COMPILED),
+    prune("no such device to prune on", "--device tpu", "device 'tpu' is not cpu or cuda"),
     Case(
         "pruned already",
         "prune pruned -o out",

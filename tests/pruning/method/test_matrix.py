@@ -52,6 +52,16 @@ def test_parts_of_rows_are_independent(problem, monkeypatch):
     assert (parts.weight.mask() == whole.weight.mask()).mean() > 0.99
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_values_are_what_is_packed(problem, method, dtype, monkeypatch):
+    monkeypatch.setattr("tvm_c4n.pruning.method.matrix.row_blocks", lambda rows, cols: row_parts)
+    row_parts = [slice(0, 7), slice(7, 48)]
+    for removed in (0, 2):
+        pruned = run(problem, method, removed, dtype)
+        assert torch.equal(pruned.values, torch.from_numpy(pruned.weight.dense()))
+
+
 def test_wanda_only_masks(problem):
     weight, statistics = (v.float() for v in problem(8, 32))
     pruned = prune_matrix(weight, statistics, Choice(2, "float16"), method="wanda")

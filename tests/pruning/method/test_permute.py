@@ -8,6 +8,7 @@ import torch
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.pruning.calibration.layer import logits
+from tvm_c4n.pruning.method import permute
 from tvm_c4n.pruning.method.permute import Permuted, find_order, removal_scores
 
 
@@ -31,6 +32,23 @@ def test_more_rounds_never_lose_more_and_the_seed_decides():
     assert found[0] == lost(scores, torch.arange(64), 2)
     assert found == sorted(found, reverse=True) and found[-1] < 0.95 * found[0]
     assert torch.equal(find_order(scores, 2, 3), find_order(scores, 2, 3))
+
+
+def test_many_groups_exchange_columns_by_parts(monkeypatch):
+    scores = torch.from_numpy(np.random.default_rng(1).exponential(size=(30, 64)))
+    whole = lost(scores, find_order(scores, 2, 3), 2)
+    monkeypatch.setattr(permute, "EXCHANGING_GROUPS", 5)
+    order = find_order(scores, 2, 3)
+    assert sorted(order.tolist()) == list(range(64))
+    before = lost(scores, torch.arange(64), 2)
+    assert before - lost(scores, order, 2) > 0.8 * (before - whole)
+
+
+def test_distances_of_a_gpu_are_the_compiled_ones(monkeypatch):
+    scores = torch.from_numpy(np.random.default_rng(1).exponential(size=(30, 64)))
+    expected = find_order(scores.float(), 2, 3)
+    monkeypatch.setattr(permute, "on_cpu", lambda tensor: False)
+    assert torch.equal(find_order(scores.float(), 2, 3), expected)
 
 
 def test_scores_are_the_losses_of_single_weights(problem):

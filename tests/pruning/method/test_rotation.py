@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from tvm_c4n.pruning.method.rotation import Reader, cayley, find_rotation, share_gradient, smallest
+from tvm_c4n.pruning.method.rotation import (
+    Reader,
+    cayley,
+    find_rotation,
+    nearest_rotation,
+    share_gradient,
+    smallest,
+)
 
 
 @pytest.mark.parametrize("removed", [1, 2, 3])
@@ -40,3 +47,10 @@ def test_a_planted_basis_is_found_again():
     before, after = (share_gradient(place, reader)[0] for place in (torch.eye(32), found))
     assert after < 0.7 * before
     assert torch.equal(found, find_rotation([reader], 0)) and len(calls) == 1
+
+
+def test_what_rounding_added_is_taken_out():
+    generator = torch.Generator().manual_seed(0)
+    exact = torch.linalg.qr(torch.randn(40, 40, generator=generator, dtype=torch.float64))[0]
+    found = nearest_rotation((exact + 1e-4 * torch.randn(40, 40, generator=generator)).float())
+    torch.testing.assert_close(found @ found.T, torch.eye(40), atol=1e-6, rtol=0)

@@ -15,6 +15,7 @@ from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.selection import TRIALS, AllocationResult, select
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity, measure
 from tvm_c4n.pruning.calibration.layer import logits
+from tvm_c4n.pruning.devices import CPU, MEMORY_REMEDY
 from tvm_c4n.pruning.driver import prune_into, pruning_steps
 from tvm_c4n.pruning.layerwise import as_stored
 from tvm_c4n.pruning.recipe import Recipe
@@ -22,6 +23,7 @@ from tvm_c4n.pruning.resume import NothingKept, Store
 from tvm_c4n.pruning.rotation import rotated, rotation_steps
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
+from tvm_c4n.torch_blocks.device import memory_errors
 
 # Windows that a perplexity ratio is measured on: of the calibration text, but not calibrated with.
 VALIDATION_WINDOWS = 16
@@ -78,7 +80,7 @@ def allocate(
             lambda: {
                 name: sensitivity.as_json()
                 for name, sensitivity in measure(
-                    checkpoint, config, dense, session.windows, note
+                    checkpoint, config, dense, session.windows, note, session.device
                 ).items()
             },
         )
@@ -102,6 +104,7 @@ def make_recipe(
     *,
     calibration: str | Path | None = None,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> Recipe:
     """Return the recipe by which `prune` would prune a model to a budget; arguments as there.
 
@@ -110,10 +113,11 @@ def make_recipe(
     C4nError
         As `prune`, but for what it cannot write.
     """
-    session = Session.open(model, recipe, calibration, progress)
+    session = Session.open(model, recipe, calibration, progress, device)
     recipe = budget.decided(session.recipe, session.config)
     note = StepCounter(allocation_steps(session.config, budget, recipe), progress)
-    return allocate(session, budget, note=note).recipe
+    with memory_errors(session.device, MEMORY_REMEDY):
+        return allocate(session, budget, note=note).recipe
 
 
 class _Evaluation:
@@ -123,19 +127,20 @@ class _Evaluation:
         self._session, self._note = session, note
         if budget.kind == "ppl_ratio":
             self._windows = session.validation_windows(VALIDATION_WINDOWS)
-            self._dense_loss = mean_loss(session.checkpoint, self._windows)
+            self._dense_loss = mean_loss(session.checkpoint, self._windows, session.device)
 
     def __call__(self, recipe: Recipe) -> float:
         with TemporaryDirectory() as folder, C4nWriter(Path(folder) / "trial") as writer:
             prune_into(writer, self._session, recipe, NothingKept(), self._note)
-            return mean_loss(writer.seal(), self._windows) - self._dense_loss
+            found = mean_loss(writer.seal(), self._windows, self._session.device)
+            return found - self._dense_loss
 
 
-def mean_loss(checkpoint: Checkpoint, windows: Tensor) -> float:
+def mean_loss(checkpoint: Checkpoint, windows: Tensor, device: torch.device = CPU) -> float:
     """Return the mean negative log-likelihood of windows (b, t) int64, in nats per token."""
     total = 0.0
-    found = logits(checkpoint, windows[:, :-1].numpy())
-    for scores, window in zip(found, windows, strict=True):
+    found = logits(checkpoint, windows[:, :-1].numpy(), device)
+    for scores, window in zip(found, windows.to(device), strict=True):
         likely = scores.log_softmax(-1).gather(-1, window[1:, None])
         total -= float(likely.double().mean())
     return total / len(windows)

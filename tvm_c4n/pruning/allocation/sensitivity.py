@@ -33,6 +33,7 @@ from tvm_c4n.pruning.calibration.experts import (
 from tvm_c4n.pruning.calibration.layer import Head, Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream
+from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.sparsity import GROUP, DType, from_dense, kept_share
@@ -107,6 +108,7 @@ def measure(
     recipe: Recipe,
     windows: Tensor,
     note: Callable[[str], None],
+    device: torch.device = CPU,
 ) -> dict[str, Sensitivity]:
     """Measure the sensitivity of every projection and of the embeddings.
 
@@ -120,6 +122,7 @@ def measure(
         Calibration windows; the first `SENSITIVITY_WINDOWS` are used.
     note : callable
         Told of each layer when it is done.
+    device : torch.device
 
     Returns
     -------
@@ -129,11 +132,13 @@ def measure(
     windows = windows[:SENSITIVITY_WINDOWS]
     embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
     scale = config.embedding_scale
-    dense = Stream(scale * embeddings[windows], forks=True)
-    rounded = {d: Stream(scale * _round(embeddings, d, recipe)[windows]) for d in _ROUNDED}
+    dense = Stream((scale * embeddings[windows]).to(device), forks=True)
+    rounded = {
+        d: Stream((scale * _round(embeddings, d, recipe)[windows]).to(device)) for d in _ROUNDED
+    }
     trials: dict[str, _Trial] = {}
     for index in range(config.n_layer):
-        layer = Layer.load(checkpoint, config, index)
+        layer = Layer.load(checkpoint, config, index, device)
         for stream in (*rounded.values(), *(trial.stream for trial in trials.values())):
             stream.enter(layer)
             for _ in layer.projections:
@@ -144,7 +149,8 @@ def measure(
             dense.pass_through(layer)
         note(f"layer {index} sensitivity")
 
-    head = Head.load(checkpoint, config)
+    loaded = Head.load(checkpoint, config)
+    head = loaded.to(device)
 
     def divergence(stream: Stream, other: Head = head) -> float:
         """Mean divergence of a stream's predictions from the dense one's."""
@@ -158,7 +164,7 @@ def measure(
         return max(total / len(windows), 0.0)
 
     def rounded_head(dtype: DType) -> Head:
-        return head.changed(lambda matrix: _round(matrix, dtype, recipe))
+        return loaded.changed(lambda matrix: _round(matrix, dtype, recipe)).to(device)
 
     losses = {d: divergence(rounded[d], rounded_head(d)) for d in _ROUNDED}
     found = {config.embeddings: Sensitivity((0.0,), losses)}
@@ -199,8 +205,8 @@ def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial
             pruned = prune(weight, statistics, choice)
         errors[choice] = pruned.output_error
         if choice == probe:
-            new = torch.from_numpy(pruned.weight.dense())
-            changed = replace(layer, projections={**layer.projections, projection: new})
+            own_weights = {**layer.projections, projection: pruned.values}
+            changed = replace(layer, projections=own_weights)
     stream = dense.fork(layer)
     for _ in list(layer.projections)[list(layer.projections).index(projection) :]:
         stream.pass_through(changed)

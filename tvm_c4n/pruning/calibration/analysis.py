@@ -17,6 +17,7 @@ from tvm_c4n.model.tensor_spec import HIDDEN, Axis
 from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream, batches
+from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.method.permute import SAMPLED_ROWS, find_order, removal_scores
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.pruning.threads import map_in_threads
@@ -42,9 +43,9 @@ class Analysis(NamedTuple):
     token_weights: list[Tensor] | None = None
 
     def as_tensors(self) -> dict[str, Tensor]:
-        """Return the analysis as named tensors."""
+        """Return the analysis as named tensors, on the CPU."""
         found = {f"order.{label}": order for label, order in self.orders.items()}
-        return found | {f"weights.{i}": w for i, w in enumerate(self.token_weights or [])}
+        return found | {f"weights.{i}": w.cpu() for i, w in enumerate(self.token_weights or [])}
 
     @classmethod
     def from_tensors(cls, found: Mapping[str, Tensor]) -> Analysis:
@@ -68,12 +69,14 @@ class Analyser:
     ----------
     checkpoint, config, recipe, plan
         What is going to be pruned, and how.
+    device : torch.device
     """
 
     checkpoint: Checkpoint
     config: ModelConfig
     recipe: Recipe
     plan: Mapping[str, Choice]
+    device: torch.device = CPU
     # Scores (rows, channels) by label, and n of the projection that they are of.
     _scores: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
     _hidden: list[tuple[Tensor, int]] = field(default_factory=list)
@@ -83,12 +86,12 @@ class Analyser:
         permutes, weighs = (part not in self.recipe.without for part in ABLATIONS_OF_ANALYSIS)
         embeddings = torch.from_numpy(self.checkpoint.dense(self.config.embeddings))
         scale = self.config.embedding_scale
-        streams = [Stream(scale * embeddings[batch]) for batch in batches(windows)]
+        streams = [Stream((scale * embeddings[b]).to(self.device)) for b in batches(windows)]
         del embeddings
         if not weighs:
             del streams[1:]
         for index in range(self.config.n_layer):
-            layer = Layer.load(self.checkpoint, self.config, index)
+            layer = Layer.load(self.checkpoint, self.config, index, self.device)
             for number, stream in enumerate(streams):
                 stream.enter(layer)
                 for projection in self.config.projections(index).values():

@@ -97,6 +97,7 @@ class PrunedExperts(NamedTuple):
             StackedWeight.of(stored),
             mean(one.masked_error for one in self.matrices),
             mean(one.output_error for one in self.matrices),
+            torch.cat([one.values for one in self.matrices]),
         )
 
 
@@ -144,4 +145,4 @@ def _average(inputs: Sequence[Tensor]) -> Tensor:
         return gram(inputs) / rows
     squares = sum(float(x.square().sum(dtype=torch.float64)) for x in inputs)
     cols = inputs[0].shape[-1]
-    return torch.eye(cols) * (squares / (rows * cols))
+    return torch.eye(cols, device=inputs[0].device) * (squares / (rows * cols))

@@ -18,6 +18,7 @@ from tvm_c4n.model import description
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.pruning.calibration import ops
+from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.products import multiply_rows
 from tvm_c4n.torch_blocks import Path, Stop, layer_path, run_layer
 
@@ -40,10 +41,12 @@ class Layer:
     projections: dict[str, Tensor]
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, config: ModelConfig, index: int) -> Layer:
-        """Read one layer of a checkpoint."""
+    def load(
+        cls, checkpoint: Checkpoint, config: ModelConfig, index: int, device: torch.device = CPU
+    ) -> Layer:
+        """Read one layer of a checkpoint, and put it on a device."""
         tensors = {
-            name: torch.from_numpy(np.ascontiguousarray(checkpoint.dense(name)))
+            name: torch.from_numpy(np.ascontiguousarray(checkpoint.dense(name))).to(device)
             for name in config.layer_tensors(index)
         }
         projections = config.projections(index).values()
@@ -91,12 +94,12 @@ class Layer:
 
 def project(x: Tensor, weight: Tensor) -> Tensor:
     """``x @ weight.T``: (b, t, cols), (rows, cols) -> (b, t, rows)."""
-    out = torch.empty(*x.shape[:-1], weight.shape[0])
+    out = x.new_empty(*x.shape[:-1], weight.shape[0])
     multiply_rows(x.flatten(0, -2), weight, out.view(-1, len(weight)))
     return out
 
 
-def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
+def logits(checkpoint: Checkpoint, ids: NDArray[np.int64], device: torch.device = CPU) -> Tensor:
     """Return the logits of whole windows, to judge a pruned model before it is compiled.
 
     Parameters
@@ -104,17 +107,19 @@ def logits(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Tensor:
     checkpoint : Checkpoint
         Dense or packed; a packed one is expanded layer by layer.
     ids : (b, t) int
+    device : torch.device
 
     Returns
     -------
     (b, t, v) float32
+        On the device.
     """
     config = describe_model(checkpoint.config)
     embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
-    hidden = config.embedding_scale * embeddings[torch.from_numpy(ids)]
+    hidden = (config.embedding_scale * embeddings[torch.from_numpy(ids)]).to(device)
     for index in range(config.n_layer):
-        hidden = Layer.load(checkpoint, config, index)(hidden)
-    return Head.load(checkpoint, config)(hidden)
+        hidden = Layer.load(checkpoint, config, index, device)(hidden)
+    return Head.load(checkpoint, config).to(device)(hidden)
 
 
 @dataclass
@@ -135,6 +140,11 @@ class Head:
         name = config.head_map
         between = None if name is None else torch.from_numpy(checkpoint.dense(name))
         return cls(config.logits_scale * weight, head, norm.eps, between)
+
+    def to(self, device: torch.device) -> Head:
+        """Return the head on a device."""
+        there = self.changed(lambda matrix: matrix.to(device))
+        return replace(there, norm=self.norm.to(device))
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Head:
         """Return the head with its matrices as a function gives them."""

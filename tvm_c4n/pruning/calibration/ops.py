@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tvm_c4n.pruning.calibration import compiled_scan
+from tvm_c4n.pruning.calibration import step_scan
+from tvm_c4n.pruning.devices import on_cpu
 from tvm_c4n.torch_blocks import Delta, Scan, Ssd
 
 # Tokens that go through a layer or a product together: the temporaries stay small, and float32 sums
@@ -43,6 +44,10 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, activated: bool = Tr
 def selective_scan(x: Tensor, dt: Tensor, bc: Tensor, z: Tensor, p: Scan) -> Tensor:
     """Scan selectively, then skip and gate: all (b, t, d) but bc (b, t, 2n); see `Scan`."""
     a = -torch.exp(p.a_log).T.contiguous()  # n d
+    if not on_cpu(x):
+        return step_scan.selective_scan(x, dt, bc, z, a, p.dt_bias, p.skip)
+    from tvm_c4n.pruning.calibration import compiled_scan  # a GPU needs no compiler
+
     return compiled_scan.selective_scan(x, dt, bc, z, a, p.dt_bias, p.skip)
 
 

@@ -2,7 +2,7 @@
 
 The problem of each row w of a projection: minimise ``(w - w0) H (w - w0)^T`` over rows that obey a
 mask, where H = X^T X of the projection's inputs, damped. All functions work on all rows at once;
-the loops over groups of the two that choose exactly are compiled (`panels.py`), in float32.
+the loops over groups of the two that choose exactly are `loops.py`, in float32.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tvm_c4n.pruning.devices import on_cpu
 from tvm_c4n.pruning.method.criteria import (
     diagonal_blocks,
     keep_best,
     removal_operators,
     sparsegpt_scores,
 )
-from tvm_c4n.pruning.method.panels import (
-    from_panels,
-    run_in_parts,
-    selection_kernel,
-    to_panels,
-)
+from tvm_c4n.pruning.method.loops import select_groups
 from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.pruning.threads import map_in_threads
 from tvm_c4n.sparsity import GROUP
@@ -80,13 +76,10 @@ def sweep_joint(weight: Tensor, factor: Tensor, removed: int) -> tuple[Tensor, T
         return weight.clone(), keep_best(weight, 0)
     corners = diagonal_blocks(factor).double()
     covariances = corners.mT @ corners
-    w = to_panels(weight)
-    gradient, kept = torch.zeros_like(w), torch.empty_like(w)
-    operators = removal_operators(covariances, removed)
-    shared = [operators, covariances, corners, factor]
-    kernel = selection_kernel(removed, anew=False)
-    run_in_parts(kernel, [w, gradient, kept], [matrix.float() for matrix in shared])
-    return from_panels(w, len(weight)), from_panels(kept, len(weight)).bool()
+    operators, gradient = removal_operators(covariances, removed), torch.zeros_like(weight)
+    return select_groups(
+        weight, gradient, operators, covariances, corners, factor, removed, anew=False
+    )
 
 
 def refit(
@@ -122,7 +115,7 @@ def refit(
     (rows, cols)
         Zero outside the mask.
     """
-    parts = -(-weight.numel() // REFIT_ELEMENTS)
+    parts = -(-weight.numel() // REFIT_ELEMENTS) if on_cpu(weight) else 1
 
     def part(sides: tuple[Tensor, ...]) -> Tensor:
         weight, mask, start = sides
@@ -179,10 +172,8 @@ def reselect(
     weight : (rows, cols), mask : (rows, cols) bool
     """
     covariances = torch.linalg.inv(diagonal_blocks(hessian).double())
-    gradient = to_panels(times_transposed(current - weight, hessian))
-    w, kept = to_panels(current), torch.empty_like(gradient)
+    gradient = times_transposed(current - weight, hessian)
     operators = removal_operators(covariances, removed)
-    shared = [operators, covariances, covariances, hessian]
-    kernel = selection_kernel(removed, anew=True)
-    run_in_parts(kernel, [w, gradient, kept], [matrix.float() for matrix in shared])
-    return from_panels(w, len(weight)), from_panels(kept, len(weight)).bool()
+    return select_groups(
+        current, gradient, operators, covariances, covariances, hessian, removed, anew=True
+    )

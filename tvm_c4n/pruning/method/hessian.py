@@ -12,8 +12,13 @@ def damped(statistics: Tensor, dampening_frac: float) -> Tensor:
     """``H + dampening_frac * mean(diag H) * I``; the identity where all inputs were zero."""
     level = float(statistics.diagonal().mean())
     if level <= 0:
-        return torch.eye(len(statistics), dtype=statistics.dtype)
-    return statistics + dampening_frac * level * torch.eye(len(statistics), dtype=statistics.dtype)
+        return identity_like(statistics)
+    return statistics + dampening_frac * level * identity_like(statistics)
+
+
+def identity_like(matrix: Tensor) -> Tensor:
+    """Return the identity of a matrix's size, dtype and device."""
+    return torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
 
 
 def cholesky(hessian: Tensor) -> Tensor:
@@ -51,6 +56,5 @@ def inverse_factor(hessian: Tensor) -> Tensor:
         It is not.
     """
     upper = cholesky(hessian.flip(0, 1)).flip(0, 1)
-    identity = torch.eye(len(upper), dtype=upper.dtype)
-    factor: Tensor = torch.linalg.solve_triangular(upper, identity, upper=True)
+    factor: Tensor = torch.linalg.solve_triangular(upper, identity_like(upper), upper=True)
     return factor

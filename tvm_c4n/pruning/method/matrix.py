@@ -14,7 +14,17 @@ from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.pruning.method.rounding import Grid, round_descending, round_feeding_back
 from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.pruning.recipe import Ablation, Choice, Method
-from tvm_c4n.sparsity import INT_BITS, AnyWeight, DType, from_dense
+from tvm_c4n.pruning.threads import map_in_threads
+from tvm_c4n.sparsity import (
+    FLOAT16_MAX,
+    INT_BITS,
+    AnyWeight,
+    C4nWeight,
+    DType,
+    as_float32,
+    from_dense,
+    row_blocks,
+)
 
 # Rounds of choosing masks anew after the first refit; a third one gains under 0.2 % of the error.
 RESELECTIONS = 2
@@ -35,11 +45,14 @@ class PrunedMatrix(NamedTuple):
         ``||(W - W * mask) X||^2 / ||W X||^2``: the final mask without any compensation.
     output_error : float
         The same with the final weights.
+    values : (rows, cols) float32
+        What ``weight.dense()`` gives, where the statistics are.
     """
 
     weight: AnyWeight
     masked_error: float
     output_error: float
+    values: Tensor
 
 
 def relative_output_error(weight: Tensor, other: Tensor, statistics: Tensor) -> float:
@@ -59,10 +72,11 @@ def round_matrix(weight: Tensor, dtype: DType, scale_group: int) -> PrunedMatrix
     ``||W - W'||^2 / ||W||^2`` is what `relative_output_error` gives for white inputs.
     """
     stored = from_dense(weight.numpy(), 0, dtype, scale_group=scale_group)
-    difference = (weight - torch.from_numpy(stored.dense())).double()
+    values = torch.from_numpy(stored.dense())
+    difference = (weight - values).double()
     energy = float(weight.double().square().sum())
     error = float(difference.square().sum()) / energy if energy > 0 else 0.0
-    return PrunedMatrix(stored, 0.0, error)
+    return PrunedMatrix(stored, 0.0, error, values)
 
 
 def prune_matrix(
@@ -118,20 +132,34 @@ def prune_matrix(
         result = round_feeding_back(result, factor, mask, grid)
         if DESCENT_PASSES[dtype]:
             result = round_descending(weight, hessian, mask, result, grid, DESCENT_PASSES[dtype])
-    packed = from_dense(
-        result.numpy(),
-        removed,
-        dtype,
-        mask=mask.numpy() if removed else None,
-        scales=None if grid.scales is None else grid.scales.numpy(),
-        scale_group=scale_group,
-    )
-    stored = torch.from_numpy(packed.dense())
+    # What is packed lies on the grid: it is what the packed weight says.
     return PrunedMatrix(
-        packed,
+        _packed(result, mask if removed else None, grid, removed, dtype),
         relative_output_error(weight, weight * mask, statistics),
-        relative_output_error(weight, stored, statistics),
+        relative_output_error(weight, result, statistics),
+        result,
     )
+
+
+def _packed(
+    weight: Tensor, mask: Tensor | None, grid: Grid, removed: int, dtype: DType
+) -> C4nWeight:
+    """Pack a weight that lies on a grid; threads share its rows."""
+    values = as_float32(weight.cpu().numpy(), FLOAT16_MAX)
+    kept = None if mask is None else mask.cpu().numpy()
+    scales = None if grid.scales is None else grid.scales.cpu().numpy()
+
+    def part(rows: slice) -> C4nWeight:
+        return from_dense(
+            values[rows],
+            removed,
+            dtype,
+            mask=None if kept is None else kept[rows],
+            scales=None if scales is None else scales[rows],
+            scale_group=grid.scale_group,
+        )
+
+    return C4nWeight.stack(map_in_threads(part, row_blocks(*values.shape)))
 
 
 def _remove(

@@ -24,7 +24,7 @@ from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.checkpoint.derived import DerivedCheckpoint
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.tensor_spec import HIDDEN, Axis
-from tvm_c4n.pruning.method.distances import distances
+from tvm_c4n.pruning.devices import on_cpu
 from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.sparsity import GROUP
 
@@ -33,6 +33,10 @@ from tvm_c4n.sparsity import GROUP
 SEARCH_ITERATIONS = 60
 # Rows that are looked at.
 SAMPLED_ROWS = 256
+# Groups that exchange columns with each other in a round; larger models draw such sets anew each
+# time. An exact assignment takes the cube of the number: of 1,152 groups, 60 rounds kept 0.9278 of
+# the scores in 7 s so, 0.9285 in 16 s with 512, and 0.9061 were kept at first.
+EXCHANGING_GROUPS = 256
 
 
 def removal_scores(weight: Tensor, statistics: Tensor, dampening_frac: float) -> Tensor:
@@ -76,16 +80,34 @@ def find_order(
     order = torch.arange(len(columns)).view(-1, GROUP)
     for _ in range(iterations):
         order = order.gather(1, torch.rand(order.shape, generator=generator).argsort(1))
-        rest = columns[order[:, 1:]]
-        # Of 4 columns the ``removed`` smallest go. What a group loses if it takes a column is a sum
-        # over what it has, and the smaller one of its next to go, p, and that column, q. The
-        # smaller one is (p + q - |p - q|) / 2, and whatever depends on the group or the column
-        # alone is the same in every assignment: the best one has the largest distances.
-        offered = order[:, 0].clone()
-        far = distances(columns[offered], _smallest(rest, removed))
-        _, group = linear_sum_assignment(far, maximize=True)
-        order[torch.from_numpy(group), 0] = offered
+        if len(order) > EXCHANGING_GROUPS:
+            order = order[torch.randperm(len(order), generator=generator)]
+        for groups in order.split(EXCHANGING_GROUPS):
+            _exchange(groups, columns, removed)
     return order.sort(1).values.flatten()
+
+
+def _exchange(groups: Tensor, columns: Tensor, removed: int) -> None:
+    """Hand the first column of each group (groups, 4) to the group that loses least, in place.
+
+    Of 4 columns the ``removed`` smallest go. What a group loses if it takes a column is a sum over
+    what it has, and the smaller one of its next to go, p, and that column, q. The smaller one is
+    (p + q - |p - q|) / 2, and whatever depends on the group or the column alone is the same in
+    every assignment: the best one has the largest distances.
+    """
+    offered = groups[:, 0].clone()
+    far = _distances(columns[offered], _smallest(columns[groups[:, 1:]], removed))
+    _, taker = linear_sum_assignment(far, maximize=True)
+    groups[torch.from_numpy(taker), 0] = offered
+
+
+def _distances(columns: Tensor, groups: Tensor) -> Tensor:
+    """``sum_r |columns[i, r] - groups[j, r]|``: (m, rows), (n, rows) -> (m, n), on the CPU."""
+    if not on_cpu(columns):
+        return torch.cdist(columns, groups, p=1).cpu()
+    from tvm_c4n.pruning.method.distances import distances  # a GPU needs no compiler
+
+    return distances(columns, groups)
 
 
 def _smallest(three: Tensor, which: int) -> Tensor:

@@ -14,6 +14,7 @@ say which tensors read and write the stream.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.description import Block, ModelConfig, Norm
 from tvm_c4n.model.families import describe_model, with_head_map
 from tvm_c4n.model.tensor_spec import HIDDEN, reads_stream, writes_stream
+from tvm_c4n.pruning.devices import CPU
 
 Array = NDArray[np.float32]
 
@@ -36,6 +38,8 @@ class Rotated(DerivedCheckpoint):
         The source's.
     rotation : (d_model, d_model) float32
         R, orthogonal.
+    device : torch.device
+        Where the products are computed; what is read lies on the CPU.
 
     Raises
     ------
@@ -49,11 +53,17 @@ class Rotated(DerivedCheckpoint):
         With a head map where the embeddings are tied.
     """
 
-    def __init__(self, source: Checkpoint, config: ModelConfig, rotation: Array) -> None:
+    def __init__(
+        self,
+        source: Checkpoint,
+        config: ModelConfig,
+        rotation: Array,
+        device: torch.device = CPU,
+    ) -> None:
         if config.head_map is not None:
             raise RecipeError(f"{source.path}: is rotated already; set rotate to false")
         super().__init__(source)
-        self._rotation = rotation
+        self._rotation, self._device = rotation, device
         self._reads: dict[str, Norm | None] = {config.embeddings: None}
         self._writes: set[str] = set()
         self._norms = {config.final_norm.weight: config.final_norm}
@@ -99,20 +109,25 @@ class Rotated(DerivedCheckpoint):
         """One tensor as float32, in the new basis."""
         turn = self._rotation
         if name == self.description.head_map:
-            return np.asarray((turn * self._gain(self._final_norm)) @ turn.T, np.float32)
+            return self._product(turn * self._gain(self._final_norm), turn.T)
         array = self._source.dense(name)
         if name in self._norms:
             return np.full_like(array, 1.0 - self._norms[name].offset)
         if name in self._writes:
             # Of several matrices below each other, each is turned by itself.
             parts = array.reshape(-1, len(turn), *array.shape[1:])
-            turned: Array = np.concatenate([turn @ part for part in parts])
-            return turned
+            return np.concatenate([self._product(turn, part) for part in parts])
         if name not in self._reads:
             return array
         norm = self._reads[name]
-        folded = array if norm is None else array * self._gain(norm)
-        return np.asarray(folded @ turn.T, np.float32)
+        return self._product(array if norm is None else array * self._gain(norm), turn.T)
+
+    def _product(self, left: Array, right: Array) -> Array:
+        if self._device == CPU:
+            return np.asarray(left @ right, np.float32)
+        there = (torch.from_numpy(side).to(self._device) for side in (left, right))
+        found: Array = torch.matmul(*there).cpu().numpy()
+        return found
 
     def _gain(self, norm: Norm) -> Array:
         found: Array = norm.factors(self._source.dense(norm.weight))

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tvm_c4n.pruning.method.panels import (
-    from_panels,
-    rounding_kernel,
-    run_in_parts,
-    to_panels,
-)
+from tvm_c4n.pruning.method.loops import round_columns
+from tvm_c4n.pruning.method.scales import choose_scales
 from tvm_c4n.pruning.products import times_transposed
-from tvm_c4n.sparsity import INT_BITS, group_scales
-from tvm_c4n.sparsity.quantize import CODE_RANGE
+from tvm_c4n.sparsity import CODE_RANGE, INT_BITS
 
 
 @dataclass(frozen=True)
@@ -39,8 +34,8 @@ class Grid:
         """Choose the scales for weights (rows, cols) that are zero where removed."""
         if dtype not in INT_BITS:
             return cls(None, 0, 0)
-        scales = group_scales(weight.float().numpy(), INT_BITS[dtype], scale_group)
-        return cls(torch.from_numpy(scales), INT_BITS[dtype], scale_group)
+        bits = INT_BITS[dtype]
+        return cls(choose_scales(weight, bits, scale_group), bits, scale_group)
 
     def steps(self, cols: int) -> Tensor | None:
         """Scale of each weight: (rows, cols) float32."""
@@ -81,12 +76,10 @@ def round_feeding_back(weight: Tensor, factor: Tensor, mask: Tensor, grid: Grid)
     (rows, cols)
         On the grid, zero outside the mask.
     """
-    kernel = rounding_kernel(*CODE_RANGE[grid.bits], descends=False)
-    w = to_panels(weight)
-    coupling = (factor / factor.diagonal()[:, None]).contiguous()
-    panels = [w, torch.zeros_like(w), to_panels(grid.units(mask))]
-    run_in_parts(kernel, panels, [coupling, torch.ones(len(factor))])
-    return from_panels(w, len(weight))
+    coupling = factor / factor.diagonal()[:, None]
+    gradient, rates = torch.zeros_like(weight), torch.ones_like(factor[0])
+    codes = CODE_RANGE[grid.bits]
+    return round_columns(weight, gradient, grid.units(mask), coupling, rates, codes, descends=False)
 
 
 def round_descending(
@@ -114,9 +107,8 @@ def round_descending(
     (rows, cols)
         On the grid, zero outside the mask.
     """
-    kernel = rounding_kernel(*CODE_RANGE[grid.bits], descends=True)
-    w, gradient = to_panels(current), to_panels(times_transposed(current - weight, hessian))
-    panels = [w, gradient, to_panels(grid.units(mask))]
-    for _ in range(passes):
-        run_in_parts(kernel, panels, [hessian, hessian.diagonal().reciprocal()])
-    return from_panels(w, len(weight))
+    gradient, rates = times_transposed(current - weight, hessian), hessian.diagonal().reciprocal()
+    units, codes = grid.units(mask), CODE_RANGE[grid.bits]
+    return round_columns(
+        current, gradient, units, hessian, rates, codes, descends=True, passes=passes
+    )
