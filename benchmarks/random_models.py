@@ -21,7 +21,7 @@ from tvm_c4n.checkpoint import C4nWriter
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TOKENIZER
 from tvm_c4n.pruning.recipe import Recipe, WeightDType
-from tvm_c4n.sparsity import C4nWeight, DType, default_scale_group, part_shapes
+from tvm_c4n.sparsity import CODES, INT_BITS, C4nWeight, DType, default_scale_group, part_shapes
 
 # config.json of the published models, by size: Mamba-1 of state-spaces, and what follows it.
 SHAPES = {file.stem: file for file in (Path(__file__).parent / "shapes").iterdir()}
@@ -105,7 +105,7 @@ def random_weight(
 ) -> C4nWeight:
     """Return a random weight whose products have about the variance of their inputs."""
     rows, cols = shape
-    group = default_scale_group(removed) if dtype in ("int8", "int4") else 0
+    group = default_scale_group(removed) if dtype in INT_BITS else 0
     parts = part_shapes(rows, cols, removed, dtype, group)
     spread = 1 / np.sqrt(3 * cols * (4 - removed) / 4)
     if dtype == "float16":
@@ -114,9 +114,10 @@ def random_weight(
     elif dtype == "int8":
         values = rng.integers(-127, 128, parts.values, np.int8)
     else:
-        nibbles = rng.integers(1, 16, (2, *parts.values), np.uint8) ^ np.uint8(8)
-        values = nibbles[0] | nibbles[1] << np.uint8(4)
-    top = {"int8": 127, "int4": 7}.get(dtype, 1)
+        values = rng.integers(0, 256, parts.values, np.uint8)
+        used = (cols if removed == 0 else cols // 4 * (4 - removed)) * INT_BITS[dtype]
+        values[:, -1] &= 0xFF >> -used % 8
+    top = CODES[INT_BITS[dtype]].high if dtype in INT_BITS else 1
     scales = parts.scales and np.full(parts.scales, spread * 1.7 / top, np.float16)
     positions = parts.positions and _positions(rng, parts.positions, cols, removed)
     return C4nWeight(rows, cols, removed, dtype, group, values, positions, scales)

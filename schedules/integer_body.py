@@ -11,7 +11,7 @@ from schedules.micro_tile import MicroTile, Output
 from schedules.windows import Windows
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
-from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, INT_KC, WINDOWS, IntSlice, IntStream
+from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, IntSlice, IntStream
 from tvm_c4n.ops.tir import loop, splat
 
 
@@ -22,8 +22,12 @@ class IntegerBody:
         self, intrin: Intrinsics, args: LinearArgs, tile: MicroTile, stream: IntStream, out: Output
     ) -> None:
         self._intrin, self._tile, self._stream, self._x = intrin, tile, stream, args.x
-        self._fmt = stream.format
+        self._fmt, self._slice_cols = stream.format, stream.format.slice_cols
         self._dots = IntegerDots(intrin, args, tile, out)
+        # With one weight removed, the places of all kept ones follow from its own. Either an index
+        # is made for each of them, which all tokens share; or the windows are shifted for each,
+        # which all panels share, and the place itself is the index.
+        self._shifts = self._fmt.removed == 1 and tile.tokens <= tile.panels
 
     def emit(self, windows: Windows | None) -> None:
         """Emit all k-blocks; `windows` are those of the tokens, where they have been read."""
@@ -32,7 +36,7 @@ class IntegerBody:
         columns = min(fmt.scale_group, self._intrin.accumulate_cols or fmt.scale_group)
         with T.serial(layout.k_blocks) as k_block:
             # Step 1: sums that span the slices of a k-block begin at zero.
-            if columns > INT_KC:
+            if columns > self._slice_cols:
                 self._dots.clear()
             if layout.k_block.slices <= self._intrin.unrolled_slices:
                 for number in range(layout.k_block.slices):
@@ -43,18 +47,18 @@ class IntegerBody:
                 # (docs/decisions/repacked-format.md).
                 with loop(layout.k_block.slices) as number:
                     self._slice(self._stream.slice(k_block, number), columns, windows)
-            if columns > INT_KC:
+            if columns > self._slice_cols:
                 self._flush(k_block, 0)
 
     def _slice(self, piece: IntSlice, columns: int, windows: Windows | None) -> None:
         """Emit a slice of which the sums of `columns` columns are scaled together."""
-        # Step 2: the positions of a slice, as words of all its windows.
-        if not self._intrin.panel_major:
+        # Step 2: the positions of the first 64 columns, as words of all their windows.
+        if not self._intrin.panel_major and self._fmt.words:
             for r in range(self._tile.panels):
-                for number in range(self._fmt.words):
+                for number in range(self._fmt.codes_per_group):
                     piece.word(number, r)
         indices, together = self._intrin.indices(), self._together(columns)
-        for first in range(0, WINDOWS, together):
+        for first in range(0, self._fmt.windows, together):
             self._clear_before(first * GATHER_WINDOW, columns)
             # Step 3: the dot products of some windows.
             if windows is None:
@@ -69,17 +73,17 @@ class IntegerBody:
         if not self._intrin.panel_major or self._fmt.removed == 0:
             return 1
         # Those of a position word, unless a scale group ends among them.
-        share = WINDOWS // self._fmt.codes_per_group
+        share = 2 if self._shifts else 4 // self._fmt.codes_per_group
         return next(n for n in (share, 2, 1) if columns % (n * GATHER_WINDOW) == 0)
 
     def _clear_before(self, column: int, columns: int) -> None:
         """Set the sums to zero where those of a part of a slice begin."""
-        if columns <= INT_KC and column % columns == 0:
+        if columns <= self._slice_cols and column % columns == 0:
             self._dots.clear()
 
     def _flush_at(self, k_block: Any, column: int, columns: int) -> None:
         """Scale the sums where those of a part of a slice end."""
-        if columns <= INT_KC and column % columns == 0:
+        if columns <= self._slice_cols and column % columns == 0:
             self._flush(k_block, (column - 1) // self._fmt.scale_group)
 
     def _by_chunk(self, piece: IntSlice, windows: range, indices: Indices) -> None:
@@ -94,20 +98,31 @@ class IntegerBody:
         else:
             order = [(r, window, k) for window, k in chunks for r in panels]
         by_window = {window: self._activations(piece, window) for window in windows}
+        places: dict[tuple[int, int], Any] = {}
         for r, window, k in order:
             weight = self._weight(piece, window, k, r)
-            index = self._gather_index(piece, window, k, r, indices)
-            self._dots.add(r, weight, [self._intrin.gather(x, index) for x in by_window[window]])
+            if not self._shifts:
+                index = self._gather_index(piece, window, k, r, indices)
+            elif (r, window) in places:
+                index = places[r, window]
+            else:
+                index = indices.of_field(piece.word(window // 4, r), window % 4)
+                places[r, window] = index
+            of_tokens = by_window[window][k if self._shifts else 0]
+            self._dots.add(r, weight, [self._intrin.gather(x, index) for x in of_tokens])
 
     def _chunks(self, windows: range) -> list[tuple[int, int]]:
         """Return the chunks of some windows as (window, number in it), in the order of use."""
         return [(window, k) for window in windows for k in range(self._fmt.chunks_per_window)]
 
-    def _activations(self, piece: IntSlice, window: int) -> list[Any]:
-        """Read a window of each token."""
-        start = self._column(piece, window)
+    def _activations(self, piece: IntSlice, window: int) -> list[list[Any]]:
+        """Read a window of each token: for all its chunks, or for each of them in turn."""
+        start, intrin = self._column(piece, window), self._intrin
         tokens = (self._tile.token + m for m in range(self._tile.tokens))
-        return [self._intrin.window(self._x, token, start) for token in tokens]
+        read = [intrin.window(self._x, token, start) for token in tokens]
+        if not self._shifts:
+            return [read]
+        return [[intrin.shifted(x, k) for x in read] for k in range(self._fmt.kept)]
 
     def _dense(self, piece: IntSlice, window: int) -> None:
         """Multiply the columns of one window of weights of which none are removed."""
@@ -146,13 +161,13 @@ class IntegerBody:
 
     def _column(self, piece: IntSlice, window: int) -> Any:
         """Return the first column of a window."""
-        slice_start = piece.k_block * self._fmt.layout.kc + piece.number * INT_KC
+        slice_start = piece.k_block * self._fmt.layout.kc + piece.number * self._slice_cols
         return slice_start + window * GATHER_WINDOW
 
     def _weight(self, piece: IntSlice, window: int, k: int, r: int) -> Any:
         """Read the k-th chunk of a window and panel."""
         chunk = self._fmt.chunk_of(window, k)
-        return self._intrin.prepare_w(piece.chunk(chunk, r, self._intrin.unpack_nibbles))
+        return self._intrin.prepare_w(piece.chunk(chunk, r, self._intrin))
 
     def _gather_index(self, piece: IntSlice, window: int, k: int, r: int, indices: Indices) -> Any:
         """Return byte indices into a window of a panel's k-th kept weights."""
@@ -161,7 +176,8 @@ class IntegerBody:
             field = window * self._fmt.kept + k
             return indices.of_field(piece.word(field // 4, r), field % 4)
         # The code is the removed one's place: the weights from there on stood one further.
-        gone = T.reinterpret(intrin.bytes_type, intrin.codes(piece.word(0, r), window))
+        codes = intrin.codes(piece.word(window // 4, r), window % 4)
+        gone = T.reinterpret(intrin.bytes_type, codes)
         here, after = (
             T.reinterpret(
                 intrin.bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), intrin.lanes)
@@ -174,5 +190,5 @@ class IntegerBody:
         """Scale the sums of a scale group, or of a part of one, into the output."""
         fmt = self._fmt
         group = k_block * (fmt.layout.kc // fmt.scale_group) + index
-        output_scale = self._intrin.output_scale if fmt.dtype == "int4" else 1.0
+        output_scale = self._intrin.output_scale(fmt.dtype)
         self._dots.flush(group, output_scale, lambda r: self._stream.scales(k_block, index, r))

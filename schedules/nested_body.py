@@ -16,9 +16,9 @@ class NestedBody(IntegerBody):
     def _chunks(self, windows: range) -> list[tuple[int, int]]:
         return [(window, k) for k in range(self._fmt.kept) for window in windows]
 
-    def _activations(self, piece: IntSlice, window: int) -> list[Any]:
-        found = super()._activations(piece, window)
-        return [self._intrin.turned(each) for each in found] if window % 2 else found
+    def _activations(self, piece: IntSlice, window: int) -> list[list[Any]]:
+        (found,) = super()._activations(piece, window)
+        return [[self._intrin.turned(each) for each in found] if window % 2 else found]
 
     def _gather_index(self, piece: IntSlice, window: int, k: int, r: int, indices: Indices) -> Any:
         assert isinstance(piece, NestedSlice)  # noqa: S101 - of a NestedStream

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
+
+import numpy as np
 
 from schedules.intrin.base import GROUP_BYTES, Intrinsics, ZeroPoint, repeat
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import AVX2
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
+from tvm_c4n.sparsity import CODES, FIELD_BITS
+from tvm_c4n.sparsity.weight import codes_of_field
 
 
 class Avx2(Intrinsics):
@@ -24,16 +30,19 @@ class Avx2(Intrinsics):
         return 4096
 
     def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
-        # Sums of int4 products take half a register, and unpacking four bits pays the more tokens
+        # Sums of products of few bits take half a register, and unpacking them pays the more tokens
         # share it; a float product loads two operands, of which a square micro-tile loads fewest.
         # docs/decisions/prefill-gemm.md has the figures.
-        return {"int8": (1, 6), "int4": (2, 8)}.get(spec.dtype, (2, 4))
+        if spec.dtype in FIELD_BITS:
+            return 2, 8
+        return (1, 6) if spec.dtype == "int8" else (2, 4)
 
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
-        # int4 weights leave room to add their products in 16 bits.
-        if spec.dtype != "int4":
+        # Weights of few bits leave room to add their products in 16 bits.
+        if spec.dtype not in FIELD_BITS:
             return self
-        return Avx2Nibbles() if spec.removed or spec.dynamic else Avx2DenseNibbles()
+        sparse = spec.removed or spec.dynamic
+        return Avx2Fields() if sparse else Avx2DenseFields(FIELD_BITS[spec.dtype])
 
     def gather_index(self, words: Any, field: int) -> Any:
         # Two fields share a mask: pshufb ignores bits 4 to 6 of an index.
@@ -77,8 +86,8 @@ class Avx2(Intrinsics):
         return intrinsic("float32x8", "llvm.x86.avx.vpermilvar.ps.256", four, index)
 
 
-class Avx2Nibbles(Avx2):
-    """int4 weights: products are small enough to be added in 16 bits over 64 columns.
+class Avx2Fields(Avx2):
+    """Weights of few bits: products are small enough to be added in 16 bits over 64 columns.
 
     pmaddubsw multiplies ``x + 128`` by w; a pair of products is within ``2 * 255 * 8``, so that it
     does not saturate. Sums may wrap, for what is left after the correction is at most
@@ -88,7 +97,9 @@ class Avx2Nibbles(Avx2):
     zero_point_side = ZeroPoint.OF_WEIGHTS
     sum_dtype, zero_point_dtype = "int16", "int8"
     accumulate_cols = 64
-    output_scale = 1.0
+
+    def output_scale(self, dtype: str) -> float:
+        return 1.0
 
     def prepare_x(self, x: Any) -> Any:
         # Flipping the sign bit makes x + 128 of x, as unsigned bytes.
@@ -98,6 +109,21 @@ class Avx2Nibbles(Avx2):
 
     def unpack_nibbles(self, pairs: Any, high: bool) -> Any:
         return self._plus_8(pairs, high) - self._bytes(8)
+
+    def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:
+        # pshufb looks up what the bits stand for.
+        place, found = sum(bits for _, _, bits in pieces), []
+        codes = self._codes(place)
+        for vector, low, bits in pieces:
+            place -= bits
+            found.append(self.masked(vector, place - low, (1 << bits) - 1 << place))
+        index = T.reinterpret(self.bytes_type, reduce(or_, found))
+        return intrinsic(self.bytes_type, "llvm.x86.avx2.pshuf.b", self.repeated(codes), index)
+
+    def _codes(self, bits: int) -> list[int]:
+        """Return the weights that fields of `bits` stand for, in the order of their bits."""
+        fields = np.arange(1 << bits, dtype=np.uint8)
+        return [int(code) for code in codes_of_field(fields, bits)]
 
     def _plus_8(self, pairs: Any, high: bool) -> Any:
         """Return weights plus 8: flipping the sign bit of four bits adds 8 to the number."""
@@ -115,7 +141,7 @@ class Avx2Nibbles(Avx2):
         return acc + self._pairs(x, w)
 
     def add_zero_point(self, acc: Any, operand: Any) -> Any:
-        # The sum of the 16 weights of a slice that share a byte fits a byte: 16 * -8 = -128.
+        # The sum of the 16 weights of 64 columns that share a byte fits a byte: 16 * -8 = -128.
         return acc + operand
 
     def total(self, sums: Any, correction: Any) -> Any:
@@ -125,14 +151,17 @@ class Avx2Nibbles(Avx2):
         return T.reinterpret(self.bytes_type, T.broadcast(T.uint32(0x01010101 * value), self.lanes))
 
 
-class Avx2DenseNibbles(Avx2Nibbles):
-    """Dense int4 weights times one token: multiplied as w + 8, which takes no table.
+class Avx2DenseFields(Avx2Fields):
+    """Dense weights of few bits times one token: multiplied as what the least one lacks to them.
 
-    What must be subtracted, 8 times the sum of the activations, is the same for all rows.
+    What must be subtracted, for int4 8 times the sum of the activations, is the same for all rows.
     """
 
     zero_point_side = ZeroPoint.OF_ACTIVATIONS
     zero_point_dtype = "int16"
+
+    def __init__(self, bits: int) -> None:
+        self._low = CODES[bits].low
 
     def prepare_x(self, x: Any) -> Any:
         # Signed: here the weights are the unsigned operand.
@@ -142,12 +171,15 @@ class Avx2DenseNibbles(Avx2Nibbles):
         # Left 8 too large: the correction subtracts 8 times the activations.
         return self._plus_8(pairs, high)
 
+    def _codes(self, bits: int) -> list[int]:
+        return [code - self._low for code in super()._codes(bits)]
+
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
         # Pairs of products are added in int16 lanes.
         return acc + self._pairs(w, x)
 
     def add_zero_point(self, acc: Any, operand: Any) -> Any:
-        return acc + self._pairs(self._bytes(8), operand)
+        return acc + self._pairs(self._bytes(-self._low), operand)
 
     def total(self, sums: Any, correction: Any) -> Any:
         return self._both(sums - correction)

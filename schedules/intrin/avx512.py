@@ -9,6 +9,7 @@ from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import AVX512
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
+from tvm_c4n.sparsity import FIELD_BITS
 
 
 class Avx512(Intrinsics):
@@ -46,7 +47,11 @@ class Avx512(Intrinsics):
         return min(panels, 4 if spec.integer and not spec.removed else 2), 4
 
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
-        return Avx512Dense() if spec.batched and not spec.removed else self
+        if spec.removed:
+            return self
+        # One token: to flip the signs of bytes takes nothing where they are masked anyway.
+        masked = not spec.dynamic and spec.dtype in FIELD_BITS
+        return Avx512Dense() if spec.batched or masked else self
 
     def _dot(self, acc: Any, unsigned: Any, signed: Any) -> Any:
         name = "llvm.x86.avx512.vpdpbusd.512"

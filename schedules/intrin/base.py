@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
+from functools import reduce
+from operator import or_
 from typing import Any
+
+import numpy as np
 
 from schedules.intrin.indices import Indices
 from tvm_c4n._tvm import T
@@ -17,6 +21,10 @@ from tvm_c4n.ops.tir import ramp, to_float
 
 # In a lane: where the four groups of a 16-byte window start.
 GROUP_BYTES = 0x0C080400
+
+
+# The codes of fields of two bits are odd (`tvm_c4n.sparsity.CODES`).
+ODD_BITS = 2
 
 
 class ZeroPoint(Enum):
@@ -53,8 +61,6 @@ class Intrinsics(ABC):
         Type of the sums that `add_zero_point` adds to.
     accumulate_cols : int or None
         Columns after which sums must be taken out; None: they hold a scale group of any length.
-    output_scale : float
-        What sums of int4 weights are multiplied by, see `unpack_nibbles`.
     gemv_panels : int
         Panels of a GEMV in flight: enough independent sums to hide the latency of the dot product.
     unrolled_slices : int
@@ -88,7 +94,6 @@ class Intrinsics(ABC):
     sum_dtype: str = "int32"
     zero_point_dtype: str = "int32"
     accumulate_cols: int | None = None
-    output_scale: float = 1 / 16
     gemv_panels: int = 1
     unrolled_slices: int = 0
     panel_major: bool = False
@@ -184,6 +189,18 @@ class Intrinsics(ABC):
         """Bring a window into the order that `Indices.of_nested` wants for codes number 1."""
         return window
 
+    def shifted(self, window: Any, k: int) -> Any:
+        """Return the window in which place p of each group is that of the k-th weight without p."""
+        places = [4 * group + k + (p <= k) for group in range(4) for p in range(4)]
+        return T.bind(self.gather(window, self.repeated(places)))
+
+    def repeated(self, values: list[int]) -> Any:
+        """Return ``int8`` bytes that are these values over and over, at most 16."""
+        words = np.resize(np.array(values, np.int8), 16).view(np.int32)
+        every = [T.int32(int(word)) for word in words] * (self.lanes // 4)
+        vector = T.Shuffle(every, [T.int32(i) for i in range(self.lanes)])
+        return T.reinterpret(self.bytes_type, vector)
+
     def codes(self, words: Any, field: int) -> Any:
         """Extract the 2-bit codes number `field` of each byte of ``uint32`` words."""
         shifted = words >> T.broadcast(T.uint32(2 * field), self.lanes)
@@ -223,6 +240,42 @@ class Intrinsics(ABC):
         else:
             found = pairs << T.broadcast(T.uint8(4), width)
         return T.reinterpret(self.bytes_type, found)
+
+    def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:
+        """Take a chunk of int3 or int2 weights out of bits of ``uint8`` bytes, as ``int8``.
+
+        Here the field goes to the top of its byte, where it is 32 times the weight; of two bits the
+        one below it makes the codes odd.
+
+        Parameters
+        ----------
+        pieces : list of tuple
+            Bytes, the lowest bit and the number of bits, from the field's high bits down.
+        """
+        place, found = 8, []
+        for vector, low, bits in pieces:
+            place -= bits
+            found.append(self.masked(vector, place - low, (1 << bits) - 1 << place))
+        total = reduce(or_, found)
+        if place == 8 - ODD_BITS:
+            total = total | self.every_byte(1 << (place - 1))
+        return T.reinterpret(self.bytes_type, total)
+
+    def every_byte(self, value: int) -> Any:
+        """Return words whose bytes all have a value."""
+        return T.broadcast(T.uint32(0x01010101 * value), self.lanes)
+
+    def masked(self, vector: Any, left: int, mask: int) -> Any:
+        """Return bytes shifted left (right where negative) and masked, as ``uint32`` words."""
+        words = T.reinterpret(f"uint32x{self.lanes}", vector)
+        by = T.broadcast(T.uint32(abs(left)), self.lanes)
+        if left:
+            words = words << by if left > 0 else words >> by
+        return words & self.every_byte(mask)
+
+    def output_scale(self, dtype: str) -> float:
+        """Return what sums of products with unpacked weights are multiplied by."""
+        return {"int4": 1 / 16, "int3": 1 / 32, "int2": 1 / 32}.get(dtype, 1.0)
 
     @abstractmethod
     def dot(self, acc: Any, w: Any, x: Any) -> Any:

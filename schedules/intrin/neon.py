@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log2
 from typing import Any
 
 from schedules.intrin.base import GROUP_BYTES, Intrinsics
@@ -10,6 +11,7 @@ from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import NEON
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
+from tvm_c4n.sparsity import FIELD_BITS
 
 # In a lane: bytes 0 to 3. In a turned window they are the groups.
 LANE_BYTES = 0x03020100
@@ -30,7 +32,7 @@ class Neon(Intrinsics):
         return 2, 6
 
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
-        return NeonNibbles() if spec.dtype == "int4" else self
+        return NeonFields(spec.dtype) if spec.dtype in FIELD_BITS else self
 
     def opaque(self, bundle: Any) -> Any:
         # The offset of half a matrix exceeds what a load can add to its address by itself: LLVM
@@ -77,14 +79,20 @@ class Neon(Intrinsics):
         )
 
 
-class NeonNibbles(Neon):
-    """int4 weights: 1/16 of their sums costs nothing where they become floats."""
+class NeonFields(Neon):
+    """Weights of few bits: 1/16 or 1/32 of their sums costs nothing where they become floats."""
 
-    output_scale = 1.0
     unrolled_slices = 2
 
+    def __init__(self, dtype: str) -> None:
+        self._fraction = round(-log2(super().output_scale(dtype)))
+
+    def output_scale(self, dtype: str) -> float:
+        return 1.0
+
     def to_float(self, total: Any) -> Any:
-        return intrinsic("float32x4", "llvm.aarch64.neon.vcvtfxs2fp", total, T.int32(4))
+        fraction = T.int32(self._fraction)
+        return intrinsic("float32x4", "llvm.aarch64.neon.vcvtfxs2fp", total, fraction)
 
 
 class InsertedIndices(Indices):

@@ -23,6 +23,9 @@ class Portable(Intrinsics):
         given = [loaded] * (self.lanes // 4)
         return [T.bind(T.Shuffle(given, [T.int32(i) for i in place])) for place in places]
 
+    def shifted(self, window: Any, k: int) -> Any:
+        return [window[k + (p <= k)] for p in range(4)]
+
     def gather(self, window: Any, index: Any) -> Any:
         # The index of byte b lies in group b, so only its place there matters.
         position = T.bind(index & splat(T.int8(3), 4 * self.lanes))

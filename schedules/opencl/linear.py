@@ -8,12 +8,15 @@ bytes, without a table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from schedules.opencl.grid import grid, half_to_float, private
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs, declare
 from tvm_c4n.ops.repack import (
+    FieldPanel,
     Int8ColumnPanel,
     IntPanel,
     PanelFormat,
@@ -21,11 +24,12 @@ from tvm_c4n.ops.repack import (
     panel_format,
 )
 from tvm_c4n.ops.repack.float_panel import FLOAT_KC
-from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, INT_KC, WINDOWS
+from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW
 from tvm_c4n.ops.repack.layout import Part
 from tvm_c4n.ops.repack.reader import RowReader
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import Kernel, tokens_of
+from tvm_c4n.sparsity import CODES, INT_BITS
 from tvm_c4n.sparsity.bits import POSITION_BITS
 
 # The unsigned integers of 1, 2 and 4 bytes.
@@ -141,7 +145,7 @@ def _integer(item: _Item, fmt: IntPanel) -> None:
     layout, total = fmt.layout, private(1, "int32")
 
     def window(k_block: Any, piece: int, number: int, words: list[Any]) -> None:
-        column = piece * INT_KC + number * GATHER_WINDOW
+        column = piece * fmt.slice_cols + number * GATHER_WINDOW
         # Step 2: a sum of zero where a scale group begins.
         if column % fmt.scale_group == 0:
             T.buffer_store(total, T.int32(0), [0])
@@ -161,7 +165,7 @@ def _integer(item: _Item, fmt: IntPanel) -> None:
             # Step 1: the positions of a slice.
             first = piece * fmt.words
             words = [item.word(k_block, Part.POSITIONS, first + w, 4) for w in range(fmt.words)]
-            for number in range(WINDOWS):
+            for number in range(fmt.windows):
                 window(k_block, piece, number, words)
 
 
@@ -171,14 +175,13 @@ def _chunk(
     """Multiply four weights: dense, those of a quad; else the k-th of each of four groups."""
     k_block, piece, window, k = place
     index = piece * fmt.chunks + window * fmt.chunks_per_window + k
-    start = k_block * fmt.layout.kc + piece * INT_KC + window * GATHER_WINDOW
-    per_byte = fmt.chunks_per_byte
-    weights = item.word(k_block, Part.VALUES, index // per_byte, 4)
-    if per_byte == 2:
-        weights = weights >> T.uint32(4 * (index % 2))
+    start = k_block * fmt.layout.kc + piece * fmt.slice_cols + window * GATHER_WINDOW
+    weights, bits = _weights(item, fmt, k_block, index), INT_BITS[fmt.dtype]
     field = window if fmt.removed == 1 else window * fmt.kept + k
     for byte in range(4):
-        weight = _signed(weights, byte, 8 // per_byte)
+        weight = _signed(weights, byte, bits)
+        if CODES[bits].offset:
+            weight = weight * T.int32(CODES[bits].step) + T.int32(CODES[bits].offset)
         if fmt.removed == 0:
             column = start + 4 * k + byte
         else:
@@ -186,6 +189,22 @@ def _chunk(
             column = start + 4 * byte + _place(words[field // 4], shift, k, fmt.removed)
         product = weight * T.cast(item.x(column), "int32")
         T.buffer_store(total, total[0] + product, [0])
+
+
+def _weights(item: _Item, fmt: IntPanel, k_block: Any, index: int) -> Any:
+    """Read chunk number `index` of a k-block: a word with a weight in the low bits of each byte."""
+    if not isinstance(fmt, FieldPanel):
+        per_byte = fmt.chunks_per_byte
+        word = item.word(k_block, Part.VALUES, index // per_byte, 4)
+        return word >> T.uint32(4 * (index % 2)) if per_byte == 2 else word
+    unit, place = fmt.unit, INT_BITS[fmt.dtype]
+    first, found = index // len(unit.pieces) * unit.vectors, []
+    for piece in unit.pieces[index % len(unit.pieces)]:
+        place -= piece.bits
+        word, left = item.word(k_block, Part.VALUES, first + piece.vector, 4), place - piece.low
+        word = word << T.uint32(left) if left > 0 else word >> T.uint32(-left)
+        found.append(word & T.uint32(0x01010101 * ((1 << piece.bits) - 1 << place)))
+    return T.bind(reduce(or_, found))
 
 
 def _place(word: Any, shift: int, k: int, removed: int) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tvm_c4n.checkpoint import C4nWriter, open_checkpoint
-from tvm_c4n.sparsity import from_dense, part_shapes, size_bytes
+from tvm_c4n.sparsity import DTYPES, from_dense, part_shapes, size_bytes
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "format-c4n.md"
 WEIGHT = [
@@ -52,7 +52,7 @@ def test_the_reader_reads_the_example(tmp_path: Path) -> None:
     assert checkpoint.dense("norm").tolist() == [1, -2]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_table_of_sizes(dtype: str) -> None:
     row = re.search(rf"^\| {dtype} \| ([\d.| ]+) \|$", DOC.read_text(), flags=re.MULTILINE)
     assert row is not None

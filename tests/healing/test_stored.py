@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tvm_c4n.healing.stored import StoredWeight
-from tvm_c4n.sparsity import StackedWeight, from_dense, mask_from_scores
+from tvm_c4n.sparsity import DTYPES, INT_BITS, StackedWeight, from_dense, mask_from_scores
 
 
 def stored(removed, dtype, rows=6, cols=128, seed=0):
@@ -14,7 +14,7 @@ def stored(removed, dtype, rows=6, cols=128, seed=0):
     return StoredWeight(from_dense(values, removed, dtype, mask=mask, scale_group=64))
 
 
-CASES = [(n, dtype) for n in range(4) for dtype in ("int4", "int8", "float16", "float32")]
+CASES = [(n, dtype) for n in range(4) for dtype in DTYPES]
 
 
 @pytest.mark.parametrize(("removed", "dtype"), CASES)
@@ -23,7 +23,7 @@ def test_what_the_model_sees_is_what_is_written(removed, dtype):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # as after some training: off the grid, scales moved
         weight.weight += 0.1 * torch.randn(weight.weight.shape, generator=generator)
-        if dtype in ("int4", "int8"):
+        if dtype in INT_BITS:
             weight.change += 0.1 * torch.randn(weight.change.shape, generator=generator)
     packed = weight.packed()
     packed.check()
@@ -41,6 +41,20 @@ def test_the_gradient_passes_the_rounding_and_reaches_removed_weights():
     torch.testing.assert_close(weight.weight.grad, torch.where(inside, slope, 0.0))
     # Of the scale: round(v) - v inside the range, its end outside (LSQ, equation 3).
     slopes = torch.where(inside, codes.round() - codes, codes.clamp(-8, 7))
+    expected = (slopes * slope * step).unflatten(1, (2, 64)).sum(-1)
+    torch.testing.assert_close(weight.change.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_bits_pass_gradients_as_others_do():
+    weight = stored(2, "int2")
+    slope = torch.randn(6, 128, generator=torch.Generator().manual_seed(2))
+    (weight() * slope).sum().backward()
+    step = weight.scales().detach().repeat_interleave(64, dim=1)
+    codes = (weight.weight * weight.mask / step).detach()
+    inside = codes.abs() <= 3
+    torch.testing.assert_close(weight.weight.grad, torch.where(inside, slope, 0.0))
+    odd = 2 * torch.floor(codes / 2) + 1
+    slopes = torch.where(inside, (odd.clamp(-3, 3) - codes), codes.clamp(-3, 3)) * weight.mask
     expected = (slopes * slope * step).unflatten(1, (2, 64)).sum(-1)
     torch.testing.assert_close(weight.change.grad, expected, rtol=1e-4, atol=1e-5)
 

@@ -16,7 +16,7 @@ from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 
 @pytest.mark.parametrize("lanes", [0, 4, 16])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4", "int3"])
 def test_it_reads_stored_and_repacked_weights(dtype: str, lanes: int) -> None:
     rng = np.random.default_rng(0)
     calls: dict[str, Any] = {}

@@ -12,11 +12,11 @@ from tvm_c4n.ops import embedding
 from tvm_c4n.ops.repack import repack
 from tvm_c4n.ops.spec import EmbeddingSpec
 from tvm_c4n.ops.stored import stored_arrays
-from tvm_c4n.sparsity import from_dense
+from tvm_c4n.sparsity import DTYPES, from_dense
 
 
 @pytest.mark.parametrize("lanes", [0, 8])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_embedding_equals_the_rows_of_the_dense_weight(dtype: str, lanes: int) -> None:
     rng = np.random.default_rng(0)
     weight = from_dense(rng.normal(size=(21, 100)).astype(np.float32), 0, dtype)

@@ -8,9 +8,10 @@ import pytest
 from tests.ops.compiled import call_all
 from tests.ops.repack.read_back import reader, weight_of
 from tvm_c4n.ops.stored import StoredFormat, stored_arrays
+from tvm_c4n.sparsity import DTYPES
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_it_reads_what_is_stored(dtype: str) -> None:
     calls, expected = {}, {}
     for removed in range(4):

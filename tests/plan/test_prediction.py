@@ -35,7 +35,7 @@ def test_a_plan_has_a_line_for_each_n_and_dtype(given: str, tmp_path: Path) -> N
         progress=lambda *step: told.append(step),
     )
     rows = [(option.removed, option.dtype) for option in plan.options]
-    assert rows == [(n, d) for n in range(4) for d in ("float16", "int8", "int4")]
+    assert rows == [(n, d) for n in range(4) for d in ("float16", "int8", "int4", "int3", "int2")]
     assert (plan.family, plan.context, plan.threads) == ("granitemoehybrid", 64, 1)
     assert plan.kv_bytes == 2 * 64 * 2 * 8 * 2  # float16, as compiled models have them
     disk = {(o.removed, o.dtype): o.disk_bytes for o in plan.options}
@@ -44,7 +44,7 @@ def test_a_plan_has_a_line_for_each_n_and_dtype(given: str, tmp_path: Path) -> N
         assert option.memory_bytes > PROCESS_BYTES + plan.kv_bytes + plan.state_bytes
         assert option.limit == pytest.approx(plan.bandwidth / option.token_bytes)
         assert option.tokens_per_sec > 0
-    assert told[-1] == ("timed", 12, 12)
+    assert told[-1] == ("timed", 20, 20)
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, small_artifact: Path) -> None:

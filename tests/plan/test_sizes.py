@@ -19,7 +19,7 @@ from tvm_c4n.runtime.artifact import open_artifact
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", ["float16", "int8", "int4", "int3"])
 @pytest.mark.parametrize("removed", range(4))
 @pytest.mark.parametrize("hf", [HF, HYBRID, EXPERTS], ids=["mamba", "hybrid", "experts"])
 def test_stored_bytes_are_those_of_stored_weights(

@@ -38,7 +38,7 @@ CONFIG = mamba_config(
         ({"without": [["rms"]]}, "without=['rms']: Input should be 'permute', "),
         ({"remove": 2}, "remove=2: a recipe has no such key; the nearest is removed"),
         ({"colour": 2}, "colour=2: a recipe has no such key; known are removed, method, dtype"),
-        ({"dtypes": {"in_proj": "int3"}}, "dtypes.in_proj='int3': Input should be 'float16', "),
+        ({"dtypes": {"in_proj": "int5"}}, "dtypes.in_proj='int5': Input should be 'float16', "),
     ],
 )
 def test_bad_recipes_are_refused_in_one_line(fields, message):
@@ -52,6 +52,11 @@ def test_an_int_applies_to_in_proj_and_out_proj():
     assert plan[CONFIG.projection(2, "in_proj")] == Choice(3, "int4")
     assert plan[CONFIG.projection(0, "out_proj")] == Choice(3, "int4")
     assert plan[CONFIG.projection(0, "x_proj")] == Choice(0, "int4")
+    plan = Recipe(removed=1, dtype="int3").plan(CONFIG)
+    assert plan[CONFIG.projection(2, "in_proj")] == Choice(1, "int3")
+    assert plan[CONFIG.projection(0, "x_proj")] == Choice(0, "int4")
+    assert plan[CONFIG.projection(0, "dt_proj")] == Choice(0, "int8")
+    assert plan[CONFIG.embeddings] == Choice(0, "int8")
     assert plan[CONFIG.projection(0, "dt_proj")] == Choice(0, "int8")
     assert plan["backbone.embeddings.weight"] == Choice(0, "int8")
     assert len(plan) == 4 * 4 + 1

@@ -15,7 +15,7 @@ def as_bits(array: np.ndarray) -> list[str]:
     return ["".join(f"{byte:08b}"[::-1] for byte in row) for row in array]
 
 
-@pytest.mark.parametrize("width", [2, 4])
+@pytest.mark.parametrize("width", [2, 3, 4])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 17])
 def test_fields_follow_each_other_from_the_low_bits_up(width: int, count: int) -> None:
     fields = np.random.default_rng(count).integers(0, 1 << width, (3, count), np.uint8)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tvm_c4n.errors import C4nError, RecipeError
 from tvm_c4n.sparsity import (
     DTYPES,
+    INT_BITS,
     from_dense,
     mask_from_scores,
     quantize,
@@ -45,8 +46,7 @@ def test_round_trip(case: tuple[int, int, int, int], dtype: str, scale_group: in
     if packed.scales is None:
         expected = kept
     else:
-        bits = 8 if dtype == "int8" else 4
-        codes = quantize(kept, packed.scales, bits, scale_group)
+        codes = quantize(kept, packed.scales, INT_BITS[dtype], scale_group)
         spread = np.repeat(packed.scales.astype(np.float32), scale_group, axis=1)[:, :cols]
         expected = np.where(mask, codes * spread, 0)
     np.testing.assert_array_equal(packed.dense(), expected)
@@ -91,8 +91,8 @@ def test_refusals_of_from_dense() -> None:
     mask = mask_from_scores(weight, 2)
     with pytest.raises(RecipeError, match="30 columns"):
         from_dense(np.ones((2, 30)), 2, "int8")
-    with pytest.raises(C4nError, match="dtype 'int3'"):
-        from_dense(weight, 0, "int3")  # type: ignore[arg-type]
+    with pytest.raises(C4nError, match="dtype 'int5'"):
+        from_dense(weight, 0, "int5")  # type: ignore[arg-type]
     with pytest.raises(C4nError, match="mask has shape"):
         from_dense(weight, 2, "int8", mask=mask[:1])
     with pytest.raises(C4nError, match="mask keeps 2"):

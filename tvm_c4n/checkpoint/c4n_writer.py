@@ -154,7 +154,7 @@ class C4nWriter:
         manifest: dict[str, Any] = {
             "format": "c4n",
             # The oldest that has all of it: older programs read what they know.
-            "version": 1 + any(isinstance(e.removed, tuple) for e in self._packed.values()),
+            "version": max((e.least_version for e in self._packed.values()), default=1),
             "tensors": {name: entry.model_dump() for name, entry in self._packed.items()},
         }
         if self._producer is not None:

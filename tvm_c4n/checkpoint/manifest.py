@@ -17,17 +17,27 @@ from tvm_c4n.checkpoint.json_reading import read_json, validated
 from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 from tvm_c4n.errors import C4nError, CheckpointError, shown
 from tvm_c4n.model.rows import rows_of
-from tvm_c4n.sparsity import AnyWeight, C4nWeight, DType, Removed, StackedWeight, part_shapes
+from tvm_c4n.sparsity import (
+    FIELD_BITS,
+    AnyWeight,
+    C4nWeight,
+    DType,
+    Removed,
+    StackedWeight,
+    part_shapes,
+)
 from tvm_c4n.sparsity.pattern import MAX_REMOVED
 
-# The last version that is read: the first one had no weights whose matrices differ in n.
-FORMAT_VERSION = 2
+# The last version that is read: the first one had no weights whose matrices differ in n, the second
+# no weights of three and two bits.
+FORMAT_VERSION = 3
 # Of a weight: models have fewer experts.
 MAX_MATRICES = 1024
 MANIFEST = "c4n.json"
 TENSORS = "model.safetensors"
 PARTS = ("values", "positions", "scales")
-VALUE_DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "int4": "U8"}
+VALUE_DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"} | dict.fromkeys(FIELD_BITS, "U8")
+_NEW_IN_3 = ("int3", "int2")
 DENSE_DTYPES = ("F32", "F16")
 MAX_SIZE = 2**31 - 1
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,254}")
@@ -77,6 +87,13 @@ class WeightEntry(_Strict):
             dtype=weight.dtype,
             scale_group=int(weight.scale_group),
         )
+
+    @property
+    def least_version(self) -> int:
+        """The first format version that can say this."""
+        if self.dtype in _NEW_IN_3:
+            return 3
+        return 2 if isinstance(self.removed, tuple) else 1
 
     def parts(self) -> list[tuple[str, int, int]]:
         """Return of each n what follows the weight's name, n, and the rows that have it."""
@@ -153,13 +170,17 @@ class Manifest(_Strict):
         for name, entry in self.tensors.items():
             if not valid_name(name):
                 raise ValueError(f"bad tensor name {shown(name)}")
+            if self.version < entry.least_version:
+                raise ValueError(
+                    f"{shown(name)} needs format version {entry.least_version}, not {self.version}"
+                )
             if not isinstance(entry.removed, tuple):
                 continue
             rows, matrices = rows_of(name), len(entry.removed)
-            if rows is None or rows.each != matrices or self.version < 2:
+            if rows is None or rows.each != matrices:
                 raise ValueError(
                     f"{shown(name)} has a list of {matrices} n, for which its name gives as many "
-                    "matrices, and the format version is 2"
+                    "matrices"
                 )
         return self
 

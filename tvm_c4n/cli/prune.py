@@ -47,7 +47,9 @@ def prune(
         ),
     ] = "2",
     method: Annotated[str, typer.Option(help="obs, sparsegpt, wanda or magnitude.")] = "obs",
-    dtype: Annotated[str, typer.Option(help="Kept weights: float16, int8 or int4.")] = "float16",
+    dtype: Annotated[
+        str, typer.Option(help="Kept weights: float16, int8, int4, int3 or int2.")
+    ] = "float16",
     calibration: Annotated[
         Path | None, typer.Option(help="Text to calibrate with, .jsonl or plain [the package's].")
     ] = None,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tvm_c4n.sparsity import (
-    CODE_RANGE,
+    CODES,
     GROUP,
     INT_BITS,
     AnyWeight,
@@ -35,7 +35,7 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
     mask : (rows, cols) bool
         Where a weight is kept.
     scale, change : (rows, ceil(cols / scale_group)) float32
-        int8 and int4 only.
+        Integer dtypes only.
     """
 
     def __init__(self, source: AnyWeight) -> None:
@@ -66,8 +66,11 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
             # Removed weights are zero before the rounding, so that they claim no gradient of the
             # scale; their own gradient passes.
             held = weight + (weight * self.mask - weight).detach()
-            codes = (held / step).clamp(*CODE_RANGE[INT_BITS[self.dtype]])
-            return (codes + (codes.round() - codes).detach()) * step
+            codes = CODES[INT_BITS[self.dtype]]
+            inside = (held / step).clamp(codes.low, codes.high)
+            nearest = ((inside - codes.offset) / codes.step).round() * codes.step + codes.offset
+            # Removed weights are zero, which need not be a code.
+            return (inside + (nearest * self.mask - inside).detach()) * step
         stored = weight.half().float() if self.dtype == "float16" else weight
         return weight + (stored * self.mask - weight).detach()
 

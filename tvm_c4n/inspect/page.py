@@ -10,6 +10,7 @@ from tvm_c4n.inspect.details import Details, Roofline
 from tvm_c4n.inspect.pictures import Axis, Cell, Series, chart, heat_map, number_text
 from tvm_c4n.inspect.summary import ModelSummary
 from tvm_c4n.sparsity import (
+    INT_BITS,
     describe,
     describe_counts,
     describe_removed,
@@ -17,7 +18,9 @@ from tvm_c4n.sparsity import (
     usual_removed,
 )
 
-_SHORT = {"float32": "f32", "bfloat16": "b16", "float16": "f16", "int8": "i8", "int4": "i4"}
+_SHORT = {"float32": "f32", "bfloat16": "b16", "float16": "f16"} | {
+    dtype: f"i{bits}" for dtype, bits in INT_BITS.items()
+}
 # Smaller errors are drawn at this one: a logarithmic axis has no zero.
 _LEAST_ERROR = 1e-5
 _UNITS = {

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import T
-from tvm_c4n.ops.weight_format import Shape, WeightFormat, code_in, nibble_in
-from tvm_c4n.sparsity import C4nWeight, DType
+from tvm_c4n.ops.weight_format import Shape, WeightFormat, code_in, code_of_field
+from tvm_c4n.sparsity import FIELD_BITS, STORED_DTYPES, C4nWeight, DType, part_shapes
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,25 @@ class StoredFormat(WeightFormat):
     """Values, then positions (removed > 0), then scales (integer dtypes)."""
 
     def shapes(self) -> list[Shape]:
-        groups = self.cols // 4
-        width = groups * self.kept if self.removed else self.cols
-        values = (-(-width // 2), "uint8") if self.dtype == "int4" else (width, self.dtype)
-        shapes: list[Shape] = [((self.rows, values[0]), values[1])]
-        if self.removed:
-            shapes.append(((self.rows, -(-groups * self.codes_per_group // 4)), "uint8"))
-        if self.quantized:
-            shapes.append(((self.rows, -(-self.cols // self.scale_group)), "float16"))
-        return shapes
+        shapes = part_shapes(self.rows, self.cols, self.removed, self.dtype, self.scale_group)
+        dtypes = (np.dtype(STORED_DTYPES[self.dtype]).name, "uint8", "float16")
+        return [(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True) if shape]
 
     def value(self, weights: Sequence[Any], row: Any, group: Any, k: Any) -> Any:
         index = group * self.kept + k
-        if self.dtype == "int4":
-            return nibble_in(weights[0][row, index // 2], index % 2)
+        if self.dtype in FIELD_BITS:
+            return self._code(weights[0], row, index, FIELD_BITS[self.dtype])
         value = weights[0][row, index]
         return T.cast(value, "int32") if self.dtype == "int8" else value
+
+    def _code(self, values: Any, row: Any, index: Any, bits: int) -> Any:
+        """Read the code of a field of some bits, which may cross into the next byte."""
+        last = int(values.shape[1]) - 1
+        first = index * bits // 8
+        both = T.cast(values[row, first], "int32")
+        if 8 % bits:
+            both = both | (T.cast(values[row, T.min(first + 1, last)], "int32") << 8)
+        return code_of_field((both >> (index * bits % 8)) & T.int32((1 << bits) - 1), bits)
 
     def code(self, weights: Sequence[Any], row: Any, group: Any, index: int) -> Any:
         field = group * self.codes_per_group + index

@@ -13,7 +13,7 @@ from typing import Any
 
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.tir import declare_or_bind
-from tvm_c4n.sparsity import INT_BITS
+from tvm_c4n.sparsity import CODES, INT_BITS
 from tvm_c4n.sparsity.bits import CODES_PER_GROUP, POSITION_BITS
 
 Shape = tuple[tuple[int, ...], str]
@@ -30,7 +30,7 @@ class WeightFormat(ABC):
     removed : int
         Weights removed of each group of 4 columns.
     dtype : str
-        ``"float32"``, ``"float16"``, ``"int8"`` or ``"int4"``.
+        Of a stored weight, see `tvm_c4n.sparsity.C4nWeight`.
     scale_group : int
         Dense columns that share a scale (integer dtypes), else 0.
     """
@@ -103,3 +103,10 @@ def nibble_in(byte: Any, high: Any) -> Any:
     """Return the low or high four bits of a byte, their sign extended, as int32."""
     shifted = T.cast(byte, "int32") << T.if_then_else(high == 0, T.int32(28), T.int32(24))
     return shifted >> 28
+
+
+def code_of_field(bits_found: Any, bits: int) -> Any:
+    """Return the code that a field of `bits`, given as int32, stands for (`field_of_codes`)."""
+    sign, codes = T.int32(1 << (bits - 1)), CODES[bits]
+    multiple = (bits_found ^ sign) - sign
+    return multiple * T.int32(codes.step) + T.int32(codes.offset)

@@ -15,6 +15,7 @@ from tvm_c4n.model.families.reader import MAX_EXPERTS
 from tvm_c4n.model.tensor_spec import reads_stream
 from tvm_c4n.ops.linear_spec import is_weight_only
 from tvm_c4n.sparsity import (
+    FIELD_BITS,
     GROUP,
     DType,
     Removed,
@@ -24,9 +25,9 @@ from tvm_c4n.sparsity import (
 )
 
 Method = Literal["obs", "sparsegpt", "wanda", "magnitude"]
-WeightDType = Literal["float16", "int8", "int4"]
+WeightDType = Literal["float16", "int8", "int4", "int3", "int2"]
 Ablation = Literal[
-    "permute", "corrected_target", "rms", "joint", "refit", "reselect", "error_feedback"
+    "permute", "corrected_target", "rms", "joint", "refit", "reselect", "error_feedback", "scales"
 ]
 METHODS: tuple[str, ...] = get_args(Method)
 ABLATIONS: tuple[str, ...] = get_args(Ablation)
@@ -70,12 +71,12 @@ def may_differ(choice: Choice, cols: int) -> bool:
 
 
 def needs_calibration(plan: Mapping[str, Choice]) -> bool:
-    """Say whether weights must make up for a loss: some are removed, or have 4 bits only.
+    """Say whether weights must make up for a loss: some are removed, or have at most 4 bits.
 
     Rounding a whole model to int8 or float16 loses so little (docs/decisions/pruning-speed.md) that
     it is rounded to nearest.
     """
-    return any(choice.removed or choice.dtype == "int4" for choice in plan.values())
+    return any(choice.removed or choice.dtype in FIELD_BITS for choice in plan.values())
 
 
 class Recipe(RecipeFile):
@@ -91,13 +92,15 @@ class Recipe(RecipeFile):
         that of each expert.
     method : {"obs", "sparsegpt", "wanda", "magnitude"}
         "obs" is the method of this package; the others are baselines.
-    dtype : {"float16", "int8", "int4"}
-        Of the kept weights. "int4" leaves int8 to what needs it: the head, and dt_proj of Mamba-1.
+    dtype : {"float16", "int8", "int4", "int3", "int2"}
+        Of the kept weights. Few bits are left to what bears them: with "int4" and less the head,
+        and dt_proj of Mamba-1, have int8; with "int3" and "int2" the projections that are not
+        pruned (of Mamba-1 x_proj) have int4.
     dtypes : dict
         Exceptions from what ``dtype`` gives, by the same keys as ``removed``; "head" is the
         embeddings (and the head).
     scale_group : {32, 64, 128}, optional
-        Dense columns that share a scale (int8, int4). Without it, see `default_scale_group`.
+        Dense columns that share a scale (integer dtypes). Without it, see `default_scale_group`.
     samples : int
         Calibration windows.
     sample_tokens : int
@@ -116,7 +119,8 @@ class Recipe(RecipeFile):
         "corrected_target" (fitted to the dense model's activations), "rms" (tokens weighted by the
         size of the residual stream), "joint" (all masks of a group compared exactly, in the first
         sweep), "refit" (least squares on the final mask), "reselect" (masks chosen again after it),
-        "error_feedback" (rounding errors made up for by the weights not yet rounded).
+        "error_feedback" (rounding errors made up for by the weights not yet rounded), "scales" (of
+        few bits: chosen by what an error costs, and fitted again to the codes).
 
     Raises
     ------
@@ -170,14 +174,16 @@ class Recipe(RecipeFile):
     def dtype_of(self, layer: int, projection: Projection) -> DType:
         """Return the dtype of one projection of one layer."""
         usual: DType = self.dtype
-        if usual == "int4" and projection.at_least_int8:
+        if usual in FIELD_BITS and projection.at_least_int8:
             usual = "int8"
+        elif usual in FIELD_BITS and not projection.pruned:
+            usual = "int4"
         general = self.dtypes.get(projection.name, usual)
         return self.dtypes.get(f"layers.{layer}.{projection.name}", general)
 
     def head_dtype(self) -> DType:
         """Return the dtype of the embeddings and the head; 4 bits are too few for them."""
-        return self.dtypes.get(_HEAD, "int8" if self.dtype == "int4" else self.dtype)
+        return self.dtypes.get(_HEAD, "int8" if self.dtype in FIELD_BITS else self.dtype)
 
     def removed_of(self, layer: int, projection: Projection) -> Removed:
         """Return n of one projection of one layer.

@@ -11,10 +11,11 @@ from tvm_c4n.sparsity.pattern import (
     row_blocks,
 )
 from tvm_c4n.sparsity.quantize import (
-    CODE_RANGE,
+    CODES,
     FLOAT16_MAX,
-    INT4_DIVISORS,
+    SCALE_DIVISORS,
     SCALE_GROUP,
+    Codes,
     as_float32,
     default_scale_group,
     group_scales,
@@ -35,6 +36,7 @@ from tvm_c4n.sparsity.stacked import AnyWeight, StackedWeight, pack
 from tvm_c4n.sparsity.stats import WeightStats, relative_error, size_bytes, stats_of, total
 from tvm_c4n.sparsity.weight import (
     DTYPES,
+    FIELD_BITS,
     INT_BITS,
     STORED_DTYPES,
     C4nWeight,
@@ -43,17 +45,19 @@ from tvm_c4n.sparsity.weight import (
 )
 
 __all__ = [
-    "CODE_RANGE",
+    "CODES",
     "AnyWeight",
     "DTYPES",
     "FLOAT16_MAX",
+    "FIELD_BITS",
     "GROUP",
-    "INT4_DIVISORS",
+    "SCALE_DIVISORS",
     "INT_BITS",
     "SCALE_GROUP",
     "STORED_DTYPES",
     "default_scale_group",
     "C4nWeight",
+    "Codes",
     "DType",
     "Removed",
     "StackedWeight",

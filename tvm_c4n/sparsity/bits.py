@@ -1,4 +1,4 @@
-"""Bits and nibbles of the stored form: little-endian inside a byte, each row padded to a byte.
+"""Fields of a few bits in the stored form: little-endian inside a byte, each row padded to a byte.
 
 A group's mask is handled as one nibble (bit i set = column i of the group kept), so every
 conversion between masks and position codes is a look-up in a table of 16 entries.
@@ -53,10 +53,13 @@ def pad_cols(array: NDArray[Any], multiple: int) -> NDArray[Any]:
 
 
 def pack_fields(fields: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Pack fields of 2 or 4 bits: (rows, n) uint8 -> (rows, ceil(n * bits / 8)), first field low.
+    """Pack fields of 2 to 4 bits: (rows, n) uint8 -> (rows, ceil(n * bits / 8)), first field low.
 
-    The unused high bits of a row's last byte are zero.
+    Fields of 3 bits cross the ends of bytes. The unused high bits of a row's last byte are zero.
     """
+    if 8 % bits:
+        each = np.unpackbits(fields[..., None], axis=2, count=bits, bitorder="little")
+        return np.packbits(each.reshape(len(fields), -1), axis=1, bitorder="little")
     per_byte = 8 // bits
     padded = pad_cols(fields, per_byte)
     packed = padded[:, 0::per_byte].copy()
@@ -67,6 +70,10 @@ def pack_fields(fields: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 def unpack_fields(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
     """Invert `pack_fields`: (rows, bytes) uint8 -> (rows, count) uint8."""
+    if 8 % bits:
+        each = np.unpackbits(packed, axis=1, count=count * bits, bitorder="little")
+        fields = np.packbits(each.reshape(-1, bits), axis=1, bitorder="little")
+        return fields.reshape(len(packed), count)
     per_byte = 8 // bits
     fields = np.empty((packed.shape[0], packed.shape[1] * per_byte), dtype=np.uint8)
     for i in range(per_byte):

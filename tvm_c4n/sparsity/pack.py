@@ -24,7 +24,15 @@ from tvm_c4n.sparsity.quantize import (
     group_scales,
     quantize,
 )
-from tvm_c4n.sparsity.weight import INT_BITS, STORED_DTYPES, C4nWeight, DType, part_shapes
+from tvm_c4n.sparsity.weight import (
+    FIELD_BITS,
+    INT_BITS,
+    STORED_DTYPES,
+    C4nWeight,
+    DType,
+    field_of_codes,
+    part_shapes,
+)
 
 
 def from_dense(
@@ -44,11 +52,11 @@ def from_dense(
         Finite; within float16's range (65504) unless ``dtype`` is ``"float32"``.
     removed : int
         n, 0..3.
-    dtype : {"float32", "float16", "int8", "int4"}
+    dtype : {"float32", "float16", "int8", "int4", "int3", "int2"}
     mask : (rows, cols) bool, optional
         True where a weight stays; what lies elsewhere is dropped, whatever its value. Without a
         mask zeros are removed weights; in a group with more zeros than ``removed``, the zeros in
-        the lower columns stay, as kept weights of value zero.
+        the lower columns stay, as kept weights of value zero (or, in int2, next to zero).
     scales : (rows, ceil(cols / scale_group)) float16, optional
         Scales chosen elsewhere (int dtypes only); otherwise `group_scales` of the kept weights.
     scale_group : int
@@ -87,8 +95,8 @@ def from_dense(
     if removed and mask is not None:
         positions = bitfields.encode_mask(mask, removed)
         codes = codes[mask].reshape(rows, -1)
-    if dtype == "int4":
-        codes = bitfields.pack_fields(codes.view(np.uint8) & np.uint8(0xF), 4)
+    if bits and dtype in FIELD_BITS:
+        codes = bitfields.pack_fields(field_of_codes(codes, bits), bits)
     return C4nWeight(rows, cols, int(removed), dtype, scale_group, codes, positions, scales)
 
 

@@ -15,12 +15,36 @@ from numpy.typing import NDArray
 from tvm_c4n.errors import C4nError
 from tvm_c4n.sparsity import bits as bitfields
 from tvm_c4n.sparsity.pattern import GROUP, check_cols, kept_of, row_blocks
-from tvm_c4n.sparsity.quantize import check_scale_group, check_scales, spread_scales
+from tvm_c4n.sparsity.quantize import CODES, check_scale_group, check_scales, spread_scales
 
-DType = Literal["float32", "float16", "int8", "int4"]
+DType = Literal["float32", "float16", "int8", "int4", "int3", "int2"]
 DTYPES: tuple[str, ...] = get_args(DType)
-STORED_DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "int4": np.uint8}
-INT_BITS = {"int8": 8, "int4": 4}
+STORED_DTYPES = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "int8": np.int8,
+    "int4": np.uint8,
+    "int3": np.uint8,
+    "int2": np.uint8,
+}
+INT_BITS = {"int8": 8, "int4": 4, "int3": 3, "int2": 2}
+# Bits of the dtypes of which several values share a byte.
+FIELD_BITS = {dtype: bits for dtype, bits in INT_BITS.items() if bits < 8}
+
+
+def field_of_codes(codes: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
+    """Return codes as they are stored in fields of ``bits``: two's complement of the multiple.
+
+    Odd codes, those of two bits, are ``2 * multiple + 1``.
+    """
+    return np.asarray((codes // CODES[bits].step).view(np.uint8) & np.uint8((1 << bits) - 1))
+
+
+def codes_of_field(fields: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
+    """Invert `field_of_codes`."""
+    sign, codes = np.int8(1 << (bits - 1)), CODES[bits]
+    multiples = (fields.view(np.int8) ^ sign) - sign
+    return np.asarray(multiples * np.int8(codes.step) + np.int8(codes.offset))
 
 
 class PartShapes(NamedTuple):
@@ -53,7 +77,7 @@ def part_shapes(rows: int, cols: int, removed: int, dtype: str, scale_group: int
     count = cols if removed == 0 else cols // GROUP * kept_of(removed)
     positions = -(-(cols // GROUP) * bitfields.CODE_BITS[removed] // 8)
     return PartShapes(
-        (rows, -(-count // 2) if dtype == "int4" else count),
+        (rows, -(-count * FIELD_BITS.get(dtype, 8) // 8)),
         (rows, positions) if removed else None,
         (rows, -(-cols // scale_group)) if scale_group else None,
     )
@@ -69,12 +93,13 @@ class C4nWeight:
         Size of the dense matrix.
     removed : int
         n, 0..3. With 0 every column is stored and ``cols`` need not be a multiple of 4.
-    dtype : {"float32", "float16", "int8", "int4"}
+    dtype : {"float32", "float16", "int8", "int4", "int3", "int2"}
     scale_group : int
         Dense columns per scale; 0 for the float dtypes.
     values : (rows, stored) of ``dtype``
         Kept weights by group, then column; ``stored`` is ``groups * kept``, or ``cols`` for n=0.
-        int4: (rows, ceil(stored / 2)) uint8, two's complement nibbles, low nibble first.
+        int4, int3, int2: (rows, ceil(stored * bits / 8)) uint8, fields of as many bits, the first
+        one low (`field_of_codes`).
     positions : (rows, ceil(groups * bits / 8)) uint8 or None
         Bits per group: n=1: 2 (the column that is gone), n=2: 4 (both kept, ascending, the first
         low), n=3: 2 (the kept one). None for n=0.
@@ -135,13 +160,13 @@ class C4nWeight:
 
     def _rows(self, block: slice) -> NDArray[Any]:
         """Read (rows of the block, stored) values as float32, float16 or int8."""
-        if self.dtype != "int4":
+        if self.dtype not in FIELD_BITS:
             return self.values[block]
-        nibbles = bitfields.unpack_fields(self.values[block], 4, self.stored)
-        return (nibbles.view(np.int8) ^ np.int8(8)) - np.int8(8)
+        bits = FIELD_BITS[self.dtype]
+        return codes_of_field(bitfields.unpack_fields(self.values[block], bits, self.stored), bits)
 
     def unpacked_values(self) -> NDArray[Any]:
-        """Kept values (rows, groups, kept): float32, float16, or int8 (int4 sign-extended).
+        """Kept values (rows, groups, kept): float32, float16, or int8 (codes of few bits, too).
 
         The short last group of a dense weight is filled with zeros.
         """
@@ -212,9 +237,9 @@ class C4nWeight:
             check_scales(self.scales, self.scales.shape)
 
     def _check_values(self, values: NDArray[Any]) -> None:
-        if self.dtype == "int4":
-            if not bitfields.tail_is_zero(values, self.stored * 4):
-                raise C4nError("padding nibble after the last value of a row is not zero")
+        if self.dtype in FIELD_BITS:
+            if not bitfields.tail_is_zero(values, self.stored * FIELD_BITS[self.dtype]):
+                raise C4nError("padding bits after the last value of a row are not zero")
         elif self.dtype == "int8":
             if (values == -128).any():
                 raise C4nError("a value is -128; int8 codes lie in -127..127")

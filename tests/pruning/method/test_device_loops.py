@@ -7,6 +7,7 @@ from tvm_c4n.pruning.method.criteria import diagonal_blocks, removal_operators
 from tvm_c4n.pruning.method.device_loops import BLOCK, round_by_blocks, select_by_blocks
 from tvm_c4n.pruning.method.hessian import inverse_factor
 from tvm_c4n.pruning.method.loops import round_columns, select_groups
+from tvm_c4n.sparsity import CODES
 
 # Two whole blocks and a short one.
 COLS = 2 * BLOCK + 12
@@ -31,14 +32,15 @@ def test_the_same_masks_and_weights(problem, removed, anew):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("bits", [4, 2])
 @pytest.mark.parametrize("descends", [False, True])
-def test_the_same_codes(problem, descends):
+def test_the_same_codes(problem, descends, bits):
     weight, hessian = (side.float() for side in problem(37, COLS))
     factor = inverse_factor(hessian).float()
     coupling = hessian if descends else factor / factor.diagonal()[:, None]
     rates = hessian.diagonal().reciprocal() if descends else torch.ones(COLS)
     units = 0.3 * (torch.rand(37, COLS, generator=torch.Generator().manual_seed(0)) < 0.5)
-    given = [weight, torch.zeros_like(weight), units, coupling, rates, (-8, 7)]
+    given = [weight, torch.zeros_like(weight), units, coupling, rates, CODES[bits]]
     how = {"descends": descends, "passes": 2 if descends else 1}
     found, expected = round_by_blocks(*given, **how), round_columns(*given, **how)
     assert float((found != expected).float().mean()) < 1e-3  # halves that fall to the other side

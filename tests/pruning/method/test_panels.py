@@ -14,6 +14,7 @@ from tvm_c4n.pruning.method.panels import (
     selection_kernel,
     to_panels,
 )
+from tvm_c4n.sparsity import CODES
 
 ROWS, COLS = 37, 12
 
@@ -30,8 +31,9 @@ def test_panels_hold_sixteen_rows_side_by_side() -> None:
     assert torch.equal(from_panels(panels, 20), matrix)
 
 
+@pytest.mark.parametrize("bits", [4, 2])
 @pytest.mark.parametrize("descends", [False, True])
-def test_rounding_equals_the_loop(descends: bool) -> None:
+def test_rounding_equals_the_loop(descends: bool, bits: int) -> None:
     weight, gradient, coupling = 3 * draw(ROWS, COLS), draw(ROWS, COLS) / 9, draw(COLS, COLS) / 9
     units = draw(ROWS, COLS).abs() + 0.1
     units[:, 5] = 0  # removed
@@ -40,13 +42,18 @@ def test_rounding_equals_the_loop(descends: bool) -> None:
     for i in range(COLS):
         unit = units[:, i].double().numpy()
         best = w[:, i] - g[:, i] * float(rates[i])
-        rounded = unit * np.clip(np.rint(best / np.where(unit == 0, 1, unit)), -8, 7)
+        multiple = best / np.where(unit == 0, 1, unit)
+        if bits == 4:
+            rounded = unit * np.clip(np.rint(multiple), -8, 7)
+        else:
+            every = np.array([-3, -1, 1, 3])
+            rounded = unit * every[np.abs(multiple[:, None] - every).argmin(1)]
         move = rounded - w[:, i] if descends else best - rounded
         w[:, i] = rounded
         others = slice(0 if descends else i + 1, COLS)
         g[:, others] += move[:, None] * coupling[i, others].double().numpy()
     panels = [to_panels(value) for value in (weight, gradient, units)]
-    run_in_parts(rounding_kernel(-8, 7, descends=descends), panels, [coupling, rates])
+    run_in_parts(rounding_kernel(CODES[bits], descends=descends), panels, [coupling, rates])
     np.testing.assert_allclose(from_panels(panels[0], ROWS).numpy(), w, atol=1e-5)
     np.testing.assert_allclose(from_panels(panels[1], ROWS).numpy(), g, atol=1e-4)
 
@@ -77,7 +84,8 @@ def test_the_number_of_threads_changes_nothing() -> None:
     for threads in (1, 3):
         torch.set_num_threads(threads)
         panels = [to_panels(draw(700, COLS)) for _ in range(3)]
-        run_in_parts(rounding_kernel(-8, 7, descends=True), panels, [draw(COLS, COLS), draw(COLS)])
+        kernel = rounding_kernel(CODES[4], descends=True)
+        run_in_parts(kernel, panels, [draw(COLS, COLS), draw(COLS)])
         found.append(panels[0])
     torch.set_num_threads(before)
     assert torch.equal(*found)

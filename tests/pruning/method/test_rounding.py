@@ -7,7 +7,7 @@ import torch
 from tvm_c4n.pruning.method.criteria import keep_best, magnitude_scores
 from tvm_c4n.pruning.method.hessian import inverse_factor
 from tvm_c4n.pruning.method.rounding import Grid, round_descending, round_feeding_back
-from tvm_c4n.sparsity import group_scales, quantize
+from tvm_c4n.sparsity import INT_BITS, group_scales, quantize
 
 
 def loss(weight, other, hessian):
@@ -15,7 +15,7 @@ def loss(weight, other, hessian):
     return float(((difference @ hessian) * difference).sum())
 
 
-@pytest.mark.parametrize(("dtype", "bits"), [("int8", 8), ("int4", 4)])
+@pytest.mark.parametrize(("dtype", "bits"), INT_BITS.items())
 def test_the_grid_is_that_of_the_packed_weight(dtype, bits):
     weight = np.random.default_rng(0).standard_normal((5, 40)).astype(np.float32)
     weight[2, :32] = 0  # a group whose scale is zero

@@ -45,7 +45,7 @@ def test_a_new_family_has_a_kernel_for_every_operator(spec: OpSpec, dynamic: boo
     assert answer[1].prim_func().attrs["c4n.kind"] == spec.kind
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4", "int3"])
 @pytest.mark.parametrize(("tokens", "rule"), [(1, "c4n_gemv"), (5, "c4n_gemm")])
 def test_its_products_match_float64(dtype: str, tokens: int, rule: str) -> None:
     machine = Machine(MADE_UP, None, "portable")

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from tvm_c4n.model.blocks import Mamba1
 from tvm_c4n.model.relax_model.block_emitter import BlockEmitter
 from tvm_c4n.ops import conv1d, rms_norm_parts, selective_scan
+from tvm_c4n.sparsity import INT_BITS
 
 
 def mamba1(block: Mamba1, to: BlockEmitter, normed: Any, h: Any) -> Any:
     """Emit one mixer; returns the new residual stream."""
     # A is as exact as what it is multiplied by.
-    half = to.weight("dt_proj").dtype in ("int8", "int4")
+    half = to.weight("dt_proj").dtype in INT_BITS
 
     def decay_rates(a_log: NDArray[np.float32]) -> NDArray[np.float32 | np.uint16]:
         a = np.ascontiguousarray(-np.exp(a_log.astype(np.float64)).T, np.float32)

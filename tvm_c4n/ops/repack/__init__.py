@@ -17,9 +17,9 @@ The array is ``uint8 [bundles, k-blocks, bytes]``. A kernel reads it from front 
 what memory, its pages and the prefetchers are fastest at (docs/decisions/repacked-format.md).
 
 There is one class per format: `FloatPanel`, `SparseFloatPanel`, `Int8ColumnPanel`, `NestedPanel`,
-`IntPanel`. It owns the sizes of a k-block, the packing, the reading of one element (for plain
-definitions and OpenCL) and the stream of vectors (for the kernels of CPUs, with its prefetches). A
-new dtype is a new class here, listed in `FORMATS`.
+`FieldPanel`, `IntPanel`. It owns the sizes of a k-block, the packing, the reading of one element
+(for plain definitions and OpenCL) and the stream of vectors (for the kernels of CPUs, with its
+prefetches). A new dtype is a new class here, listed in `FORMATS`.
 
 A code of a position is the place 0..3 in its group of a kept weight; with removed = 1 it is that of
 the removed one.
@@ -32,6 +32,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from tvm_c4n.ops.repack.field_panel import FieldPanel
 from tvm_c4n.ops.repack.float_panel import FloatPanel
 from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnPanel
 from tvm_c4n.ops.repack.int_panel import IntPanel
@@ -53,6 +54,7 @@ FORMATS: tuple[type[PanelFormat], ...] = (
     SparseFloatPanel,
     Int8ColumnPanel,
     NestedPanel,
+    FieldPanel,
     IntPanel,
 )
 
@@ -131,6 +133,7 @@ def repack(weight: AnyWeight, spec: Spec) -> NDArray[np.uint8]:
 __all__ = [
     "FORMATS",
     "NO_PREFETCHING",
+    "FieldPanel",
     "FloatPanel",
     "Int8ColumnPanel",
     "IntPanel",

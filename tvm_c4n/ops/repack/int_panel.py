@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +24,31 @@ from tvm_c4n.ops.weight_format import code_in, nibble_in
 from tvm_c4n.sparsity import INT_BITS, C4nWeight
 from tvm_c4n.sparsity.bits import POSITION_BITS
 
-# Columns of a slice: the codes of one kept weight of each group fill a 32-bit word.
+# Columns of a slice, at least: the codes of one kept weight of each group fill a 32-bit word.
 INT_KC = 64
 # Columns that one gather picks from: the bytes of a 128-bit register, which gathers work on.
 GATHER_WINDOW = 16
-WINDOWS = INT_KC // GATHER_WINDOW
+
+
+class Unpacker(Protocol):
+    """What takes weights out of bytes that they share: an instruction set."""
+
+    def unpack_nibbles(self, pairs: Any, high: bool) -> Any:
+        """Take a chunk out of the low or high halves of ``uint8`` bytes, as ``int8``."""
+
+    def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:
+        """Take a chunk out of bits of ``uint8`` bytes, as ``int8``.
+
+        A piece is the bytes, the lowest bit and the number of bits, from the high bits down.
+        """
 
 
 @dataclass(frozen=True)
 class IntPanel(PanelFormat):
     """int8 or int4, scaled by groups of columns.
 
-    A k-block is whole slices of `INT_KC` columns and whole scale groups. A slice is four windows
-    of `GATHER_WINDOW` columns, a chunk is four bytes per row that one dot product uses.
+    A k-block is whole slices of `slice_cols` columns and whole scale groups. A slice is windows of
+    `GATHER_WINDOW` columns, a chunk is four bytes per row that one dot product uses.
 
     positions ``uint32 [words, MR]`` in a slice
         Field f of byte b (bits 2 f and 2 f + 1) is the code of group b of the window for chunk
@@ -53,9 +65,19 @@ class IntPanel(PanelFormat):
         return dtype in INT_BITS
 
     @property
+    def slice_cols(self) -> int:
+        """Columns of a slice."""
+        return INT_KC
+
+    @property
+    def windows(self) -> int:
+        """Windows of a slice."""
+        return self.slice_cols // GATHER_WINDOW
+
+    @property
     def words(self) -> int:
-        """Position words of a slice."""
-        return self.codes_per_group
+        """Position words of a slice: a word has the codes of four chunks."""
+        return self.windows * self.codes_per_group // 4
 
     @property
     def chunks_per_window(self) -> int:
@@ -65,7 +87,7 @@ class IntPanel(PanelFormat):
     @property
     def chunks(self) -> int:
         """Chunks of a slice."""
-        return WINDOWS * self.chunks_per_window
+        return self.windows * self.chunks_per_window
 
     def chunk_of(self, window: Any, k: Any) -> Any:
         """Return the number in its slice of the k-th chunk of a window."""
@@ -77,14 +99,19 @@ class IntPanel(PanelFormat):
         return 2 if self.dtype == "int4" else 1
 
     @property
+    def byte_vectors(self) -> int:
+        """Vectors of a slice that have four bytes for each row: the chunks' bytes."""
+        return self.chunks // self.chunks_per_byte
+
+    @property
     def k_block(self) -> KBlock:
-        kc = max(INT_KC, self.scale_group)
+        kc = max(self.slice_cols, self.scale_group)
         return KBlock(
             kc,
-            self.chunks // self.chunks_per_byte * self.mr * 4,
+            self.byte_vectors * self.mr * 4,
             position_bytes=self.words * self.mr * 4,
             scale_bytes=kc // self.scale_group * self.mr * 2,
-            slices=kc // INT_KC,
+            slices=kc // self.slice_cols,
         )
 
     # Packing.
@@ -109,9 +136,9 @@ class IntPanel(PanelFormat):
 
     def _position_words(self, weight: C4nWeight, slices: int) -> NDArray[np.uint32]:
         """Return ``(rows, slices, words)``."""
-        codes = position_codes(weight, slices * INT_KC // 4)
+        codes = position_codes(weight, slices * self.slice_cols // 4)
         # (rows, slices, window, byte, code) -> fields in the order of chunks: window, code
-        codes = codes.reshape(self.rows, slices, WINDOWS, 4, -1).transpose(0, 1, 2, 4, 3)
+        codes = codes.reshape(self.rows, slices, self.windows, 4, -1).transpose(0, 1, 2, 4, 3)
         codes = codes.reshape(self.rows, slices, -1, 4, 4)  # word, field, byte
         fields, bytes_ = np.arange(4, dtype=np.uint32)[:, None], np.arange(4, dtype=np.uint32)
         shifts = POSITION_BITS * fields + 8 * bytes_
@@ -120,13 +147,17 @@ class IntPanel(PanelFormat):
     def _chunk_bytes(self, weight: C4nWeight, slices: int) -> NDArray[np.uint8]:
         """Return ``(rows, slices, byte vectors, 4)``."""
         if self.removed == 0:
-            flat = dense_values(weight, slices * INT_KC).astype(np.int8)
+            flat = dense_values(weight, slices * self.slice_cols).astype(np.int8)
             chunks = flat.reshape(self.rows, slices, self.chunks, 4)
         else:
             values = weight.unpacked_values().astype(np.int8)
-            values = pad_groups(values, slices * INT_KC // 4)
-            values = values.reshape(self.rows, slices, WINDOWS, 4, self.kept)
+            values = pad_groups(values, slices * self.slice_cols // 4)
+            values = values.reshape(self.rows, slices, self.windows, 4, self.kept)
             chunks = values.transpose(0, 1, 2, 4, 3).reshape(self.rows, slices, self.chunks, 4)
+        return self._bytes_of(chunks)
+
+    def _bytes_of(self, chunks: NDArray[np.int8]) -> NDArray[np.uint8]:
+        """Return the byte vectors of the chunks of slices: both ``(rows, slices, count, 4)``."""
         if self.chunks_per_byte == 1:
             return chunks.view(np.uint8)
         nibbles = chunks.view(np.uint8) & 0xF
@@ -136,7 +167,7 @@ class IntPanel(PanelFormat):
 
     def _place(self, group: Any) -> tuple[Any, Any, Any]:
         """Return the k-block of a group, its slice there, and its number in the slice."""
-        per_k_block, per_slice = self.layout.kc // 4, INT_KC // 4
+        per_k_block, per_slice = self.layout.kc // 4, self.slice_cols // 4
         inside = group % per_k_block
         return group // per_k_block, inside // per_slice, inside % per_slice
 
@@ -146,7 +177,10 @@ class IntPanel(PanelFormat):
             chunk, byte = inside, k
         else:
             chunk, byte = inside // 4 * self.kept + k, inside % 4
-        chunk = piece * self.chunks + chunk
+        return self._value(weights, row, k_block, piece * self.chunks + chunk, byte)
+
+    def _value(self, weights: Sequence[Any], row: Any, k_block: Any, chunk: Any, byte: Any) -> Any:
+        """Read one of a row's four weights of a chunk, as int32."""
         reader = self.row(weights, row)
         raw = reader.byte(k_block, Part.VALUES, chunk // self.chunks_per_byte, byte)
         if self.chunks_per_byte == 2:
@@ -205,7 +239,7 @@ class IntSlice:
             self._words[number, r] = T.bind(found)
         return self._words[number, r]
 
-    def chunk(self, chunk: int, r: int, unpack: Callable[[Any, bool], Any]) -> Any:
+    def chunk(self, chunk: int, r: int, unpacker: Unpacker) -> Any:
         """Read a panel's chunk as int8; chunks are read in ascending order.
 
         Parameters
@@ -213,15 +247,14 @@ class IntSlice:
         chunk : int
         r : int
             The panel.
-        unpack : callable
-            ``unpack(pairs, high)`` takes the low or high halves of bytes.
+        unpacker : Unpacker
         """
         fmt = self.stream.format
         if fmt.chunks_per_byte == 1:
             index = self.number * fmt.chunks + chunk
             return self.stream.vector(self.k_block, Part.VALUES, index, r, "int8", 4)
         if chunk % 2 == 0:
-            index = self.number * (fmt.chunks // 2) + chunk // 2
+            index = self.number * fmt.byte_vectors + chunk // 2
             pairs = self.stream.vector(self.k_block, Part.VALUES, index, r, "uint8", 4)
             self._pairs[r] = T.bind(pairs)
-        return unpack(self._pairs[r], chunk % 2 == 1)
+        return unpacker.unpack_nibbles(self._pairs[r], chunk % 2 == 1)

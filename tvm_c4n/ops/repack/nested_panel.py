@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n._tvm import T
-from tvm_c4n.ops.repack.int_panel import INT_KC, WINDOWS, IntPanel, IntSlice, IntStream
-from tvm_c4n.ops.repack.layout import KBlock, Part
+from tvm_c4n.ops.repack.int_panel import IntPanel, IntSlice, IntStream, Unpacker
+from tvm_c4n.ops.repack.layout import Part
 from tvm_c4n.ops.repack.panel import by_panels, pad_groups, position_codes
 from tvm_c4n.ops.repack.stream import Prefetching
 from tvm_c4n.ops.weight_format import code_in, nibble_in
@@ -40,22 +40,11 @@ class NestedPanel(IntPanel):
         return mr == 4 and dtype == "int4" and removed in (2, 3)
 
     @property
-    def k_block(self) -> KBlock:
-        kc = max(INT_KC, self.scale_group)
-        return KBlock(
-            kc,
-            self.byte_vectors * self.mr * 4,
-            scale_bytes=kc // self.scale_group * self.mr * 2,
-            slices=kc // INT_KC,
-        )
-
-    @property
     def words(self) -> int:
         return 0
 
     @property
     def byte_vectors(self) -> int:
-        """Vectors of a slice with four bytes for each row."""
         return self.chunks // UNIT * UNIT_VECTORS
 
     def chunk_of(self, window: Any, k: Any) -> Any:
@@ -63,8 +52,8 @@ class NestedPanel(IntPanel):
         return window // 2 * 2 * self.kept + 2 * k + window % 2
 
     def _by_slice(self, weight: C4nWeight, slices: int) -> list[NDArray[np.uint8]]:
-        shape = (self.rows, slices, WINDOWS // 2, 2, 4, self.kept)
-        groups = slices * INT_KC // 4
+        shape = (self.rows, slices, self.windows // 2, 2, 4, self.kept)
+        groups = slices * self.slice_cols // 4
 
         def units(elements: NDArray[np.generic]) -> NDArray[np.uint8]:
             # (..., pair of windows, window of the pair, byte, k) -> chunks: pair, k, window
@@ -123,10 +112,10 @@ class NestedSlice(IntSlice):
     # By panel and number in the slice.
     _read: dict[tuple[int, int], Any] = field(default_factory=dict)
 
-    def chunk(self, chunk: int, r: int, unpack: Callable[[Any, bool], Any]) -> Any:
+    def chunk(self, chunk: int, r: int, unpacker: Unpacker) -> Any:
         """Read a panel's chunk as int8, see `IntSlice.chunk`; in any order."""
         vector, high = _WEIGHTS[chunk % UNIT]
-        return unpack(self._vector(chunk // UNIT * UNIT_VECTORS + vector, r), high)
+        return unpacker.unpack_nibbles(self._vector(chunk // UNIT * UNIT_VECTORS + vector, r), high)
 
     def codes(self, chunk: int, r: int) -> Any:
         """Read the bytes of which a panel's chunk has the codes number ``chunk % 2``."""

@@ -35,7 +35,7 @@ _LIMITS: dict[Kind, tuple[float, float]] = {
 
 
 # Dtypes that a weight may have.
-_DTYPES: tuple[DType, ...] = ("float16", "int8", "int4")
+_DTYPES: tuple[DType, ...] = ("float16", "int8", "int4", "int3", "int2")
 
 
 @dataclass(frozen=True)

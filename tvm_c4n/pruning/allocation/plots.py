@@ -12,7 +12,7 @@ from tvm_c4n.checkpoint.files import write_atomically
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.pareto import Allocation
 from tvm_c4n.pruning.allocation.selection import AllocationResult
-from tvm_c4n.sparsity import GROUP, short_removed
+from tvm_c4n.sparsity import GROUP, INT_BITS, short_removed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ _SCALES = {
 # picture to allocations that lose next to nothing.
 _SHOWN = 1e-2
 _COLOURS = ("#f2f2f2", "#c6dbef", "#6baed6", "#08519c")  # n = 0, 1, 2, 3
-_SHORT = {"float32": "f32", "float16": "f16", "int8": "i8", "int4": "i4"}
+_SHORT = {"float32": "f32", "float16": "f16"} | {dtype: f"i{INT_BITS[dtype]}" for dtype in INT_BITS}
 
 
 def draw(result: AllocationResult, config: ModelConfig, folder: Path) -> bool:

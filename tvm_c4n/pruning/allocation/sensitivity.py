@@ -42,7 +42,7 @@ PROBE = Choice(2, "float16")
 # Windows that the divergence is measured on. All streams see the same ones, so that their order is
 # clear long before the divergences themselves are exact.
 SENSITIVITY_WINDOWS = 8
-_ROUNDED: tuple[DType, ...] = ("int8", "int4")
+_ROUNDED: tuple[DType, ...] = ("int8", "int4", "int3", "int2")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tvm_c4n.pruning.method.criteria import removed_sets
 from tvm_c4n.pruning.method.recorded import Recorded
-from tvm_c4n.sparsity import GROUP
+from tvm_c4n.pruning.method.scales import nearest_codes
+from tvm_c4n.sparsity import GROUP, Codes
 
 # Columns of a block, a multiple of 4: the updates inside take no longer than the calls.
 BLOCK = 32
@@ -86,7 +87,7 @@ def round_by_blocks(
     units: Tensor,
     coupling: Tensor,
     rates: Tensor,
-    codes: tuple[int, int],
+    codes: Codes,
     *,
     descends: bool,
     passes: int,
@@ -107,12 +108,12 @@ def round_by_blocks(
 
 
 @cache
-def _rounding(codes: tuple[int, int], descends: bool) -> Recorded:
+def _rounding(codes: Codes, descends: bool) -> Recorded:
     return Recorded(partial(_round, codes, descends), 3)
 
 
 def _round(
-    codes: tuple[int, int],
+    codes: Codes,
     descends: bool,
     w: Tensor,
     moves: Tensor,
@@ -125,7 +126,7 @@ def _round(
     divisors = torch.where(units == 0, 1, units)
     for i in range(len(w)):
         best = torch.addcmul(w[i], g[i], rates[i], value=-1)
-        rounded = (best / divisors[i]).round_().clamp_(*codes).mul_(units[i])
+        rounded = nearest_codes(best / divisors[i], codes).mul_(units[i])
         torch.sub(*((rounded, w[i]) if descends else (best, rounded)), out=moves[i])
         w[i] = rounded
         g[i + 1 :].addr_(coupling[i, i + 1 :], moves[i])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tvm_c4n.pruning.devices import on_cpu
 from tvm_c4n.pruning.method.device_loops import round_by_blocks, select_by_blocks
+from tvm_c4n.sparsity import Codes
 
 
 def select_groups(
@@ -63,24 +64,24 @@ def round_columns(
     units: Tensor,
     coupling: Tensor,
     rates: Tensor,
-    codes: tuple[int, int],
+    codes: Codes,
     *,
     descends: bool,
     passes: int = 1,
 ) -> Tensor:
     """Round columns in turn while the others make up for each error.
 
-    Each column becomes the multiple of its ``units`` nearest to ``weight - rate * gradient``, zero
-    where the unit is. The gradient of column j changes by ``coupling[i, j]`` times the move of
-    column i: from what it was if `descends`, else from what was rounded to what it is.
+    Each column becomes the code times its ``units`` that is nearest to ``weight - rate *
+    gradient``, zero where the unit is. The gradient of column j changes by ``coupling[i, j]`` times
+    the move of column i: from what it was if `descends`, else from what was rounded to what it is.
 
     Parameters
     ----------
     weight, gradient, units : (rows, cols) float32
     coupling : (cols, cols) float32
     rates : (cols,) float32
-    codes : (int, int)
-        The range of codes.
+    codes : Codes
+        What a weight can be, in units.
     descends : bool
         Whether a column moves the gradients of all others, or those on the right only.
     passes : int
@@ -95,7 +96,7 @@ def round_columns(
         )
     from tvm_c4n.pruning.method import panels  # a GPU needs no compiler
 
-    kernel = panels.rounding_kernel(*codes, descends=descends)
+    kernel = panels.rounding_kernel(codes, descends=descends)
     w, g, u = (panels.to_panels(side) for side in (weight, gradient, units))
     for _ in range(passes):
         panels.run_in_parts(kernel, [w, g, u], [coupling, rates])

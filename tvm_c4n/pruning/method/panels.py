@@ -20,7 +20,7 @@ from tvm_c4n.ops.host import host_description
 from tvm_c4n.ops.tir import declare_or_bind, f32, in_root_block, load, local, splat, store
 from tvm_c4n.pruning.method.criteria import removed_sets
 from tvm_c4n.pruning.threads import map_in_threads
-from tvm_c4n.sparsity import GROUP
+from tvm_c4n.sparsity import GROUP, Codes
 
 # Lanes of AVX-512's vectors; LLVM makes two or four of each where they are shorter.
 LANES = 16
@@ -53,13 +53,13 @@ def run_in_parts(kernel: Callable[..., None], panels: list[Tensor], shared: list
 
 
 @cache
-def rounding_kernel(low: int, high: int, *, descends: bool) -> Callable[..., None]:
+def rounding_kernel(codes: Codes, *, descends: bool) -> Callable[..., None]:
     """Compile a loop that rounds columns in turn while the others make up for each error.
 
     Parameters
     ----------
-    low, high : int
-        The range of codes.
+    codes : Codes
+        What a weight can be, in units.
     descends : bool
         Whether a column moves the gradients of all others, or those on the right only.
 
@@ -67,7 +67,7 @@ def rounding_kernel(low: int, high: int, *, descends: bool) -> Callable[..., Non
     -------
     callable
         ``kernel(weight, gradient, units, coupling, rates)``: each column of ``weight`` becomes the
-        multiple of its ``units`` nearest to ``weight - rate * gradient``, zero where the unit is.
+        code times its ``units`` nearest to ``weight - rate * gradient``, zero where the unit is.
         The gradient of column j changes by ``coupling[i, j]`` times the move of column i: from
         what it was if ``descends``, else from what was rounded to what it is. Panels of float32,
         then (cols, cols) and (cols,).
@@ -86,9 +86,14 @@ def rounding_kernel(low: int, high: int, *, descends: bool) -> Callable[..., Non
             best = T.bind(before - load(gradient, (p, i), 0, LANES) * splat(rates[i], LANES))
             unit = T.bind(load(units, (p, i), 0, LANES))
             zero, one = f32(0, LANES), f32(1, LANES)
-            codes = T.nearbyint(best / T.Select(unit == zero, one, unit))
-            codes = T.min(T.max(codes, f32(low, LANES)), f32(high, LANES))
-            rounded = T.bind(codes * unit)
+            multiple = best / T.Select(unit == zero, one, unit)
+            if codes.step == 1:
+                found = T.nearbyint(multiple)
+            else:
+                step, offset = f32(codes.step, LANES), f32(codes.offset, LANES)
+                found = T.nearbyint((multiple - offset) / step) * step + offset
+            found = T.min(T.max(found, f32(codes.low, LANES)), f32(codes.high, LANES))
+            rounded = T.bind(found * unit)
             move = T.bind(rounded - before if descends else best - rounded)
             store(weight, (p, i), 0, LANES, rounded)
             with T.serial(T.int64(0) if descends else i + 1, cols) as j:

@@ -1,16 +1,16 @@
-"""Rounding of pruned weights to float16, int8 or int4, with the other weights making up for it."""
+"""Rounding of pruned weights to float16 or integers, with the other weights making up for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tvm_c4n.pruning.method.loops import round_columns
-from tvm_c4n.pruning.method.scales import choose_scales
+from tvm_c4n.pruning.method.scales import choose_scales, nearest_codes, refit_scales
 from tvm_c4n.pruning.products import times_transposed
-from tvm_c4n.sparsity import CODE_RANGE, INT_BITS
+from tvm_c4n.sparsity import CODES, INT_BITS
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,24 @@ class Grid:
     scale_group: int
 
     @classmethod
-    def of(cls, weight: Tensor, dtype: str, scale_group: int) -> Grid:
-        """Choose the scales for weights (rows, cols) that are zero where removed."""
+    def of(
+        cls, weight: Tensor, dtype: str, scale_group: int, importance: Tensor | None = None
+    ) -> Grid:
+        """Choose the scales for weights (rows, cols) that are zero where removed.
+
+        ``importance`` (cols,) says what a squared error costs in each column.
+        """
         if dtype not in INT_BITS:
             return cls(None, 0, 0)
         bits = INT_BITS[dtype]
-        return cls(choose_scales(weight, bits, scale_group), bits, scale_group)
+        return cls(choose_scales(weight, bits, scale_group, importance), bits, scale_group)
+
+    def refitted(self, weight: Tensor, hessian: Tensor, current: Tensor) -> Grid:
+        """Return the grid whose scales fit `weight` best with the codes of `current`."""
+        steps, scales = self.steps(weight.shape[1]), self.scales
+        assert steps is not None and scales is not None  # noqa: S101 - float16 has none
+        codes = (current / torch.where(steps == 0, torch.inf, steps)).round_()
+        return replace(self, scales=refit_scales(weight, hessian, codes, scales, self.scale_group))
 
     def steps(self, cols: int) -> Tensor | None:
         """Scale of each weight: (rows, cols) float32."""
@@ -53,9 +65,8 @@ class Grid:
         """Round weights (rows, width) to nearest; ``steps`` are the same columns of `steps`."""
         if steps is None:
             return weight.to(torch.float16).to(weight.dtype)
-        low, high = CODE_RANGE[self.bits]
         divisor = torch.where(steps == 0, torch.inf, steps)
-        return (weight / divisor).round_().clamp_(low, high).mul_(steps)
+        return nearest_codes(weight / divisor, CODES[self.bits]).mul_(steps)
 
 
 def round_feeding_back(weight: Tensor, factor: Tensor, mask: Tensor, grid: Grid) -> Tensor:
@@ -69,7 +80,7 @@ def round_feeding_back(weight: Tensor, factor: Tensor, mask: Tensor, grid: Grid)
     mask : (rows, cols) bool
         What is removed is rounded to zero.
     grid : Grid
-        Of int8 or int4.
+        Of an integer dtype.
 
     Returns
     -------
@@ -78,7 +89,7 @@ def round_feeding_back(weight: Tensor, factor: Tensor, mask: Tensor, grid: Grid)
     """
     coupling = factor / factor.diagonal()[:, None]
     gradient, rates = torch.zeros_like(weight), torch.ones_like(factor[0])
-    codes = CODE_RANGE[grid.bits]
+    codes = CODES[grid.bits]
     return round_columns(weight, gradient, grid.units(mask), coupling, rates, codes, descends=False)
 
 
@@ -99,7 +110,7 @@ def round_descending(
     current : (rows, cols)
         The refitted weights.
     grid : Grid
-        Of int8 or int4.
+        Of an integer dtype.
     passes : int
 
     Returns
@@ -108,7 +119,7 @@ def round_descending(
         On the grid, zero outside the mask.
     """
     gradient, rates = times_transposed(current - weight, hessian), hessian.diagonal().reciprocal()
-    units, codes = grid.units(mask), CODE_RANGE[grid.bits]
+    units, codes = grid.units(mask), CODES[grid.bits]
     return round_columns(
         current, gradient, units, hessian, rates, codes, descends=True, passes=passes
     )
