@@ -70,10 +70,10 @@ class IntegerBody:
 
     def _together(self, columns: int) -> int:
         """Return how many windows a panel takes one after the other, if it takes any so."""
-        if not self._intrin.panel_major or self._fmt.removed == 0:
+        if not self._intrin.panel_major or self._fmt.removed == 0 or self._shifts:
             return 1
         # Those of a position word, unless a scale group ends among them.
-        share = 2 if self._shifts else 4 // self._fmt.codes_per_group
+        share = 4 // self._fmt.codes_per_group
         return next(n for n in (share, 2, 1) if columns % (n * GATHER_WINDOW) == 0)
 
     def _clear_before(self, column: int, columns: int) -> None:
