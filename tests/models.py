@@ -97,6 +97,26 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
+def write_byte_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of bytes, some of which are parts of characters; it has 96 tokens, too.
+
+    It starts texts with ``<|endoftext|>``.
+    """
+    end, merges = "<|endoftext|>", [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ã", "©")]
+    # Byte-level characters: letters, spaces and signs, and bytes of é, €, 😀 and of nothing.
+    alphabet = [*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *"ĠĊ.,!?'0123456789"]
+    alphabet += [*"Ã©âĤ¬ðŁĺĢÿ"]
+    tokens = [end, *alphabet, *("".join(pair) for pair in merges)]
+    tokens += [f"w{i}" for i in range(VOCABULARY - len(tokens))]
+    model = models.BPE({token: i for i, token in enumerate(tokens)}, merges)
+    tokenizer = Tokenizer(model)
+    tokenizer.add_special_tokens([end])
+    tokenizer.post_processor = processors.TemplateProcessing(f"{end} $A", special_tokens=[(end, 0)])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
 def write_words(path: Path, documents: int = 40) -> Path:
     """Write a JSONL file of documents, each of 100 random words that the tokenizer knows."""
     rng = np.random.default_rng(5)

@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from tests.models import write_byte_tokenizer
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.native import PROGRAM
 from tvm_c4n.runtime.engine import Engine
@@ -58,6 +59,58 @@ def test_the_runner_says_what_the_engine_says(host_runner, artifact):
     assert done.stderr.startswith("prompt: 301 tokens, ")
 
 
+@pytest.fixture(scope="module")
+def spoken(artifact, tmp_path_factory):
+    """The small model with a tokenizer of bytes, which the runner reads."""
+    folder = shutil.copytree(artifact, tmp_path_factory.mktemp("spoken") / "art")
+    write_byte_tokenizer(folder)
+    return folder
+
+
+SAMPLED = ["--temp", 0.9, "--seed", 7, "--top-k", 60, "--top-p", 0.95, "--min-p", 0.001]
+PENALISED = ["--temp", 2, "--seed", 2**40, "--repeat-penalty", 1.3, "--repeat-last-n", -1]
+
+
+@pytest.mark.parametrize(
+    "options", [[], SAMPLED, PENALISED, ["--stop", "zz", "--stop", "e", "--repeat-penalty", 1.1]]
+)
+@pytest.mark.parametrize("prompt", ["the old é bridge", ""])
+def test_text_is_what_run_says(host_runner, spoken, call, prompt, options):
+    """Tokens are bytes, so that many are parts of characters, or of none."""
+    options = ["-p", prompt, "-n", 70, "-t", 1, *options]
+    done = start([host_runner], spoken, *options, tokens=[])
+    assert done.stdout == call("run", spoken, *options).out
+    assert "generated: " in done.stderr
+
+
+def test_a_rendered_prompt_gets_nothing_around_it(host_runner, spoken, tmp_path):
+    """The template has written all tokens; the answer alone is printed, as `run --chat` does."""
+    (tmp_path / "rendered").write_text("<|endoftext|>the old\n")
+    options = ["-n", 30, "-t", 1]
+    done = start([host_runner], spoken, "-f", tmp_path / "rendered", "--rendered", *options)
+    whole = start([host_runner], spoken, "-p", "the old", *options)
+    assert "the old" + done.stdout == whole.stdout
+    from_stdin = subprocess.run(
+        [str(host_runner), str(spoken), "-f", "-", "-n", "30", "-t", "1"],
+        input="the old\r\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert from_stdin.stdout == whole.stdout
+
+
+def test_states_go_from_one_runtime_to_the_other(host_runner, spoken, call, tmp_path):
+    first = ["-p", "the old", "-n", 9, "-t", 1, "--save-state"]
+    second = ["-p", " bridge", "-n", 20, "-t", 1, "--load-state"]
+    here, there = tmp_path / "here", tmp_path / "there"
+    start([host_runner], spoken, *first, here)
+    call("run", spoken, *first, there)
+    expected = call("run", spoken, *second, here).out
+    for state in (here, there):
+        assert start([host_runner], spoken, *second, state).stdout == expected
+
+
 def test_texts_end_where_the_manifest_or_the_caller_says(host_runner, artifact, tmp_path):
     text = list(generate_tokens(Engine.load(artifact), PROMPT, 40))
     folder = shutil.copytree(artifact, tmp_path / "art")
@@ -72,10 +125,10 @@ def test_texts_end_where_the_manifest_or_the_caller_says(host_runner, artifact, 
         return [int(token) for token in done.stdout.split()]
 
     unheard = next(token for token in range(96) if token not in text)
-    assert says("--stop", f"{unheard},{end}") == expected
+    assert says("--ends", f"{unheard},{end}") == expected
     content["text"]["ends"] = [unheard, end]
     assert says() == expected
-    assert says("--stop", unheard) == text
+    assert says("--ends", unheard) == text
     del content["text"]  # an artifact of before the manifest had it
     content["config"]["eos_token_id"] = [end, unheard]
     assert says() == expected
@@ -150,6 +203,15 @@ def test_arm64_says_what_the_engine_says(arm_runner, phone_folder, artifact, com
 
 
 @pytest.mark.phone
+def test_arm64_speaks_text(arm_runner, arm_artifact, spoken, host_runner, tmp_path):
+    folder = shutil.copytree(arm_artifact, tmp_path / "art")
+    shutil.copy(spoken / "tokenizer.json", folder)
+    options = ["-p", "the old é bridge", "-n", 20, "-t", 1, "--temp", 0.7, "--seed", 3]
+    done = start(emulated(arm_runner), folder, *options)
+    assert done.stdout == start([host_runner], spoken, *options).stdout
+
+
+@pytest.mark.phone
 def test_a_processor_without_the_dot_product_is_refused(arm_runner, arm_artifact):
     done = start(emulated(arm_runner, cpu="cortex-a53"), arm_artifact)
     assert (done.returncode, done.stdout) == (2, "")
@@ -172,3 +234,14 @@ def test_the_default_model_speaks_on_arm64(arm_runner, default_arm_artifact, def
     prompt, expected = default_text
     done = start(emulated(arm_runner), default_arm_artifact, "-n", 32, "-t", 2, tokens=prompt)
     assert [int(word) for word in done.stdout.split()] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mamba-19m", "mamba-19m-n2-int4", "granite-h-20m-s30-int4"])
+def test_bundled_models_say_the_same_text(host_runner, call, tmp_path, name):
+    call("compile", name, "-o", tmp_path / "art")
+    for prompt in ("The old bridge over the river was", "Ça coûte 20 €, d'accord?\n\n— 😀"):
+        options = ["-p", prompt, "-n", 100, "-t", 1]
+        said = call("run", tmp_path / "art", *options).out
+        done = start([host_runner], tmp_path / "art", *options)
+        assert (done.stdout, len(said) > 150) == (said, True)

@@ -22,7 +22,7 @@ def runner(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Build c4n_run, which runs artifacts on a device without Python."""
+    """Build c4n_run and libc4n, which run artifacts on a device without Python."""
     from tvm_c4n.compile.native import build_runner, fetch_runtime
 
     if fetch and (target != "arm64-linux" or runtime):
@@ -34,6 +34,6 @@ def runner(
         launcher = build_runner(out, target, runtime=runtime, overwrite=overwrite)
     typer.echo(
         f"runner:        {launcher}\n"
-        f"runs:          artifacts for {target}; token ids on stdin\n"
+        f"runs:          artifacts for {target}; text with -p, token ids on stdin\n"
         f"options:       {launcher} -h"
     )

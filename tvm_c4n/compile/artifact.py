@@ -37,6 +37,7 @@ from tvm_c4n.runtime.artifact import (
     sha256_of,
 )
 from tvm_c4n.runtime.manifest import ALIGN, Manifest, Projection, Tensor, Text, library_name
+from tvm_c4n.runtime.state import fingerprint_of
 from tvm_c4n.sparsity import DType
 
 # What `compile_model` tells its progress, in order.
@@ -148,6 +149,7 @@ def compile_model(
             tensors=tensors,
             states=list(config.state_shapes()),
             state_dtypes=_state_dtypes(config),
+            state_names=[state.name for state in config.states()],
             context=config.context,
             text=Text(start=tokenizer.start, ends=tokenizer.ends),
             chunk=MAX_TOKENS,
@@ -156,6 +158,7 @@ def compile_model(
             library_sha256=library,
             weights_sha256=sha256_of(folder / WEIGHTS),
         )
+        manifest = manifest.model_copy(update={"fingerprint": fingerprint_of(manifest)})
         text = manifest.model_dump_json(indent=1)
         write_atomically(folder / MANIFEST, text + "\n")
         for extra in checkpoint.extra_files():

@@ -1,4 +1,4 @@
-"""Build `c4n_run`, the runner without Python, into a folder that holds all it needs.
+"""Build `c4n_run` and `libc4n`, which run models without Python, into a folder that holds all.
 
 The sources are in ``tvm_c4n/runtime/native``; a C++17 compiler for the target is needed, and TVM's
 runtime libraries for it: this machine's wheel has those of this machine, `fetch_runtime` gets
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from tvm_c4n.compile.linker import android_clang, system_of
 from tvm_c4n.compile.target import NAMED
 from tvm_c4n.errors import TargetError
 
-PROGRAM, LAUNCHER = "c4n_run", "run.sh"
+PROGRAM, LAUNCHER, LIBRARY = "c4n_run", "run.sh", "libc4n.so"
+HEADER = Path("include/c4n.h")
 RUNTIME = ("libtvm_runtime.so", "libtvm_ffi.so")
 SOURCES = Path(__file__).parents[1] / "runtime" / "native"
 
@@ -45,7 +47,7 @@ _BESIDE = {
 _RUN = 'exec "$here/c4n_run" "$@"'
 _RUN_BY_LOADER = f'exec "$here/{_LOADER}" --library-path "$here" "$here/c4n_run" "$@"'
 _COMPILE_SECS = 600
-_PROGRAM_BYTES = 1 << 20
+_PROGRAM_BYTES = 4 << 20
 
 
 def build_runner(
@@ -56,7 +58,8 @@ def build_runner(
     Parameters
     ----------
     out : Path
-        Gets ``c4n_run``, TVM's runtime libraries, and ``run.sh``, which starts it. For
+        Gets ``c4n_run``, TVM's runtime libraries, and ``run.sh``, which starts it; and for programs
+        of one's own ``libc4n.so``, which it is made of, and ``include/c4n.h``. For
         ``"arm64-linux"`` also the C library and its loader: the folder then runs on every arm64
         Linux kernel, Android's among them.
     target : str
@@ -84,7 +87,7 @@ def build_runner(
         for library in libraries:
             copy_file(library, folder / library.name)
         reserve(folder, _PROGRAM_BYTES)
-        _compile(compiler, folder, libraries)
+        _build(compiler, folder, libraries)
         for name in _BESIDE[target]:
             copy_file(_file_of(compiler, name), folder / name)
         start = _RUN
@@ -146,7 +149,7 @@ def _libraries(target: str, triple: str, folder: Path | None) -> list[Path]:
     if folder is not None:
         found = [folder / name for name in RUNTIME]
     elif target == "host":
-        homes = [_package(name) / "lib" for name in ("tvm", "tvm_ffi")]
+        homes = [package_folder(name) / "lib" for name in ("tvm", "tvm_ffi")]
         found = [home / name for home, name in zip(homes, RUNTIME, strict=True)]
     else:
         remedy = (
@@ -167,7 +170,14 @@ def _libraries(target: str, triple: str, folder: Path | None) -> list[Path]:
     return found
 
 
-def _package(name: str) -> Path:
+def package_folder(name: str) -> Path:
+    """Return the folder of an installed Python package, which is not imported.
+
+    Raises
+    ------
+    TargetError
+        There is none.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise TargetError(f"the Python package {name} has no folder: install it with pip")
@@ -192,17 +202,42 @@ def _compiler(target: str, triple: str) -> list[str]:
     raise TargetError(f"no C++ compiler for {target}: on Debian, apt-get install {package}")
 
 
-def _compile(compiler: list[str], folder: Path, libraries: list[Path]) -> None:
-    include = _package("tvm_ffi") / "include"
-    sources = [str(path) for path in sorted(SOURCES.glob("*.cpp"))]
-    command = [*compiler, "-std=c++17", "-O2", "-Wall", "-Wextra", "-isystem", str(include)]
-    command += [*sources, "-o", str(folder / PROGRAM), "-Wl,--no-as-needed"]
-    command += [str(library) for library in libraries]
-    # What the libraries themselves need is on the device, not here.
-    command += ["-Wl,--as-needed", "-Wl,--allow-shlib-undefined"]
-    # Old phones' loaders know DT_RUNPATH too; 16 KiB pages are what new ones have.
-    command += ["-Wl,-rpath,$ORIGIN", "-Wl,-z,max-page-size=16384", "-s"]
-    _run(command, f"compile {PROGRAM}")
+def _build(compiler: list[str], folder: Path, libraries: list[Path]) -> None:
+    """Build the library, the program upon it, and copy the header."""
+    (folder / HEADER.parent).mkdir()
+    copy_file(SOURCES / HEADER.name, folder / HEADER)
+    with tempfile.TemporaryDirectory() as made, ThreadPoolExecutor() as pool:
+        units = [_unit(SOURCES / name, Path(made)) for name in (".", "text", "run")]
+        *own, program = pool.map(lambda unit: _object(compiler, unit), units)
+        # TVM's runtime has to be in the process, whether anything here calls it or not.
+        tvm = ["-Wl,--no-as-needed", *map(str, libraries), "-Wl,--as-needed"]
+        named = ["-shared", f"-Wl,-soname,{LIBRARY}"]
+        _link(compiler, [*named, *own, *tvm], folder / LIBRARY)
+        _link(compiler, [program, str(folder / LIBRARY), *tvm], folder / PROGRAM)
+
+
+def _unit(sources: Path, folder: Path) -> Path:
+    """Write a source that includes all of a folder: headers, TVM's above all, are read once."""
+    unit = folder / f"{sources.resolve().name}.cpp"
+    lines = [f'#include "{source.resolve()}"\n' for source in sorted(sources.glob("*.cpp"))]
+    unit.write_text("".join(lines))
+    return unit
+
+
+def _object(compiler: list[str], source: Path) -> str:
+    """Compile a source; returns the object file."""
+    include, target = package_folder("tvm_ffi") / "include", source.with_suffix(".o")
+    flags = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    flags += ["-isystem", str(include), *shlex.split(os.environ.get("CXXFLAGS", ""))]
+    _run([*compiler, *flags, "-c", str(source), "-o", str(target)], f"compile {source.name}")
+    return str(target)
+
+
+def _link(compiler: list[str], parts: list[str], out: Path) -> None:
+    # What the libraries themselves need is on the device, not here. Old phones' loaders know
+    # DT_RUNPATH too; 16 KiB pages are what new ones have.
+    flags = ["-Wl,--allow-shlib-undefined", "-Wl,-rpath,$ORIGIN", "-Wl,-z,max-page-size=16384"]
+    _run([*compiler, *parts, "-o", str(out), *flags, "-s"], f"link {out.name}")
 
 
 def _file_of(compiler: list[str], name: str) -> Path:

@@ -95,6 +95,11 @@ class Manifest(_Record):
         Shapes of the states: they stand between tokens and weights, and start as zeros.
     state_dtypes : list of str
         Of each state; none in artifacts whose states are all float32.
+    state_names : list of str
+        Of each state; none in artifacts of before this was kept.
+    fingerprint : str or None
+        Tells states of this model from those of others: `tvm_c4n.runtime.state.fingerprint_of`,
+        for `c4n_run`; None in artifacts of before this was kept.
     context : int or None
         Tokens of the longest text; None without attention, which has no limit.
     text : Text or None
@@ -118,6 +123,8 @@ class Manifest(_Record):
     tensors: list[Tensor]
     states: list[tuple[Size, ...]]
     state_dtypes: list[str] = []
+    state_names: list[str] = []
+    fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     context: Size | None = None
     text: Text | None = None
     chunk: int = Field(strict=True, ge=1, le=MAX_TOKENS)
@@ -179,6 +186,9 @@ class Manifest(_Record):
             raise ArtifactError(
                 f"state_dtypes are {self.state_dtypes}; config asks for {expected_dtypes}"
             )
+        names = [state.name for state in config.states()]
+        if (self.state_names or names) != names:
+            raise ArtifactError(f"state_names are {self.state_names}; config asks for {names}")
         state_bytes = sum(4 * prod(shape) for shape in self.states)
         allowed = _STATE_BYTES_PER_WEIGHT_BYTE + (self.context or 0) / _RING_TOKENS_PER_WEIGHT_BYTE
         if state_bytes > allowed * self.file_bytes:

@@ -10,6 +10,7 @@ import bz2
 import json
 import os
 import shutil
+import subprocess
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.models import HF, write_model, write_tokenizer, write_words
+from tests.models import HF, write_byte_tokenizer, write_model, write_tokenizer, write_words
 
 Maker = Callable[[Path], None]
 MAKERS: dict[str, Maker] = {}
@@ -163,6 +164,20 @@ def _(path: Path) -> None:
     from tvm_c4n.compile.artifact import compile_model
 
     compile_model(path.with_name("n2"), path)
+
+
+@maker("spoken", "art")
+def _(path: Path) -> None:
+    """An artifact whose tokenizer the runner without Python reads."""
+    shutil.copytree(path.with_name("art"), path)
+    write_byte_tokenizer(path)
+
+
+@maker("c4n.state", "spoken", "runner")
+def _(path: Path) -> None:
+    """A state that the runner saved."""
+    command = [path.with_name("runner") / "c4n_run", path.with_name("spoken"), "-p", "the"]
+    subprocess.run([*command, "--save-state", path], check=True, capture_output=True)
 
 
 @maker("text.state.safetensors", "art")

@@ -111,6 +111,16 @@ KINDS = (
         14,
     ),
     Kind(
+        "text, c4n_run",
+        ("spoken", "runner", "c4n.state"),
+        ("spoken/tokenizer.json", "spoken/tokenizer.json", "c4n.state"),
+        (
+            "runner/c4n_run spoken -p the -n 3 -t 1",
+            "runner/c4n_run spoken -p and -n 3 -t 1 --load-state c4n.state",
+        ),
+        8,
+    ),
+    Kind(
         "cache",
         ("cache", "n2"),
         ("cache/tvm-c4n/artifacts/*/n2/*",),

@@ -149,9 +149,31 @@ C4N_RUN = [
     c4n_run(
         "nothing to measure", "--bench -p 0 -g 0", "nothing to measure: -p or -g must be above 0"
     ),
+    c4n_run("a word as a token to end at", "--ends 1,x", "--ends takes a number from 0 to 1000000"),
+    c4n_run("no token to end at", "--ends ''", "--ends takes token ids with commas between"),
     c4n_run(
-        "a word as a token to stop at", "--stop 1,x", "--stop takes a number from 0 to 1000000"
+        "a stop string for tokens",
+        "--stop x",
+        "--stop needs a text: give -p or -f, or --ends for tokens",
     ),
-    c4n_run("no token to stop at", "--stop ''", "--stop takes token ids with commas between"),
+    c4n_run(
+        "a rendered prompt that is none", "--rendered", "--rendered needs a text: give -p or -f"
+    ),
+    c4n_run("two prompts", "-p a -f b", "-p and -f both say what to continue: give one of them"),
+    c4n_run("no such file", "-f none", "none: cannot be read: No such file or directory"),
+    c4n_run("a temperature that is none", "--temp hot", "--temp takes a number"),
+    c4n_run("a share above 1", "--top-p 2", "top-p is not in 0 to 1 (all tokens)"),
+    c4n_run("an option without its value", "-n", "-n takes something behind it"),
+    c4n_run(
+        "a tokenizer of another kind",
+        "-p w1",
+        "model.art/tokenizer.json: model 'WordLevel' is not supported on a device: tokenise on the "
+        "host",
+    ),
+    c4n_run(
+        "a state that is none",
+        "--load-state text.jsonl",
+        "text.jsonl: no safetensors file, or truncated: save it again",
+    ),
     c4n_run("no such option", "--colour", "unknown argument --colour"),
 ]

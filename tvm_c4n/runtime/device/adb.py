@@ -212,7 +212,7 @@ class AdbDevice:
         DeviceError
             The runner fails; its message is passed on.
         """
-        options = ["-n", str(limit), "--stop", ",".join(map(str, ends)), "-t", str(threads)]
+        options = ["-n", str(limit), "--ends", ",".join(map(str, ends)), "-t", str(threads)]
         started = [*self._adb, "shell", shlex.join([*command, *options])]
         with subprocess.Popen(  # noqa: S603 - a list, never a shell of this machine
             started,

@@ -1,73 +1,33 @@
 #include "artifact.hpp"
 
-#include <tvm/ffi/extra/json.h>
-
 #include "cpu.hpp"
+#include "json.hpp"
 
 namespace c4n {
 namespace {
 
 namespace ffi = tvm::ffi;
-namespace json = tvm::ffi::json;
 
 constexpr int64_t kFormat = 1;
 constexpr int64_t kAlignBytes = 64;
 constexpr int64_t kMaxChunk = 256;  // the memory of prefill is planned for as many tokens
 constexpr int64_t kMaxManifestBytes = 1 << 22;
 constexpr int64_t kMaxLibraryBytes = 1 << 26;
-constexpr int kMaxDepth = 32;  // of JSON, which TVM reads by recursion; a manifest has 4
 // A layer's scan state has as many numbers as its A, of 2 or 4 bytes where the state has 4, and its
 // convolution's state has fewer than its weights.
 constexpr int64_t kStateBytesPerWeightByte = 2;
 // The ring of attention has 4 bytes a token where its rows have d_model weights, and a model has
 // other matrices too.
 constexpr int64_t kRingTokensPerWeightByte = 128;
-constexpr size_t kRingAxes = 5;  // layers, heads, blocks, and two of a block; no other state has as many
-constexpr int64_t kRingBlock = 64;  // tokens
 constexpr int64_t kMaxContext = 1 << 24;
 
-// A JSON value as a T; `where` names it in the error.
-template <typename T>
-T as(const json::Value& value, const std::string& where) {
-  if (auto found = value.as<T>()) return *found;  // without conversions: true is no number
-  throw Error(where + " is of another kind than expected" + kRemedy);
-}
-
-template <typename T>
-T member(const json::Object& object, const char* key, const std::string& where) {
-  if (auto found = object.Get(ffi::String(key))) return as<T>(*found, where + ": " + key);
-  throw Error(where + ": " + key + " is missing" + kRemedy);
-}
-
-void check_depth(const std::string& text, const std::string& file) {
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted && c == '\\') ++i;
-    else if (c == '"') quoted = !quoted;
-    else if (!quoted && (c == '[' || c == '{') && ++depth > kMaxDepth)
-      throw Error(file + ": JSON is nested too deeply" + kRemedy);
-    else if (!quoted && (c == ']' || c == '}')) --depth;
-  }
-}
-
-json::Object read_manifest(const std::string& file) {
-  const std::string text = read_file(file, kMaxManifestBytes);
-  check_depth(text, file);
-  ffi::String error;
-  json::Value value = json::Parse(text, &error);
-  if (!error.empty()) throw Error(file + " is not JSON" + kRemedy);
-  return as<json::Object>(value, file);
-}
-
 void check_machine(const json::Object& manifest, const std::string& file) {
-  const std::string triple = member<ffi::String>(manifest, "triple", file);
+  const std::string triple = member<std::string>(manifest, "triple", file);
   if (triple.substr(0, triple.find('-')) != machine())
     throw Error(file + ": compiled for " + triple + ", this is " + machine());
   std::vector<std::string> features;
   for (const auto& name : member<json::Array>(manifest, "features", file))
-    features.push_back(as<ffi::String>(name, file + ": a feature"));
+    features.push_back(as<std::string>(name, file + ": a feature"));
   std::string names;
   for (const auto& name : lacking(features)) names += " " + name;
   if (!names.empty()) throw Error(file + ": needs CPU features that are not here:" + names);
@@ -92,19 +52,24 @@ DLDataType dtype_of(const std::string& name, const std::string& where) {
 // The tokens that end a text. Artifacts of before the manifest had "text" name them in the model's
 // config.json, a number or a list, or not at all: then it is 0, transformers' default for Mamba.
 std::vector<int64_t> read_ends(const json::Object& manifest, const std::string& file) {
-  json::Value value;
-  if (auto text = manifest.Get(ffi::String("text")); text && *text != nullptr) {
-    value = member<json::Array>(as<json::Object>(*text, file + ": text"), "ends", file);
-  } else {
-    const auto config = member<json::Object>(manifest, "config", file);
-    if (auto found = config.Get(ffi::String("eos_token_id"))) value = *found;
-  }
-  if (value == nullptr) return {0};
-  if (auto one = value.as<int64_t>()) return {*one};
+  const json::Value& text = manifest["text"];
+  const json::Value& value =
+      text.is_null() ? member<json::Object>(manifest, "config", file)["eos_token_id"]
+                     : as<json::Object>(text, file + ": text")["ends"];
+  if (value.is_null()) return {0};
+  if (const auto* one = value.as<int64_t>()) return {*one};
   std::vector<int64_t> ends;
   for (const auto& token : as<json::Array>(value, file + ": the tokens that end a text"))
     ends.push_back(as<int64_t>(token, file + ": a token that ends a text"));
   return ends;
+}
+
+// The token that starts a text; where no file names it, the one that ends texts.
+int64_t read_start(const json::Object& manifest, const std::vector<int64_t>& ends,
+                   const std::string& file) {
+  const json::Value& text = manifest["text"];
+  if (text.is_null()) return ends.empty() ? 0 : ends[0];
+  return member<int64_t>(as<json::Object>(text, file + ": text"), "start", file);
 }
 
 // Gives a tensor memory that the mapping owns.
@@ -137,7 +102,7 @@ std::vector<ffi::Tensor> read_weights(const json::Object& manifest, const std::s
     const std::string where = file + ": tensor " + std::to_string(specs.size());
     const auto tensor = as<json::Object>(value, where);
     Spec spec{read_shape(member<json::Array>(tensor, "shape", where), where),
-              dtype_of(member<ffi::String>(tensor, "dtype", where), where),
+              dtype_of(member<std::string>(tensor, "dtype", where), where),
               member<int64_t>(tensor, "offset", where)};
     const int64_t expected = (end + kAlignBytes - 1) / kAlignBytes * kAlignBytes;
     if (spec.offset != expected)
@@ -165,9 +130,9 @@ std::vector<ffi::Tensor> read_weights(const json::Object& manifest, const std::s
 
 // Tokens of the longest text; artifacts without attention have no limit, older ones no field.
 int64_t read_context(const json::Object& manifest, const std::string& file) {
-  const auto found = manifest.Get(ffi::String("context"));
-  if (!found || *found == nullptr) return 0;
-  const auto context = as<int64_t>(*found, file + ": context");
+  const json::Value& found = manifest["context"];
+  if (found.is_null()) return 0;
+  const auto context = as<int64_t>(found, file + ": context");
   if (context < 1 || context > kMaxContext) throw Error(file + ": context is out of range" + kRemedy);
   return context;
 }
@@ -176,9 +141,9 @@ int64_t read_context(const json::Object& manifest, const std::string& file) {
 std::vector<std::string> read_state_dtypes(const json::Object& manifest, size_t states,
                                            const std::string& file) {
   std::vector<std::string> dtypes;
-  if (const auto found = manifest.Get(ffi::String("state_dtypes")))
-    for (const auto& value : as<json::Array>(*found, file + ": state_dtypes")) {
-      dtypes.push_back(as<ffi::String>(value, file + ": state_dtypes"));
+  if (const json::Value& found = manifest["state_dtypes"]; !found.is_null())
+    for (const auto& value : as<json::Array>(found, file + ": state_dtypes")) {
+      dtypes.push_back(as<std::string>(value, file + ": state_dtypes"));
       if (dtypes.back() != "float32" && dtypes.back() != "int32" && dtypes.back() != "uint16")
         throw Error(file + ": state_dtypes: unknown dtype" + kRemedy);
     }
@@ -187,6 +152,20 @@ std::vector<std::string> read_state_dtypes(const json::Object& manifest, size_t 
     throw Error(file + ": state_dtypes are " + std::to_string(dtypes.size()) + ", states " +
                 std::to_string(states) + kRemedy);
   return dtypes;
+}
+
+// Names of so many states.
+std::vector<std::string> read_state_names(const json::Object& manifest, size_t states,
+                                          const std::string& file) {
+  std::vector<std::string> names;
+  if (const json::Value& found = manifest["state_names"]; !found.is_null())
+    for (const auto& value : as<json::Array>(found, file + ": state_names"))
+      names.push_back(as<std::string>(value, file + ": state_names"));
+  if (names.empty()) names.resize(states);
+  if (names.size() != states)
+    throw Error(file + ": state_names are " + std::to_string(names.size()) + ", states " +
+                std::to_string(states) + kRemedy);
+  return names;
 }
 
 // A longer text than the rings of attention hold would lose its beginning without a word.
@@ -204,6 +183,7 @@ std::vector<State> read_states(const json::Object& manifest, const std::string& 
   const std::string file = folder + "/manifest.json";
   const auto values = member<json::Array>(manifest, "states", file);
   const auto dtypes = read_state_dtypes(manifest, values.size(), file);
+  const auto names = read_state_names(manifest, values.size(), file);
   std::vector<State> states;
   int64_t total = 0;
   for (size_t i = 0; i < dtypes.size(); ++i) {
@@ -211,7 +191,7 @@ std::vector<State> read_states(const json::Object& manifest, const std::string& 
     const auto shape = read_shape(as<json::Array>(values[i], where), where);
     if (__builtin_add_overflow(total, bytes_of(shape, sizeof(float), where), &total))
       throw Error(where + ": too large" + kRemedy);
-    states.push_back({ffi::Shape(shape), ffi::StringToDLDataType(dtypes[i])});
+    states.push_back({names[i], ffi::Shape(shape), ffi::StringToDLDataType(dtypes[i])});
   }
   check_context(context, states, file);
   const int64_t weights = size_of(folder + "/weights.bin");
@@ -223,7 +203,7 @@ std::vector<State> read_states(const json::Object& manifest, const std::string& 
 }
 
 std::string check_library(const json::Object& manifest, const std::string& folder) {
-  const std::string digest = member<ffi::String>(manifest, "library_sha256", folder + "/manifest.json");
+  const std::string digest = member<std::string>(manifest, "library_sha256", folder + "/manifest.json");
   if (digest.find_first_not_of("0123456789abcdef") != std::string::npos || digest.size() != 64)
     throw Error(folder + "/manifest.json: library_sha256 is no digest" + kRemedy);
   const std::string library = folder + "/model-" + digest.substr(0, 12) + ".so";
@@ -236,14 +216,17 @@ std::string check_library(const json::Object& manifest, const std::string& folde
 
 Artifact open_artifact(const std::string& folder) {
   const std::string file = folder + "/manifest.json";
-  const auto manifest = read_manifest(file);
+  const auto manifest = read_object(file, kMaxManifestBytes);
   const auto format = member<int64_t>(manifest, "format", file);
   if (format != kFormat)
     throw Error(file + " has format " + std::to_string(format) + ", this program reads 1");
   check_machine(manifest, file);
   Artifact artifact;
+  artifact.folder = folder;
+  artifact.fingerprint = member_or<std::string>(manifest, "fingerprint", "", file);
   artifact.vocab = member<int64_t>(member<json::Object>(manifest, "config", file), "vocab_size", file);
   artifact.ends = read_ends(manifest, file);
+  artifact.start = read_start(manifest, artifact.ends, file);
   artifact.chunk = member<int64_t>(manifest, "chunk", file);
   if (artifact.vocab < 1 || artifact.vocab > INT32_MAX)
     throw Error(file + ": vocab_size is out of range" + kRemedy);

@@ -1,7 +1,8 @@
 #include "model.hpp"
 
+#include <dlfcn.h>
+
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -11,7 +12,7 @@ namespace {
 
 namespace ffi = tvm::ffi;
 
-constexpr size_t kAlignBytes = 64;  // kernels load whole vectors
+constexpr size_t kVectorBytes = 64;  // kernels load whole vectors
 constexpr int kPooledAllocator = 2;  // of TVM's virtual machine
 constexpr DLDevice kCpu{kDLCPU, 0};
 constexpr DLDataType kFloat32{kDLFloat, 32, 1}, kInt32{kDLInt, 32, 1};
@@ -19,7 +20,7 @@ constexpr DLDataType kFloat32{kDLFloat, 32, 1}, kInt32{kDLInt, 32, 1};
 struct Heap {
   void AllocData(DLTensor* tensor) {
     const size_t size = std::max<size_t>(ffi::GetDataSize(*tensor), 1);
-    tensor->data = std::aligned_alloc(kAlignBytes, (size + kAlignBytes - 1) / kAlignBytes * kAlignBytes);
+    tensor->data = std::aligned_alloc(kVectorBytes, (size + kVectorBytes - 1) / kVectorBytes * kVectorBytes);
     if (!tensor->data) throw std::bad_alloc();
   }
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
@@ -34,7 +35,17 @@ ffi::Function function_of(const ffi::Module& module, const char* name) {
   throw Error(std::string("the compiled model has no function ") + name + ": compile it again");
 }
 
+// The compiled code looks for TVM's runtime among what the whole process sees, where a program that
+// loaded this library by name (an app's Java, say) did not put it.
+void share_runtime() {
+  for (const char* name : {"libtvm_ffi.so", "libtvm_runtime.so"})
+    dlopen(name, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
+}
+
+}  // namespace
+
 void set_threads(int threads) {
+  if (!threads) return;
 #if defined(__aarch64__)
   constexpr int kMode = 1;  // the big cores first
 #else
@@ -42,8 +53,6 @@ void set_threads(int threads) {
 #endif
   ffi::Function::GetGlobalRequired("runtime.config_threadpool")(kMode, threads);
 }
-
-}  // namespace
 
 Model::Model(const std::string& folder, int threads) : artifact_(open_artifact(folder)) {
   try {
@@ -61,9 +70,10 @@ Model::Model(const std::string& folder, int threads) : artifact_(open_artifact(f
 }
 
 void Model::load(int threads) {
+  share_runtime();
   library_ = ffi::Module::LoadFromFile(artifact_.library);
   machine_ = function_of(*library_, "vm_load_executable")().cast<ffi::Module>();
-  if (threads) set_threads(threads);
+  set_threads(threads);
   function_of(*machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
   check_parameters("step");
   check_parameters("prefill");
@@ -95,9 +105,10 @@ void Model::check_parameters(const char* function) const {
 }
 
 void Model::reset() {
-  read_ = 0;
+  text_.clear();
   for (const auto& state : states_)
     std::memset(state.data_ptr(), 0, state.numel() * state.dtype().bits / 8);
+  if (logits_.defined()) std::memset(logits_.data_ptr(), 0, logits_.numel() * sizeof(float));
 }
 
 void Model::check(int32_t token) const {
@@ -106,18 +117,18 @@ void Model::check(int32_t token) const {
                 std::to_string(artifact_.vocab));
 }
 
-void Model::make_room(int64_t tokens) {
-  if (artifact_.context && read_ + tokens > artifact_.context)
-    throw Error("the text has " + std::to_string(read_ + tokens) + " tokens: this model reads " +
+void Model::check_room(size_t tokens) const {
+  const auto total = static_cast<int64_t>(text_.size() + tokens);
+  if (artifact_.context && total > artifact_.context)
+    throw Error("the text has " + std::to_string(total) + " tokens: this model reads " +
                 std::to_string(artifact_.context) + " at most");
-  read_ += tokens;
 }
 
 void Model::prefill(const std::vector<int32_t>& tokens) {
   if (tokens.empty()) throw Error("no tokens to read: give at least one");
   for (const int32_t token : tokens) check(token);
+  check_room(tokens.size());
   const int64_t total = static_cast<int64_t>(tokens.size());
-  make_room(total);
   for (int64_t start = 0; start < total; start += artifact_.chunk) {
     const int64_t count = std::min(artifact_.chunk, total - start);
     const auto chunk = allocate({count}, kInt32);
@@ -128,24 +139,24 @@ void Model::prefill(const std::vector<int32_t>& tokens) {
     ffi::Any result;
     prefill_.CallPacked(arguments.data(), arguments.size(), &result);
     logits_ = result.cast<ffi::Array<ffi::Any>>()[0].cast<ffi::Tensor>();
+    text_.insert(text_.end(), tokens.begin() + start, tokens.begin() + start + count);
   }
 }
 
 void Model::step(int32_t token) {
   check(token);
-  make_room(1);
+  check_room(1);
   *static_cast<int32_t*>(token_.data_ptr()) = token;
   logits_ = bound_step_().cast<ffi::Array<ffi::Any>>()[0].cast<ffi::Tensor>();
+  text_.push_back(token);
 }
 
-int32_t Model::best() const {
-  const float* logits = static_cast<const float*>(logits_.data_ptr());
-  int64_t found = 0;
-  for (int64_t token = 0; token < logits_.numel(); ++token) {
-    if (!std::isfinite(logits[token])) throw Error("a logit is not finite: the model is damaged");
-    if (logits[token] > logits[found]) found = token;
-  }
-  return static_cast<int32_t>(found);
+const float* Model::logits() const { return static_cast<const float*>(logits_.data_ptr()); }
+
+void Model::resume(std::vector<int32_t> text, const std::vector<float>& logits) {
+  text_ = std::move(text);
+  logits_ = allocate({1, artifact_.vocab}, kFloat32);
+  std::copy(logits.begin(), logits.end(), static_cast<float*>(logits_.data_ptr()));
 }
 
 }  // namespace c4n

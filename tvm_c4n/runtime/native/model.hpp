@@ -15,30 +15,39 @@ class Model {
   // threads: of TVM's pool; 0 for its own choice. Throws Error as `open_artifact` does.
   Model(const std::string& folder, int threads);
 
+  const Artifact& artifact() const { return artifact_; }
   int64_t vocab() const { return artifact_.vocab; }
-  // Each of these tokens ends a text.
-  const std::vector<int64_t>& ends() const { return artifact_.ends; }
   // Forgets the text.
   void reset();
-  // Read tokens, continuing from the state; each leaves logits for `best`. Throw Error for a token
-  // outside the vocabulary, for no tokens at all, and for more than attention has room for.
+  // Read tokens, continuing from the state; each leaves logits. Throw Error for a token outside the
+  // vocabulary, for no tokens at all, and for more than attention has room for.
   void prefill(const std::vector<int32_t>& tokens);
   void step(int32_t token);
-  // The most likely next token, the lowest of equal ones. Throws Error if a logit is not finite.
-  int32_t best() const;
+
+  // The text that was read.
+  const std::vector<int32_t>& tokens() const { return text_; }
+  // Of the token after the text; `vocab` of them. All 0 where nothing was read.
+  const float* logits() const;
+  // What the model carries after the text, in the order of `Artifact::states`.
+  const std::vector<tvm::ffi::Tensor>& states() const { return states_; }
+  // Goes on from states that somebody has written to `states`.
+  void resume(std::vector<int32_t> text, const std::vector<float>& logits);
 
  private:
   void load(int threads);
   void check_parameters(const char* function) const;
   void check(int32_t token) const;
-  void make_room(int64_t tokens);
+  void check_room(size_t tokens) const;
 
   Artifact artifact_;
   tvm::ffi::Optional<tvm::ffi::Module> library_, machine_;
   tvm::ffi::Function prefill_, bound_step_;
   std::vector<tvm::ffi::Tensor> states_;
-  int64_t read_ = 0;  // tokens of the text so far
+  std::vector<int32_t> text_;
   tvm::ffi::Tensor token_, logits_;
 };
+
+// Of TVM's pool, whose threads belong to the thread that calls it; 0 for its own choice.
+void set_threads(int threads);
 
 }  // namespace c4n

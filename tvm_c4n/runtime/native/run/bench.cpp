@@ -1,11 +1,13 @@
 #include "bench.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <random>
+#include <vector>
 
-namespace c4n {
+namespace c4n_run {
 namespace {
 
 struct Test {
@@ -13,16 +15,16 @@ struct Test {
   std::vector<long long> samples_ns;
 };
 
-long long run(Model& model, const Test& test) {
+long long run(Session& model, const Test& test) {
   std::mt19937 random(42);
   std::vector<int32_t> tokens;
   for (int i = 0; i < test.n_prompt + test.n_gen; ++i)
-    tokens.push_back(static_cast<int32_t>(i ? random() % model.vocab() : 0));
-  model.reset();
+    tokens.push_back(static_cast<int32_t>(i ? random() % c4n_vocab(model) : 0));
+  check(c4n_reset(model));
   const auto began = std::chrono::steady_clock::now();
-  if (test.n_prompt) model.prefill(tokens);
+  if (test.n_prompt) check(c4n_prefill(model, tokens.data(), tokens.size()));
   // Random tokens are read, as llama-bench does: choosing one is not measured.
-  else for (const int32_t token : tokens) model.step(token);
+  else for (const int32_t token : tokens) check(c4n_step(model, token));
   const auto took = std::chrono::steady_clock::now() - began;
   return std::chrono::duration_cast<std::chrono::nanoseconds>(took).count();
 }
@@ -48,16 +50,16 @@ std::string as_json(const Test& test, int threads) {
 
 }  // namespace
 
-std::string bench(Model& model, int threads, int n_prompt, int n_gen, int reps) {
+std::string bench(Session& model, int threads, const Sizes& sizes) {
   std::vector<Test> tests;
-  if (n_prompt) tests.push_back({n_prompt, 0, {}});
-  if (n_gen) tests.push_back({0, n_gen, {}});
+  if (sizes.n_prompt) tests.push_back({sizes.n_prompt, 0, {}});
+  if (sizes.n_gen) tests.push_back({0, sizes.n_gen, {}});
   for (const Test& test : tests) run(model, test);
-  for (int round = 0; round < reps; ++round)
+  for (int round = 0; round < sizes.reps; ++round)
     for (Test& test : tests) test.samples_ns.push_back(run(model, test));
   std::string out;
   for (const Test& test : tests) out += (out.empty() ? "[" : ",\n ") + as_json(test, threads);
   return out + "]";
 }
 
-}  // namespace c4n
+}  // namespace c4n_run

@@ -3,12 +3,16 @@
 
 #include <string>
 
-#include "model.hpp"
+#include "session.hpp"
 
-namespace c4n {
+namespace c4n_run {
+
+struct Sizes {
+  int n_prompt, n_gen, reps;
+};
 
 // Warms each test up once, then runs both `reps` times in turns, from an empty state each time.
 // Returns a JSON array with an object for each test, its fields named as llama-bench names them.
-std::string bench(Model& model, int threads, int n_prompt, int n_gen, int reps);
+std::string bench(Session& model, int threads, const Sizes& sizes);
 
-}  // namespace c4n
+}  // namespace c4n_run
