@@ -29,7 +29,7 @@ def start(pruned, small_model, settings):
             tokens = torch.randint(96, (4, 16), generator=generator)
             with torch.no_grad():
                 teacher = models[1](tokens)
-            return float(trainer.step(number, tokens, teacher))
+            return float(trainer.step(number, [lambda: (tokens, teacher)]))
 
         return trainer, step
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,6 +48,13 @@ def heal(
     held_out: Annotated[int, typer.Option(help="Windows that only measure.")] = 64,
     save_steps: Annotated[int, typer.Option(help="Steps between saved states.")] = 500,
     seed: Annotated[int, typer.Option(help="Draws the order of the text.")] = 0,
+    accumulate: Annotated[
+        int, typer.Option(help="Parts that a process's share of a step is trained on in.")
+    ] = 1,
+    shard: Annotated[
+        bool,
+        typer.Option("--shard", help="Under torchrun: share weights and state between the GPUs."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     recipe_file: Annotated[
         Path | None,
@@ -88,7 +95,10 @@ def heal(
         return
     if out is None or teacher is None or not data:
         raise RecipeError("give --out FOLDER, --teacher MODEL and --data TEXT, or --show-recipe")
-    _heal(pruned, out, teacher, data, settings, device, overwrite)
+    _heal(
+        pruned, out, teacher, data, settings,
+        device=device, accumulate=accumulate, shard=shard, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _heal(
@@ -97,10 +107,9 @@ def _heal(
     teacher: str,
     data: list[Path],
     settings: HealSettings,
-    device: str,
-    overwrite: bool,
+    **how: Any,
 ) -> None:
-    """Train with a bar, and say what it gained."""
+    """Train with a bar, and say what it gained; of several processes the first one does."""
     from tvm_c4n.healing import heal as heal_model
     from tvm_c4n.healing.state import state_path
 
@@ -111,16 +120,9 @@ def _heal(
 
     with on_interrupt(left), ProgressBar("healing") as bar:
         bar("loading", 0, 1)
-        report = heal_model(
-            pruned,
-            out,
-            teacher,
-            data,
-            settings,
-            device=device,
-            progress=bar,
-            overwrite=overwrite,
-        )
+        report = heal_model(pruned, out, teacher, data, settings, progress=bar, **how)
+    if report is None:
+        return
     before, after = report.before, report.after
     typer.echo(
         f"perplexity:    {before.ratio:.4f} -> {after.ratio:.4f} times {report.teacher}'s\n"

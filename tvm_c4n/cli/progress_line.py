@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -37,7 +39,10 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 def progress_line(title: str) -> Progress:
-    """Return a progress bar on stderr, silent where stderr is no terminal."""
+    """Return a progress bar on stderr, silent where stderr is no terminal.
+
+    Of the processes that torchrun started, the first one shows it.
+    """
     console = Console(stderr=True)
     # What the other columns leave of a line, with counts of four digits.
     room = max(12, console.width - len(title) - _WIDTH)
@@ -51,5 +56,5 @@ def progress_line(title: str) -> Progress:
         TextColumn("{task.fields[what]}", table_column=stage),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or os.environ.get("RANK", "0") != "0",
     )

@@ -74,6 +74,7 @@ class Teacher:
 
     def __init__(self, model: Student, windows: NDArray[np.uint16], device: torch.device) -> None:
         self._model, self._windows, self._device = model.eval(), windows, device
+        model.compile_layers()
         self._kept: Tensor | None = None
         self._known = np.zeros(len(windows), dtype=np.bool_)
         if device.type == "cuda":

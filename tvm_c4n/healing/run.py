@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
-from types import FrameType
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 
 from tvm_c4n._deprecation import renamed_keywords
@@ -24,9 +23,11 @@ from tvm_c4n.checkpoint.model_card import base_of_pruned
 from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.healing.card import healing_card
 from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
+from tvm_c4n.healing.interrupts import interrupts
+from tvm_c4n.healing.processes import Processes, Spread, joined, whole
 from tvm_c4n.healing.settings import HealSettings
 from tvm_c4n.healing.state import load_state, save_state, state_path
-from tvm_c4n.healing.student import Student
+from tvm_c4n.healing.student import Output, Student
 from tvm_c4n.healing.tokens import Windows, read_tokens
 from tvm_c4n.healing.train import Trainer
 from tvm_c4n.model.config import check_tensors, check_values
@@ -34,10 +35,11 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import load_tokenizer
 from tvm_c4n.progress import Progress
-from tvm_c4n.torch_blocks.device import find_device
+from tvm_c4n.torch_blocks.device import memory_errors
 
 # Steps between two reports of a GPU, which waits while a loss is read; others report each step.
 REPORT_STEPS = 10
+MEMORY_REMEDY = "raise --accumulate, or --shard the run between several GPUs"
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,14 @@ def heal(
     progress: Progress | None = None,
     overwrite: bool = False,
     dense_export: bool = True,
-) -> HealReport:
+    accumulate: int = 1,
+    shard: bool = False,
+) -> HealReport | None:
     """Train a pruned model on, and write it as a C4n folder of the same patterns and dtypes.
 
     A run that is interrupted leaves ``OUT.healing.safetensors``; the same call resumes from there.
-    The same seed gives the same bytes on the same machine.
+    The same seed gives the same bytes on the same machine. Under torchrun all processes share each
+    batch; another number of them may resume.
 
     Parameters
     ----------
@@ -106,122 +111,156 @@ def heal(
         Replace an existing C4n folder.
     dense_export : bool
         Also write ``out/dense``, see `tvm_c4n.prune`.
+    accumulate : int
+        Parts that a process's share of each batch is trained on in, to need less memory.
+    shard : bool
+        Under torchrun: share weights, gradients and the optimiser's state between the processes.
 
     Returns
     -------
     HealReport
+        None in the processes of torchrun but the first, which writes.
 
     Raises
     ------
     RecipeError
-        Settings or text that do not serve.
+        Settings, text or a number of processes that do not serve.
     CheckpointError
         A model that is damaged or does not fit the other; a state of another run.
+    C4nError
+        The memory of the device is too small.
     """
     began = perf_counter()
     settings = HealSettings() if settings is None else settings
-    place = find_device(device)
-    source, dense = open_checkpoint(pruned), open_checkpoint(teacher, progress)
-    config, taught = _check(source, dense)
-    tokenizer = load_tokenizer(source.path)
-    tokens = read_tokens(data, tokenizer)
-    windows = Windows(tokens, tokenizer, settings)
-    producer = {"name": "tvm-c4n", "version": __version__}
-    with C4nWriter(out, overwrite=overwrite, producer=producer) as writer:
-        model = Student(dense, taught, place).requires_grad_(False)
-        student = Student(source, config, place)
-        tell = partial(progress or (lambda *_: None), "measuring on held-out text")
-        before = distance(student, model, windows.held_out, place, tell)
+    with joined(device) as processes, memory_errors(processes.device, MEMORY_REMEDY):
+        _check_parts(settings, processes, accumulate, shard)
+        place, progress = processes.device, progress if processes.first else None
+        source, dense = open_checkpoint(pruned), open_checkpoint(teacher, progress)
+        config, taught = _check(source, dense)
+        tokenizer = load_tokenizer(source.path)
+        tokens = read_tokens(data, tokenizer)
+        windows = Windows(tokens, tokenizer, settings)
+        producer = {"name": "tvm-c4n", "version": __version__}
         state = state_path(Path(out))
-        trainer = Trainer(student, settings)
-        run = _fingerprint(source, dense, tokens, settings)
-        guide = Teacher(model, windows.train, place)
-        _train(trainer, guide, windows, settings, state, run, progress)
-        _export(student, source, writer)
-        sealed = writer.seal()
-        after = distance(Student(sealed, config, place), model, windows.held_out, place, tell)
-        if dense_export:
-            export_dense(sealed, writer.folder / "dense")
-        report = HealReport(
-            pruned=name_of(source.path),
-            teacher=name_of(dense.path),
-            settings=settings.model_dump(),
-            text_tokens=windows.train.size,
-            before=before,
-            after=after,
-            device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
-            run_secs=round(perf_counter() - began, 3),
-        )
-        writer.add_json("heal.json", asdict(report))
-        base = base_of_pruned(source.path, dense.path)
-        writer.add_card(healing_card(report, base, sealed, data))
-    state.unlink(missing_ok=True)
-    return report
+        with (
+            C4nWriter(out, overwrite=overwrite, producer=producer)
+            if processes.first
+            else nullcontext()
+        ) as writer:
+            model = Student(dense, taught, place).requires_grad_(False)
+            student = Student(source, config, place)
+            tell = partial(progress or (lambda *_: None), "measuring on held-out text")
+            if writer:
+                before = distance(student, model, windows.held_out, place, tell)
+            trainer = Trainer(student, settings, Spread(student, processes, shard=shard))
+            run = _fingerprint(source, dense, tokens, settings)
+            training = _Training(trainer, windows, settings, processes, accumulate)
+            training.run(Teacher(model, windows.train, place), state, run, progress)
+            if shard:
+                student = _whole_student(student, source, config)
+            if writer is None:
+                return None
+            _export(student, source, writer)
+            sealed = writer.seal()
+            after = distance(Student(sealed, config, place), model, windows.held_out, place, tell)
+            if dense_export:
+                export_dense(sealed, writer.folder / "dense")
+            report = HealReport(
+                pruned=name_of(source.path),
+                teacher=name_of(dense.path),
+                settings=settings.model_dump(),
+                text_tokens=windows.train.size,
+                before=before,
+                after=after,
+                device=_named(processes),
+                run_secs=round(perf_counter() - began, 3),
+            )
+            writer.add_json("heal.json", asdict(report))
+            base = base_of_pruned(source.path, dense.path)
+            writer.add_card(healing_card(report, base, sealed, data))
+        state.unlink(missing_ok=True)
+        return report
 
 
-def _train(
-    trainer: Trainer,
-    teacher: Teacher,
-    windows: Windows,
-    settings: HealSettings,
-    state: Path,
-    run: str,
-    progress: Progress | None,
+def _check_parts(
+    settings: HealSettings, processes: Processes, accumulate: int, shard: bool
 ) -> None:
-    """Train from where the state stands to the last step."""
-    place = next(trainer.student.parameters()).device
-    every = REPORT_STEPS if place.type == "cuda" else 1
-    tell = progress or (lambda *_: None)
-    done = load_state(state, trainer.tensors(), run)
-    tell("training", done, settings.steps)
-    with _interrupts(lambda: tell("stopping after this step", done, settings.steps)) as interrupted:
-        while done < settings.steps and not interrupted:
-            rows = windows.batch(done)
-            tokens = to_tensor(windows.train[rows], place)
-            loss = trainer.step(done, tokens, teacher(rows))
-            done += 1
-            if done % every == 0 or done == settings.steps:
-                value = float(loss)
-                if not np.isfinite(value):
-                    raise RecipeError(f"the loss is not finite at step {done}; lower the lr")
-                tell(f"loss {value:.4f}", done, settings.steps)
-            if done % settings.save_steps == 0 and done < settings.steps:
-                save_state(state, trainer.tensors(), done, run)
-        if interrupted:
-            save_state(state, trainer.tensors(), done, run)
+    """Raise RecipeError where a batch has no equal parts, or shards are not possible."""
+    count = processes.size * accumulate
+    if accumulate < 1 or settings.batch % count:
+        raise RecipeError(
+            f"a batch of {settings.batch} has no {count} equal parts, for {processes.size} "
+            f"process(es) that accumulate {accumulate}; change batch or accumulate"
+        )
+    if shard and not dist.is_initialized():
+        raise RecipeError(
+            "shard needs torchrun: torchrun --nproc-per-node 2 --no-python tvm-c4n heal ..."
+        )
+    if shard and settings.mask_update_fraction:
+        raise RecipeError("masks cannot move where weights are sharded; leave one of both out")
 
 
-@contextmanager
-def _interrupts(tell: Callable[[], None]) -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, so that a step is not left half done; a second one is obeyed.
+def _named(processes: Processes) -> str:
+    """Name what a run trained on."""
+    one = "cpu"
+    if processes.device.type == "cuda":
+        one = torch.cuda.get_device_name(processes.device)
+    return one if processes.size == 1 else f"{processes.size} x {one}"
 
-    The first one is told, and at the end of the step passed on to the handler of before.
-    """
-    caught: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def obey(number: int) -> None:
-        handler = handlers[signal.Signals(number)]
-        if callable(handler):
-            handler(number, None)
-        raise KeyboardInterrupt
+@dataclass(frozen=True)
+class _Training:
+    """The steps of a run, of which this process does its share."""
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if caught:
-            obey(number)
-        caught.append(number)
-        tell()
+    trainer: Trainer
+    windows: Windows
+    settings: HealSettings
+    processes: Processes
+    accumulate: int
 
-    heard = [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number in heard:
-            signal.signal(number, handlers[number])
-    if caught:
-        obey(caught[0])
+    def run(self, teacher: Teacher, state: Path, run: str, progress: Progress | None) -> None:
+        """Train from where the state stands to the last step."""
+        settings, processes = self.settings, self.processes
+        every = REPORT_STEPS if processes.device.type == "cuda" else 1
+        tell = progress or (lambda *_: None)
+        done = load_state(state, self.trainer.tensors(), run)
+        tell("training", done, settings.steps)
+        stop = False
+        with interrupts(lambda: tell("stopping after this step", done, settings.steps)) as caught:
+            while done < settings.steps and not stop:
+                loss = self.trainer.step(done, self._parts(done, teacher))
+                done += 1
+                reports = done % every == 0 or done == settings.steps
+                if reports:
+                    value = processes.mean(loss)
+                    if not np.isfinite(value):
+                        raise RecipeError(f"the loss is not finite at step {done}; lower the lr")
+                    tell(f"loss {value:.4f}", done, settings.steps)
+                # Several processes agree on it where they wait for each other anyway.
+                if processes.size == 1 or reports:
+                    stop = processes.any(bool(caught))
+                if stop or (done % settings.save_steps == 0 and done < settings.steps):
+                    save_state(state, self.trainer.tensors(), done, run, writes=processes.first)
+
+    def _parts(
+        self, step: int, teacher: Teacher
+    ) -> list[Callable[[], tuple[torch.Tensor, Output]]]:
+        """Return this process's parts of a batch."""
+        mine, count = self.processes.rank * self.accumulate, self.processes.size * self.accumulate
+        parts = np.split(self.windows.batch(step), count)[mine : mine + self.accumulate]
+
+        def read(rows: NDArray[np.int64]) -> tuple[torch.Tensor, Output]:
+            return to_tensor(self.windows.train[rows], self.processes.device), teacher(rows)
+
+        return [partial(read, rows) for rows in parts]
+
+
+def _whole_student(student: Student, source: Checkpoint, config: ModelConfig) -> Student:
+    """Return a sharded student as a whole one on the CPU; all processes call this together."""
+    tensors = {name: whole(tensor).cpu() for name, tensor in student.state_dict().items()}
+    found = Student(source, config, torch.device("cpu"))
+    found.load_state_dict(tensors)
+    return found
 
 
 def _export(student: Student, source: Checkpoint, writer: C4nWriter) -> None:

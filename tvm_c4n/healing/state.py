@@ -12,6 +12,7 @@ from torch import Tensor
 from tvm_c4n.checkpoint.files import make_folder
 from tvm_c4n.checkpoint.state_file import read_state, write_state
 from tvm_c4n.errors import CheckpointError
+from tvm_c4n.healing.processes import sharded_like, whole
 
 STEP, RUN = "step", "run"
 
@@ -21,7 +22,9 @@ def state_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.healing.safetensors")
 
 
-def save_state(path: Path, tensors: Mapping[str, Tensor], step: int, run: str) -> None:
+def save_state(
+    path: Path, tensors: Mapping[str, Tensor], step: int, run: str, *, writes: bool = True
+) -> None:
     """Write a state, replacing the one before it at once or not at all.
 
     Parameters
@@ -32,10 +35,13 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], step: int, run: str) -
         Steps that are done.
     run : str
         Says which run this is, see `load_state`.
+    writes : bool
+        Whether this process does; others give their shards only.
     """
-    make_folder(path.parent)
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-    write_state(path, arrays, {STEP: str(step), RUN: run})
+    arrays = {name: whole(tensor).detach().cpu().numpy() for name, tensor in tensors.items()}
+    if writes:
+        make_folder(path.parent)
+        write_state(path, arrays, {STEP: str(step), RUN: run})
 
 
 def load_state(path: Path, tensors: Mapping[str, Tensor], run: str) -> int:
@@ -58,5 +64,5 @@ def load_state(path: Path, tensors: Mapping[str, Tensor], run: str) -> int:
         )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(torch.from_numpy(arrays[name]))
+            tensor.copy_(sharded_like(tensor, torch.from_numpy(arrays[name])))
     return int(notes[STEP])

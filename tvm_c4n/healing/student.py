@@ -122,9 +122,11 @@ class Student(nn.Module):  # type: ignore[misc]
         self.head_map = _matrix(checkpoint, config.head_map) if config.head_map else None
         self.lm_head = None if config.tie_embeddings else _matrix(checkpoint, config.head)
         self.to(device)
-        if device.type == "cuda":
-            for layer in self.layers:
-                layer.compile(dynamic=False)
+
+    def compile_layers(self) -> None:
+        """Have torch compile the layers, on a GPU; they are all alike to it."""
+        for layer in self.layers if self.norm_f.is_cuda else ():
+            layer.compile(dynamic=False)
 
     def forward(self, tokens: Tensor) -> Output:
         """Run whole windows.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import cos, pi
 
 import torch
 from torch import Tensor, nn
 
 from tvm_c4n.healing.distil import objective
+from tvm_c4n.healing.processes import Processes, Spread, sharded_like
 from tvm_c4n.healing.settings import HealSettings
 from tvm_c4n.healing.student import Output, Student
 
@@ -26,10 +28,15 @@ class Trainer:
     ----------
     student : Student
     settings : HealSettings
+    spread : Spread, optional
+        Of the student, where several processes train it.
     """
 
-    def __init__(self, student: Student, settings: HealSettings) -> None:
+    def __init__(
+        self, student: Student, settings: HealSettings, spread: Spread | None = None
+    ) -> None:
         self.student, self._settings = student, settings
+        self._spread = spread or Spread(student, Processes(next(student.parameters()).device))
         self._matrices = list(student.stored().values())
         fused = next(student.parameters()).is_cuda
         self._optimizer = torch.optim.AdamW(
@@ -51,24 +58,29 @@ class Trainer:
         fall = 0.5 * (1 + cos(pi * step / settings.steps))
         return settings.lr * min(1.0, (step + 1) / rise) * fall
 
-    def step(self, number: int, tokens: Tensor, teacher: Output) -> Tensor:
+    def step(self, number: int, parts: Sequence[Callable[[], tuple[Tensor, Output]]]) -> Tensor:
         """Train on one batch; returns its `objective`, still on the device.
 
         Parameters
         ----------
         number : int
             Steps done before.
-        tokens : (b, t) int64
-        teacher : Output
-            What the teacher says of the same tokens.
+        parts : sequence of callables
+            Each gives a part of the batch, tokens (b, t) int64 and what the teacher says of them;
+            all are of the same size. One is in memory at a time.
         """
         rate = self.rate(number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss: Tensor = self._objective(
-            self.student(tokens), teacher, tokens, self._settings.label_loss
-        )
-        loss.backward()
+        losses = []
+        for done, part in enumerate(parts, 1):
+            tokens, teacher = part()
+            with self._spread.averaging(done == len(parts)):
+                loss: Tensor = self._objective(
+                    self._spread(tokens), teacher, tokens, self._settings.label_loss
+                )
+                (loss / len(parts)).backward()
+            losses.append(loss.detach())
         moving = number < self._settings.mask_update_fraction * self._settings.steps
         if not moving:
             self._drop_removed()
@@ -79,13 +91,14 @@ class Trainer:
             for matrix in self._matrices:
                 curvature = self._optimizer.state[matrix.weight]["exp_avg_sq"]
                 matrix.reselect(curvature, DECAY * rate * RESELECT_STEPS)
-        return loss.detach()
+        return torch.stack(losses).mean()
 
     def _drop_removed(self) -> None:
         """Take the gradients of removed weights out, so that clipping does not count them."""
         pruned = [m for m in self._matrices if m.removed]
         for matrix in pruned:
-            matrix.weight.grad.mul_(matrix.mask)
+            gradient = matrix.weight.grad
+            gradient.mul_(sharded_like(gradient, matrix.mask))
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a run must keep, by name."""

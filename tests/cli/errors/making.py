@@ -224,6 +224,17 @@ HEAL = [
     ),
     heal("no such text", "--data none.txt", "none.txt: missing file; give a text file"),
     heal("no such device", "--device tpu", "device 'tpu' is not cpu or cuda"),
+    heal(
+        "parts of a batch",
+        "--accumulate 3",
+        "a batch of 64 has no 3 equal parts, for 1 process(es) that accumulate 3; change batch or "
+        "accumulate",
+    ),
+    heal(
+        "shards of one process",
+        "--shard",
+        "shard needs torchrun: torchrun --nproc-per-node 2 --no-python tvm-c4n heal ...",
+    ),
     heal("less than a step", "--tokens 10", "tokens is 10, less than one step of 64 x 1024"),
     heal("an odd window", "--window 7", "window=7: Input should be a multiple of 4"),
     heal("no learning", "--lr 0", "lr=0.0: Input should be greater than 0"),
