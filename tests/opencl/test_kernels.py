@@ -54,7 +54,12 @@ def names_of(func: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     "dtype",
-    ["float32", pytest.param("float16", marks=SLOW), pytest.param("int8", marks=SLOW), "int4"],
+    [
+        "float32",
+        "int4",
+        "int3",
+        *(pytest.param(dtype, marks=SLOW) for dtype in ("float16", "int8", "int2")),
+    ],
 )
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_c4n_linear(device: Any, case: Case, dtype: str) -> None:
