@@ -37,7 +37,7 @@ HEALED = {
     "mamba-19m-n3-int4": "n=3",
 }
 TYPES = ("Q8_0", "Q4_0", "Q3_K_M", "Q2_K", "F16")
-FORMATS = ("float16-n0", "int4-n0")
+FORMATS = ("float16-n0", "int4-n0", "int3-n0", "int3-n1")
 
 # Where a label stands: offset in points, and alignment. Ours stand to the right of their points and
 # llama.cpp's to the left, but for some that would lie on a neighbour.
