@@ -24,7 +24,7 @@ def manifest_wrong_format(folder: Path) -> str:
 @c4n
 def manifest_from_the_future(folder: Path) -> str:
     """A later version may mean something else by the same bytes."""
-    return edit_json(folder / "c4n.json", lambda c: c.update(version=3))
+    return edit_json(folder / "c4n.json", lambda c: c.update(version=4))
 
 
 @c4n

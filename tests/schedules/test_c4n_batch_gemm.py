@@ -21,7 +21,15 @@ REST = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8", "int4", "int3", "int2"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float16",
+        "int8",
+        "int4",
+        *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("int3", "int2")),
+    ],
+)
 @pytest.mark.parametrize("cases", [QUICK, pytest.param(REST, marks=pytest.mark.slow)])
 def test_it_matches_float64(machine: Any, dtype: str, cases: list[Case]) -> None:
     check_against_float64(machine, cases, dtype, "c4n_batch_gemm")

@@ -35,7 +35,13 @@ CASES = [
 
 @pytest.mark.parametrize(
     "dtype",
-    ["float32", pytest.param("float16", marks=pytest.mark.slow), "int8", "int4", "int3", "int2"],
+    [
+        "float32",
+        "int8",
+        "int4",
+        "int3",
+        *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("float16", "int2")),
+    ],
 )
 def test_it_matches_float64(machine: Any, dtype: str) -> None:
     check_against_float64(machine, CASES, dtype, "c4n_gemm")

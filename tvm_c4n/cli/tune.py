@@ -210,7 +210,7 @@ def records_(
     for found in opened:
         machine, manifest = found.manifest.target, found.manifest
         cpu = f"{machine.cpu}, {machine.model}" if machine.model else machine.cpu
-        where = f"{machine.triple}, {cpu}, {machine.isa}, TVM {machine.tvm}"
+        where = f"{machine.triple}, {cpu}\n{machine.isa}, TVM {machine.tvm}"
         emulated = ", emulated" if manifest.emulated else ""
         threads = f"{manifest.threads} thread{'s' * (manifest.threads > 1)}"
         _show(found.best, f"{found.path}\n{where}\n{threads}{emulated}")

@@ -110,13 +110,15 @@ PRUNE = [
         "method='best': Input should be 'obs', 'sparsegpt', 'wanda' or 'magnitude'",
     ),
     prune(
-        "no such dtype", "--dtype int2", "dtype='int2': Input should be 'float16', 'int8' or 'int4'"
+        "no such dtype",
+        "--dtype int5",
+        "dtype='int5': Input should be 'float16', 'int8', 'int4', 'int3' or 'int2'",
     ),
     prune(
         "no such part of the method",
         "--without magic",
         "without='magic': Input should be 'permute', 'corrected_target', 'rms', 'joint', 'refit', "
-        "'reselect' or 'error_feedback'",
+        "'reselect', 'error_feedback' or 'scales'",
     ),
     prune(
         "parts of another method", "--method wanda --without rms", "--without needs --method obs"
@@ -189,9 +191,9 @@ PRUNE = [
         "sampels=4: a recipe has no such key; the nearest is samples",
     ),
     recipe(
-        "a recipe with a wrong value: `dtypes: {in_proj: int3}`",
-        "dtypes: {in_proj: int3}",
-        "dtypes.in_proj='int3': Input should be 'float16', 'int8' or 'int4'",
+        "a recipe with a wrong value: `dtypes: {in_proj: int5}`",
+        "dtypes: {in_proj: int5}",
+        "dtypes.in_proj='int5': Input should be 'float16', 'int8', 'int4', 'int3' or 'int2'",
     ),
     recipe(
         "a recipe that is no YAML",

@@ -120,6 +120,8 @@ class Budget:
             dtypes = _DTYPES if self.kind != "sparsity" else (plan[name].dtype,)
             if name in at_least_int8 and self.kind != "sparsity":
                 dtypes = _DTYPES[:2]
+            measured = ("float16", *sensitivity.rounding)
+            dtypes = tuple(dtype for dtype in dtypes if dtype in measured)
             found_ns: list[Removed] = [*numbers, *patterns(sensitivity.experts)]
             choices = [Choice.of(n, dtype) for dtype in dtypes for n in found_ns]
             cols = config.tensor_shapes()[name][1]

@@ -36,7 +36,7 @@ from tvm_c4n.pruning.calibration.stream import Stream
 from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.sparsity import GROUP, DType, from_dense, kept_share
+from tvm_c4n.sparsity import GROUP, INT_BITS, DType, from_dense, kept_share
 
 PROBE = Choice(2, "float16")
 # Windows that the divergence is measured on. All streams see the same ones, so that their order is
@@ -55,7 +55,8 @@ class Sensitivity:
         Loss of removing n = 0, 1, 2, 3 of every 4 weights, in nats per token; only n = 0 where the
         columns do not fill groups.
     rounding : dict of dtype to float
-        Loss of rounding all its weights. With weights removed there are fewer to round.
+        Loss of rounding all its weights, of the integer dtypes that were measured. With weights
+        removed there are fewer to round.
     experts : tuple of tuple of float
         What `removal` adds up, of each expert; none of other projections.
     """
@@ -69,7 +70,8 @@ class Sensitivity:
         removal = self.removal[choice.removed]
         if choice.each:
             removal = sum(own[n] for own, n in zip(self.experts, choice.each, strict=True))
-        return removal + kept_share(choice.pattern) * self.rounding.get(choice.dtype, 0.0)
+        rounding = self.rounding[choice.dtype] if choice.dtype in INT_BITS else 0.0
+        return removal + kept_share(choice.pattern) * rounding
 
     def as_json(self) -> list[Any]:
         """Return what `from_json` reads."""

@@ -141,8 +141,8 @@ int64_t read_context(const json::Object& manifest, const std::string& file) {
 std::vector<std::string> read_state_dtypes(const json::Object& manifest, size_t states,
                                            const std::string& file) {
   std::vector<std::string> dtypes;
-  if (const json::Value& found = manifest["state_dtypes"]; !found.is_null())
-    for (const auto& value : as<json::Array>(found, file + ": state_dtypes")) {
+  if (manifest.has("state_dtypes"))
+    for (const auto& value : as<json::Array>(manifest["state_dtypes"], file + ": state_dtypes")) {
       dtypes.push_back(as<std::string>(value, file + ": state_dtypes"));
       if (dtypes.back() != "float32" && dtypes.back() != "int32" && dtypes.back() != "uint16")
         throw Error(file + ": state_dtypes: unknown dtype" + kRemedy);
@@ -158,8 +158,8 @@ std::vector<std::string> read_state_dtypes(const json::Object& manifest, size_t 
 std::vector<std::string> read_state_names(const json::Object& manifest, size_t states,
                                           const std::string& file) {
   std::vector<std::string> names;
-  if (const json::Value& found = manifest["state_names"]; !found.is_null())
-    for (const auto& value : as<json::Array>(found, file + ": state_names"))
+  if (manifest.has("state_names"))
+    for (const auto& value : as<json::Array>(manifest["state_names"], file + ": state_names"))
       names.push_back(as<std::string>(value, file + ": state_names"));
   if (names.empty()) names.resize(states);
   if (names.size() != states)

@@ -49,6 +49,12 @@ json::Value converted(const ffi::Any& value) {
 
 }  // namespace
 
+bool json::Object::has(const std::string& key) const {
+  const auto found = std::lower_bound(members.begin(), members.end(), key,
+                                      [](const auto& m, const auto& k) { return m.first < k; });
+  return found != members.end() && found->first == key;
+}
+
 const json::Value& json::Object::operator[](const std::string& key) const {
   static const Value kNull;
   const auto found = std::lower_bound(members.begin(), members.end(), key,

@@ -18,6 +18,8 @@ using Array = std::vector<Value>;
 
 struct Object {
   std::vector<std::pair<std::string, Value>> members;  // sorted by key
+  // Whether there is such a key, though its value may be null.
+  bool has(const std::string& key) const;
   // Null where the key is missing.
   const Value& operator[](const std::string& key) const;
 };

@@ -26,7 +26,7 @@ double seconds(Clock::duration duration) { return std::chrono::duration<double>(
 void print(const std::string& text) {
   // Flushed: whoever reads shows the text as it comes.
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout))
-    throw Failure(std::string("stdout cannot be written: ") + std::strerror(errno), 1);
+    throw Failure(std::string("stdout cannot be written: ") + std::strerror(errno), 2);
 }
 
 // What is printed while tokens come.
