@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -157,8 +157,6 @@ class FieldSlice(IntSlice):
     """A slice while a kernel reads it: each byte vector of a panel once."""
 
     stream: FieldStream
-    # By panel and number in the slice.
-    _read: dict[tuple[int, int], Any] = field(default_factory=dict)
 
     def chunk(self, chunk: int, r: int, unpacker: Unpacker) -> Any:
         """Read a panel's chunk as int8, see `IntSlice.chunk`."""
@@ -167,11 +165,3 @@ class FieldSlice(IntSlice):
         pieces = fmt.unit.pieces[chunk % len(fmt.unit.pieces)]
         found = [(self._vector(first + p.vector, r), p.low, p.bits) for p in pieces]
         return unpacker.unpack_field(found)
-
-    def _vector(self, number: int, r: int) -> Any:
-        """Return a byte vector of a panel."""
-        if (number, r) not in self._read:
-            index = self.number * self.stream.format.byte_vectors + number
-            found = self.stream.vector(self.k_block, Part.VALUES, index, r, "uint8", 4)
-            self._read[number, r] = T.bind(found)
-        return self._read[number, r]

@@ -230,6 +230,8 @@ class IntSlice:
     _pairs: dict[int, Any] = field(default_factory=dict)
     # By word and panel.
     _words: dict[tuple[int, int], Any] = field(default_factory=dict)
+    # By number in the slice and panel: byte vectors that several chunks share, in any order.
+    _read: dict[tuple[int, int], Any] = field(default_factory=dict)
 
     def word(self, number: int, r: int) -> Any:
         """Read a panel's position word of a number: a uint32 vector, read once."""
@@ -238,6 +240,14 @@ class IntSlice:
             found = self.stream.vector(self.k_block, Part.POSITIONS, index, r, "uint32")
             self._words[number, r] = T.bind(found)
         return self._words[number, r]
+
+    def _vector(self, number: int, r: int) -> Any:
+        """Read a byte vector of a panel: a ``uint8`` vector, read once."""
+        if (number, r) not in self._read:
+            index = self.number * self.stream.format.byte_vectors + number
+            found = self.stream.vector(self.k_block, Part.VALUES, index, r, "uint8", 4)
+            self._read[number, r] = T.bind(found)
+        return self._read[number, r]
 
     def chunk(self, chunk: int, r: int, unpacker: Unpacker) -> Any:
         """Read a panel's chunk as int8; chunks are read in ascending order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,8 +109,6 @@ class NestedSlice(IntSlice):
     """A slice while a kernel reads it: each byte vector of a panel once."""
 
     stream: NestedStream
-    # By panel and number in the slice.
-    _read: dict[tuple[int, int], Any] = field(default_factory=dict)
 
     def chunk(self, chunk: int, r: int, unpacker: Unpacker) -> Any:
         """Read a panel's chunk as int8, see `IntSlice.chunk`; in any order."""
@@ -120,11 +118,3 @@ class NestedSlice(IntSlice):
     def codes(self, chunk: int, r: int) -> Any:
         """Read the bytes of which a panel's chunk has the codes number ``chunk % 2``."""
         return self._vector(chunk // UNIT * UNIT_VECTORS + chunk % UNIT // 2, r)
-
-    def _vector(self, number: int, r: int) -> Any:
-        """Return a byte vector of a panel."""
-        if (number, r) not in self._read:
-            index = self.number * self.stream.format.byte_vectors + number
-            found = self.stream.vector(self.k_block, Part.VALUES, index, r, "uint8", 4)
-            self._read[number, r] = T.bind(found)
-        return self._read[number, r]
