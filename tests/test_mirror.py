@@ -37,6 +37,8 @@ WITHOUT = {
     "tvm_c4n/cli/results.py": RUN,
     "tvm_c4n/cli/sampling.py": "options: test_run.py gives them",
     "tvm_c4n/cli/writing.py": RUN,
+    "tvm_c4n/tuning/dense_layers.py": "tests/tuning/test_latency.py has its rows",
+    "tvm_c4n/tuning/reference_model.py": "tests/tuning/test_latency.py times one",
     "tvm_c4n/frontend/converted.py": "tests/frontend/original and tests/frontend/gguf use it",
     "tvm_c4n/frontend/gguf/config.py": GGUF,
     "tvm_c4n/frontend/gguf/weights.py": GGUF,

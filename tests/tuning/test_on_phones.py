@@ -65,9 +65,12 @@ def test_the_latency_table_of_the_phone_is_pruned_to(call, phone, small_model, w
     assert content["target"]["isa"] == "neon"
     shapes = {(r["rows"], r["cols"]) for r in content["rows"]}
     assert shapes == {(128, 32), (16, 64), (64, 8), (32, 64), (96, 32)}
-    assert len(content["rows"]) == 5 * 4 * 3
+    assert len(content["rows"]) == 5 * 4 * 5
     for row in [*content["rows"], *content["rest"]]:
-        assert 0 < row["seconds"]["min"] <= row["seconds"]["median"] <= row["seconds"]["max"]
+        for secs in (row["seconds"], row.get("prompt_seconds", row["seconds"])):
+            assert 0 < secs["min"] <= secs["median"] <= secs["max"]
+    with_prompts = {(r["rows"], r["cols"]) for r in content["rows"] if "prompt_seconds" in r}
+    assert with_prompts == shapes - {(96, 32)}
     assert content["rest"][0]["layers"] == 2
     table = LatencyTable.read(folder)
     assert table.threads == 1

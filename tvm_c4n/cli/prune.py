@@ -63,7 +63,8 @@ def prune(
     latency: Annotated[
         str | None,
         typer.Option(
-            help="Instead of --removed and --dtype: time per token, 8ms; needs --latency-table."
+            help="Instead of --removed and --dtype: time per generated token, 8ms, or for a prompt "
+            "and what is generated, 900ms:pp512+tg128; needs --latency-table."
         ),
     ] = None,
     latency_table: Annotated[
@@ -197,7 +198,7 @@ def _show_allocation(out: Path) -> None:
     found = read_json(out / "allocation.json", MAX_INDEX_BYTES, "prune again")
     unit, factor, digits = {
         "bytes": ("MB", 1e-6, 2),
-        "seconds": ("ms per token", 1e3, 3),
+        "seconds": (f"ms for {found['target'].get('workload')}", 1e3, 3),
         "weights kept": ("weights kept", 1.0, 0),
     }[found["unit"]]
     points = [("front", point) for point in found["front"]]

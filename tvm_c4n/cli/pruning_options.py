@@ -9,6 +9,10 @@ from tvm_c4n.errors import RecipeError
 
 if TYPE_CHECKING:
     from tvm_c4n.pruning.allocation.budget import Budget
+    from tvm_c4n.pruning.allocation.latency import Workload
+
+# Digits of the largest number of tokens.
+_MOST_DIGITS = 7
 
 
 def parse_budget(
@@ -26,7 +30,7 @@ def parse_budget(
         More than one, a quantity that cannot be read, or no latency table.
     """
     from tvm_c4n.pruning.allocation.budget import Budget
-    from tvm_c4n.pruning.allocation.latency import LatencyTable
+    from tvm_c4n.pruning.allocation.latency import TOKEN, LatencyTable
 
     given = {"--sparsity": sparsity, "--size": size, "--latency": latency, "--ppl-ratio": ppl_ratio}
     names = [name for name, value in given.items() if value is not None]
@@ -39,8 +43,10 @@ def parse_budget(
     if latency is not None:
         if latency_table is None:
             raise RecipeError("--latency needs the table of a device: --latency-table DIR")
-        secs = _quantity("--latency", latency, {"us": 1e-6, "ms": 1e-3, "s": 1.0})
-        return Budget("latency", secs, LatencyTable.read(latency_table))
+        time, colon, tokens = latency.partition(":")
+        secs = _quantity("--latency", time, {"us": 1e-6, "ms": 1e-3, "s": 1.0})
+        workload = _workload(latency, tokens) if colon else TOKEN
+        return Budget("latency", secs, LatencyTable.read(latency_table), workload)
     return None if ppl_ratio is None else Budget("ppl_ratio", ppl_ratio)
 
 
@@ -54,6 +60,23 @@ def _quantity(option: str, text: str, units: dict[str, float]) -> float:
             except ValueError:
                 break
     raise RecipeError(f"{option} {text}: use a number and {', '.join(units)}")
+
+
+def _workload(option: str, tokens: str) -> Workload:
+    """Read ``pp512+tg128``, or one of both."""
+    from tvm_c4n.pruning.allocation.latency import Workload
+
+    counts: dict[str, int] = {}
+    for part in tokens.split("+"):
+        test, digits = part[:2], part[2:]
+        is_count = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
+        if test not in ("pp", "tg") or test in counts or not is_count or not int(digits):
+            raise RecipeError(
+                f"--latency {option}: cannot read {part!r}; after the colon say what takes that "
+                "time: pp512+tg128 (a prompt of 512 tokens, 128 generated ones), or one of both"
+            )
+        counts[test] = int(digits)
+    return Workload(counts.get("pp", 0), counts.get("tg", 0))
 
 
 def parse_removed(text: str) -> int | dict[str, int]:

@@ -15,7 +15,7 @@ from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
     from tvm_c4n.compile.records import Best
-    from tvm_c4n.tuning.latency import StepTimer
+    from tvm_c4n.tuning.reference_model import ModelTimer
 
 
 def tune(
@@ -140,15 +140,15 @@ class _Device:
             devices=devices,
         )
 
-    def step_timer(self) -> StepTimer:
-        """Return what times whole decode steps."""
+    def model_timer(self) -> ModelTimer:
+        """Return what times whole models."""
         from tvm_c4n.runtime.device.rpc import parse_address
-        from tvm_c4n.tuning.latency import local_step_timer, rpc_step_timer
+        from tvm_c4n.tuning.reference_model import local_timer, rpc_timer
 
         if not self.address:
-            return local_step_timer(self.threads, self.samples)
+            return local_timer(self.threads, self.samples)
         address = parse_address(self.address)
-        return rpc_step_timer(address, self.threads, self.timeout, self.samples)
+        return rpc_timer(address, self.threads, self.timeout, self.samples)
 
 
 def _write_latency_table(
@@ -173,7 +173,7 @@ def _write_latency_table(
         target,
         folder,
         measurer=Measurer(resolve_target(target), runner, cold_bytes, batch_secs),
-        time_step=device.step_timer(),
+        time_model=device.model_timer(),
         records=folder if (folder / MANIFEST).is_file() else None,
         **options,
     )

@@ -25,7 +25,7 @@ _SHORT = {"float32": "f32", "bfloat16": "b16", "float16": "f16"} | {
 _LEAST_ERROR = 1e-5
 _UNITS = {
     "bytes": ("size, MB", 1e-6),
-    "seconds": ("time per token by the table, ms", 1e3),
+    "seconds": ("time by the table, ms", 1e3),
     "weights kept": ("projections' weights kept, millions", 1e-6),
 }
 _STYLE = """

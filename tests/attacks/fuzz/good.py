@@ -240,14 +240,15 @@ def _(path: Path) -> None:
     named = config.tensor_shapes()
     shapes = {named[name] for name in config.weights()}
     secs = {"min": 1e-6, "median": 1e-6, "max": 2e-6}
+    both = {"seconds": secs, "prompt_seconds": secs}
     rows = [
-        {"rows": r, "cols": c, "removed": n, "dtype": d, "threads": 1, "seconds": secs}
+        {"rows": r, "cols": c, "removed": n, "dtype": d, "threads": 1, **both}
         for r, c in sorted(shapes)
         for n in range(4)
-        for d in ("int4", "int8", "float16")
+        for d in ("int2", "int3", "int4", "int8", "float16")
     ]
-    rest = {**Rest.sizes_of(config), "threads": 1, "seconds": secs}
-    table = {"format": 1, "target": {}, "emulated": False, "rows": rows, "rest": [rest]}
+    rest = {**Rest.sizes_of(config), "threads": 1, **both}
+    table = {"format": 2, "target": {}, "emulated": False, "rows": rows, "rest": [rest]}
     _write(path, table)
 
 

@@ -148,6 +148,12 @@ PRUNE = [
         "--latency 8ms --latency-table nowhere",
         "nowhere: missing file; measure it again with `tvm-c4n tune --latency-table`",
     ),
+    prune(
+        "a latency of nobody knows what",
+        "--latency 8ms:512+128 --latency-table nowhere",
+        "--latency 8ms:512+128: cannot read '512'; after the colon say what takes that time: "
+        "pp512+tg128 (a prompt of 512 tokens, 128 generated ones), or one of both",
+    ),
     prune("a table for nothing", "--latency-table nowhere", "--latency-table needs --latency"),
     prune("better than dense", "--ppl-ratio 0.9", "ppl-ratio 0.9: use a value in (1, 1e+06]"),
     prune(

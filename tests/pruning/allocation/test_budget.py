@@ -10,7 +10,7 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
-from tvm_c4n.pruning.allocation.latency import LatencyTable
+from tvm_c4n.pruning.allocation.latency import LatencyTable, Workload
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 from tvm_c4n.pruning.recipe import Choice
 
@@ -112,11 +112,30 @@ def test_latency_is_read_from_the_table(tmp_path):
         Budget("latency", 1e-3, thin).options(CONFIG, Recipe(), sensitivities())
 
 
+def test_of_a_prompt_the_head_costs_nothing_of_its_own():
+    prompt = {"prompt_seconds": {"min": 1e-6, "median": 1e-6, "max": 1e-6}}
+    head = (CONFIG.vocab_size, CONFIG.d_model)
+    found = table(format=2)
+    found["rest"][0].update(prompt)
+    for row in found["rows"]:
+        row.update(prompt)
+    with_prompts = LatencyTable.model_validate(found)
+    budget = Budget("latency", 1e-3, with_prompts, Workload(prompt=30, generated=2))
+    options = budget.options(CONFIG, Recipe(), sensitivities())
+    assert head == CONFIG.tensor_shapes()[CONFIG.embeddings]
+    assert [o.cost for o in options[CONFIG.embeddings]] == pytest.approx([4e-5, 4e-5])
+    x_proj = options[CONFIG.projection(0, "x_proj")]
+    assert [o.cost for o in x_proj] == pytest.approx([7e-5, 7e-5])
+    assert budget.fixed_cost(CONFIG, 99) == pytest.approx(7e-5)
+    with pytest.raises(RecipeError, match="no times of prompts"):
+        Budget("latency", 1e-3, LatencyTable.model_validate(table()), Workload(prompt=1))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "not valid JSON"),
-        (json.dumps(table(format=2)), "format"),
+        (json.dumps(table(format=3)), "format"),
         (json.dumps(table(more=1)), "more: Extra"),
         (json.dumps(table(rows=[{"rows": 0}])), r"rows\.0\.rows"),
     ],

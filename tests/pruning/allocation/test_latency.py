@@ -7,7 +7,7 @@ import pytest
 
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.families.mamba import mamba_config
-from tvm_c4n.pruning.allocation.latency import FILE, MAX_BYTES, LatencyTable, Rest
+from tvm_c4n.pruning.allocation.latency import FILE, MAX_BYTES, LatencyTable, Rest, Workload
 from tvm_c4n.pruning.recipe import Choice
 
 CONFIG = mamba_config(
@@ -21,9 +21,9 @@ def seconds(median):
     return {"min": median / 2, "median": median, "max": 2 * median}
 
 
-def row(median, removed=0, dtype="int8", threads=2):
+def row(median, removed=0, dtype="int8", threads=2, **more):
     sizes = {"rows": 64, "cols": 16, "removed": removed, "dtype": dtype, "threads": threads}
-    return {**sizes, "seconds": seconds(median)}
+    return {**sizes, "seconds": seconds(median), **more}
 
 
 def content(rows, **changes):
@@ -54,6 +54,29 @@ def test_the_rest_is_that_of_the_model_and_its_threads():
         single.outside(CONFIG)
 
 
+def test_a_workload_weighs_tokens_of_a_prompt_and_generated_ones():
+    prompt = {"prompt_seconds": seconds(0.25)}
+    rest = {**SIZES, "threads": 2, "seconds": seconds(5.0), **prompt}
+    rows = [row(1.0, **prompt), row(2.0, removed=2)]
+    table = LatencyTable.model_validate(content(rows, format=2, rest=[rest]))
+    workload = Workload(prompt=512, generated=128)
+    assert str(workload) == "pp512+tg128"
+    assert [str(Workload(7, 0)), str(Workload())] == ["pp7", "tg1"]
+    table.check(workload)
+    assert table.seconds(64, 16, Choice(0, "int8"), workload) == 128 * 1.0 + 512 * 0.25
+    assert table.seconds(64, 16, Choice(0, "int8"), Workload(4, 0)) == 1.0
+    assert table.seconds(64, 16, Choice(2, "int8"), workload) is None
+    assert table.seconds(64, 16, Choice(2, "int8"), Workload(0, 3)) == 6.0
+    assert table.outside(CONFIG, workload) == 128 * 5.0 + 512 * 0.25
+
+
+def test_a_table_without_prompts_answers_for_generated_tokens_alone():
+    first = LatencyTable.model_validate(content([row(1.0)]))
+    first.check(Workload())
+    with pytest.raises(RecipeError, match=r"^pp9\+tg1: the latency table has no times of prompts"):
+        first.check(Workload(prompt=9))
+
+
 def test_a_table_is_read_from_its_file_or_its_folder(tmp_path):
     (tmp_path / FILE).write_text(json.dumps(content([row(1.0)])))
     assert LatencyTable.read(tmp_path) == LatencyTable.read(tmp_path / FILE)
@@ -68,7 +91,7 @@ def test_a_table_is_read_from_its_file_or_its_folder(tmp_path):
         (json.dumps(content([row(0.0)])), r"rows\.0\.seconds\.min"),
         (json.dumps(content([row(1.0, dtype="int5")])), r"rows\.0\.dtype"),
         (json.dumps(content([row(1.0, removed=4)])), r"rows\.0\.removed"),
-        (json.dumps(content([row(1.0)], format=2)), "format: "),
+        (json.dumps(content([row(1.0)], format=3)), "format: "),
         (json.dumps(content([row(1.0)], extra=1)), "extra: "),
         (" " * (MAX_BYTES + 1), "4194305 bytes is too large"),
     ],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.experts import patterns
-from tvm_c4n.pruning.allocation.latency import LatencyTable
+from tvm_c4n.pruning.allocation.latency import TOKEN, LatencyTable, Workload
 from tvm_c4n.pruning.allocation.pareto import Items, Option
 from tvm_c4n.pruning.recipe import Choice, Recipe, may_differ
 from tvm_c4n.sparsity import DType, Removed, kept_share
@@ -47,21 +47,24 @@ class Budget:
     kind : str
         "sparsity": this fraction of the weights of all projections removed, or more, in the
         recipe's dtype. "size": at most this number of stored bytes, all tensors counted. "latency":
-        at most this number of seconds per token by a measured table. "ppl_ratio": the smallest
+        at most this number of seconds for a workload by a measured table. "ppl_ratio": the smallest
         model whose perplexity on calibration text is at most this multiple of the dense model's.
     value : float
     table : LatencyTable, optional
         For "latency".
+    workload : Workload
+        For "latency": the tokens that it is the time of. Default: a generated one.
 
     Raises
     ------
     RecipeError
-        A value that makes no sense, or no table.
+        A value that makes no sense, no table, or none with times of prompts.
     """
 
     kind: Kind
     value: float
     table: LatencyTable | None = None
+    workload: Workload = TOKEN
 
     def __post_init__(self) -> None:
         low, high = _LIMITS[self.kind]
@@ -70,6 +73,8 @@ class Budget:
             raise RecipeError(f"{shown} {self.value:g}: use a value in ({low:g}, {high:g}]")
         if self.kind == "latency" and self.table is None:
             raise RecipeError("latency needs the device's table: --latency-table DIR")
+        if self.table is not None:
+            self.table.check(self.workload)
 
     def decided(self, recipe: Recipe, config: ModelConfig) -> Recipe:
         """Return the recipe with the decision whether a model is rotated, if it leaves that open.
@@ -88,7 +93,7 @@ class Budget:
         ``small_bytes`` are those of the tensors that are never packed.
         """
         if self.table is not None:
-            return self.table.outside(config)
+            return self.table.outside(config, self.workload)
         return 0.0 if self.kind == "sparsity" else float(small_bytes)
 
     def limit(self, config: ModelConfig) -> float:
@@ -144,7 +149,10 @@ class Budget:
         shapes = config.tensor_shapes()
         rows, cols = shapes[name]
         if self.table is not None:
-            return self.table.seconds(rows, cols, choice)
+            # Of a prompt, the head sees the last token alone, which the table has in its rest.
+            is_head = name == config.embeddings
+            asked = replace(self.workload, prompt=0) if is_head else self.workload
+            return self.table.seconds(rows, cols, choice, asked)
         if self.kind == "sparsity":
             return 0.0 if name == config.embeddings else rows * cols * kept_share(choice.pattern)
         group = recipe.group_of(choice.removed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+@dataclass(frozen=True)
+class Workload:
+    """The tokens that a time is for: of a prompt, and generated ones."""
+
+    prompt: int = 0
+    generated: int = 1
+
+    def __str__(self) -> str:
+        """Name it as `bench` names its tests: ``pp512+tg128``."""
+        named = (("pp", self.prompt), ("tg", self.generated))
+        return "+".join(f"{test}{tokens}" for test, tokens in named if tokens)
+
+
+TOKEN = Workload()
+
+
 class Seconds(_Strict):
     """Least, median and largest of the samples."""
 
@@ -31,7 +48,10 @@ class Seconds(_Strict):
 
 
 class LatencyEntry(_Strict):
-    """The seconds of one dense layer at one n and dtype."""
+    """The seconds of one dense layer at one n and dtype: of a generated token, and of a prompt's.
+
+    A head has none of a prompt, of which it sees the last token alone.
+    """
 
     rows: int = Field(ge=1)
     cols: int = Field(ge=1)
@@ -39,10 +59,11 @@ class LatencyEntry(_Strict):
     dtype: WeightDType
     threads: int = Field(ge=1)
     seconds: Seconds
+    prompt_seconds: Seconds | None = None
 
 
 class Rest(_Strict):
-    """What a decode step of a model spends outside its dense layers."""
+    """What a model spends outside its dense layers, by token: generated, and of a prompt."""
 
     # The file keeps the names of its first version (docs/reference/format-latency.md).
     # Sizes that tell a model of a family from another stand beside them, see `ModelConfig.sizes`.
@@ -54,6 +75,7 @@ class Rest(_Strict):
     vocab_size: int = Field(alias="vocab")
     threads: int
     seconds: Seconds
+    prompt_seconds: Seconds | None = None
 
     @staticmethod
     def sizes_of(config: ModelConfig) -> dict[str, int]:
@@ -72,7 +94,7 @@ class LatencyTable(_Strict):
     rest : tuple of Rest
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     target: dict[str, Any]
     emulated: bool
     # The file keeps the names of its first version.
@@ -97,16 +119,31 @@ class LatencyTable(_Strict):
         counted = Counter(entry.threads for entry in self.entries)
         return max(counted, key=lambda threads: (counted[threads], threads), default=1)
 
-    def seconds(self, rows: int, cols: int, choice: Choice) -> float | None:
-        """Median of one token through a dense layer; None if it was not measured."""
+    def check(self, workload: Workload) -> None:
+        """Refuse a workload with a prompt if the table has no times of prompts.
+
+        Raises
+        ------
+        RecipeError
+        """
+        if workload.prompt and all(rest.prompt_seconds is None for rest in self.rest):
+            raise RecipeError(f"{workload}: the latency table has no times of prompts; {_AGAIN}")
+
+    def seconds(
+        self, rows: int, cols: int, choice: Choice, workload: Workload = TOKEN
+    ) -> float | None:
+        """Median seconds of a workload in a dense layer; None if one of its parts was not measured.
+
+        A head is asked about generated tokens alone.
+        """
         wanted = (rows, cols, choice.removed, choice.dtype, self.threads)
         for e in self.entries:
             if (e.rows, e.cols, e.removed, e.dtype, e.threads) == wanted:
-                return e.seconds.median
+                return _weighted(e, workload)
         return None
 
-    def outside(self, config: ModelConfig) -> float:
-        """Median seconds of a step outside the dense layers.
+    def outside(self, config: ModelConfig, workload: Workload = TOKEN) -> float:
+        """Median seconds of a workload outside the dense layers.
 
         Raises
         ------
@@ -116,8 +153,19 @@ class LatencyTable(_Strict):
         wanted = Rest.sizes_of(config).items()
         for rest in self.rest:
             if wanted <= rest.model_dump(by_alias=True).items() and rest.threads == self.threads:
-                return rest.seconds.median
+                secs = _weighted(rest, workload)
+                if secs is not None:
+                    return secs
         raise RecipeError(
             f"the latency table has no `rest` for this model (hidden {config.d_model}, layers "
             f"{config.n_layer}) with {self.threads} threads; {_AGAIN}"
         )
+
+
+def _weighted(measured: LatencyEntry | Rest, workload: Workload) -> float | None:
+    secs = workload.generated * measured.seconds.median
+    if not workload.prompt:
+        return secs
+    if measured.prompt_seconds is None:
+        return None
+    return secs + workload.prompt * measured.prompt_seconds.median

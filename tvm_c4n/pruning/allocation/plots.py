@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SCALES = {
     "sparsity": (1e-6, "projection weights kept (millions)", "{:.2f} M kept"),
     "size": (1e-6, "size (MB)", "{:.2f} MB"),
-    "latency": (1e3, "time per token by the table (ms)", "{:.3f} ms"),
+    "latency": (1e3, "time by the table (ms)", "{:.3f} ms"),
     "ppl_ratio": (1e-6, "size (MB)", "{:.2f} MB"),
 }
 # Losses below this share of the chosen one are not drawn: a logarithmic axis would give most of the

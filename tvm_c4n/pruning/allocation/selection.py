@@ -10,6 +10,7 @@ from typing import Any
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.budget import UNITS, Budget, recipe_of
+from tvm_c4n.pruning.allocation.latency import TOKEN
 from tvm_c4n.pruning.allocation.pareto import Allocation, Front, greedy, pareto_front, uniform
 from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 from tvm_c4n.pruning.recipe import Recipe
@@ -54,9 +55,10 @@ class AllocationResult:
 
     def as_json(self) -> dict[str, Any]:
         """Describe the allocation, for ``allocation.json``."""
+        workload = {"workload": str(self.budget.workload)} if self.budget.table else {}
         return {
             # The file keeps the word of its first version.
-            "target": {"kind": self.budget.kind, "value": self.budget.value},
+            "target": {"kind": self.budget.kind, "value": self.budget.value, **workload},
             "unit": UNITS[self.budget.kind],
             "fixed_cost": self.fixed,
             "chosen": self._point(self.chosen),
@@ -161,5 +163,6 @@ def _out_of_reach(budget: Budget, least: float) -> str:
     if budget.kind == "size":
         return f"size {budget.value / 1e6:g}MB: the smallest is {least / 1e6:.2f}MB"
     if budget.kind == "latency":
-        return f"latency {budget.value * 1e3:g}ms: the fastest is {least * 1e3:.3f}ms"
+        asked = "" if budget.workload == TOKEN else f":{budget.workload}"
+        return f"latency {budget.value * 1e3:g}ms{asked}: the fastest is {least * 1e3:.3f}ms"
     return f"sparsity {budget.value:g}: out of reach; x_proj and dt_proj limit it"
