@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from relay_passes.regions.loop_fusion import fuse_loops
+from relay_passes.regions.loop_fusion import Stage, stages
 from relay_passes.regions.parallel import BARRIER, LAUNCH
 from relay_passes.regions.select import KernelCall, Run
 from relay_passes.regions.signature import InPlace, Param, RegionSignature, Result
@@ -61,7 +61,11 @@ def make_region(run: Run, later: set[Any]) -> Region:
     later : set of relax.Var
         What is read after it.
     """
-    # Step 1: name the values. Constants have no identity in Python, where each access makes a new
+    # Step 1: order the calls as they will run.
+    found = stages(run.calls)
+    run = replace(run, calls=[call for stage in found for loop in stage for call in loop.calls])
+
+    # Step 2: name the values. Constants have no identity in Python, where each access makes a new
     # wrapper, so they are known by the parameter that `same_as` finds.
     inputs = run.external_inputs
     params = tuple(Param(f"in{index}", value.ty) for index, value in enumerate(inputs))
@@ -71,20 +75,20 @@ def make_region(run: Run, later: set[Any]) -> Region:
         if isinstance(value, relax.Var)
     }
 
-    # Step 2: an output that updates an input has the input's name and memory.
+    # Step 3: an output that updates an input has the input's name and memory.
     for call in run.calls:
         for output, place in call.inplace.items():
             if call.outputs[output] is not None:
                 names[call.outputs[output]] = names[call.inputs[place]]
     states = [var for var in run.outputs if var in names and var in later]
 
-    # Step 3: the other outputs are results if something reads them later, else temporaries.
+    # Step 4: the other outputs are results if something reads them later, else temporaries.
     fresh = [var for var in run.outputs if var not in names and var in later]
     names |= {var: f"out{index}" for index, var in enumerate(fresh)}
     temporaries, shapes = _temporaries([var for var in run.outputs if var not in names])
     names |= {temporary.var: f"tmp{i}" for i, temporary in enumerate(temporaries)}
 
-    # Step 4: states first, then new tensors, then the workspaces.
+    # Step 5: states first, then new tensors, then the workspaces.
     work = [Result(_work(dtype), relax.TensorType(shape, dtype)) for dtype, shape in shapes.items()]
     results = [Result(names[var], var.ty, InPlace(names[var])) for var in states]
     results += [Result(names[var], var.ty) for var in fresh] + work
@@ -95,7 +99,7 @@ def make_region(run: Run, later: set[Any]) -> Region:
             return names[value]
         return next(p.name for p, v in zip(params, inputs, strict=True) if v.same_as(value))
 
-    func = _emit(run.calls, signature, temporaries, name_of)
+    func = _emit(found, signature, temporaries, name_of)
     return Region(func, signature, tuple(inputs), (*states, *fresh))
 
 
@@ -115,11 +119,12 @@ def _temporaries(
 
 
 def _emit(
-    calls: list[KernelCall],
+    found: list[Stage],
     signature: RegionSignature,
     temporaries: list[_Temporary],
     name_of: Callable[[Any], str],
 ) -> PrimFunc:
+    calls = [call for stage in found for loop in stage for call in loop.calls]
     about = {
         REGION: " ".join(call.kernel.spec.kind for call in calls),
         REGION_SCHEDULES: "; ".join(call.schedule for call in calls),
@@ -143,15 +148,16 @@ def _emit(
                 symbols.shape(kind), str(kind.dtype), data=pointer, layout=None
             )
 
-        # Step 3: one launch; after each loop the threads wait for each other.
+        # Step 3: one launch; after each stage the threads wait for each other.
         with T.attr(T.int32(0), LAUNCH, 1):
-            for loop in fuse_loops(calls):
-                arguments = [
-                    [buffers[name_of(value)] for value in _kernel_arguments(call)]
-                    for call in loop.calls
-                ]
+            for stage in found:
                 with T.attr(T.int32(0), BARRIER, 1):
-                    loop.emit(arguments)
+                    for loop in stage:
+                        arguments = [
+                            [buffers[name_of(value)] for value in _kernel_arguments(call)]
+                            for call in loop.calls
+                        ]
+                        loop.emit(arguments)
     return in_root_block(builder.get())
 
 

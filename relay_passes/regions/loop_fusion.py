@@ -1,9 +1,12 @@
-"""Which kernels of a region can share one parallel loop.
+"""Which kernels of a region run between two barriers, and which of them share one parallel loop.
 
-A kernel whose column tiles are independent can follow another one tile by tile, if it reads of the
-other's output its own columns only: the convolution after the rows of in_proj that it works on, the
-quantisation after the convolution. Then the threads need not wait for each other in between, and
-what passes between the two is still in L1.
+A kernel waits for those that it reads from, and for nothing else: projections of one input follow
+each other without a barrier, though other kernels stand between them in the model.
+
+A kernel whose column tiles are independent can also follow another one tile by tile, if it reads of
+the other's output its own columns only: the convolution after the rows of in_proj that it works on,
+the quantisation after the convolution. Then the threads need not wait for each other in between,
+and what passes between the two is still in L1.
 """
 
 from __future__ import annotations
@@ -57,16 +60,65 @@ class FusedLoop:
             yield [pair for pair in declared if pair[0].extent >= end], done, end - done
 
 
-def fuse_loops(calls: Sequence[KernelCall]) -> list[FusedLoop]:
-    """Split the calls of a region, in order, into loops as long as possible."""
-    loops: list[FusedLoop] = []
-    for call in calls:
-        fused = _with(loops[-1], call) if loops else None
-        if fused is None:
-            loops.append(FusedLoop((call,)))
-        else:
-            loops[-1] = fused
-    return loops
+# What runs between two barriers: loops that do not depend on each other.
+Stage = list[FusedLoop]
+
+
+def stages(calls: Sequence[KernelCall]) -> list[Stage]:
+    """Put the calls of a region, given in order, into stages as early as possible."""
+    found: list[Stage] = []
+    for index, call in enumerate(calls):
+        before = [other for other in calls[:index] if _precedes(other, call)]
+        last = _last_stage(found, before)
+        if last >= 0 and _join(found[last], call, before):
+            continue
+        if last + 1 == len(found):
+            found.append([])
+        found[last + 1].append(FusedLoop((call,)))
+    return found
+
+
+def _precedes(one: KernelCall, call: KernelCall) -> bool:
+    """Return whether a call reads what an earlier one makes, or updates what that one reads."""
+    made = [var for var in one.outputs if var is not None]
+    return _any_same(call.inputs, made) or _any_same(_updated(call), one.inputs)
+
+
+def _updated(call: KernelCall) -> list[Any]:
+    return [call.inputs[place] for place in call.inplace.values()]
+
+
+def _any_same(values: Sequence[Any], others: Sequence[Any]) -> bool:
+    return any(value.same_as(other) for value in values for other in others)
+
+
+def _last_stage(found: list[Stage], before: list[KernelCall]) -> int:
+    """Return the number of the last stage that has one of the calls, -1 where none has."""
+    having = (n for n, stage in enumerate(found) if any(_has(loop, before) for loop in stage))
+    return max(having, default=-1)
+
+
+def _has(loop: FusedLoop, calls: list[KernelCall]) -> bool:
+    return any(one is other for one in loop.calls for other in calls)
+
+
+def _join(stage: Stage, call: KernelCall, before: list[KernelCall]) -> bool:
+    """Let a call follow those of a stage that it waits for tile by tile, if it can.
+
+    Their loops become one: an MLP's activation follows the rows of two projections.
+    """
+    own = [loop for loop in stage if _has(loop, before)]
+    if any(_any_same(_updated(call), other.inputs) for loop in own for other in loop.calls):
+        return False
+    joined: FusedLoop | None = own[0]
+    for other in [*(one for loop in own[1:] for one in loop.calls), call]:
+        joined = joined and _with(joined, other)
+    if joined is None:
+        return False
+    stage[stage.index(own[0])] = joined
+    for loop in own[1:]:
+        stage.remove(loop)
+    return True
 
 
 def _with(loop: FusedLoop, call: KernelCall) -> FusedLoop | None:

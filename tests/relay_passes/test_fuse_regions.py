@@ -9,7 +9,7 @@ import pytest
 
 from relay_passes import FuseRegions
 from relay_passes.dump_module import count_calls
-from tests.relay_passes import batched_case, layer_case
+from tests.relay_passes import batched_case, fused_case, layer_case, staged_case
 from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, name_of, relax, tvm
 from tvm_c4n.ops.isa import PORTABLE
@@ -44,6 +44,12 @@ def test_what_updates_no_state_belongs_to_the_layer_before_it() -> None:
     after = FuseRegions(layer_case.choose)(layer_case.Parts)
     relax.analysis.well_formed(after)  # raises
     tvm.ir.assert_structural_equal(after, layer_case.Layer, map_free_vars=True)
+
+
+def test_a_kernel_that_waits_for_nothing_runs_before_the_barrier() -> None:
+    after = FuseRegions(fused_case.choose)(staged_case.Apart)
+    relax.analysis.well_formed(after)  # raises
+    tvm.ir.assert_structural_equal(after, staged_case.Together, map_free_vars=True)
 
 
 def test_a_batched_step_keeps_its_symbols() -> None:
