@@ -57,7 +57,7 @@ class C4nGemv:
         layout, space = panel_format(spec).layout, self.space(spec, intrin)
         panels = decided(self.panels, space["panels"])
         distance = decided(self.prefetch_distance, space["prefetch_distance"])
-        prefetching = Prefetching(distance, self.policy is PrefetchPolicy.PAST_CACHES)
+        prefetching = Prefetching(distance, self.policy.locality)
         rows = layout.bundle_rows
 
         def bundles(args: LinearArgs, first: Any, count: int) -> None:

@@ -113,7 +113,7 @@ class _Gemv:
             layout, own = panel_format(one).layout, replace(linear, weights=arrays)
             panels = min(self.intrin.gemv_panels, layout.panels)
             distance = default_distance(self.policy, self.intrin, one)
-            prefetching = Prefetching(distance, self.policy is PrefetchPolicy.PAST_CACHES)
+            prefetching = Prefetching(distance, self.policy.locality)
             for panel in range(0, layout.panels, panels):
                 before = number * layout.bundles
                 tile = MicroTile(bundle, panel, panels, token, 1, before=before, row=row)

@@ -14,6 +14,7 @@ from tests.layers import sparse_layer
 from tvm_c4n._tvm import Target
 from tvm_c4n.compile import kernel_selection
 from tvm_c4n.compile.build import build
+from tvm_c4n.compile.host import Core
 from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import (
     Best,
@@ -76,8 +77,8 @@ def test_records_of_another_machine_are_refused(tmp_path: Path) -> None:
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes this machine's CPU another one."""
 
-    def be(generation: int | None, l3_bytes: int | None) -> None:
-        monkeypatch.setattr(kernel_selection, "zen_generation", lambda: generation)
+    def be(core: Core | None, l3_bytes: int | None) -> None:
+        monkeypatch.setattr(kernel_selection, "measured_core", lambda: core)
         monkeypatch.setattr(kernel_selection, "l3_bytes", lambda: l3_bytes)
 
     return be
@@ -88,27 +89,28 @@ WEIGHT_BYTES = 64 * 64 * 4
 
 
 @pytest.mark.parametrize(
-    ("generation", "l3", "policy"),
+    ("core", "l3", "policy"),
     [
         (None, 1, PrefetchPolicy.INTO_L2),
-        (4, 1, PrefetchPolicy.BY_CPU),
-        (5, None, PrefetchPolicy.INTO_L2),
-        (5, WEIGHT_BYTES // 3 + 1, PrefetchPolicy.INTO_L2),
-        (5, WEIGHT_BYTES // 3 - 1, PrefetchPolicy.PAST_CACHES),
+        (Core.GOLDEN_COVE, 1, PrefetchPolicy.INTO_L1),
+        (Core.ZEN4, 1, PrefetchPolicy.BY_CPU),
+        (Core.ZEN5, None, PrefetchPolicy.INTO_L2),
+        (Core.ZEN5, WEIGHT_BYTES // 3 + 1, PrefetchPolicy.INTO_L2),
+        (Core.ZEN5, WEIGHT_BYTES // 3 - 1, PrefetchPolicy.PAST_CACHES),
     ],
 )
 @pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
 def test_weights_are_prefetched_as_was_measured_on_the_cpu(
-    cpu: Callable[..., None], generation: int | None, l3: int | None, policy: PrefetchPolicy
+    cpu: Callable[..., None], core: Core | None, l3: int | None, policy: PrefetchPolicy
 ) -> None:
-    cpu(generation, l3)
+    cpu(core, l3)
     assert selector(NATIVE, mod=sparse_layer(64, 64)[0]).policy is policy
     # Nothing is known of the weights.
-    known = policy is PrefetchPolicy.BY_CPU
+    known = policy is not PrefetchPolicy.PAST_CACHES
     assert selector(NATIVE).policy is (policy if known else PrefetchPolicy.INTO_L2)
 
 
-@pytest.mark.parametrize("generation", [4, 5])
+@pytest.mark.parametrize("core", Core)
 @pytest.mark.parametrize(
     "other",
     [{"mtriple": "x86_64-w64-windows-gnu"}, {"mcpu": "x86-64-v3", "mattr": []}],
@@ -116,21 +118,22 @@ def test_weights_are_prefetched_as_was_measured_on_the_cpu(
 )
 @pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
 def test_only_this_machines_code_follows_its_cpu(
-    cpu: Callable[..., None], generation: int, other: dict[str, Any]
+    cpu: Callable[..., None], core: Core, other: dict[str, Any]
 ) -> None:
-    cpu(generation, 1)
+    cpu(core, 1)
     target = Target({**NATIVE.export(), **other})
     assert selector(target, mod=sparse_layer(64, 64)[0]).policy is PrefetchPolicy.INTO_L2
 
 
 @pytest.mark.parametrize(
-    ("generation", "localities"), [(None, {"2"}), (5, {"0"}), (4, set())], ids=["", "zen5", "zen4"]
+    ("core", "localities"),
+    [(None, {"2"}), (Core.GOLDEN_COVE, {"3"}), (Core.ZEN5, {"0"}), (Core.ZEN4, set())],
 )
 @pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
 def test_the_prefetches_of_a_build_follow_the_cpu(
-    cpu: Callable[..., None], tmp_path: Path, generation: int | None, localities: set[str]
+    cpu: Callable[..., None], tmp_path: Path, core: Core | None, localities: set[str]
 ) -> None:
-    cpu(generation, 64 << 10)
+    cpu(core, 64 << 10)
     build(sparse_layer(512, 512)[0], target=NATIVE, debug_dump=tmp_path)
     text = next(tmp_path.glob("*_bind.py")).read_text()
     assert set(re.findall(r'prefetch", .*, \d, (\d), 1\)', text)) == localities

@@ -72,6 +72,7 @@ def test_prefetches_follow_what_is_decided() -> None:
     assert found(NEON) == set()
     assert found(NEON, prefetch_distance=4096) == {"2"}
     assert found(AVX512) == {"2"}
+    assert found(AVX512, policy=PrefetchPolicy.INTO_L1) == {"3"}
     assert found(AVX512, policy=PrefetchPolicy.PAST_CACHES) == {"0"}
     assert found(AVX512, policy=PrefetchPolicy.BY_CPU) == set()
     assert found(AVX512, policy=PrefetchPolicy.BY_CPU, prefetch_distance=4096) == {"2"}

@@ -25,7 +25,7 @@ from tvm_c4n.checkpoint import locate, open_checkpoint
 from tvm_c4n.checkpoint.hub_names import name_of
 from tvm_c4n.checkpoint.leftovers import recover
 from tvm_c4n.checkpoint.reading import read_bytes
-from tvm_c4n.compile.host import l3_bytes, zen_generation
+from tvm_c4n.compile.host import l3_bytes, measured_core
 from tvm_c4n.errors import ArtifactError, C4nError
 from tvm_c4n.model.tokenizer import MAX_TOKENIZER_BYTES, TEXT_FILES, load_tokenizer
 from tvm_c4n.ops.host import host_cpu, host_machine
@@ -154,13 +154,13 @@ def _depends(folder: Path) -> dict[str, Any]:
     files = {file for pattern in _MODEL_FILES for file in folder.glob(pattern) if file.is_file()}
     return {
         "model": {file.name: _digest(file) for file in sorted(files)},
-        # Name and model choose tuning records, generation and L3 how weights are prefetched.
+        # Name and model choose tuning records, core and L3 how weights are prefetched.
         "machine": [
             host_machine(),
             host_cpu(),
             cpu_name(),
             cpu_model(),
-            zen_generation(),
+            str(measured_core()),
             l3_bytes(),
         ],
         "versions": [tvm_version(), __version__, _sources_digest()],

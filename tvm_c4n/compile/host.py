@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from pathlib import Path
 
-# Generations of AMD's cores that prefetching was measured on, with AVX-512:
-# docs/decisions/prefetching.md and non-temporal-prefetch.md have the figures.
-ZEN4, ZEN5 = 4, 5
-_FAMILY = re.compile(r"^vendor_id\s*: AuthenticAMD\ncpu family\s*: (\d+)$", re.MULTILINE)
+_FAMILY = re.compile(r"^vendor_id\s*: (\w+)\ncpu family\s*: (\d+)$", re.MULTILINE)
 
 
-def zen_generation() -> int | None:
-    """Return `ZEN4` or `ZEN5`; None for other CPUs, or where the system does not say."""
+class Core(Enum):
+    """Cores with AVX-512 that prefetching was measured on.
+
+    docs/decisions/prefetching.md and non-temporal-prefetch.md have the figures.
+    """
+
+    ZEN4 = "Zen 4"
+    ZEN5 = "Zen 5"
+    GOLDEN_COVE = "Golden Cove"
+
+
+def measured_core() -> Core | None:
+    """Return this machine's core; None for others, or where the system does not say."""
     try:
         cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return None
-    family = _FAMILY.search(cpu)
+    found, words = _FAMILY.search(cpu), set(cpu.split())
+    family = found.groups() if found else None
     # Zen 3 is of Zen 4's family, without AVX-512.
-    known = {"25": ZEN4 if "avx512f" in cpu else None, "26": ZEN5}
-    return None if family is None else known.get(family[1])
+    if family == ("AuthenticAMD", "25") and "avx512f" in words:
+        return Core.ZEN4
+    if family == ("AuthenticAMD", "26"):
+        return Core.ZEN5
+    # By its matrices: hypervisors give it models of other cores. The next one has float16, too.
+    if family == ("GenuineIntel", "6") and "amx_int8" in words and "amx_fp16" not in words:
+        return Core.GOLDEN_COVE
+    return None
 
 
 def l3_bytes() -> int | None:

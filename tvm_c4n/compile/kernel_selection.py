@@ -16,7 +16,7 @@ import numpy as np
 import schedules
 from relay_passes.lift_constants import constants_of
 from tvm_c4n._tvm import IRModule, Target
-from tvm_c4n.compile.host import ZEN4, ZEN5, l3_bytes, zen_generation
+from tvm_c4n.compile.host import Core, l3_bytes, measured_core
 from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import is_native
 from tvm_c4n.ops.isa import AVX512, OPENCL, Isa, isa_of
@@ -108,10 +108,12 @@ def prefetch_policy(target: Target, weight_bytes: int = 0) -> PrefetchPolicy:
     weight_bytes : int
         What a step reads; 0: not known.
     """
-    generation = zen_generation() if is_native(target) and isa_of(target) == AVX512 else None
-    if generation == ZEN4:
+    core = measured_core() if is_native(target) and isa_of(target) == AVX512 else None
+    if core is Core.GOLDEN_COVE:
+        return PrefetchPolicy.INTO_L1
+    if core is Core.ZEN4:
         return PrefetchPolicy.BY_CPU
-    if generation == ZEN5 and _outgrow_cache(weight_bytes):
+    if core is Core.ZEN5 and _outgrow_cache(weight_bytes):
         return PrefetchPolicy.PAST_CACHES
     return PrefetchPolicy.INTO_L2
 

@@ -8,7 +8,7 @@ import pytest
 
 from tvm_c4n.ops.repack import FloatPanel, Prefetching
 from tvm_c4n.ops.spec import RmsNormSpec
-from tvm_c4n.ops.tir import CACHE_LINE, build, declare_or_bind, load, local, store
+from tvm_c4n.ops.tir import CACHE_LINE, Locality, build, declare_or_bind, load, local, store
 
 
 def script(mr: int, prefetching: Prefetching) -> str:
@@ -32,11 +32,11 @@ def test_nothing_is_prefetched_by_default() -> None:
     assert "prefetch" not in script(16, Prefetching())
 
 
-@pytest.mark.parametrize("non_temporal", [False, True])
-def test_each_line_is_prefetched_once_and_in_order(non_temporal: bool) -> None:
+@pytest.mark.parametrize("locality", Locality)
+def test_each_line_is_prefetched_once_and_in_order(locality: Locality) -> None:
     found = re.findall(
-        r"prefetch\(.*\[0, 0, (\d+)\]\), 0, (\d), 1\)", script(16, Prefetching(4096, non_temporal))
+        r"prefetch\(.*\[0, 0, (\d+)\]\), 0, (\d), 1\)", script(16, Prefetching(4096, locality))
     )
     lines = range(4096, 4096 + 8 * 4 * 16 * 2, CACHE_LINE)
     assert [int(offset) for offset, _ in found] == list(lines)
-    assert {locality for _, locality in found} == {"0" if non_temporal else "2"}
+    assert {number for _, number in found} == {str(int(locality))}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.repack.layout import Part
 from tvm_c4n.ops.repack.reader import SIZE
-from tvm_c4n.ops.tir import CACHE_LINE, prefetch, ramp
+from tvm_c4n.ops.tir import CACHE_LINE, Locality, prefetch, ramp
 
 if TYPE_CHECKING:
     from tvm_c4n.ops.repack.panel import PanelFormat
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 class PrefetchPolicy(Enum):
     """Who fetches a step's weights ahead of their use, and into which cache."""
 
+    INTO_L1 = "into L1"
     INTO_L2 = "into L2"
     PAST_CACHES = "past the caches"
     BY_CPU = "by the CPU alone"
+
+    @property
+    def locality(self) -> Locality:
+        """What a prefetch asks for, where there is one."""
+        known = {PrefetchPolicy.INTO_L1: Locality.L1, PrefetchPolicy.PAST_CACHES: Locality.NONE}
+        return known.get(self, Locality.L2)
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,12 @@ class Prefetching:
     ----------
     distance : int
         Bytes between what is prefetched and what is read; 0 leaves prefetching to the CPU.
-    non_temporal : bool
-        Prefetch so that no cache keeps the weights.
+    locality : Locality
+        The cache that weights are prefetched into.
     """
 
     distance: int = 0
-    non_temporal: bool = False
+    locality: Locality = Locality.L2
 
 
 NO_PREFETCHING = Prefetching()
@@ -74,7 +81,7 @@ class PanelStream:
         # Once per cache line: the vectors of a line follow each other.
         if self.prefetching.distance and (width >= CACHE_LINE or (r * width) % CACHE_LINE == 0):
             place, how = (self.bundle, k_block, offset), self.prefetching
-            prefetch(self.buffer, place, how.distance, non_temporal=how.non_temporal)
+            prefetch(self.buffer, place, how.distance, how.locality)
         found = self.buffer[self.bundle, k_block, ramp(offset, width)]
         return (
             found if dtype == "uint8" else T.reinterpret(f"{dtype}x{layout.mr * per_lane}", found)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from tvm_c4n.ops.tir.access import (
     ALIGN_ELEMENTS,
     CACHE_LINE,
+    Locality,
     aligned_stack,
     f32,
     load,
@@ -45,6 +46,7 @@ __all__ = [
     "LOG2_E",
     "ColumnTiles",
     "Kernel",
+    "Locality",
     "aligned_stack",
     "bind_arguments",
     "build",

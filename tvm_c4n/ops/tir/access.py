@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 from tvm_c4n._tvm import T
@@ -50,23 +51,29 @@ def store(buffer: Any, outer: Sequence[Any], start: Any, lanes: int, value: Any)
     T.buffer_store(buffer, value, [*outer, ramp(start, lanes)])
 
 
-def prefetch(
-    buffer: Any, index: Sequence[Any], distance: int, *, non_temporal: bool = False
-) -> None:
-    """Prefetch the cache line that lies `distance` elements behind an element, into L2.
+class Locality(IntEnum):
+    """The cache that a prefetch is for, in LLVM's numbers; NONE: no cache keeps the line."""
 
-    L2 has more requests in flight than L1.
+    NONE = 0
+    L2 = 2
+    L1 = 3
+
+
+def prefetch(
+    buffer: Any, index: Sequence[Any], distance: int, locality: Locality = Locality.L2
+) -> None:
+    """Prefetch the cache line that lies `distance` elements behind an element.
 
     The address may lie beyond the buffer: prefetching memory that is not there does nothing.
     """
     address = T.address_of(buffer[(*index[:-1], index[-1] + distance)])
-    _prefetch_line(address, non_temporal=non_temporal)
+    _prefetch_line(address, locality)
 
 
-def _prefetch_line(address: Any, *, non_temporal: bool = False) -> None:
-    """Prefetch the cache line at an address into L2, or so that no cache keeps it."""
-    locality = T.int32(0 if non_temporal else 2)
-    T.evaluate(T.call_intrin("void", "tirx.prefetch", address, T.int32(0), locality, T.int32(1)))
+def _prefetch_line(address: Any, locality: Locality = Locality.L2) -> None:
+    """Prefetch the cache line at an address."""
+    read, kept, data = T.int32(0), T.int32(int(locality)), T.int32(1)
+    T.evaluate(T.call_intrin("void", "tirx.prefetch", address, read, kept, data))
 
 
 def prefetch_floats(buffer: Any, outer: Sequence[Any], start: Any, count: int) -> None:
