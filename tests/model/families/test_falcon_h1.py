@@ -53,6 +53,23 @@ class TestFalconH1(FamilyTests):
     }
 
 
+@pytest.mark.slow
+class TestFalconH1Together(FamilyTests):
+    """What the configurations above have one at a time."""
+
+    CONFIGS: ClassVar[dict[str, Any]] = {
+        "multipliers, tied, norm, two groups, no convolution bias": FalconH1Config(
+            **SIZES,
+            **MULTIPLIERS,
+            tie_word_embeddings=True,
+            mamba_rms_norm=True,
+            mamba_norm_before_gate=False,
+            mamba_n_groups=2,
+            mamba_conv_bias=False,
+        ),
+    }
+
+
 def described(**change):
     return describe_model({**FalconH1Config(**SIZES, **MULTIPLIERS).to_dict(), **change})
 

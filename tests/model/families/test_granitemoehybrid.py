@@ -51,6 +51,24 @@ class TestGranite(FamilyTests):
     }
 
 
+@pytest.mark.slow
+class TestGraniteTogether(FamilyTests):
+    """What the configurations above have one at a time."""
+
+    CONFIGS: ClassVar[dict[str, Any]] = {
+        "tied, scalars, biases, two groups": GraniteMoeHybridConfig(
+            **SIZES,
+            **SCALARS,
+            layer_types=MIXED,
+            tie_word_embeddings=True,
+            attention_bias=True,
+            mamba_proj_bias=True,
+            mamba_n_groups=2,
+            initializer_range=0.2,
+        ),
+    }
+
+
 def described(**change):
     config = GraniteMoeHybridConfig(**SIZES, **SCALARS, layer_types=MIXED)
     return describe_model({**config.to_dict(), **change})

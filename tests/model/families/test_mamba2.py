@@ -31,6 +31,21 @@ class TestMamba2(FamilyTests):
     }
 
 
+@pytest.mark.slow
+class TestMamba2Together(FamilyTests):
+    """What the configurations above have one at a time."""
+
+    CONFIGS: ClassVar[dict[str, Any]] = {
+        "biases, tied, two groups, limits": Mamba2Config(
+            **SIZES,
+            n_groups=2,
+            use_bias=True,
+            tie_word_embeddings=True,
+            time_step_limit=(0.02, 0.2),
+        ),
+    }
+
+
 def test_rows_of_b_c_and_dt_stay_dense():
     config = describe_model(Mamba2Config(**SIZES, n_groups=2).to_dict())
     by_name = config.projections(1)
