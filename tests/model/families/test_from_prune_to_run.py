@@ -1,4 +1,4 @@
-"""Falcon-Mamba, Mamba-2, Granite 4.0-H and Falcon-H1: pruned by a budget, healed, judged and run."""
+"""Falcon-Mamba, Mamba-2, Granite 4.0-H, Falcon-H1: pruned by a budget, healed, judged and run."""
 
 from __future__ import annotations
 
