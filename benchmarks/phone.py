@@ -40,7 +40,8 @@ class OurModel(C4nModel):
         self.device = device
 
     def open(self) -> None:
-        opened = open_artifact(artifact(self.size, self.fmt, TARGET))
+        target = TARGET + "-i8mm" * (level_of(self.device) == "i8mm")
+        opened = open_artifact(artifact(self.size, self.fmt, target))
         self.weight_bytes = opened.manifest.weight_bytes
         self.command = self.device.push(opened, runner())
 
@@ -58,7 +59,7 @@ class LlamaModel(LlamaCpp):
         self.device = device
 
     def open(self) -> None:
-        level = "i8mm" if " i8mm" in self.device.describe()["cpuinfo"] else "dotprod"
+        level = level_of(self.device)
         program = build(baseline.prefix() / f"arm-{level}" / "bench", "--arm")
         if self.kind != "F16":
             build(baseline.prefix() / "build" / "bin" / "llama-quantize")
@@ -72,6 +73,11 @@ class LlamaModel(LlamaCpp):
         found = baseline.read(self.device.output(command), *sizes)
         self.weight_bytes = found.weight_bytes
         return found.secs
+
+
+def level_of(device: AdbDevice) -> str:
+    """Return the level of Arm CPU that all cores of a phone have."""
+    return "i8mm" if " i8mm" in device.describe()["cpuinfo"] else "dotprod"
 
 
 def build(program: Path, *options: str) -> Path:

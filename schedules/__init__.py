@@ -11,6 +11,7 @@ from schedules.base import Decisions, Rule, Space, Tunable
 from schedules.c4n_batch_gemm import C4nBatchGemm
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
+from schedules.c4n_tile_gemm import C4nTileGemm
 from schedules.conv1d import Conv1d
 from schedules.delta_rule import DeltaRule
 from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
@@ -37,6 +38,7 @@ OWNER = "tvm_c4n"
 RULES: tuple[Rule, ...] = (
     C4nGemv(),
     ExpertGemv(),
+    C4nTileGemm(),
     C4nGemm(),
     C4nBatchGemm(),
     SelectiveScan(),

@@ -112,3 +112,22 @@ class IntegerDots:
             at = r if self._side is ZeroPoint.OF_WEIGHTS else m
             correction = self._zero_point_sums[at]
         return self._intrin.total(sums, correction)
+
+
+class PairDots(IntegerDots):
+    """Integer products of pairs of rows and pairs of tokens, for panels of four rows.
+
+    The sums of tokens m and m + 1 with the pairs of a panel's rows take the places of the two
+    tokens': a vector has both tokens' sums with the first pair, or with the second.
+    """
+
+    def add_pairs(self, r: int, number: int, weights: Any, pairs: list[Any]) -> None:
+        """Add eight columns of a pair of a panel's rows times those of each pair of tokens."""
+        for pair, x in enumerate(pairs):
+            at = self._tile.at(2 * pair + number, r)
+            self._sums[at] = self._intrin.dot_pairs(self._sums[at], x, weights)
+
+    def _total(self, m: int, r: int) -> Any:
+        first = m % 2 * 2
+        both = [self._sums[self._tile.at(m // 2 * 2 + number, r)] for number in range(2)]
+        return T.Shuffle(both, [T.int32(first + i) for i in (0, 1, 4, 5)])

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,22 +22,16 @@ from tvm_c4n.errors import C4nError
 
 QEMU = "qemu-aarch64"
 OBJDUMP = "aarch64-linux-gnu-objdump"
+# A block: file, offset in it and instructions.
+Place = tuple[str, int, int]
 _TOOLS = {QEMU: "qemu-user", OBJDUMP: "binutils-aarch64-linux-gnu", "readelf": "binutils"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """Code that runs from its first instruction to its last.
+    """Code of a program or library that runs from its first instruction to its last.
 
-    Attributes
-    ----------
-    file : Path
-        The program or library.
-    offset : int
-        In that file.
-    insns : int
-    runs : float
-        Per token.
+    `offset` is that in the file, `runs` is how often a token runs it.
     """
 
     file: Path
@@ -66,19 +61,25 @@ def count_per_token(short: list[str], long: list[str], tokens: int, cpu: str) ->
     C4nError
         A tool is missing, or a program fails.
     """
-    for tool, package in _TOOLS.items():
-        if shutil.which(tool) is None:
-            raise C4nError(f"{tool} is missing: apt-get install {package}")
-    before, after = _count(short, cpu), _count(long, cpu)
+    before, after = count(short, cpu), count(long, cpu)
     after.subtract(before)
+    return blocks_of({place: runs / tokens for place, runs in after.items()})
+
+
+def blocks_of(runs: Mapping[Place, float]) -> list[Block]:
+    """Return the blocks that ran, by how often they did per token."""
     return [
-        Block(Path(file), offset, insns, runs / tokens)
-        for (file, offset, insns), runs in after.items()
-        if runs > 0
+        Block(Path(file), offset, insns, often)
+        for (file, offset, insns), often in runs.items()
+        if often > 0
     ]
 
 
-def _count(command: list[str], cpu: str) -> Counter[tuple[str, int, int]]:
+def count(command: list[str], cpu: str) -> Counter[Place]:
+    """Run a command line under qemu; returns how often each block ran. Raises as above."""
+    for tool, package in _TOOLS.items():
+        if shutil.which(tool) is None:
+            raise C4nError(f"{tool} is missing: apt-get install {package}")
     plugin = compile_c(Path(__file__).with_name("blocks.c"), "-fPIC", "-shared")
     with TemporaryDirectory() as folder:
         out = Path(folder) / "blocks"
@@ -86,17 +87,16 @@ def _count(command: list[str], cpu: str) -> Counter[tuple[str, int, int]]:
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode or not out.is_file():
             raise C4nError(f"{' '.join(line)}: {done.stderr.strip()[-300:]}")
-        found: Counter[tuple[str, int, int]] = Counter()
+        found: Counter[Place] = Counter()
         for text in out.read_text(encoding="utf-8").splitlines():
             runs, insns, offset, file = text.split(maxsplit=3)
             found[file, int(offset, 16), int(insns)] += int(runs)
     return found
 
 
-def qemu_version() -> str:
-    """Say which qemu it is."""
-    command = [QEMU, "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def version_of(tool: str) -> str:
+    """Return the version that qemu or an LLVM tool names."""
+    done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True)
     found = re.search(r"version (\S+)", done.stdout)
     return found[1] if found else "?"
 

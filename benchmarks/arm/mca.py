@@ -43,14 +43,7 @@ class Cycles:
 
 @dataclass(frozen=True)
 class Loop:
-    """Instructions that ran equally often, the last of them a branch back to the first.
-
-    Attributes
-    ----------
-    body : list of str
-    turns : float
-        Per token.
-    """
+    """Instructions that ran equally often, `turns` per token; the last branches to the first."""
 
     body: list[str]
     turns: float
@@ -117,13 +110,6 @@ def tool() -> str:
         if shutil.which(name):
             return name
     raise C4nError("llvm-mca is missing: apt-get install llvm-22, or the newest llvm there is")
-
-
-def version() -> str:
-    """Say which LLVM it is."""
-    done = subprocess.run([tool(), "--version"], capture_output=True, text=True, check=True)
-    found = re.search(r"LLVM version (\S+)", done.stdout)
-    return found[1] if found else "?"
 
 
 def _run(body: list[str], model: str) -> dict[str, float]:

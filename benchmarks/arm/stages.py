@@ -8,11 +8,12 @@ from typing import Any
 
 from benchmarks.arm import mca
 from benchmarks.arm.counts import (
+    QEMU,
     Block,
     Instruction,
     count_per_token,
     instructions,
-    qemu_version,
+    version_of,
 )
 from benchmarks.llama_cpp import baseline
 from benchmarks.machine import CACHE
@@ -38,7 +39,7 @@ TOKENS = 2
 COPY = "copy"
 # No kernel takes this few instructions: they are a call of the barrier by itself.
 BARRIER = 16
-_LOADER = "ld-linux-aarch64.so.1"
+LOADER = "ld-linux-aarch64.so.1"
 
 
 def measure(
@@ -56,8 +57,8 @@ def measure(
     rows += [row for row in old if (row["row"], row["level"]) not in counted]
     return {
         "size": size,
-        "qemu": qemu_version(),
-        "llvm": mca.version(),
+        "qemu": version_of(QEMU),
+        "llvm": version_of(mca.tool()),
         "rows": sorted(rows, key=lambda row: row["engine"] != "tvm_c4n"),
     }
 
@@ -77,7 +78,7 @@ def runner() -> Path:
 def count_ours(size: str, fmt: Format) -> dict[str, Any]:
     """Count one of our models."""
     art, folder = artifact(size, fmt, TARGET), runner()
-    start = [str(folder / _LOADER), "--library-path", str(folder), str(folder / PROGRAM), str(art)]
+    start = [str(folder / LOADER), "--library-path", str(folder), str(folder / PROGRAM), str(art)]
 
     def command(steps: int) -> list[str]:
         return [*start, "--bench", "-p", "0", "-g", str(steps), "-r", "1", "-t", "1"]
@@ -92,9 +93,9 @@ def count_ours(size: str, fmt: Format) -> dict[str, Any]:
         "form": str(fmt),
         "compiler": compiler_digest(),
         "level": "dotprod",
-        "insns": _total(blocks),
-        "stages": _stages(code, stage_names(size, fmt)),
-        "elsewhere": _total([b for b in blocks if b.file != library]),
+        "insns": total(blocks),
+        "stages": stages(code, stage_names(size, fmt)),
+        "elsewhere": total([b for b in blocks if b.file != library]),
     }
 
 
@@ -109,16 +110,21 @@ def count_ggml(size: str, kind: str, level: str) -> dict[str, Any]:
         return [str(program), str(file), "1", str(steps), "1"]
 
     blocks = count_per_token(command(2), command(2 + TOKENS), TOKENS, CPU[level])
-    functions: Counter[str] = Counter()
-    for part in instructions(blocks, program):
-        functions[part.function] += part.runs  # type: ignore[assignment]
     return {
         "engine": "llama.cpp",
         "row": f"llama.cpp {kind}",
         "level": level,
-        "insns": _total(blocks),
-        "functions": {name: round(count) for name, count in functions.most_common(12)},
+        "insns": total(blocks),
+        "functions": by_function(instructions(blocks, program)),
     }
+
+
+def by_function(code: list[Instruction]) -> dict[str, int]:
+    """Return the instructions of the functions that have most of them."""
+    found: Counter[str] = Counter()
+    for part in code:
+        found[part.function] += part.runs  # type: ignore[assignment]
+    return {name: round(count) for name, count in found.most_common(12)}
 
 
 def stage_names(size: str, fmt: Format) -> list[str]:
@@ -148,7 +154,7 @@ def stage_names(size: str, fmt: Format) -> list[str]:
     return [COPY, *layer, COPY, *names[len(layer) * layers :]]
 
 
-def _stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
+def stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
     """Split the code of fused regions at the calls of the barrier, which end every stage."""
     function = Counter(part.function for part in code).most_common(1)[0][0]
     parts: list[list[Instruction]] = [[]]
@@ -210,5 +216,6 @@ def _describe(name: str, code: list[Instruction]) -> dict[str, Any]:
     return entry
 
 
-def _total(blocks: list[Block]) -> int:
+def total(blocks: list[Block]) -> int:
+    """Return the instructions per token."""
     return round(sum(block.total for block in blocks))

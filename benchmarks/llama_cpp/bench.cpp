@@ -1,7 +1,7 @@
 // Times one test of llama-bench through llama.cpp's C API, as llama-bench does it, and prints what that says of it in
 // JSON. It needs the library alone: a phone's build is done in a quarter of the time, and is one static program.
 //
-//   bench MODEL THREADS N_PROMPT N_GEN     one of the last two is 0
+//   bench MODEL THREADS N_PROMPT N_GEN [REPS]     one of the two sizes is 0; REPS runs are timed together
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -29,7 +29,9 @@ static bool run(llama_context *context, int vocab, int prompt, int generated) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 5) return std::fprintf(stderr, "use: %s MODEL THREADS N_PROMPT N_GEN\n", argv[0]), 2;
+  if (argc != 5 && argc != 6)
+    return std::fprintf(stderr, "use: %s MODEL THREADS N_PROMPT N_GEN [REPS]\n", argv[0]), 2;
+  const int reps = argc == 6 ? std::atoi(argv[5]) : 1;
   const int prompt = std::atoi(argv[3]), generated = std::atoi(argv[4]);
   llama_log_set(only_errors, nullptr);
   llama_backend_init();
@@ -43,10 +45,11 @@ int main(int argc, char **argv) {
   const int vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
   if (!run(context, vocab, std::min(prompt, 16), std::min(generated, 2))) return 1;
   const auto began = std::chrono::steady_clock::now();
-  if (!run(context, vocab, prompt, generated)) return 1;
+  for (int i = 0; i < reps; ++i)
+    if (!run(context, vocab, prompt, generated)) return 1;
   const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - began;
   std::printf("[{\"n_prompt\": %d, \"n_gen\": %d, \"avg_ns\": %lld, \"model_size\": %llu}]\n", prompt, generated,
-              static_cast<long long>(took.count()), static_cast<unsigned long long>(llama_model_size(model)));
+              static_cast<long long>(took.count() / reps), static_cast<unsigned long long>(llama_model_size(model)));
   llama_free(context);
   llama_model_free(model);
 }

@@ -42,19 +42,23 @@ fi
 printf 'set(CMAKE_%s)\n' 'SYSTEM_NAME Linux' 'SYSTEM_PROCESSOR aarch64' 'C_COMPILER aarch64-linux-gnu-gcc' \
   'CXX_COMPILER aarch64-linux-gnu-g++' 'FIND_ROOT_PATH_MODE_PROGRAM NEVER' 'FIND_ROOT_PATH_MODE_LIBRARY ONLY' \
   'FIND_ROOT_PATH_MODE_INCLUDE ONLY' >"$prefix/aarch64.cmake"
+# Of llama.cpp and ggml only ggml-cpu has code for a CPU: the rest is built for the first level alone.
+first=$prefix/arm-dotprod
 for level in dotprod i8mm; do
   build=$prefix/arm-$level
   features=armv8.2-a+dotprod+fp16
-  [ $level = dotprod ] || features+=+$level
+  targets=(llama ggml ggml-cpu)
+  [ $level = dotprod ] || features+=+i8mm targets=(ggml-cpu)
   cmake -S "$source" -B "$build" "${common[@]}" -DCMAKE_TOOLCHAIN_FILE="$prefix/aarch64.cmake" \
     -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF -DGGML_CPU_ARM_ARCH=$features -DGGML_OPENMP=OFF \
     -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OFF
-  nice ninja -C "$build" llama ggml ggml-cpu
+  nice ninja -C "$build" "${targets[@]}"
+  libraries=("$first/src/libllama.a" "$first/ggml/src/libggml.a" "$build/ggml/src/libggml-cpu.a")
+  libraries+=("$first/ggml/src/libggml-base.a")
   # Static: a phone has no glibc, and under qemu functions then have names.
   for program in bench decode; do
     aarch64-linux-gnu-g++ -O2 -std=c++17 -static -pthread "${include[@]}" "$here/$program.cpp" -o "$build/$program" \
-      "$build/src/libllama.a" "$build/ggml/src/libggml.a" "$build/ggml/src/libggml-cpu.a" \
-      "$build/ggml/src/libggml-base.a"
+      "${libraries[@]}"
   done
   echo "programs: $build/bench, $build/decode"
 done

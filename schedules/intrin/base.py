@@ -80,6 +80,10 @@ class Intrinsics(ABC):
         Whether it is work to repeat a window over the lanes of a vector: a GEMM does it once then
         for the tokens of a micro-tile, instead of once for each panel
         (docs/decisions/prefill-gemm.md).
+    multiplies_pairs : bool
+        Whether `dot_pairs` is there: a GEMM of integers multiplies small matrices then.
+    pair_tile : tuple of int
+        Panels and tokens of its micro-tile.
     ssd_tokens, ssd_vectors : int
         Tokens of a chunk and vectors of channels of a task of Mamba-2's scan. Registers bound their
         product: each token has a vector of x and one of y for each vector of the state
@@ -101,6 +105,8 @@ class Intrinsics(ABC):
     sums: int = 12
     prefetches_rows: bool = False
     repeats_windows: bool = False
+    multiplies_pairs: bool = False
+    pair_tile: tuple[int, int] = (4, 4)
     ssd_tokens: int = 2
     ssd_vectors: int = 2
     delta_tokens: int = 1
@@ -280,6 +286,14 @@ class Intrinsics(ABC):
     @abstractmethod
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
         """Add the dot product of four bytes to each 32-bit lane of sums; |x| <= 127."""
+
+    def dot_pairs(self, acc: Any, x: Any, w: Any) -> Any:
+        """Add the dot products of eight bytes of each of two tokens with each of two rows.
+
+        A vector has the two tokens' bytes, or the two rows', one behind the other; the sums have
+        those of the first token in front.
+        """
+        raise AssertionError(f"{self.isa.name} multiplies no pairs")
 
     def add_zero_point(self, acc: Any, operand: Any) -> Any:
         """Add up weights or activations for `total`, as `zero_point_side` says."""

@@ -8,7 +8,7 @@ from typing import Any
 from schedules.intrin.base import GROUP_BYTES, Intrinsics
 from schedules.intrin.indices import Indices
 from tvm_c4n._tvm import T, intrinsic
-from tvm_c4n.ops.isa import NEON
+from tvm_c4n.ops.isa import NEON, NEON_I8MM
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import ramp
 from tvm_c4n.sparsity import FIELD_BITS
@@ -69,6 +69,9 @@ class Neon(Intrinsics):
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
         return intrinsic(self.ints_type, "llvm.aarch64.neon.sdot", acc, w, x)
 
+    def dot_pairs(self, acc: Any, x: Any, w: Any) -> Any:
+        return intrinsic(self.ints_type, "llvm.aarch64.neon.smmla", acc, x, w)
+
     def gather_floats(self, x: Any, token: Any, start: Any, code: Any) -> Any:
         # A code becomes the indices of the four bytes of its float.
         four = T.reinterpret("int8x16", x[token, ramp(start, 4)])
@@ -77,6 +80,13 @@ class Neon(Intrinsics):
         return T.reinterpret(
             "float32x4", intrinsic("int8x16", "llvm.aarch64.neon.tbl1", four, index)
         )
+
+
+class NeonI8mm(Neon):
+    """With products of small matrices: cores since 2021."""
+
+    isa = NEON_I8MM
+    multiplies_pairs = True
 
 
 class NeonFields(Neon):

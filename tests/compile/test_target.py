@@ -9,7 +9,7 @@ import pytest
 from tvm_c4n._tvm import Target, system_triple
 from tvm_c4n.compile.target import is_native, resolve_target, triple_of
 from tvm_c4n.errors import TargetError
-from tvm_c4n.ops.isa import AVX2, NEON, OPENCL, PORTABLE, isa_of
+from tvm_c4n.ops.isa import AVX2, NEON, NEON_I8MM, OPENCL, PORTABLE, isa_of
 
 
 def test_an_unknown_target_is_one_line() -> None:
@@ -45,6 +45,7 @@ def test_a_target_without_a_triple_is_this_machines() -> None:
 
 def test_targets_choose_their_instruction_set() -> None:
     assert isa_of(resolve_target("arm64-android")) == NEON
+    assert isa_of(resolve_target("arm64-linux-i8mm")) == NEON_I8MM
     assert isa_of(Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})) == PORTABLE
     assert isa_of(Target({"kind": "llvm"})) == PORTABLE
     assert isa_of(Target({"kind": "c"})) == PORTABLE

@@ -13,6 +13,7 @@ from tvm_c4n.ops.isa import (
     AVX512,
     FAMILIES,
     NEON,
+    NEON_I8MM,
     OPENCL,
     PORTABLE,
     Isa,
@@ -37,6 +38,8 @@ X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
         (ARM, "cortex-a76", [], NEON),
         (ARM, "cortex-a53", [], PORTABLE),
         (ARM, "cortex-a53", ["+dotprod"], NEON),
+        (ARM, "cortex-a55", ["+i8mm"], NEON_I8MM),
+        (ARM, "cortex-a510", [], NEON_I8MM),
     ],
 )
 def test_a_cpu_gets_the_best_family_whose_needs_it_meets(

@@ -24,6 +24,12 @@ TARGETS: dict[str, dict[str, Any]] = {
         "mcpu": "cortex-a55",
         "mattr": ["+dotprod"],
     },
+    "neon-i8mm": {
+        "kind": "llvm",
+        "mtriple": "aarch64-linux-gnu",
+        "mcpu": "cortex-a55",
+        "mattr": ["+dotprod", "+i8mm"],
+    },
     "portable": {"kind": "llvm"},
 }
 ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, PORTABLE)}

@@ -9,17 +9,17 @@ from typing import Any
 # registers off the stack (docs/decisions/arm-inner-loops.md). Every phone with the dot product,
 # since 2018, has its instructions.
 ARM_CPU: dict[str, Any] = {"mcpu": "cortex-a55", "mattr": ["+dotprod", "+fullfp16"]}
-_SINCE_2021 = {**ARM_CPU, "mattr": [*ARM_CPU["mattr"], "+i8mm", "+bf16"]}
+ARM_CPU_2021 = {**ARM_CPU, "mattr": [*ARM_CPU["mattr"], "+i8mm", "+bf16"]}
 
 # By core what code for it may use: a few cores, for TVM takes 0.2 ms to register one. SVE is left
 # out: phones have vectors of 128 bits with it, too.
 _CORES = {
     "cortex-a55": ARM_CPU,
     "cortex-a78": ARM_CPU,
-    "cortex-a510": _SINCE_2021,
-    "cortex-a720": _SINCE_2021,
-    "oryon-1": _SINCE_2021,
-    "cortex-x4": _SINCE_2021,
+    "cortex-a510": ARM_CPU_2021,
+    "cortex-a720": ARM_CPU_2021,
+    "oryon-1": ARM_CPU_2021,
+    "cortex-x4": ARM_CPU_2021,
 }
 _ANDROID = {"kind": "llvm", "keys": ["arm_cpu", "cpu"], "mtriple": "aarch64-linux-android"}
 TAGS: dict[str, dict[str, Any]] = {

@@ -139,9 +139,9 @@ def fetch_runtime(folder: Path, names: tuple[str, ...] = RUNTIME) -> None:
 def _triple(target: str) -> str:
     if target == "host":
         return system_triple()
-    if target in NAMED:
+    if target in _BESIDE:
         return str(NAMED[target]["mtriple"])
-    raise TargetError(f"unknown target {target!r}; known are {', '.join(['host', *NAMED])}")
+    raise TargetError(f"unknown target {target!r}; known are {', '.join(_BESIDE)}")
 
 
 def _libraries(target: str, triple: str, folder: Path | None) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm_c4n._registration.tags import ARM_CPU, TAGS
+from tvm_c4n._registration.tags import ARM_CPU, ARM_CPU_2021, TAGS
 from tvm_c4n._tvm import Target, system_triple
 from tvm_c4n.errors import TargetError
 from tvm_c4n.ops.host import host_description
@@ -13,6 +13,7 @@ _ANDROID = {"kind": "llvm", "mtriple": "aarch64-linux-android", **ARM_CPU}
 NAMED: dict[str, dict[str, Any]] = {
     "arm64-linux": {"kind": "llvm", "mtriple": "aarch64-linux-gnu", **ARM_CPU},
     "arm64-android": _ANDROID,
+    "arm64-linux-i8mm": {"kind": "llvm", "mtriple": "aarch64-linux-gnu", **ARM_CPU_2021},
 }
 # Experimental: docs/guides/opencl.md says how far it was tested.
 ADRENO = {"kind": "opencl", "device": "adreno", "host": _ANDROID}
@@ -27,8 +28,8 @@ def resolve_target(target: str | Target) -> Target:
     Parameters
     ----------
     target : str or tvm.target.Target
-        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, ``"adreno"``, a tag of ours such as
-        ``"c4n/cortex-x4"``, or a target of TVM, which is kept.
+        ``"host"``, ``"arm64-linux"``, ``"arm64-android"``, ``"arm64-linux-i8mm"``, ``"adreno"``, a
+        tag of ours such as ``"c4n/cortex-x4"``, or a target of TVM, which is kept.
 
     Raises
     ------

@@ -18,7 +18,7 @@ class Isa:
     Attributes
     ----------
     name : str
-        ``"avx512"``, ``"avx2"``, ``"neon"``, ``"portable"`` or ``"opencl"``.
+        ``"avx512"``, ``"avx2"``, ``"neon-i8mm"``, ``"neon"``, ``"portable"`` or ``"opencl"``.
     lanes : int
         32-bit lanes of a vector register: a panel of repacked weights has one row per lane. On a
         GPU the work-items of a group.
@@ -34,11 +34,12 @@ class Isa:
 AVX512 = Isa("avx512", 16, ("avx512f", "avx512bw", "avx512vl", "avx512vnni"))
 AVX2 = Isa("avx2", 8, ("avx2", "fma", "f16c"))
 NEON = Isa("neon", 4, ("neon", "dotprod"))
+NEON_I8MM = Isa("neon-i8mm", 4, (*NEON.needs, "i8mm"))
 PORTABLE = Isa("portable", 4, ())
 OPENCL = Isa("opencl", 64, ())
 
 # The families of CPUs, best first: the first whose needs a target meets is used.
-FAMILIES = (AVX512, AVX2, NEON, PORTABLE)
+FAMILIES = (AVX512, AVX2, NEON_I8MM, NEON, PORTABLE)
 
 
 def isa_of(target: Target) -> Isa:

@@ -47,8 +47,8 @@ TUNE = [
     tune(
         "no such target",
         "--tracker 127.0.0.1:1 --target vax",
-        "unknown target 'vax'; known are host, arm64-linux, arm64-android, adreno, tags such as "
-        "c4n/cortex-x4, or pass a tvm.target.Target",
+        "unknown target 'vax'; known are host, arm64-linux, arm64-android, arm64-linux-i8mm, "
+        "adreno, tags such as c4n/cortex-x4, or pass a tvm.target.Target",
     ),
     tune("devices without a tracker", "--local --devices 2", "--devices needs --tracker"),
     tune(

@@ -307,8 +307,8 @@ COMPILE = [
     Case(
         "no such target",
         "compile model -o out --target vax",
-        "unknown target 'vax'; known are host, arm64-linux, arm64-android, adreno, tags such as "
-        "c4n/cortex-x4, or pass a tvm.target.Target",
+        "unknown target 'vax'; known are host, arm64-linux, arm64-android, arm64-linux-i8mm, "
+        "adreno, tags such as c4n/cortex-x4, or pass a tvm.target.Target",
     ),
     Case(
         "no such dtype",
