@@ -42,7 +42,7 @@ PROMPT = 512
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the prompts that are counted: `first` tokens and `more` than these.
+    """Lengths of the prompts that are counted: `first` tokens, and `more` than these.
 
     `more` is a multiple of the blocks of tokens that kernels take, and divides what `PROMPT` has
     beyond `first`, which is long enough for every kernel to do as for a long one. `warm_up` says
