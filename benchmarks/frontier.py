@@ -1,4 +1,4 @@
-"""Perplexity against generation speed, beside llama.cpp's types of the same model.
+"""Perplexity against speed and size, beside llama.cpp's types of the same model.
 
 Perplexity is on the same windows of the bundled text for all. llama.cpp's is that of its quantised
 weights: they are read from the GGUF file, expanded, and scored by our float16 build, so that
@@ -36,8 +36,8 @@ HEALED = {
     "mamba-19m-n2-int4": "n=2",
     "mamba-19m-n3-int4": "n=3",
 }
-TYPES = ("Q8_0", "Q4_0", "Q3_K_M", "Q2_K", "F16")
-FORMATS = ("float16-n0", "int4-n0", "int3-n0", "int3-n1")
+TYPES = ("Q8_0", "Q4_0", "IQ4_NL", "Q3_K_M", "Q2_K", "F16")
+FORMATS = ("float16-n0", "int4-n0", "int4-n1", "int4-n2", "int3-n0", "int3-n1", "int2-n0")
 
 # Where a label stands: offset in points, and alignment. Ours stand to the right of their points and
 # llama.cpp's to the left, but for some that would lie on a neighbour.
@@ -49,6 +49,16 @@ _BESIDE = {
 }
 _PLACES = {"Q8_0": "below left", "float16 dense": "below right", "int4 dense": "left"}
 
+# What a point is drawn against: its label and ticks.
+_AXES: dict[str, tuple[str, list[int]]] = {
+    "generation": (
+        "generation, tokens/s (log scale; more is better)",
+        [200, 500, 1000, 2000, 5000],
+    ),
+    "prompt": ("prompt of 512, tokens/s (log scale; more is better)", [2000, 5000, 10000, 20000]),
+    "size": ("megabytes of weights (log scale; less is better)", [8, 10, 12, 16, 20, 30, 40]),
+}
+
 Point = dict[str, Any]
 
 
@@ -57,19 +67,23 @@ def frontier(
     threads: Annotated[int, typer.Option("--threads", "-t")] = 2,
     rounds: Rounds = 6,
     n_gen: int = 128,
+    n_prompt: int = 512,
     save: Save = False,
     picture: Annotated[Path | None, typer.Option(help="PNG to draw.")] = None,
+    against: Annotated[str, typer.Option(help="generation, prompt or size.")] = "generation",
     show: Annotated[
         Path | None, typer.Option(help="Measure nothing: print and draw this saved result.")
     ] = None,
 ) -> None:
-    """Measure perplexity and generation speed, ours beside llama.cpp's; print and draw them."""
+    """Measure perplexity and speeds, ours beside llama.cpp's; print and draw them."""
+    if against not in _AXES:
+        raise typer.BadParameter(f"{against!r}: use {', '.join(_AXES)}")
     if show is None:
         found = perplexities(windows)
         log = HOME / "decode.jsonl"
         log.unlink(missing_ok=True)
         with ProgressBar("measuring") as bar:
-            tests = [Test(0, n_gen)]
+            tests = [Test(0, n_gen), Test(n_prompt, 0)]
             take_samples(points(), tests, [threads], rounds, Log(log), progress=bar)
         show = place("frontier.json", save)
         write_result(show, {"perplexity": found, "log": read_log([log])})
@@ -78,7 +92,7 @@ def frontier(
     print(table(found))
     if picture is not None:
         sample = next(line for line in result["log"] if line["type"] == "sample")
-        draw(found, result["run"], sample["threads"], picture)
+        draw(found, against, result["run"], sample["threads"], picture)
 
 
 def points() -> list[Contender]:
@@ -139,53 +153,61 @@ def expanded(file: Path) -> ArrayCheckpoint:
 
 
 def measured(perplexity: dict[str, Any], lines: list[Line]) -> list[Point]:
-    """Join perplexities and samples: name, ours, ppl, stderr, speeds (tokens/s) and mb."""
+    """Join perplexities and samples: name, ours, ppl, stderr, size (MB), tokens/s of both tests."""
     joined = []
     for name, found in perplexity.items():
         samples = [line for line in lines if line["type"] == "sample" and line["row"] == name]
         if samples:
-            speeds = [line["tokens"] / line["secs"] for line in samples]
-            size_mb = samples[0]["weight_bytes"] / 1e6
-            ours = samples[0]["engine"] != "llama.cpp"
-            joined.append({"name": name, "ours": ours, **found, "speeds": speeds, "mb": size_mb})
+            point = {"name": name, "ours": samples[0]["engine"] != "llama.cpp", **found}
+            point["size"] = [samples[0]["weight_bytes"] / 1e6]
+            for test, key in (("tg", "generation"), ("pp", "prompt")):
+                own = [line for line in samples if line["test"].startswith(test)]
+                point[key] = [line["tokens"] / line["secs"] for line in own]
+            joined.append(point)
     return joined
 
 
 def table(found: list[Point]) -> str:
-    """Lay out the points, and for each of llama.cpp's which of ours beat it in both."""
+    """Lay out the points, and for each of llama.cpp's which of ours beat it in everything."""
     rows = []
     for point in found:
-        speeds = point["speeds"]
-        better = [
-            other["name"]
-            for other in found
-            if other["ours"] and not point["ours"]
-            and other["ppl"] <= point["ppl"]
-            and median(other["speeds"]) >= median(speeds)
-        ]  # fmt: skip
-        rate = f"{median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
+        better = [other["name"] for other in found if other["ours"] and not point["ours"]
+                  and beats(other, point)]  # fmt: skip
+        rates = [_rate(point[key]) for key in ("generation", "prompt")]
         ppl = f"{point['ppl']:.2f} ± {point['stderr']:.2f}"
-        rows.append([point["name"], f"{point['mb']:.1f}", ppl, rate, ", ".join(better)])
-    return markdown(["model", "MB", "perplexity", "t/s, median (min to max)", "beaten by"], rows)
+        size_mb = f"{point['size'][0]:.1f}"
+        rows.append([point["name"], size_mb, ppl, *rates, ", ".join(better)])
+    head = ["model", "MB", "perplexity", "generation, t/s", "prompt, t/s", "beaten by"]
+    return markdown(head, rows)
 
 
-def draw(found: list[Point], run: dict[str, Any], threads: int, file: Path) -> None:
-    """Draw the points: tokens per second to the right, perplexity upwards, megabytes as area."""
+def beats(one: Point, other: Point) -> bool:
+    """Whether a point is no worse, no larger and, by medians, no slower than another."""
+    speeds = [median(one[key]) >= median(other[key]) for key in ("generation", "prompt")]
+    return one["ppl"] <= other["ppl"] and one["size"] <= other["size"] and all(speeds)
+
+
+def _rate(speeds: list[float]) -> str:
+    return f"{median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
+
+
+def draw(found: list[Point], against: str, run: dict[str, Any], threads: int, file: Path) -> None:
+    """Draw the points: what they are drawn against to the right, perplexity upwards."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4))
     axes = figure.subplots()
     for ours, colour, label in ((True, "#0a6e5c", "tvm_c4n"), (False, "#b3541e", "llama.cpp")):
         own = [point for point in found if point["ours"] is ours]
-        speeds, ppls = [median(p["speeds"]) for p in own], [p["ppl"] for p in own]
-        areas = [6 * point["mb"] for point in own]
-        axes.scatter(speeds, ppls, s=areas, color=colour, alpha=0.85, label=label, linewidths=0)
-        for speed, point in zip(speeds, own, strict=True):
+        along, ppls = [median(p[against]) for p in own], [p["ppl"] for p in own]
+        areas = [6 * point["size"][0] for point in own]
+        axes.scatter(along, ppls, s=areas, color=colour, alpha=0.85, label=label, linewidths=0)
+        for x_value, point in zip(along, own, strict=True):
             name = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ")
             (x, y), side = _BESIDE[_PLACES.get(name, "right" if ours else "left")]
             axes.annotate(
-                f"{name.replace(' removed', '')}, {point['mb']:.0f} MB",
-                (speed, point["ppl"]),
+                f"{name.replace(' removed', '')}, {point['size'][0]:.0f} MB",
+                (x_value, point["ppl"]),
                 xytext=(x, y),
                 textcoords="offset points",
                 ha=side,
@@ -193,14 +215,15 @@ def draw(found: list[Point], run: dict[str, Any], threads: int, file: Path) -> N
                 fontsize=9,
                 color=colour,
             )
-    axes.set_xlabel("generation, tokens/s (log scale; more is better)")
+    label, ticks = _AXES[against]
+    axes.set_xlabel(label)
     axes.set_ylabel("perplexity (less is better)")
     title = f"mamba-19m, {threads} threads of {run['machine']}; area: megabytes of weights"
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xscale("log")
     axes.margins(x=0.32, y=0.18)
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set_xticks([200, 500, 1000, 2000, 5000, 10000], minor=False)
+    axes.set_xticks(ticks, minor=False)
     axes.minorticks_off()
     axes.grid(color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -18,7 +18,7 @@ from tvm_c4n.checkpoint.files import atomic_output
 from tvm_c4n.errors import C4nError
 
 # llama-quantize chooses the types of single tensors by itself.
-TYPES = ("F16", "Q8_0", "Q4_0", "Q4_K_M", "Q3_K_M", "Q2_K")
+TYPES = ("F16", "Q8_0", "Q4_0", "IQ4_NL", "Q4_K_M", "Q3_K_M", "Q2_K")
 
 
 def prefix() -> Path:

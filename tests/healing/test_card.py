@@ -10,6 +10,7 @@ from tvm_c4n.cli.verbs import app
 from tvm_c4n.healing import HealSettings
 from tvm_c4n.healing.card import healing_card
 from tvm_c4n.healing.distil import Distance
+from tvm_c4n.healing.judging import Judgement
 from tvm_c4n.healing.run import HealReport
 
 REPORT = HealReport(
@@ -19,6 +20,7 @@ REPORT = HealReport(
     text_tokens=320,
     before=Distance(divergence=0.5, ratio=2.5),
     after=Distance(divergence=0.125, ratio=1.25),
+    judged={"books": Judgement(Distance(0.75, 3.5), Distance(0.25, 1.5))},
     device="cpu",
     run_secs=1.0,
 )
@@ -33,7 +35,8 @@ def card():
 
 def test_what_it_says(card):
     assert 'base_model: "org/name"\nlicense: "mit"\n' in card
-    assert "| pruned | 2.5000 | 0.5000 |\n| healed | 1.2500 | 0.1250 |" in card
+    held_out = "| held out | 2.5000 | 1.2500 | 0.5000 | 0.1250 |"
+    assert held_out + "\n| books | 3.5000 | 1.5000 | 0.7500 | 0.2500 |" in card
     assert "| `in_proj` | 16 | 2 | int4 |" in card
     assert "640 tokens of training, 320 of them different" in card
     assert "/home/me" not in card  # no paths of the user's machine

@@ -26,12 +26,13 @@ def masks(folder):
 
 @pytest.fixture(scope="module")
 def healed(pruned, small_model, words, tmp_path_factory):
-    """A healing with fixed masks: its folder and report."""
+    """A healing with fixed masks, judged on its own text: its folder and report."""
     from tvm_c4n.healing import HealSettings
 
     out = tmp_path_factory.mktemp("healed") / "out"
     settings = HealSettings(tokens=60 * 8 * 16, batch=8, window=16, held_out=16, lr=5e-3)
-    return out, heal(pruned, out, small_model, [words], settings)
+    judge = {"words": words}
+    return out, heal(pruned, out, small_model, [words], settings, judge=judge)
 
 
 def test_the_folder_is_nearer_to_the_teacher_and_of_the_same_kind(healed, pruned):
@@ -51,8 +52,18 @@ def test_the_folder_is_nearer_to_the_teacher_and_of_the_same_kind(healed, pruned
             assert old.size_bytes == new.size_bytes
     assert json.loads((out / "heal.json").read_text())["after"]["divergence"] > 0
     assert (out / "dense" / "model.safetensors").is_file()
-    assert f"| healed | {report.after.ratio:.4f} |" in (out / "README.md").read_text()
+    assert f" {report.after.ratio:.4f} |" in (out / "README.md").read_text()
     assert not state_path(out).exists()
+
+
+def test_each_text_to_judge_by_is_measured_before_and_after(healed):
+    out, report = healed
+    judgement = report.judged["words"]
+    assert judgement.after.divergence < 0.75 * judgement.before.divergence
+    assert judgement.after.divergence != report.after.divergence  # of all windows, not of the last
+    stored = json.loads((out / "heal.json").read_text())["judged"]["words"]
+    assert stored["after"]["ratio"] == judgement.after.ratio
+    assert report.worst == "words"
 
 
 def test_masks_stay_unless_they_may_move(healed, pruned, small_model, words, settings, tmp_path):

@@ -3,7 +3,6 @@
 import html
 import re
 import unicodedata
-from pathlib import Path
 
 STOPWORDS = set(
     "the of and to in a that is was it for as with his he be on not by but at which this have had "  # noqa: SIM905
@@ -106,8 +105,8 @@ def book_text(kind, raw):
 
 
 def doc_paragraphs(path):
-    raw = Path(path).read_bytes()
-    if path.endswith(".pod"):
+    raw = path.read_bytes()
+    if path.suffix == ".pod":
         for para in re.split(r"\n\s*\n", decode(raw)):
             if para.startswith(
                 (" ", "\t", "=begin", "=for", "=cut", "=over", "=back", "=encoding", "=pod", "=end")
@@ -122,7 +121,7 @@ def doc_paragraphs(path):
     from lxml import html as lx
 
     try:
-        if path.endswith((".page", ".xml")):
+        if path.suffix in (".page", ".xml"):
             root = etree.fromstring(raw, etree.XMLParser(recover=True))
             for el in root.iter("{*}p", "{*}title"):
                 yield tidy(" ".join("".join(el.itertext()).split()))

@@ -12,6 +12,7 @@ from tvm_c4n.cli.console import ProgressBar, next_step, on_interrupt
 from tvm_c4n.errors import RecipeError
 
 if TYPE_CHECKING:
+    from tvm_c4n.healing import HealReport
     from tvm_c4n.healing.settings import HealSettings
 
 
@@ -30,6 +31,13 @@ def heal(
         list[Path] | None,
         typer.Option(
             help="Training text: .jsonl, plain, or token ids as .u16 or .u16.bz2; may be repeated."
+        ),
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Text that is measured before and after, and not trained on; may be repeated.",
         ),
     ] = None,
     tokens: Annotated[int, typer.Option(help="Tokens to train on.")] = 100_000_000,
@@ -96,9 +104,32 @@ def heal(
     if out is None or teacher is None or not data:
         raise RecipeError("give --out FOLDER, --teacher MODEL and --data TEXT, or --show-recipe")
     _heal(
-        pruned, out, teacher, data, settings,
+        pruned, out, teacher, data, settings, judge=_by_name(judge or []),
         device=device, accumulate=accumulate, shard=shard, overwrite=overwrite,
     )  # fmt: skip
+
+
+def _judgements(report: HealReport) -> str:
+    """Return a line for each text that was judged by, the worst one marked."""
+    return "".join(
+        f"{name + ':':<15}{each.before.ratio:.4f} -> {each.after.ratio:.4f} times, divergence "
+        f"{each.before.divergence:.4f} -> {each.after.divergence:.4f}"
+        f"{' (worst)' if name == report.worst else ''}\n"
+        for name, each in report.judged.items()
+    )
+
+
+def _by_name(given: list[str]) -> dict[str, str]:
+    """Return texts to judge by, from NAME=FILE each."""
+    found: dict[str, str] = {}
+    for entry in given:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise RecipeError(f"--judge {entry}: give NAME=FILE, for example books=books.txt")
+        if name in found:
+            raise RecipeError(f"--judge {entry}: the name {name} is given twice")
+        found[name] = path
+    return found
 
 
 def _heal(
@@ -128,6 +159,7 @@ def _heal(
         f"perplexity:    {before.ratio:.4f} -> {after.ratio:.4f} times {report.teacher}'s\n"
         f"divergence:    {before.divergence:.4f} -> {after.divergence:.4f} nats per token\n"
         f"measured on:   {settings.held_out} held-out windows of {settings.window} tokens\n"
+        f"{_judgements(report)}"
         f"trained for:   {report.run_secs:.0f} s on {report.device}\n"
         f"healed model:  {out}\n"
         f"{next_step(out)}"

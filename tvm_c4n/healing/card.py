@@ -16,12 +16,21 @@ from tvm_c4n.checkpoint.model_card import (
     weights_table,
 )
 from tvm_c4n.errors import one_line
+from tvm_c4n.healing.judging import Judgement
 
 if TYPE_CHECKING:
     from tvm_c4n.healing.run import HealReport
 
 # Settings that `tvm-c4n heal` has no option for.
 _NO_OPTION = ("warmup",)
+
+
+def _row(name: str, judgement: Judgement) -> str:
+    before, after = judgement.before, judgement.after
+    return (
+        f"| {one_line(name)} | {before.ratio:.4f} | {after.ratio:.4f} | {before.divergence:.4f} "
+        f"| {after.divergence:.4f} |"
+    )
 
 
 def healing_card(
@@ -47,7 +56,7 @@ def healing_card(
     )
     files = " ".join(f"--data {shlex.quote(one_line(Path(file).name))}" for file in data)
     pruned, teacher = (shlex.quote(one_line(name)) for name in (report.pruned, base.argument))
-    before, after = report.before, report.after
+    judged = {"held out": Judgement(report.before, report.after)} | report.judged
     parts = [
         f"{about_base(base)}, pruned to C4n (n of every 4 weights of a row removed) and healed: "
         "trained on to imitate the dense model, with the weights masked and rounded as they are "
@@ -56,11 +65,11 @@ def healing_card(
         f"## What was removed\n\n{weights_table(checkpoint)}\n\n"
         f"All tensors: {checkpoint.size_bytes / 1e6:.2f} MB.",
         "## What healing brought\n\n"
-        f"On {settings['held_out']} held-out windows of {settings['window']} tokens of the "
-        "training text; the ratio is perplexity over the dense model's:\n\n"
-        "| | ratio | divergence, nats per token |\n|---|---:|---:|\n"
-        f"| pruned | {before.ratio:.4f} | {before.divergence:.4f} |\n"
-        f"| healed | {after.ratio:.4f} | {after.divergence:.4f} |",
+        "Perplexity over the dense model's, and divergence from it in nats per token. *Held out* "
+        f"are {settings['held_out']} windows of {settings['window']} tokens of the training "
+        "text:\n\n"
+        "| text | pruned | healed | divergence, pruned | healed |\n|---|---:|---:|---:|---:|\n"
+        + "\n".join(_row(name, each) for name, each in judged.items()),
         "## How it was made\n\n"
         f"{settings['tokens']} tokens of training, {report.text_tokens} of them different; "
         "`heal.json` has the settings.\n\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,8 +22,9 @@ from tvm_c4n.checkpoint.hub_names import name_of
 from tvm_c4n.checkpoint.model_card import base_of_pruned
 from tvm_c4n.errors import CheckpointError, RecipeError
 from tvm_c4n.healing.card import healing_card
-from tvm_c4n.healing.distil import Distance, Teacher, distance, to_tensor
+from tvm_c4n.healing.distil import Distance, Teacher, to_tensor
 from tvm_c4n.healing.interrupts import interrupts
+from tvm_c4n.healing.judging import HELD_OUT, Judge, Judgement
 from tvm_c4n.healing.processes import Processes, Spread, joined, whole
 from tvm_c4n.healing.settings import HealSettings
 from tvm_c4n.healing.state import load_state, save_state, state_path
@@ -56,6 +57,8 @@ class HealReport:
         Different tokens that were trained on.
     before, after : Distance
         On the held-out windows: of the folder that came in, and of the folder as written.
+    judged : dict of str to Judgement
+        The same by the name of each text that was given to judge by.
     device : str
     run_secs : float
         This call's; a run that was resumed has had others before.
@@ -67,8 +70,16 @@ class HealReport:
     text_tokens: int
     before: Distance
     after: Distance
+    judged: dict[str, Judgement]
     device: str
     run_secs: float
+
+    @property
+    def worst(self) -> str | None:
+        """Name of the judged text with the largest ratio after healing; None without any."""
+        if not self.judged:
+            return None
+        return max(self.judged, key=lambda name: self.judged[name].after.ratio)
 
 
 @renamed_keywords(twin="dense_export")
@@ -79,6 +90,7 @@ def heal(
     data: Sequence[str | Path],
     settings: HealSettings | None = None,
     *,
+    judge: Mapping[str, str | Path] | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -103,6 +115,9 @@ def heal(
     data : list of path
         Text or tokens to train on, see `read_tokens`.
     settings : HealSettings, optional
+    judge : dict of str to path, optional
+        Texts by name that are measured whole before and after, and never trained on: of each kind
+        that the model is for, and of one that ``data`` lacks.
     device : str
         ``"cpu"`` (slow: for small models), ``"cuda"`` or ``"cuda:1"`` (needs Triton).
     progress : callable, optional
@@ -149,9 +164,9 @@ def heal(
         ) as writer:
             model = Student(dense, taught, place).requires_grad_(False)
             student = Student(source, config, place)
-            tell = partial(progress or (lambda *_: None), "measuring on held-out text")
+            judges = Judge(judge or {}, windows.held_out, tokenizer, model, place)
             if writer:
-                before = distance(student, model, windows.held_out, place, tell)
+                before = judges.measure(student, progress)
             trainer = Trainer(student, settings, Spread(student, processes, shard=shard))
             run = _fingerprint(source, dense, tokens, settings)
             training = _Training(trainer, windows, settings, processes, accumulate)
@@ -162,7 +177,7 @@ def heal(
                 return None
             _export(student, source, writer)
             sealed = writer.seal()
-            after = distance(Student(sealed, config, place), model, windows.held_out, place, tell)
+            after = judges.measure(Student(sealed, config, place), progress)
             if dense_export:
                 export_dense(sealed, writer.folder / "dense")
             report = HealReport(
@@ -170,8 +185,9 @@ def heal(
                 teacher=name_of(dense.path),
                 settings=settings.model_dump(),
                 text_tokens=windows.train.size,
-                before=before,
-                after=after,
+                before=before.pop(HELD_OUT),
+                after=after.pop(HELD_OUT),
+                judged={name: Judgement(before[name], after[name]) for name in before},
                 device=_named(processes),
                 run_secs=round(perf_counter() - began, 3),
             )

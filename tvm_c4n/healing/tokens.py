@@ -78,8 +78,31 @@ def _unpack(path: Path, data: bytes) -> bytes:
     return unpacked
 
 
+def cut_windows(
+    tokens: NDArray[np.uint16], tokenizer: TextTokenizer, window: int
+) -> NDArray[np.uint16]:
+    """Cut a text into windows that do not overlap, each behind the token that starts a text.
+
+    Parameters
+    ----------
+    tokens : (t,) uint16
+        What is left over at the end is dropped.
+    tokenizer : TextTokenizer
+    window : int
+        Tokens per window, the starting one included.
+
+    Returns
+    -------
+    (windows, window) uint16
+    """
+    piece = window - 1
+    count = len(tokens) // piece
+    start = np.full((count, 1), tokenizer.start, np.uint16)
+    return np.concatenate([start, tokens[: count * piece].reshape(count, piece)], axis=1)
+
+
 class Windows:
-    """Windows of a text that do not overlap, each behind the token that starts a text.
+    """The windows of a training text.
 
     Attributes
     ----------
@@ -95,17 +118,13 @@ class Windows:
     def __init__(
         self, tokens: NDArray[np.uint16], tokenizer: TextTokenizer, settings: HealSettings
     ) -> None:
-        piece = settings.window - 1
-        count = len(tokens) // piece
+        windows = cut_windows(tokens, tokenizer, settings.window)
         need = settings.held_out + settings.batch
-        if count < need:
+        if len(windows) < need:
             raise RecipeError(
-                f"the text has {len(tokens)} tokens, {count} windows of {settings.window}; "
+                f"the text has {len(tokens)} tokens, {len(windows)} windows of {settings.window}; "
                 f"{need} are needed (batch and held_out): give more text or smaller settings"
             )
-        body = tokens[: count * piece].reshape(count, piece)
-        start = np.full((count, 1), tokenizer.start, np.uint16)
-        windows = np.concatenate([start, body], axis=1)
         self.train = windows[: -settings.held_out]
         self.held_out = windows[-settings.held_out :]
         self._batch, self._seed = settings.batch, settings.seed
