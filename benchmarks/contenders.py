@@ -122,7 +122,7 @@ class HealedModel(C4nModel):
 
     def __init__(self, source: str, label: str):
         super().__init__(REAL, Format("int4", 0))
-        self.source, self.name = source, f"C4n int4 {label}, healed"
+        self.source, self.name = source, f"C4n {label}, healed"
 
     def make(self) -> Path:
         return artifact(self.source, self.fmt)

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,12 +32,14 @@ from tvm_c4n.model.families import describe_model
 
 HOME = CACHE / "frontier"
 HEALED = {
-    "mamba-19m-s30-int4": "30 % removed",
-    "mamba-19m-n2-int4": "n=2",
-    "mamba-19m-n3-int4": "n=3",
+    "mamba-19m-int3": "int3",
+    "mamba-19m-s30-int4": "int4 30 % removed",
+    "mamba-19m-n2-int4": "int4 n=2",
+    "mamba-19m-n3-int4": "int4 n=3",
 }
+TESTS = [Test(0, 128), Test(512, 0)]
 TYPES = ("Q8_0", "Q4_0", "IQ4_NL", "Q3_K_M", "Q2_K", "F16")
-FORMATS = ("float16-n0", "int4-n0", "int4-n1", "int4-n2", "int3-n0", "int3-n1", "int2-n0")
+FORMATS = ("float16-n0", "int4-n0", "int4-n1", "int3-n0", "int3-n1", "int2-n0")
 
 # Where a label stands: offset in points, and alignment. Ours stand to the right of their points and
 # llama.cpp's to the left, but for some that would lie on a neighbour.
@@ -50,7 +52,8 @@ _BESIDE = {
 _PLACES = {"Q8_0": "below left", "float16 dense": "below right", "int4 dense": "left"}
 
 # What a point is drawn against: its label and ticks.
-_AXES: dict[str, tuple[str, list[int]]] = {
+Axis = Literal["generation", "prompt", "size"]
+_AXES: dict[Axis, tuple[str, list[int]]] = {
     "generation": (
         "generation, tokens/s (log scale; more is better)",
         [200, 500, 1000, 2000, 5000],
@@ -66,25 +69,20 @@ def frontier(
     windows: Annotated[int, typer.Option(help="Windows of 1024 tokens, spread evenly.")] = 12,
     threads: Annotated[int, typer.Option("--threads", "-t")] = 2,
     rounds: Rounds = 6,
-    n_gen: int = 128,
-    n_prompt: int = 512,
     save: Save = False,
     picture: Annotated[Path | None, typer.Option(help="PNG to draw.")] = None,
-    against: Annotated[str, typer.Option(help="generation, prompt or size.")] = "generation",
+    against: Annotated[Axis, typer.Option(help="What is to the right in it.")] = "generation",
     show: Annotated[
         Path | None, typer.Option(help="Measure nothing: print and draw this saved result.")
     ] = None,
 ) -> None:
     """Measure perplexity and speeds, ours beside llama.cpp's; print and draw them."""
-    if against not in _AXES:
-        raise typer.BadParameter(f"{against!r}: use {', '.join(_AXES)}")
     if show is None:
         found = perplexities(windows)
         log = HOME / "decode.jsonl"
         log.unlink(missing_ok=True)
         with ProgressBar("measuring") as bar:
-            tests = [Test(0, n_gen), Test(n_prompt, 0)]
-            take_samples(points(), tests, [threads], rounds, Log(log), progress=bar)
+            take_samples(points(), TESTS, [threads], rounds, Log(log), progress=bar)
         show = place("frontier.json", save)
         write_result(show, {"perplexity": found, "log": read_log([log])})
     result = json.loads(show.read_text("utf-8"))
@@ -191,7 +189,7 @@ def _rate(speeds: list[float]) -> str:
     return f"{median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
 
 
-def draw(found: list[Point], against: str, run: dict[str, Any], threads: int, file: Path) -> None:
+def draw(found: list[Point], against: Axis, run: dict[str, Any], threads: int, file: Path) -> None:
     """Draw the points: what they are drawn against to the right, perplexity upwards."""
     from matplotlib.figure import Figure
 
@@ -205,22 +203,13 @@ def draw(found: list[Point], against: str, run: dict[str, Any], threads: int, fi
         for x_value, point in zip(along, own, strict=True):
             name = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ")
             (x, y), side = _BESIDE[_PLACES.get(name, "right" if ours else "left")]
-            axes.annotate(
-                f"{name.replace(' removed', '')}, {point['size'][0]:.0f} MB",
-                (x_value, point["ppl"]),
-                xytext=(x, y),
-                textcoords="offset points",
-                ha=side,
-                va="center",
-                fontsize=9,
-                color=colour,
-            )
+            text = f"{name.replace(' removed', '')}, {point['size'][0]:.0f} MB"
+            how = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 9}
+            axes.annotate(text, (x_value, point["ppl"]), (x, y), color=colour, **how)
     label, ticks = _AXES[against]
-    axes.set_xlabel(label)
-    axes.set_ylabel("perplexity (less is better)")
+    axes.set(xlabel=label, ylabel="perplexity (less is better)", xscale="log")
     title = f"mamba-19m, {threads} threads of {run['machine']}; area: megabytes of weights"
     axes.set_title(title, loc="left", fontsize=10)
-    axes.set_xscale("log")
     axes.margins(x=0.32, y=0.18)
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_xticks(ticks, minor=False)

@@ -10,7 +10,12 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.model.config import check_tensors
 from tvm_c4n.model.families import describe_model
 
-UNIFORM = {"mamba-19m-n2-int4": 2, "mamba-19m-n3-int4": 3}
+# n and the dtype of in_proj and out_proj.
+UNIFORM = {
+    "mamba-19m-int3": (0, "int3"),
+    "mamba-19m-n2-int4": (2, "int4"),
+    "mamba-19m-n3-int4": (3, "int4"),
+}
 MIXED = ("mamba-19m-s30-int4", "granite-h-20m-s30-int4")
 HEALED = (*UNIFORM, *MIXED)
 
@@ -25,7 +30,7 @@ def test_they_are_what_their_names_say(name):
     for layer in range(config.n_layer):
         for projection in ("in_proj", "out_proj"):
             weight = checkpoint.weight(config.projection(layer, projection))
-            assert (weight.removed, weight.dtype) == (UNIFORM[name], "int4")
+            assert (weight.removed, weight.dtype) == UNIFORM[name]
     assert {path.name for path in checkpoint.extra_files()} >= {"tokenizer.json"}
 
 
@@ -49,6 +54,8 @@ def test_their_cards_say_what_their_runs_said(name):
     card = (folder / "README.md").read_text()
     assert f"--tokens {report['settings']['tokens']} " in card
     assert f"{report['after']['ratio']:.3f}" in card
+    for judgement in report.get("judged", {}).values():
+        assert judgement["after"]["ratio"] < judgement["before"]["ratio"]
 
 
 @pytest.mark.slow
@@ -57,6 +64,7 @@ def test_their_cards_say_what_their_runs_said(name):
     [
         ("mamba-19m-n2-int4", "mamba-19m", 1.07),
         ("mamba-19m-n3-int4", "mamba-19m", 1.20),
+        ("mamba-19m-int3", "mamba-19m", 1.04),
         ("mamba-19m-s30-int4", "mamba-19m", 1.04),
         ("granite-h-20m-s30-int4", "granite-h-20m", 1.01),
     ],

@@ -231,6 +231,21 @@ HEAL = [
         "model: not a pruned folder; make one with tvm-c4n prune",
     ),
     heal("no such text", "--data none.txt", "none.txt: missing file; give a text file"),
+    heal(
+        "a text to judge by without a name",
+        "--judge text.jsonl",
+        "--judge text.jsonl: give NAME=FILE, for example books=books.txt",
+    ),
+    heal(
+        "two of a name",
+        "--judge a=text.jsonl --judge a=none.txt",
+        "--judge a=none.txt: the name a is given twice",
+    ),
+    heal(
+        "no such text to judge by",
+        "--window 16 --batch 2 --held-out 2 --tokens 64 --judge a=none.txt",
+        "none.txt: missing file; give a text file",
+    ),
     heal("no such device", "--device tpu", "device 'tpu' is not cpu or cuda"),
     heal(
         "parts of a batch",
