@@ -28,7 +28,7 @@ from benchmarks.options import Save
 from benchmarks.results import place, write_result
 from tvm_c4n.runtime.describe import cpu_name
 
-HEALED = {"30 % int4, healed": "s30", "n=2 int4, healed": "n2", "n=3 int4, healed": "n3"}
+HEALED = {"int3, healed": "int3", "30 % int4, healed": "s30-int4", "n=2 int4, healed": "n2-int4"}
 
 Folder = Annotated[Path, typer.Option("--out", help="Folder of the models that are pruned.")]
 Windows = Annotated[int, typer.Option(help="Windows of 1024 tokens for the perplexity.")]
@@ -59,7 +59,7 @@ def demo(
     rows = [
         Row("float16, dense", Bundled(DENSE)),
         Row("int4, dense", Pruned(out / "int4-dense", nearest)),
-        *(Row(name, Bundled(f"{DENSE}-{kind}-int4")) for name, kind in HEALED.items()),
+        *(Row(name, Bundled(f"{DENSE}-{kind}")) for name, kind in HEALED.items()),
         Row("n=2 int4, one-shot", Pruned(out / "n2-int4", one_shot)),
     ]
     settings = {"samples": samples, "windows": windows, "reps": reps}
