@@ -21,7 +21,13 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-MODELS = ("mamba-19m", "mamba-19m-int3", "mamba-19m-s30-int4", "mamba-19m-n2-int4", "mamba-19m-n3-int4")
+MODELS = (
+    "mamba-19m",
+    "mamba-19m-int3",
+    "mamba-19m-s30-int4",
+    "mamba-19m-n2-int4",
+    "mamba-19m-n3-int4",
+)
 TARGETS = ("host", "arm64-linux")
 RECIPES = ((2, "int4"), (1, "int8"), (3, "float16"), (0, "int4"))
 
