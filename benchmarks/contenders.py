@@ -98,6 +98,10 @@ class C4nModel(Contender):
     def make(self) -> Path:
         return artifact(self.size, self.fmt)
 
+    @property
+    def _source(self) -> Path | str:
+        return model_folder(self.size, self.fmt)
+
     def open(self) -> None:
         from tvm_c4n.runtime.engine import Engine
 
@@ -106,7 +110,7 @@ class C4nModel(Contender):
 
     def token_bytes(self, test: Test) -> int:
         # Embeddings beside a head, and experts that were not chosen, are not read.
-        config, model = self._engine.config, open_checkpoint(model_folder(self.size, self.fmt))
+        config, model = self._engine.config, open_checkpoint(self._source)
         stored = ((model.weight(name), share) for name, share in config.shares().items())
         idle = sum((1 - share) * weight.size_bytes for weight, share in stored if weight)
         return self.weight_bytes - round(idle) + state_bytes(config, test.n_gen)
@@ -122,10 +126,14 @@ class HealedModel(C4nModel):
 
     def __init__(self, source: str, label: str):
         super().__init__(REAL, Format("int4", 0))
-        self.source, self.name = source, f"C4n {label}, healed"
+        self._healed, self.name = source, f"C4n {label}, healed"
 
     def make(self) -> Path:
-        return artifact(self.source, self.fmt)
+        return artifact(self._healed, self.fmt)
+
+    @property
+    def _source(self) -> str:
+        return self._healed
 
 
 class LlamaCpp(Contender):

@@ -41,16 +41,6 @@ TESTS = [Test(0, 128), Test(512, 0)]
 TYPES = ("Q8_0", "Q4_0", "IQ4_NL", "Q3_K_M", "Q2_K", "F16")
 FORMATS = ("float16-n0", "int4-n0", "int4-n1", "int3-n0", "int3-n1", "int2-n0")
 
-# Where a label stands: offset in points, and alignment. Ours stand to the right of their points and
-# llama.cpp's to the left, but for some that would lie on a neighbour.
-_BESIDE = {
-    "right": ((9, 0), "left"),
-    "left": ((-9, 0), "right"),
-    "below left": ((5, -14), "right"),
-    "below right": ((-5, -14), "left"),
-}
-_PLACES = {"Q8_0": "below left", "float16 dense": "below right", "int4 dense": "left"}
-
 # What a point is drawn against: its label and ticks.
 Axis = Literal["generation", "prompt", "size"]
 _AXES: dict[Axis, tuple[str, list[int]]] = {
@@ -193,29 +183,32 @@ def draw(found: list[Point], against: Axis, run: dict[str, Any], threads: int, f
     """Draw the points: what they are drawn against to the right, perplexity upwards."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4))
+    figure = Figure(figsize=(6.4, 4.4))
     axes = figure.subplots()
-    for ours, colour, label in ((True, "#0a6e5c", "tvm_c4n"), (False, "#b3541e", "llama.cpp")):
+    colours = {True: "#0a6e5c", False: "#b3541e"}
+    for ours, label in ((True, "tvm_c4n"), (False, "llama.cpp")):
         own = [point for point in found if point["ours"] is ours]
         along, ppls = [median(p[against]) for p in own], [p["ppl"] for p in own]
-        areas = [6 * point["size"][0] for point in own]
-        axes.scatter(along, ppls, s=areas, color=colour, alpha=0.85, label=label, linewidths=0)
-        for x_value, point in zip(along, own, strict=True):
-            name = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ")
-            (x, y), side = _BESIDE[_PLACES.get(name, "right" if ours else "left")]
-            text = f"{name.replace(' removed', '')}, {point['size'][0]:.0f} MB"
-            how = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 9}
-            axes.annotate(text, (x_value, point["ppl"]), (x, y), color=colour, **how)
+        areas = [4 * point["size"][0] for point in own]
+        axes.scatter(along, ppls, s=areas, color=colours[ours], alpha=0.85, label=label, lw=0)
+    # Labels stand in a column of their own, in the order of the points.
+    for rank, point in enumerate(sorted(found, key=lambda point: point["ppl"])):
+        name = point["name"].removeprefix("llama.cpp ").removeprefix("C4n ")
+        colour, at = colours[point["ours"]], (median(point[against]), point["ppl"])
+        how = {"va": "center", "fontsize": 8.5, "color": colour, "textcoords": "axes fraction"}
+        how["arrowprops"] = {"arrowstyle": "-", "color": colour, "alpha": 0.35, "relpos": (0, 0.5)}
+        text = f"{name.replace(' removed', '')}, {point['size'][0]:.0f} MB"
+        axes.annotate(text, at, (1.04, rank / max(len(found) - 1, 1)), **how)
     label, ticks = _AXES[against]
     axes.set(xlabel=label, ylabel="perplexity (less is better)", xscale="log")
     title = f"mamba-19m, {threads} threads of {run['machine']}; area: megabytes of weights"
     axes.set_title(title, loc="left", fontsize=10)
-    axes.margins(x=0.32, y=0.18)
+    axes.margins(x=0.08, y=0.08)
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_xticks(ticks, minor=False)
     axes.minorticks_off()
     axes.grid(color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", markerscale=0.6)
+    axes.legend(frameon=False, loc="best", markerscale=0.6)
     figure.savefig(file, dpi=130, bbox_inches="tight", metadata={"Software": None})
