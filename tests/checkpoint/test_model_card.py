@@ -31,7 +31,8 @@ def front_of(card):
 def test_bundled_models_have_one(name):
     front, _ = front_of((ROOT / name / "README.md").read_text())
     assert front["license"] == "apache-2.0"
-    assert front.get("base_model") == (name.rsplit("-", 2)[0] if name.endswith("int4") else None)
+    bases = [base for base in ("mamba-19m", "granite-h-20m") if name.startswith(f"{base}-")]
+    assert ([front["base_model"]] if "base_model" in front else []) == bases
     assert base_of(ROOT / name) == Base(name, "", "apache-2.0")
 
 
