@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import inspect
 import io
 import os
 import shutil
@@ -25,6 +27,25 @@ if TYPE_CHECKING:
 # How long an example takes says how busy the machine is.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+def _near_frames(context: int = 1) -> list[inspect.FrameInfo]:
+    """Return the frames up to the import that runs them, innermost first."""
+    found, frame = [], inspect.currentframe()
+    while (frame := frame and frame.f_back) and not frame.f_code.co_filename.startswith("<frozen"):
+        found.append(inspect.FrameInfo(frame, *inspect.getframeinfo(frame, context)))
+    return found
+
+
+# Each TVMScript decorator asks for all frames with their sources, and looks at the nearest. Those
+# of the import system have no source: each is looked for in all modules, for half the collection.
+inspect.stack = _near_frames
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there by now out of garbage collections: it stays, and there is a lot of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +157,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_builds() -> Iterator[None]:
+    """C++ is compiled for a short compilation: what tests run of it takes no time."""
+    before = os.environ.get("CXXFLAGS")
+    os.environ["CXXFLAGS"] = "-O0" if before is None else before
+    yield
+    if before is None:
+        del os.environ["CXXFLAGS"]
 
 
 def _missing(remedy: str) -> None:

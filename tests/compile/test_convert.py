@@ -27,8 +27,8 @@ def run(executable: relax.VMExecutable, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def error(recipe: dict[str, Any]) -> float:
-    """Relative error of a whole transformer block, by norm."""
-    case = ZOO["block"](0, False)
+    """Relative error of a module of several layers, by norm."""
+    case = ZOO["mlp"](0, False)
     exact = run(build(case.mod), case.inputs)
     found = run(build(case.mod, recipe=Recipe(method="magnitude", **recipe)), case.inputs)
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))

@@ -55,10 +55,9 @@ def names_of(func: Any) -> list[str]:
 @pytest.mark.parametrize(
     "dtype",
     [
-        "float32",
         "int4",
         "int3",
-        *(pytest.param(dtype, marks=SLOW) for dtype in ("float16", "int8", "int2")),
+        *(pytest.param(dtype, marks=SLOW) for dtype in ("float32", "float16", "int8", "int2")),
     ],
 )
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -200,8 +200,10 @@ class Phone:
     @staticmethod
     def listening(pid: int) -> list[tuple[str, int]]:
         """Return (address, port) of every TCP socket that a process listens on, from /proc."""
-        links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-        found = []
+        links, found = [], []
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed by now
+                links.append(str(link.readlink()))
         for table in ("tcp", "tcp6"):
             for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
                 fields = line.split()

@@ -68,7 +68,7 @@ def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[i
 @pytest.mark.parametrize(
     ("layers", "loops", "regions"),
     [
-        (("both",) * 3, 1, 0),
+        pytest.param(("both",) * 3, 1, 0, marks=pytest.mark.slow),
         pytest.param(("attention",) * 2, 1, 0, marks=pytest.mark.slow),
         (("mixer", "mixer", "mixer", "attention", "mixer", "mixer"), 2, 1),
     ],

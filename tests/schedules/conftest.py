@@ -33,9 +33,12 @@ TARGETS: dict[str, dict[str, Any]] = {
     "portable": {"kind": "llvm"},
 }
 ISAS = {isa.name: isa for isa in (AVX512, AVX2, NEON, PORTABLE)}
-# What the quick tests run on more than the host's best instruction set: under qemu, where models on
-# the emulated phone have the other operators, and with AVX2 where there is AVX-512.
-ON_SEVERAL = ("test_c4n_gemv.py", "test_c4n_gemm.py", "test_selective_scan.py")
+# What the quick tests run beside the host's best instruction set: under qemu, where models on the
+# emulated phone have the other operators, and with AVX2 where there is AVX-512.
+BESIDE = {
+    "neon": ("test_c4n_gemv.py", "test_c4n_gemm.py", "test_selective_scan.py"),
+    "avx2": ("test_c4n_gemv.py",),
+}
 # Elements before and after every output that a kernel must not touch.
 GUARD = 64
 
@@ -117,11 +120,10 @@ def spelled_out(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    best = host_features().issuperset(AVX512.needs)
-    spare = ("neon", "avx2") if best else ("neon",)
+    best = "avx512" if host_features().issuperset(AVX512.needs) else "avx2"
     for item in items:
         named = getattr(item, "callspec", None)
         machine = "" if named is None else str(named.params.get("machine", ""))
         here = item.path.parent == Path(__file__).parent
-        if here and machine.startswith(spare) and item.path.name not in ON_SEVERAL:
+        if here and machine not in ("", best) and item.path.name not in BESIDE.get(machine, ()):
             item.add_marker(pytest.mark.slow)
