@@ -6,6 +6,7 @@
 #   make lint        ruff, mypy, layers     make bench       measure the bundled models
 #   make docs        the documents as a site, in build/site
 #   make dist        wheel and sdist in dist/, checked, and run without torch in an empty environment
+#   make runner  c4n_run for arm64 Linux and Android's kernel, packed into dist/
 #   make phone       build the emulated phone that some tests need      make clean
 #   make bench-llama build llama.cpp into build/llama.cpp and measure it beside ours (LLAMA_CPP=FOLDER: elsewhere)
 
@@ -21,7 +22,7 @@ export LLAMA_CPP
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-full test test-slow lint docs dist bench bench-llama phone clean
+.PHONY: demo demo-full test test-slow lint docs dist runner bench bench-llama phone clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-demo
@@ -49,6 +50,9 @@ docs: $(VENV)/installed-dev
 dist: $(VENV)/installed-dev
 	$(PIP) -e '.[dist]'
 	$(BIN)/python tools/dist.py $(ARGS)
+
+runner: $(VENV)/installed-dev
+	$(BIN)/python tools/runner_archive.py $(ARGS)
 
 bench: $(VENV)/installed-demo
 	$(BIN)/tvm-c4n bench mamba-19m mamba-19m-int3 mamba-19m-s30-int4 mamba-19m-n2-int4 mamba-19m-n3-int4 --threads 1,2 $(ARGS)

@@ -59,6 +59,14 @@ def test_the_runner_says_what_the_engine_says(host_runner, artifact):
     assert done.stderr.startswith("prompt: 301 tokens, ")
 
 
+def test_help_is_no_error_and_nothing_to_run_is_one(host_runner):
+    asked = start([host_runner], "-h")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout.startswith("usage: c4n_run ARTIFACT -p TEXT")
+    bare = start([host_runner])
+    assert (bare.returncode, bare.stdout, bare.stderr) == (2, "", asked.stdout)
+
+
 @pytest.fixture(scope="module")
 def spoken(artifact, tmp_path_factory):
     """The small model with a tokenizer of bytes, which the runner reads."""

@@ -94,6 +94,7 @@ int fail(const std::string& message, int code) {
 
 int run(int count, char** arguments) {
   c4n_run::Options options = c4n_run::parse(count, arguments);
+  if (options.help) return print(c4n_run::kUsage), 0;
   if (options.artifact.empty()) return std::fputs(c4n_run::kUsage, stderr), 2;
   c4n_run::Session model(options.artifact, options.threads);
   if (!options.bench) return generate(model, options), 0;

@@ -114,7 +114,7 @@ Options parse(int count, char** arguments) {
   const Takers takers = takers_of(options);
   for (int i = 1; i < count; ++i) {
     const std::string word = arguments[i];
-    if (word == "-h" || word == "--help") return {};
+    if (word == "-h" || word == "--help") return options.help = true, options;
     if (const auto taker = takers.find(word); taker != takers.end()) {
       if (++i == count) throw Failure(word + " takes something behind it");
       taker->second(arguments[i]);

@@ -18,8 +18,8 @@ struct Failure : std::runtime_error {
 };
 
 struct Options {
-  std::string artifact;  // empty: the usage is asked for
-  bool bench = false;
+  std::string artifact;
+  bool help = false, bench = false;
   int threads = 0, n_prompt = 512, n_gen = 128, reps = 5;  // the last three for a bench
   std::optional<std::string> prompt, file;  // neither: token ids come from stdin
   bool rendered = false;                    // the prompt is what a chat template gave
