@@ -74,7 +74,7 @@ class TrainedLayer(nn.Module):  # type: ignore[misc]
         self._layer, self._ops = config.layers[index].without_prefix(self.prefix), ops
         projections = self._layer.projections()
         self._weights = {name: p.weight for name, p in projections.items()}
-        self._biases = {name: p.bias for name, p in projections.items() if p.bias}
+        self._biases = {n: (p.bias, p.bias_factor) for n, p in projections.items() if p.bias}
         matrices = self._weights.values()
         vectors = (n.removeprefix(self.prefix) for n in every)
         self.matrices = _Named({n: _matrix(checkpoint, self.prefix + n) for n in matrices})
@@ -94,7 +94,8 @@ class TrainedLayer(nn.Module):  # type: ignore[misc]
             return out if stop.hidden is None else stop.routing.summed(out, stop.hidden)
         out = F.linear(stop.inputs, weight)
         if stop.projection in self._biases:
-            out = out + self.vectors[self._biases[stop.projection]].to(out.dtype)
+            bias, factor = self._biases[stop.projection]
+            out = out + factor * self.vectors[bias].to(out.dtype)
         return out if stop.hidden is None else stop.hidden + out.float()
 
 

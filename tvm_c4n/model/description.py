@@ -34,6 +34,8 @@ class Projection:
         The tensor of its weight (rows, cols).
     bias : str, optional
         The tensor of its bias (rows,).
+    bias_factor : float
+        What the bias is multiplied by.
     pruned : bool
         Whether a recipe that gives one n for a model means it. The others are small or fragile:
         they stay dense unless a recipe names them.
@@ -49,6 +51,7 @@ class Projection:
     name: str
     weight: str
     bias: str | None = None
+    bias_factor: float = field(default=1.0, kw_only=True)
     pruned: bool = True
     at_least_int8: bool = False
     kept: bool = False
@@ -93,12 +96,15 @@ class Block(ABC):
     factors : mapping of str to float
         What the products of projections that read the normed stream are multiplied by; of those
         that are not named by 1.
+    bias_factors : mapping of str to float
+        What biases of projections are multiplied by.
     """
 
     kind: ClassVar[str]
     prefix: str
     d_model: int
     factors: Mapping[str, float] = field(default_factory=dict, hash=False, kw_only=True)
+    bias_factors: Mapping[str, float] = field(default_factory=dict, hash=False, kw_only=True)
 
     @abstractmethod
     def tensors(self) -> dict[str, TensorSpec]:
@@ -127,6 +133,10 @@ class Block(ABC):
     def factor(self, projection: str) -> float:
         """Return what the product of a projection is multiplied by."""
         return self.factors.get(projection, 1.0)
+
+    def bias_factor(self, projection: str) -> float:
+        """Return what the bias of a projection is multiplied by."""
+        return self.bias_factors.get(projection, 1.0)
 
     @property
     def hidden(self) -> Segment:

@@ -34,6 +34,7 @@ class TestBamba(FamilyTests):
             attn_layer_indices=[0],
             attention_bias=True,
             mamba_proj_bias=True,
+            mlp_bias=True,
             mamba_n_groups=2,
             tie_word_embeddings=True,
         ),
@@ -65,7 +66,7 @@ def test_a_list_of_words_means_the_same(name, words):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mlp_bias": True}, "mlp_bias is True; only False is supported"),
+        ({"mlp_bias": 1}, "mlp_bias=1: is not true or false"),
         ({"attn_layer_indices": [2]}, "attn_layer_indices=[2]: is no list of 0..1"),
         ({"partial_rotary_factor": 0.4, "rope_parameters": None}, "partial_rotary_factor=0.4"),
         ({"mamba_n_heads": 3}, "mamba_n_heads=3 times mamba_d_head"),

@@ -42,6 +42,7 @@ MULTIPLIERS = {
     "ssm_in_multiplier": 1.3,
     "ssm_out_multiplier": 0.45,
 }
+BIASES = dict.fromkeys(("attention_bias", "mlp_bias", "mamba_proj_bias", "projectors_bias"), True)
 
 
 class TestFalconH1(FamilyTests):
@@ -50,6 +51,7 @@ class TestFalconH1(FamilyTests):
         "norm, two groups": FalconH1Config(
             **SIZES, mamba_rms_norm=True, mamba_norm_before_gate=False, mamba_n_groups=2
         ),
+        "biases, multipliers": FalconH1Config(**SIZES, **MULTIPLIERS, **BIASES),
     }
 
 
@@ -58,9 +60,10 @@ class TestFalconH1Together(FamilyTests):
     """What the configurations above have one at a time."""
 
     CONFIGS: ClassVar[dict[str, Any]] = {
-        "multipliers, tied, norm, two groups, no convolution bias": FalconH1Config(
+        "multipliers, biases, tied, norm, two groups, no convolution bias": FalconH1Config(
             **SIZES,
             **MULTIPLIERS,
+            **BIASES,
             tie_word_embeddings=True,
             mamba_rms_norm=True,
             mamba_norm_before_gate=False,
@@ -87,6 +90,18 @@ def test_every_multiplier_has_a_place():
     assert mlp.factors == pytest.approx({"gate_proj": 0.9, "up_proj": 0.6 / 0.45})
 
 
+def test_each_field_of_biases_has_its_projections():
+    of = {
+        "mamba_proj_bias": {"in_proj", "bcdt_proj"},
+        "projectors_bias": {"out_proj"},
+        "attention_bias": {"q_proj", "k_proj", "v_proj", "o_proj"},
+        "mlp_bias": {"gate_proj", "up_proj", "down_proj"},
+    }
+    for field, expected in of.items():
+        found = described(**{field: True}).projections(0)
+        assert {name for name, projection in found.items() if projection.bias} == expected, field
+
+
 def test_projections_with_different_multipliers_read_one_norm():
     config, rng = described(), np.random.default_rng(0)
     shapes = config.tensor_shapes().items()
@@ -101,7 +116,8 @@ def test_projections_with_different_multipliers_read_one_norm():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mlp_bias": True}, "mlp_bias is True; only False is supported"),
+        ({"mlp_bias": 1}, "mlp_bias=1: is not true or false"),
+        ({"projectors_bias": "no"}, "projectors_bias='no': is not true or false"),
         ({"mamba_rms_norm": True}, "mamba_norm_before_gate is True; only False is supported"),
         ({"ssm_multipliers": [1.0]}, "ssm_multipliers=[1.0]: is no list of 5 numbers"),
         ({"mlp_multipliers": [1.0, None]}, "mlp_multipliers=None: is not a positive number"),

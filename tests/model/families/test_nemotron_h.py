@@ -36,6 +36,7 @@ class TestNemotronH(FamilyTests):
             **{**SIZES, "mamba_num_heads": 8, "n_groups": 8},
             layers_block_type=["mlp", "full_attention", "linear_attention"],
             use_bias=True,
+            mlp_bias=True,
             use_conv_bias=False,
             tie_word_embeddings=True,  # of no effect in transformers
         ),

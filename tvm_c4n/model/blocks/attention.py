@@ -94,6 +94,7 @@ class Attention(Block):
                 name,
                 f"{self.prefix}{stored}.weight",
                 f"{self.prefix}{stored}.bias" if self.bias else None,
+                bias_factor=self.bias_factor(name),
             )
             for name, stored in tensors.items()
         )

@@ -25,8 +25,8 @@ class Mamba2(Block):
     heads, head_dim, groups, d_state, d_conv : int
         ``num_heads``, ``head_dim``, ``n_groups`` (heads of a group share B and C),
         ``state_size`` and ``conv_kernel`` of config.json.
-    conv_bias, bias : bool
-        Whether the convolution, and in_proj and out_proj, have a bias.
+    conv_bias, in_bias, out_bias : bool
+        Whether the convolution, in_proj and out_proj have a bias.
     norm_eps : float, optional
         eps of the RMSNorm of each group's gated output; without it there is none.
     limits : tuple of float
@@ -44,7 +44,8 @@ class Mamba2(Block):
     d_state: int
     d_conv: int
     conv_bias: bool = True
-    bias: bool = False
+    in_bias: bool = False
+    out_bias: bool = False
     norm_eps: float | None = 1e-5
     limits: tuple[float, float] = (0.0, inf)
     tap_factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -84,22 +85,35 @@ class Mamba2(Block):
             found["conv1d.bias"] = axes(conv)
         if self.norm_eps is not None:
             found["norm.weight"] = axes(inner)
-        if self.bias:
+        if self.in_bias:
             zx_name, bcdt_name = self.in_rows("in_proj.bias")
-            found |= {zx_name: axes(zx), bcdt_name: axes(bcdt), "out_proj.bias": axes(hidden)}
+            found |= {zx_name: axes(zx), bcdt_name: axes(bcdt)}
+        if self.out_bias:
+            found["out_proj.bias"] = axes(hidden)
         return found
 
     def projections(self) -> tuple[Projection, ...]:
         """Return its projections, in the order in which a token passes them."""
         prefix = self.prefix
         zx, bcdt = self.in_rows(prefix + "in_proj.weight")
-        biases: tuple[str | None, ...] = (None, None, None)
-        if self.bias:
-            biases = (*self.in_rows(prefix + "in_proj.bias"), prefix + "out_proj.bias")
+        biases = self.in_rows(prefix + "in_proj.bias") if self.in_bias else (None, None)
         return (
-            Projection("in_proj", zx, biases[0]),
-            Projection("bcdt_proj", bcdt, biases[1], pruned=False, at_least_int8=True, kept=True),
-            Projection("out_proj", prefix + "out_proj.weight", biases[2]),
+            Projection("in_proj", zx, biases[0], bias_factor=self.bias_factor("in_proj")),
+            Projection(
+                "bcdt_proj",
+                bcdt,
+                biases[1],
+                bias_factor=self.bias_factor("bcdt_proj"),
+                pruned=False,
+                at_least_int8=True,
+                kept=True,
+            ),
+            Projection(
+                "out_proj",
+                prefix + "out_proj.weight",
+                prefix + "out_proj.bias" if self.out_bias else None,
+                bias_factor=self.bias_factor("out_proj"),
+            ),
         )
 
     def with_state_dtypes(self, dtypes: StateDTypes) -> Mamba2:

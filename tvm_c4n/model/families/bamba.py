@@ -23,7 +23,6 @@ ARCHITECTURE = "BambaForCausalLM"
 def read(fields: Fields) -> ModelConfig:
     """Describe the model of a config.json."""
     fields.only("hidden_act", ("silu",), "silu")
-    fields.only("mlp_bias", (False,), False)
     fields.require("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
     d_model, width = fields.size("hidden_size", most=1 << 16), fields.size("intermediate_size")
     eps = fields.eps("rms_norm_eps", default=1e-5)
@@ -36,7 +35,7 @@ def read(fields: Fields) -> ModelConfig:
         prefix = f"model.layers.{index}."
         attends = kind == "attention"
         block = attention(prefix + "self_attn.") if attends else mixer(prefix + "mamba.")
-        mlp = Mlp(prefix + "feed_forward.", d_model, width)
+        mlp = Mlp(prefix + "feed_forward.", d_model, width, bias=fields.flag("mlp_bias", False))
         norms = (Norm(f"{prefix}{name}_layernorm.weight", eps) for name in ("input", "pre_ff"))
         return Layer(tuple(Residual(n, (b,)) for n, b in zip(norms, (block, mlp), strict=True)))
 

@@ -1,8 +1,8 @@
 """``falcon_h1``: Falcon-H1 and its tiny ones, Mamba-2 and attention side by side, then an MLP.
 
-Its multipliers become factors of what projections read, of the convolution's taps, of scores,
-embeddings and logits. The one behind the mixer, o, has no such place: the stream is ``h / o``, as
-in `granitemoehybrid`, and what the other blocks add is divided by o, too.
+Its multipliers become factors of what projections read and of their biases, of the convolution's
+taps, of scores, embeddings and logits. The one behind the mixer, o, has no such place: the stream
+is ``h / o``, as in `granitemoehybrid`, and what the other blocks add is divided by o, too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ ARCHITECTURE = "FalconH1ForCausalLM"
 def read(fields: Fields) -> ModelConfig:
     """Describe the model of a config.json."""
     fields.only("hidden_act", ("silu",), "silu")
-    for name in ("attention_bias", "mlp_bias", "mamba_proj_bias", "projectors_bias"):
-        fields.only(name, (False,), False)
     fields.require("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
     d_model = fields.size("hidden_size", most=1 << 16)
     width = fields.size("intermediate_size")
@@ -45,7 +43,9 @@ def read(fields: Fields) -> ModelConfig:
         d_model,
         inner,
         eps if normed else None,
+        out_bias="projectors_bias",
         factors={"in_proj": into * z, "bcdt_proj": into * dt},
+        bias_factors={"in_proj": z, "bcdt_proj": dt},
         tap_factors=(x / z, b / dt, c / dt),
     )
     given, taken = (fields.number(f"attention_{side}_multiplier", 1.0) for side in ("in", "out"))
@@ -56,6 +56,9 @@ def read(fields: Fields) -> ModelConfig:
         rotary_base(fields),
         key_factor=given**2 * fields.number("key_multiplier", 1.0),
         factors={"v_proj": given * taken / out},
+        # Biases of queries and keys are not scaled by what is given, but scores are, by its square.
+        bias_factors={"q_proj": 1 / given, "k_proj": 1 / given}
+        | dict.fromkeys(("v_proj", "o_proj"), taken / out),
     )
     gate, down = _numbers(fields, "mlp_multipliers", 2)
 
@@ -65,7 +68,14 @@ def read(fields: Fields) -> ModelConfig:
             Norm(f"{prefix}{name}_layernorm.weight", eps / out**2) for name in ("input", "pre_ff")
         )
         factors = {"gate_proj": gate, "up_proj": down / out}
-        mlp = Mlp(prefix + "feed_forward.", d_model, width, factors=factors)
+        mlp = Mlp(
+            prefix + "feed_forward.",
+            d_model,
+            width,
+            bias=fields.flag("mlp_bias", False),
+            factors=factors,
+            bias_factors=factors | {"down_proj": down / out},
+        )
         pair = (mixer(prefix + "mamba."), attention(prefix + "self_attn."))
         return Layer((Residual(first, pair), Residual(second, (mlp,))))
 

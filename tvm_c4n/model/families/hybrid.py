@@ -91,6 +91,7 @@ def attention_of(
     gated: bool = False,
     output: str = "o_proj",
     factors: Mapping[str, float] = NO_FACTORS,
+    bias_factors: Mapping[str, float] = NO_FACTORS,
 ) -> Callable[[str], Attention]:
     """Read the fields of attention; returns the block of a prefix.
 
@@ -121,6 +122,7 @@ def attention_of(
         gated=gated,
         output=output,
         factors=factors,
+        bias_factors=bias_factors,
     )
 
 
@@ -152,10 +154,15 @@ def mamba2_of(
     inner: int,
     norm_eps: float | None,
     *,
+    out_bias: str = "mamba_proj_bias",
     factors: Mapping[str, float] = NO_FACTORS,
+    bias_factors: Mapping[str, float] = NO_FACTORS,
     tap_factors: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Callable[[str], Mamba2]:
-    """Read the fields ``mamba_*``; returns the mixer of a prefix."""
+    """Read the fields ``mamba_*``; returns the mixer of a prefix.
+
+    `out_bias` is the field that says whether out_proj has a bias.
+    """
     heads, groups = fields.multiple("mamba_n_heads", 128, "mamba_n_groups", 1)
     auto = fields.get("mamba_d_head") in (None, "auto")
     head_dim = inner // heads if auto else fields.size("mamba_d_head")
@@ -167,7 +174,7 @@ def mamba2_of(
     state = fields.size("mamba_d_state", 256, most=1024)
     conv = fields.size("mamba_d_conv", 4, most=64)
     conv_bias = fields.flag("mamba_conv_bias", True)
-    bias = fields.flag("mamba_proj_bias", False)
+    biases = fields.flag("mamba_proj_bias", False), fields.flag(out_bias, False)
     limits = step_limits(fields, "time_step_limit")
     return lambda prefix: Mamba2(
         prefix,
@@ -178,9 +185,11 @@ def mamba2_of(
         state,
         conv,
         conv_bias=conv_bias,
-        bias=bias,
+        in_bias=biases[0],
+        out_bias=biases[1],
         norm_eps=norm_eps,
         limits=limits,
         tap_factors=tap_factors,
         factors=factors,
+        bias_factors=bias_factors,
     )

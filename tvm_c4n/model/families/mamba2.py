@@ -41,7 +41,8 @@ def read(fields: Fields) -> ModelConfig:
             d_state=fields.size("state_size", 128, most=1024),
             d_conv=fields.size("conv_kernel", 4, most=64),
             conv_bias=fields.flag("use_conv_bias", True),
-            bias=fields.flag("use_bias", False),
+            in_bias=fields.flag("use_bias", False),
+            out_bias=fields.flag("use_bias", False),
             norm_eps=eps,
             limits=step_limits(fields, "time_step_limit"),
         )

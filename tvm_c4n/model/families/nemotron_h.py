@@ -30,8 +30,7 @@ def read(fields: Fields) -> ModelConfig:
     """Describe the model of a config.json."""
     fields.only("mamba_hidden_act", ("silu",), "silu")
     fields.only("mlp_hidden_act", ("relu2",), "relu2")
-    for name in ("mlp_bias", "attention_bias"):
-        fields.only(name, (False,), False)
+    fields.only("attention_bias", (False,), False)
     fields.require("vocab_size", "hidden_size")
     kinds = layer_kinds(fields, _WORDS, "layers_block_type", "layer_types")
     kinds = kinds or layer_kinds(fields, _LETTERS, "hybrid_override_pattern")
@@ -49,7 +48,7 @@ def read(fields: Fields) -> ModelConfig:
     blocks: dict[str, Block] = {
         "mamba2": mixer,
         "attention": attending,
-        "mlp": Mlp("", d_model, width, gate=None),
+        "mlp": Mlp("", d_model, width, gate=None, bias=fields.flag("mlp_bias", False)),
     }
 
     def layer(index: int, kind: str) -> Layer:
@@ -93,7 +92,8 @@ def _mixer(fields: Fields, d_model: int, eps: float) -> Mamba2:
         d_state=fields.size("ssm_state_size", 128, most=1024),
         d_conv=fields.size("conv_kernel", 4, most=64),
         conv_bias=fields.flag("use_conv_bias", True),
-        bias=fields.flag("use_bias", False),
+        in_bias=fields.flag("use_bias", False),
+        out_bias=fields.flag("use_bias", False),
         norm_eps=eps,
         # transformers clamps by this one, whatever time_step_limit says.
         limits=(fields.number("time_step_min", 0.001), inf),

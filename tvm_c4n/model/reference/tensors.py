@@ -29,7 +29,7 @@ class Tensors:
         return self._tensors[self._prefix + name]
 
     def linear(self, projection: str, x: Array) -> Array:
-        """``factor * x @ weight.T + bias`` of a projection: (t, cols) -> (t, rows)."""
+        """``factor * x @ weight.T + bias_factor * bias`` of one: (t, cols) -> (t, rows)."""
         found = self._projections[projection]
         y = self._block.factor(projection) * x @ self._tensors[found.weight].T
-        return y if found.bias is None else y + self._tensors[found.bias]
+        return y if found.bias is None else y + found.bias_factor * self._tensors[found.bias]

@@ -109,7 +109,8 @@ class BlockEmitter:
         """
         found = self._projections[projection]
         if bias is None and found.bias is not None:
-            bias = self._arrays.vector(found.bias)
+            times = np.float32(found.bias_factor)
+            bias = self._arrays.converted(found.bias, lambda own: times * own, "bias")
         return c4n_linear.emit(
             self.em,
             x,

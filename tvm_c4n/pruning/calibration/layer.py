@@ -84,8 +84,8 @@ class Layer:
         return out if bias is None else out.add_(bias)
 
     def _bias(self, projection: str) -> Tensor | None:
-        name = self.description.projections()[projection].bias
-        return None if name is None else self.tensors[name]
+        found = self.description.projections()[projection]
+        return None if found.bias is None else found.bias_factor * self.tensors[found.bias]
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Run the layer: (b, t, h) -> (b, t, h), in place."""
