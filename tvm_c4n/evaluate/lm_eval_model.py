@@ -13,6 +13,7 @@ not look for entry points by itself.
 from __future__ import annotations
 
 import sys
+from logging import getLogger
 from typing import Any
 
 from tvm_c4n.errors import C4nError
@@ -34,9 +35,12 @@ except C4nError as error:
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from tvm_c4n.evaluate.scoring import Backend, scorer
 from tvm_c4n.evaluate.tasks import continuation, last_tokens
+
+_LOG = getLogger(__name__)
 
 
 @register_model("tvm-c4n")
@@ -50,6 +54,10 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
     backend : {"compiled", "torch"}
     threads : int, optional
         Threads that compiled code takes at most.
+    max_length : int, optional
+        Tokens that the model reads of a text at most; a longer context loses its first ones. If not
+        given, as many as a model with attention reads, and 900 of a context where there is no such
+        limit.
     batch_size, max_batch_size, device
         lm-eval passes them; texts are scored one at a time on the CPU.
     """
@@ -59,12 +67,17 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         path: str,
         backend: Backend = "compiled",
         threads: int | None = None,
+        max_length: int | None = None,
         batch_size: Any = None,
         max_batch_size: Any = None,
         device: Any = None,
     ) -> None:
         super().__init__()
-        self._score, self._tokenizer, self._context = scorer(path, backend, threads=threads)
+        self._score, self._tokenizer, limit = scorer(path, backend, threads=threads)
+        if max_length is not None and not 1 < max_length <= (limit or max_length):
+            most = "" if limit is None else f" to {limit}"
+            raise C4nError(f"max_length={max_length}: {path} reads texts of 2{most} tokens")
+        self._limit = limit if max_length is None else max_length
 
     @property
     def eot_token_id(self) -> int:
@@ -85,18 +98,41 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
     def _loglikelihood_tokens(
         self, requests: list[tuple[Any, list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        # lm-eval puts the first token in the place of an empty context itself.
-        first, found = self.prefix_token_id, []
+        first, found, cut = self.prefix_token_id, [], 0
         for _, context, targets in requests:
-            if context[:1] != [first]:
-                context = [first, *last_tokens(context, targets, self._context)]
-            found.append(continuation(self._score, context, targets))
+            # lm-eval puts the first token in the place of an empty context itself.
+            own = context[1:] if context[:1] == [first] else context
+            kept = self._last(own, targets)
+            cut += len(kept) < len(own)
+            found.append(continuation(self._score, [first, *kept], targets))
+        if cut:
+            _LOG.warning("%d of %d contexts were too long and lost their start", cut, len(requests))
         return found
 
+    def _last(self, context: list[int], targets: list[int]) -> list[int]:
+        """Return as much of a context as is read with the targets: its last tokens."""
+        if self._limit is None:
+            return last_tokens(context, targets, None)
+        if len(targets) > self._limit:
+            raise C4nError(
+                f"an answer of {len(targets)} tokens: the model reads {self._limit} at most; leave "
+                "the task out, or compile with a longer --context"
+            )
+        return last_tokens(context, targets, self._limit, most=self._limit)
+
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
-        """Log-likelihood of whole texts, each read from a fresh state."""
-        texts = [self.tok_encode(request.args[0]) for request in requests]
-        return [continuation(self._score, [self.prefix_token_id], ids)[0] for ids in texts]
+        """Log-likelihood of whole texts.
+
+        Each is read from a fresh state. One that is too long for the model is read in windows, as
+        lm-eval's own models do it: each but the first begins with tokens of the one before.
+        """
+        return [self._rolled(self.tok_encode(request.args[0])) for request in requests]
+
+    def _rolled(self, ids: list[int]) -> float:
+        windows = get_rolling_token_windows(
+            ids, self.prefix_token_id, max_seq_len=self._limit or max(len(ids), 1), context_len=1
+        )
+        return sum((continuation(self._score, *make_disjoint_window(w))[0] for w in windows), 0.0)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Not offered: tasks that generate text ask for instruction-tuned models."""

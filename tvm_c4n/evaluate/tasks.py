@@ -178,13 +178,15 @@ def _continue(
     return continuation(score, [tokenizer.start, *last_tokens(ids, targets, context)], targets)
 
 
-def last_tokens(ids: list[int], targets: list[int], context: int | None) -> list[int]:
+def last_tokens(
+    ids: list[int], targets: list[int], context: int | None, *, most: int = CONTEXT_TOKENS
+) -> list[int]:
     """Return the last of the tokens before the targets: as many as a model reads with those.
 
-    At most `CONTEXT_TOKENS`; the token that starts a text comes before them, and the last target is
-    not read.
+    No more than `most`; the token that starts a text comes before them, and the last target is not
+    read.
     """
-    room = CONTEXT_TOKENS if context is None else min(CONTEXT_TOKENS, context - len(targets))
+    room = most if context is None else min(most, context - len(targets))
     return ids[-room:] if room > 0 else []
 
 
