@@ -67,6 +67,10 @@ def test_untied_head_and_no_conv_bias_change_the_tensors():
             {"model_type": "mamab"},
             f"{', '.join(FAMILIES)}; the nearest that works is mamba",
         ),
+        (
+            {"model_type": "granite"},
+            f"{', '.join(FAMILIES)}; the nearest that works is granitemoehybrid",
+        ),
         ({"model_type": None}, "has no model_type, supported: mamba, falcon_mamba"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"use_bias": "no"}, "use_bias='no': is not true or false"),

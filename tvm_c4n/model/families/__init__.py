@@ -91,6 +91,7 @@ def family_of(content: Mapping[str, Any]) -> str:
     if not isinstance(kind, str) or kind not in FAMILIES:
         # llama and bamba have 0.6 in common, lfm2_moe and lfm2 two thirds.
         near = get_close_matches(str(kind), FAMILIES, n=1, cutoff=0.65)
+        near = near or [name for name in FAMILIES if kind and name.startswith(str(kind))]
         hint = f"; the nearest that works is {near[0]}" if near else ""
         raise CheckpointError(f"model_type {shown(kind)} is not supported, only: {supported}{hint}")
     return kind
