@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -116,6 +117,39 @@ def test_a_shorter_limit_may_be_chosen(hybrid_artifact, small_model):
     assert model.loglikelihood(question, disable_tqdm=True)[0] == pytest.approx(expected)
     with pytest.raises(C4nError, match=r"max_length=65: .* reads texts of 2 to 64 tokens"):
         C4nLM(str(hybrid_artifact), max_length=65)
+
+
+def test_prompts_are_continued_within_the_context(hybrid_artifact, small_model):
+    from tvm_c4n import generate, load
+    from tvm_c4n.evaluate.lm_eval_model import C4nLM
+
+    model, engine = C4nLM(str(hybrid_artifact)), load(hybrid_artifact)
+    ids = np.random.default_rng(6).integers(1, 96, 100).tolist()
+    expected = "".join(generate(engine, ids[46:], 10))
+    assert len(expected) > 20
+    stop = expected[12:15]
+    for until, text in ([[], expected], [["", stop], expected[: expected.index(stop)]]):
+        asked_for = asked("generate_until", text_of(ids), {"until": until, "max_gen_toks": 10})
+        assert model.generate_until(asked_for) == [text]
+    drawn = asked("generate_until", text_of(ids[46:]), {"temperature": 0.8, "max_gen_toks": 10})
+    assert model.generate_until(drawn) == ["".join(generate(engine, ids[46:], 10, temperature=0.8))]
+    with pytest.raises(C4nError, match="max_gen_toks=256: the model reads 64 tokens at most"):
+        model.generate_until(asked("generate_until", "w1", {"until": ["w2"]}))
+    with pytest.raises(C4nError, match="torch generates no text"):
+        C4nLM(str(small_model), backend="torch").generate_until(asked_for)
+
+
+def test_a_chat_is_written_by_the_model_s_template(small_model, tmp_path):
+    from tvm_c4n.evaluate.lm_eval_model import C4nLM
+
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    template = "{% for m in messages %}w1 {{ m.content }} {% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    model = C4nLM(str(folder), backend="torch")
+    assert (model.chat_template(False), model.chat_template(True)) == (None, template)
+    assert model.apply_chat_template([{"role": "user", "content": "w2"}]) == "w1 w2 "
+    with pytest.raises(C4nError, match="has no chat template"):
+        C4nLM(str(small_model), backend="torch").chat_template(True)
 
 
 def test_without_lm_eval_the_program_ends_in_one_line(monkeypatch, capsys):

@@ -35,12 +35,18 @@ except C4nError as error:
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
+from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from tvm_c4n.evaluate.scoring import Backend, scorer
+from tvm_c4n.compile.cache import load
+from tvm_c4n.evaluate.scoring import Backend, engine_scorer, scorer
 from tvm_c4n.evaluate.tasks import continuation, last_tokens
+from tvm_c4n.model.chat_template import require_chat_template
+from tvm_c4n.runtime.generate import generate
 
 _LOG = getLogger(__name__)
+# Tokens of an answer, where the task does not say how many: as lm-eval's own models.
+_MAX_ANSWER = 256
 
 
 @register_model("tvm-c4n")
@@ -52,6 +58,7 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
     path : str
         Artifact, model folder or ``mamba-19m``.
     backend : {"compiled", "torch"}
+        Torch scores texts, but generates none.
     threads : int, optional
         Threads that compiled code takes at most.
     max_length : int, optional
@@ -73,11 +80,15 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         device: Any = None,
     ) -> None:
         super().__init__()
-        self._score, self._tokenizer, limit = scorer(path, backend, threads=threads)
+        self._path = path
+        self._engine = load(path, threads=threads) if backend == "compiled" else None
+        opened = scorer(path, backend) if self._engine is None else engine_scorer(self._engine)
+        self._score, self._tokenizer, limit = opened
         if max_length is not None and not 1 < max_length <= (limit or max_length):
             most = "" if limit is None else f" to {limit}"
             raise C4nError(f"max_length={max_length}: {path} reads texts of 2{most} tokens")
         self._limit = limit if max_length is None else max_length
+        self._template: str | None = None
 
     @property
     def eot_token_id(self) -> int:
@@ -135,8 +146,48 @@ class C4nLM(TemplateLM):  # type: ignore[misc]
         return sum((continuation(self._score, *make_disjoint_window(w))[0] for w in windows), 0.0)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Not offered: tasks that generate text ask for instruction-tuned models."""
-        raise C4nError("tvm-c4n scores texts; tasks that generate text are not supported")
+        """Continue prompts up to a stop string, a token that ends a text, or ``max_gen_toks``."""
+        return [self._answer(*request.args) for request in requests]
+
+    def _answer(self, prompt: str, options: dict[str, Any]) -> str:
+        if self._engine is None:
+            raise C4nError("torch generates no text; leave backend=torch out of --model_args")
+        wanted = dict(normalize_gen_kwargs(options, _MAX_ANSWER))
+        count, stop = wanted.pop("max_gen_toks"), wanted.pop("until")
+        del wanted["do_sample"]  # otherwise the temperature is 0
+        ids = self._tokenizer.prompt(prompt)
+        # A chat template may have written the token that the tokenizer puts in front.
+        ids = ids[1:] if ids[:2] == 2 * [self.prefix_token_id] else ids
+        if self._limit is not None:
+            if count >= self._limit:
+                raise C4nError(
+                    f"max_gen_toks={count}: the model reads {self._limit} tokens at most, those of "
+                    "the prompt among them; ask for fewer with --gen_kwargs"
+                )
+            ids = ids[-(self._limit - count) :]
+        stop = [text for text in stop if text]
+        return "".join(generate(self._engine, ids, count, stop=stop, **wanted))
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What lm-eval tells caches of chats apart by."""
+        return self._path
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """Return the source of the model's chat template; a word names one of several."""
+        folder = self._tokenizer.folder
+        if not chat_template or folder is None:
+            return None
+        self._template = chat_template if isinstance(chat_template, str) else None
+        return require_chat_template(folder, self._template).source
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return the text of a chat."""
+        return self._tokenizer.apply_chat_template(
+            chat_history, add_generation_prompt=add_generation_prompt, template=self._template
+        )
 
 
 if __name__ == "__main__":

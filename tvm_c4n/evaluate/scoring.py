@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from tvm_c4n.model.config import check_tensors
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.tokenizer import TextTokenizer, load_tokenizer
 from tvm_c4n.progress import Progress
+
+if TYPE_CHECKING:
+    from tvm_c4n.runtime.engine import Engine
 
 Backend = Literal["compiled", "torch"]
 
@@ -96,5 +99,9 @@ def scorer(
         return Scorer(torch_score(checkpoint.path), load_tokenizer(checkpoint.path), context)
     if backend != "compiled":
         raise C4nError(f"backend {backend!r} is not compiled or torch")
-    engine = load(model, threads=threads, progress=progress, notify=notify)
+    return engine_scorer(load(model, threads=threads, progress=progress, notify=notify))
+
+
+def engine_scorer(engine: Engine) -> Scorer:
+    """Return an engine that nobody else uses as a model for scoring."""
     return Scorer(engine_score(engine), engine.tokenizer, engine.config.context)
