@@ -39,6 +39,8 @@ TOKENS = 2
 COPY = "copy"
 # No kernel takes this few instructions: they are a call of the barrier by itself.
 BARRIER = 16
+# Functions with a smaller part of the instructions have no kernel of a layer, and no head.
+LEAST = 0.01
 LOADER = "ld-linux-aarch64.so.1"
 
 
@@ -155,22 +157,45 @@ def stage_names(size: str, fmt: Format) -> list[str]:
 
 
 def stages(code: list[Instruction], names: list[str]) -> list[dict[str, Any]]:
-    """Split the code of fused regions at the calls of the barrier, which end every stage."""
-    function = Counter(part.function for part in code).most_common(1)[0][0]
+    """Split the code of fused regions at the calls of the barrier, which end every stage.
+
+    They have the names of kernels where one function has all of them, as in a model of one kind of
+    layer whose head is in the same region. Else a stage is named by its function and its place.
+    """
+    runs: Counter[str] = Counter()
+    for instruction in code:
+        runs[instruction.function] += instruction.runs  # type: ignore[assignment]
+    least = LEAST * _insns(code)
+    split = {
+        name: between_barriers([part for part in code if part.function == name])
+        for name, insns in runs.most_common()
+        if insns > least
+    }
+    parts = [part for found in split.values() for part in found]
+    places = [
+        f"{function.removesuffix('_compute_')} {place}"
+        for function, found in split.items()
+        for place in range(len(found))
+    ]
+    candidates = [names, joined(names), joined(names, rotated=True)] if len(split) == 1 else []
+    calls = [_insns(part) / part[-1].runs for part in parts]
+    chosen = next((n for n in candidates if fits(n, calls)), places)
+    found = [_describe(name, part) for name, part in zip(chosen, parts, strict=True)]
+    return [*found, {"name": "calls", "insns": round(_insns(code) - sum(map(_insns, parts)))}]
+
+
+def between_barriers(code: list[Instruction]) -> list[list[Instruction]]:
+    """Split the code of a function; one without a barrier is a stage by itself."""
     parts: list[list[Instruction]] = [[]]
     for part in code:
-        if part.function == function:
-            parts[-1].append(part)
-            if part.text.startswith("blr"):
-                parts.append([])
+        parts[-1].append(part)
+        if part.text.startswith("blr"):
+            parts.append([])
+    if len(parts) == 1:
+        return parts
     # LLVM may begin the loop over layers with the barrier that ends it; then the copy out of the
     # loop follows the last kernel without a barrier between.
-    parts = [part for part in parts[:-1] if part and _insns(part) > BARRIER * part[-1].runs]
-    numbers = [f"stage {index}" for index in range(len(parts))]
-    candidates = (names, joined(names), joined(names, rotated=True), numbers)
-    names = next(n for n in candidates if fits(n, [_insns(p) / p[-1].runs for p in parts]))
-    found = [_describe(name, part) for name, part in zip(names, parts, strict=True)]
-    return [*found, {"name": "calls", "insns": round(_insns(code) - sum(map(_insns, parts)))}]
+    return [part for part in parts[:-1] if part and _insns(part) > BARRIER * part[-1].runs]
 
 
 def fits(names: list[str], insns: list[float]) -> bool:
