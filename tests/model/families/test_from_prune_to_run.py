@@ -34,7 +34,7 @@ FAMILIES = {
     "falcon_mamba": test_falcon_mamba.TestFalconMamba.CONFIGS["plain"],
     "mamba2": test_mamba2.TestMamba2.CONFIGS["two groups"],
     "granitemoehybrid": test_granitemoehybrid.TestGranite.CONFIGS["tied, scalars"],
-    "falcon_h1": test_falcon_h1.TestFalconH1.CONFIGS["multipliers, tied"],
+    "falcon_h1": test_falcon_h1.TestFalconH1.CONFIGS["biases, multipliers"],
 }
 
 
