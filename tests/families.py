@@ -14,12 +14,15 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from relay_passes.layout_report import count_layout
 from tests.models import VOCABULARY, write_tokenizer
 from tests.relay_passes.printing import round_trip
 from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import ArrayCheckpoint, Checkpoint, open_checkpoint
 from tvm_c4n.checkpoint.dense_export import export_dense
-from tvm_c4n.compile.build import build
+from tvm_c4n.compile.build import build, phases_for, prepare
+from tvm_c4n.compile.kernel_selection import selector
+from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.healing.student import Student
 from tvm_c4n.model.config import MAX_TOKENS, check_tensors
 from tvm_c4n.model.description import ModelConfig
@@ -310,6 +313,14 @@ class FamilyTests:
         error = ((found - expected) ** 2).sum() / (expected**2).sum()
         # Activations of integer weights are rounded to int8.
         assert error < (1e-8 if dtype == "float16" else 3e-3)
+
+    @pytest.mark.slow
+    def test_no_kernel_only_moves_elements(self) -> None:
+        checkpoint, config = self.opened(next(iter(self.CONFIGS)))
+        mod = build_model(config, checkpoint, dtype="float32")
+        select = selector(resolve_target("host"), mod=mod)
+        found = count_layout(prepare(mod, select, phases_for(select, lift=False)))
+        assert (found["kernels"], found["copies"]) == (0, 0)
 
     @pytest.mark.slow  # TVM's parser takes a minute
     def test_its_module_is_read_as_it_was_printed(self) -> None:
