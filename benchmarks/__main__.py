@@ -23,6 +23,7 @@ VERBS = {
     "make": "speed:make",
     "report": "speed:report",
     "busy": "contention:busy",
+    "uneven": "uneven:uneven",
     "phone": "phone:phone",
     "arm": "arm.run:arm",
     "frontier": "frontier:frontier",

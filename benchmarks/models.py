@@ -62,14 +62,24 @@ def artifact(size: str, fmt: Format, target: str = "host") -> Path:
     are not measured as if they were new.
     """
     folder = CACHE / target / f"{size}-{fmt}.art"
-    if (folder / MANIFEST).is_file() and _compiled_by(folder) == compiler_digest():
+    if up_to_date(folder):
         return folder
     from tvm_c4n.compile.artifact import compile_model
 
     states: StateDType | None = "float16" if fmt.half_state else None
     compile_model(model_folder(size, fmt), folder, target, scan_dtype=states, overwrite=True)
-    (folder.parent / f"{folder.name}.compiler").write_text(compiler_digest(), encoding="ascii")
+    stamp(folder)
     return folder
+
+
+def stamp(folder: Path) -> None:
+    """Note beside an artifact that today's compiler made it."""
+    (folder.parent / f"{folder.name}.compiler").write_text(compiler_digest(), encoding="ascii")
+
+
+def up_to_date(folder: Path) -> bool:
+    """Return whether there is an artifact that today's compiler made."""
+    return (folder / MANIFEST).is_file() and _compiled_by(folder) == compiler_digest()
 
 
 def state_bytes(config: ModelConfig, n_gen: int) -> int:
@@ -86,8 +96,8 @@ def state_bytes(config: ModelConfig, n_gen: int) -> int:
 
 
 def _compiled_by(folder: Path) -> str:
-    stamp = folder.parent / f"{folder.name}.compiler"
-    return stamp.read_text(encoding="ascii") if stamp.is_file() else ""
+    note = folder.parent / f"{folder.name}.compiler"
+    return note.read_text(encoding="ascii") if note.is_file() else ""
 
 
 def compiler_digest() -> str:

@@ -17,6 +17,7 @@ from relay_passes.protect_kernels import ProtectKernels
 from relay_passes.repack_weights import RepackWeights
 from relay_passes.rewrite_dense_to_c4n import RewriteDenseToC4n
 from relay_passes.roll_layers import RollLayers
+from relay_passes.take_chunks import TakeChunks
 
 __all__ = [
     "BindSchedules",
@@ -31,6 +32,7 @@ __all__ = [
     "HoistAllocTensor",
     "RewriteDenseToC4n",
     "RollLayers",
+    "TakeChunks",
     "EliminateCommonTransposes",
     "DecomposeLayoutOps",
     "c4n_pipeline",

@@ -168,3 +168,27 @@ def test_partitions_of_another_compiler_are_left_alone() -> None:
         tvm.ir.assert_structural_equal(after[name], func)
     executable = build(relax.transform.RunCodegen()(mod))
     np.testing.assert_allclose(run(executable), EXPECTED, rtol=1e-4, atol=1e-4)
+
+
+def test_long_loops_are_taken_in_chunks() -> None:
+    """By `build`, and by `relax.build` with the lowering that is named as the pipeline is."""
+    rows, cols = 1024, 512
+    weight = sparse(rows, cols)
+    x = RNG.normal(size=(1, cols)).astype(np.float32)
+    bb = relax.BlockBuilder()
+    var = relax.Var("x", relax.TensorType((1, cols), "float32"))
+    with bb.function("main", [var]):
+        with bb.dataflow():
+            out = bb.emit_output(relax.op.matmul(var, relax.const(weight.T.copy())))
+        bb.emit_func_output(out)
+    mod, target = bb.get(), resolve_target("host")
+    for executable, taken in (
+        (build(mod, target), True),
+        (relax.build(mod, target, relax_pipeline="c4n", tir_pipeline="c4n"), True),
+        (relax.build(mod, target, relax_pipeline="c4n"), False),
+    ):
+        kernels = executable.mod.imports[0].inspect_source("ll")
+        assert ("atomicrmw" in kernels) == taken
+        vm = relax.VirtualMachine(executable, tvm.cpu())
+        found = vm["main"](tvm.runtime.tensor(x)).numpy()
+        np.testing.assert_allclose(found, x @ weight.T, rtol=1e-4, atol=1e-4)

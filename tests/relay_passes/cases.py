@@ -27,6 +27,7 @@ from tests.relay_passes.linear_case import (
     halved_lifted,
 )
 from tests.relay_passes.rolled_case import turns, turns_rolled
+from tests.relay_passes.taken_case import LONG_BYTES, Even, Taken
 from tvm_c4n._tvm import IRModule
 from tvm_c4n.ops.isa import PORTABLE
 
@@ -337,6 +338,9 @@ CASES: dict[str, PassCase] = {
         lambda: Apart,
         lambda: Together,
         ((1, 8), (1, 8)),
+    ),
+    "TakeChunks": PassCase(
+        lambda _: relay_passes.TakeChunks(LONG_BYTES), lambda: Even, lambda: Taken, ((40, 4),)
     ),
     "RollLayers": PassCase(lambda _: relay_passes.RollLayers(), turns, turns_rolled, ((1, 8),)),
     "LiftConstants": PassCase(

@@ -29,15 +29,19 @@ from tvm_ffi import StructuralKey, load_module, register_error, structural_equal
 
 from tvm_c4n._registration import register_with_tvm
 from tvm_c4n._tvm.v0_27 import (
+    AllocBuffer,
+    AttrStmt,
     Bind,
     Buffer,
     BufferType,
+    DeclBuffer,
     For,
     ForKind,
     If,
     PrimFunc,
     SeqStmt,
     TensorStore,
+    While,
     compiler_version,
     cpu_features,
     declare,
@@ -45,15 +49,19 @@ from tvm_c4n._tvm.v0_27 import (
     is_reduction,
     marked,
     name_of,
+    register_kernel_pipeline,
     system_triple,
 )
 from tvm_c4n.errors import C4nError, TargetError
 
 __all__ = [
+    "AllocBuffer",
     "Analyzer",
+    "AttrStmt",
     "Bind",
     "Buffer",
     "BufferType",
+    "DeclBuffer",
     "Expr",
     "For",
     "ForKind",
@@ -72,6 +80,7 @@ __all__ = [
     "Target",
     "TensorLoad",
     "TensorStore",
+    "While",
     "compiler_version",
     "cpu_features",
     "declare",
@@ -81,6 +90,7 @@ __all__ = [
     "marked",
     "mutator",
     "name_of",
+    "register_kernel_pipeline",
     "relax",
     "s_tir",
     "structural_equal",

@@ -5,11 +5,15 @@ Each supported release has a module of this kind, with the same names; `tvm_c4n.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import tvm
+from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 from tvm.target import Target, codegen
 from tvm.tirx import (
+    AllocBuffer,
     AttrStmt,
     Bind,
     Buffer,
@@ -20,20 +24,26 @@ from tvm.tirx import (
     IterVar,
     PrimFunc,
     SeqStmt,
+    While,
+    compilation_pipeline,
 )
 from tvm.tirx import BufferStore as TensorStore
 from tvm.tirx import IfThenElse as If
 
 __all__ = [
+    "AllocBuffer",
+    "AttrStmt",
     "Bind",
     "Buffer",
     "BufferType",
+    "DeclBuffer",
     "For",
     "ForKind",
     "If",
     "PrimFunc",
     "SeqStmt",
     "TensorStore",
+    "While",
     "compiler_version",
     "cpu_features",
     "declare",
@@ -41,6 +51,7 @@ __all__ = [
     "is_reduction",
     "marked",
     "name_of",
+    "register_kernel_pipeline",
     "system_triple",
 ]
 
@@ -83,3 +94,14 @@ def cpu_features(target: Target) -> frozenset[str]:
 def intrinsic_number(name: str) -> int:
     """Return LLVM's number of an intrinsic; 0 if it has none of this name."""
     return int(codegen.llvm_lookup_intrinsic_id(name))
+
+
+def register_kernel_pipeline(name: str, last: Callable[[], Any]) -> None:
+    """Name a lowering of kernels, for `relax.build`: TVM's, LowerIntrin, and a pass of ours."""
+    compilation_pipeline.register_tir_pipeline(name, lambda: _lowering(last()))
+
+
+def _lowering(last: Any) -> Any:
+    lower, finish_host, finish_device = compilation_pipeline.get_tir_pipeline("default")
+    passes = [lower, tirx.transform.LowerIntrin(), last]
+    return tvm.transform.Sequential(passes), finish_host, finish_device

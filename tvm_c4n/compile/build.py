@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import schedules
 from relay_passes.pipeline import Phases, Pipeline, c4n_pipeline, lowering_phases
 from relay_passes.rewrite_dense_to_c4n import Convert, lossless
-from tvm_c4n._tvm import IRModule, Target, relax, tvm
+from relay_passes.take_chunks import TakeChunks
+from tvm_c4n._tvm import IRModule, Target, register_kernel_pipeline, relax, tvm
 from tvm_c4n.compile.bind_params import bind_params
 from tvm_c4n.compile.convert import converter
 from tvm_c4n.compile.kernel_selection import KernelSelector, selector
@@ -24,6 +25,10 @@ if getattr(schedules, "OWNER", None) != "tvm_c4n":
         f"another package is imported as 'schedules' ({schedules.__file__}): "
         "pip uninstall schedules, then install tvm-c4n again"
     )
+
+# How TVM lowers kernels for CPUs, `TakeChunks` at its end.
+KERNELS = "c4n"
+register_kernel_pipeline(KERNELS, TakeChunks)
 
 
 def build(
@@ -94,7 +99,8 @@ def pipeline(
 
     TVM knows it as ``relax_pipeline="c4n"`` and as ``relax.get_pipeline("c4n", ...)`` once both
     packages are imported. Kernels are those of TVM's current target, that is of the one that
-    `relax.build` compiles for.
+    `relax.build` compiles for. With ``tir_pipeline="c4n"`` beside it, `relax.build` lowers kernels
+    as `build` does, see `TakeChunks`.
 
     Parameters
     ----------
@@ -116,7 +122,7 @@ def pipeline(
 
     Examples
     --------
-    >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline())
+    >>> relax.build(mod, target, relax_pipeline=tvm_c4n.pipeline(), tir_pipeline="c4n")
     """
     given = None if target is None else resolve_target(target)
     convert = converter(recipe)
@@ -168,5 +174,8 @@ def generate(mod: IRModule, target: Target, phases: Pipeline | None = None) -> r
     """
     if phases is None:
         phases = Pipeline.of(lowering_phases())
+    # The pass writes LLVM's code; TVM can also write C.
+    kernels = KERNELS if target.kind.name == "llvm" else "default"
+    relax_pipeline = phases.since("lower").as_pass()
     with tvm.transform.PassContext(opt_level=3), target:
-        return relax.build(mod, target, relax_pipeline=phases.since("lower").as_pass())
+        return relax.build(mod, target, relax_pipeline=relax_pipeline, tir_pipeline=kernels)
