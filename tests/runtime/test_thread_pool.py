@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime import engine, thread_pool
+from tvm_c4n.runtime.cores import Cores
 from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.runtime.fastest_count import fastest_count
 from tvm_c4n.runtime.generate import generate_tokens
 from tvm_c4n.runtime.thread_pool import Exclusive, default_threads
 
@@ -106,7 +109,10 @@ def test_an_engine_may_wander_from_thread_to_thread(small_artifact: Path) -> Non
 FORKED = """
 import os, sys
 from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime import engine, thread_pool
+from tvm_c4n.runtime.cores import Cores
 from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.runtime.fastest_count import fastest_count
 
 engine = Engine.load(sys.argv[1])
 engine.step(1)
@@ -149,6 +155,51 @@ def test_a_process_that_was_forked_before_runs_models(small_artifact: Path) -> N
     command = [sys.executable, "-c", FORKED_FIRST, str(small_artifact)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
     assert done.stdout.split("\n")[:2] == ["(96,)", "0"]
+
+
+def test_threads_take_the_biggest_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    phone = Cores((7, 4, 5, 6, 0, 1, 2, 3), (1, 4, 8))
+    monkeypatch.setattr(thread_pool, "cores", lambda: phone)
+    monkeypatch.setattr(thread_pool, "get_global_func", lambda _: lambda *given: told.append(given))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, found: told.append(found))
+    monkeypatch.setattr(thread_pool.POOL, "threads", 0)
+    thread_pool.use(3)
+    order = ["7", "4", "5", "6", "0", "1", "2", "3"]
+    assert told == [(-2, 3, order), (7, 4, 5, 6)]
+    thread_pool.use(3)
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(("slow", "expected"), [(1, 2), (2, 1)])
+def test_an_engine_takes_the_fastest_kinds_of_cores_where_nobody_said(
+    small_artifact: Path, monkeypatch: pytest.MonkeyPatch, slow: int, expected: int
+) -> None:
+    """Beside what it gives: a choice by the user is kept."""
+    used = 0
+
+    def use(threads: int) -> None:
+        nonlocal used
+        used = threads
+
+    time = 0.0
+
+    def clock() -> float:
+        nonlocal time
+        time += 1.0 if used == slow else 0.5
+        return time
+
+    def fastest(counts: list[int], step: Callable[[int], object]) -> int:
+        return fastest_count(counts, step, clock)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(engine, "cores", lambda: Cores((1, 0), (1, 2)))
+    monkeypatch.setattr(engine, "use", use)
+    monkeypatch.setattr(engine, "fastest_count", fastest)
+    made = Engine.load(small_artifact)
+    assert made._threads == expected
+    assert not any(array.any() for array in made._state_arrays)
+    assert Engine.load(small_artifact, threads=slow)._threads == slow
 
 
 def test_the_default_is_what_tvm_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

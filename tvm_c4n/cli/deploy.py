@@ -29,7 +29,7 @@ def deploy(
     file: Annotated[Path | None, typer.Option("--file", "-f", help=FILE_HELP)] = None,
     tokens: Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")] = 64,
     threads: Annotated[
-        int, typer.Option("--threads", "-t", help="Threads on the device; 0: one per big core.")
+        int, typer.Option("--threads", "-t", help="Threads on the device; 0: its big cores.")
     ] = 0,
     bench: Annotated[
         bool, typer.Option("--bench", help="Measure speed instead of continuing the prompt.")
@@ -55,7 +55,7 @@ def deploy(
     if bench and (n_prompt + n_gen < 1 or min(n_prompt, n_gen) < 0 or reps < 1):
         raise C4nError("nothing to measure: --n-prompt or --n-gen, and --reps must be above 0")
     if threads < 0:
-        raise C4nError(f"--threads {threads}: use 1 or more, or 0 for one per big core")
+        raise C4nError(f"--threads {threads}: use 1 or more, or 0 for the big cores")
     tests = [(n_prompt, 0)] * (n_prompt > 0) + [(0, n_gen)] * (n_gen > 0) if bench else []
     text = "" if bench else read_prompt(prompt, file)
     check_limit(tokens)

@@ -17,11 +17,12 @@ from tvm_c4n.model.tokenizer import TextTokenizer
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.contention import check_threads
+from tvm_c4n.runtime.fastest_count import fastest_count
 from tvm_c4n.runtime.library import check_machine, load_library, open_machine
 from tvm_c4n.runtime.manifest import Manifest
 from tvm_c4n.runtime.state import State, check_state, copied, fingerprint_of, restore
 from tvm_c4n.runtime.thread_controller import ThreadController
-from tvm_c4n.runtime.thread_pool import POOL, Exclusive, default_threads, use
+from tvm_c4n.runtime.thread_pool import POOL, Exclusive, cores, default_threads, use
 from tvm_c4n.runtime.tokens import Ids, check_room, check_token, check_tokens
 
 # What ``[]`` of a result comes to, after Python's checks, which take 4 us
@@ -58,7 +59,7 @@ class Engine:
         self.set_threads(default_threads() if threads is None else threads)
         self._migrated = False
         try:
-            self._bind()
+            self._bind(choose=threads is None)
         except C4nError:
             raise
         except Exception as error:  # whatever TVM makes of a damaged library
@@ -67,8 +68,10 @@ class Engine:
                 f"{artifact.path} cannot be loaded: {said}; compile the model again"
             ) from error
 
-    def _bind(self) -> None:
+    def _bind(self, *, choose: bool) -> None:
         """Load the library, bind weights and states, and take a step to see that all fits.
+
+        `choose` a count of threads, too: where cores are of several kinds, by what is fastest.
 
         TVM compares each tensor that a kernel gets with the shape that it was compiled for; the
         vocabulary, which tokens are checked by, is compared with the logits that come out.
@@ -94,7 +97,21 @@ class Engine:
                 f"{self.artifact.path}: vocab_size is {self._vocab}, the library's logits are "
                 f"{list(logits.shape)} {logits.dtype}; compile the model again"
             )
+        if choose:
+            self._choose_threads()
         self.reset()
+
+    def _choose_threads(self) -> None:
+        """Take the cores of as many kinds as are fastest together."""
+        most = self._threads
+        counts = {min(count, most) for count in cores().counts}
+
+        def step(count: int) -> None:
+            use(count)
+            self._step()
+
+        if len(counts) > 1:
+            self.set_threads(fastest_count(sorted(counts), step))
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
@@ -109,7 +126,8 @@ class Engine:
         ----------
         path : Path
         threads : int, optional
-            At most; default: one for each core. See `set_threads`.
+            At most; default: one for each core, or for each of the bigger ones where a few steps
+            show that this is faster. See `set_threads`.
 
         Raises
         ------

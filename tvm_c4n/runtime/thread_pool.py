@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import platform
 import threading
+from functools import cache
 from types import TracebackType
 
 from tvm_c4n._tvm_runtime import get_global_func
 from tvm_c4n.errors import C4nError
+from tvm_c4n.runtime.cores import Cores, find_cores
 
-# 1 pins threads to the big cores, which only phones have; 0 lets the system choose.
+# TVM's words: 1 pins threads to cores by their frequency, 0 lets the system choose, -2 pins each
+# thread to a core of a list.
 _MODE = 1 if platform.machine() in ("aarch64", "arm64") else 0
+_LISTED = -2
 
 
 class Pool(threading.local):
@@ -49,9 +53,22 @@ def use(threads: int) -> None:
             "this process was forked from one that had run a model, whose threads stayed there: "
             "start it with multiprocessing's 'spawn' method, or fork before a model is loaded"
         )
-    if threads != POOL.threads:
-        get_global_func("runtime.config_threadpool")(_MODE, threads)
-        POOL.threads = threads
+    if threads == POOL.threads:
+        return
+    configure, found = get_global_func("runtime.config_threadpool"), cores()
+    if found.uneven:
+        configure(_LISTED, threads, [str(number) for number in found.order])
+        # The calling thread is the pool's first one, which TVM lets run everywhere.
+        os.sched_setaffinity(0, found.for_threads(threads))
+    else:
+        configure(_MODE, threads)
+    POOL.threads = threads
+
+
+@cache
+def cores() -> Cores:
+    """Return this machine's cores, as they were when first asked: later, threads are pinned."""
+    return find_cores()
 
 
 def default_threads() -> int:

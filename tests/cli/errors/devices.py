@@ -135,7 +135,7 @@ DEPLOY = [
     deploy(
         "threads below 0",
         "--device rpc://127.0.0.1:1 -t -1",
-        "--threads -1: use 1 or more, or 0 for one per big core",
+        "--threads -1: use 1 or more, or 0 for the big cores",
     ),
     deploy("a runner over RPC", "--device rpc://a:1/k --runner r", "--runner needs --device adb"),
     deploy("waiting for adb", "--device adb --wait 3", "--wait needs --device rpc://..."),

@@ -10,12 +10,12 @@
 #include "model.hpp"
 #include "state_file.hpp"
 #include "text/tokenizer.hpp"
+#include "threads.hpp"
 
 struct c4n_model {
-  c4n_model(const char* artifact, int threads) : model(artifact, threads), threads(threads) {}
+  c4n_model(const char* artifact, int threads) : model(artifact, threads) {}
 
   c4n::Model model;
-  int threads;
   std::unique_ptr<c4n::Tokenizer> tokenizer;  // read when it is first asked for
   std::vector<int32_t> unread;                // the last token that was generated
   std::mutex mutex;
@@ -77,7 +77,8 @@ c4n_status with(c4n_model* model, Work work) noexcept {
       ~Held() { model->holder = std::thread::id(); }
       c4n_model* model;
     } held(model);
-    if (model->threads != pool_threads) c4n::set_threads(pool_threads = model->threads);
+    const int threads = model->model.threads();
+    if (threads != pool_threads) c4n::set_threads(pool_threads = threads);
     return work(*model);
   });
 }
@@ -119,9 +120,9 @@ c4n_status c4n_open(const char* artifact, int32_t threads, c4n_model** model) {
     need(artifact, "artifact");
     need(model, "model");
     *model = nullptr;
-    if (threads < 0) throw c4n::Error("threads are below 0 (one for each big core)");
+    if (threads < 0) throw c4n::Error("threads are below 0 (the fastest count of big cores)");
     *model = std::make_unique<c4n_model>(artifact, threads).release();
-    pool_threads = threads;
+    pool_threads = (*model)->model.threads();
     return C4N_OK;
   });
 }

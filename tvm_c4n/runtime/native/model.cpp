@@ -7,6 +7,8 @@
 #include <cstring>
 #include <new>
 
+#include "threads.hpp"
+
 namespace c4n {
 namespace {
 
@@ -44,17 +46,8 @@ void share_runtime() {
 
 }  // namespace
 
-void set_threads(int threads) {
-  if (!threads) return;
-#if defined(__aarch64__)
-  constexpr int kMode = 1;  // the big cores first
-#else
-  constexpr int kMode = 0;  // the system's choice
-#endif
-  ffi::Function::GetGlobalRequired("runtime.config_threadpool")(kMode, threads);
-}
-
-Model::Model(const std::string& folder, int threads) : artifact_(open_artifact(folder)) {
+Model::Model(const std::string& folder, int threads)
+    : artifact_(open_artifact(folder)), threads_(threads) {
   try {
     load(threads);
   } catch (const ffi::Error& error) {  // whatever TVM makes of a damaged library
@@ -90,6 +83,9 @@ void Model::load(int threads) {
   function_of(*machine_, "save_function").CallPacked(bound.data(), bound.size(), &none);
   bound_step_ = function_of(*machine_, "bound_step");
   step(0);
+  if (threads) return;
+  threads_ = choose_threads([this] { bound_step_(); });
+  set_threads(threads_);
 }
 
 void Model::check_parameters(const char* function) const {

@@ -12,11 +12,13 @@ namespace c4n {
 
 class Model {
  public:
-  // threads: of TVM's pool; 0 for its own choice. Throws Error as `open_artifact` does.
+  // threads: of TVM's pool; 0: see `choose_threads`. Throws Error as `open_artifact` does.
   Model(const std::string& folder, int threads);
 
   const Artifact& artifact() const { return artifact_; }
   int64_t vocab() const { return artifact_.vocab; }
+  // Given or chosen; 0: as TVM has it.
+  int threads() const { return threads_; }
   // Forgets the text.
   void reset();
   // Read tokens, continuing from the state; each leaves logits. Throw Error for a token outside the
@@ -40,14 +42,12 @@ class Model {
   void check_room(size_t tokens) const;
 
   Artifact artifact_;
+  int threads_;
   tvm::ffi::Optional<tvm::ffi::Module> library_, machine_;
   tvm::ffi::Function prefill_, bound_step_;
   std::vector<tvm::ffi::Tensor> states_;
   std::vector<int32_t> text_;
   tvm::ffi::Tensor token_, logits_;
 };
-
-// Of TVM's pool, whose threads belong to the thread that calls it; 0 for its own choice.
-void set_threads(int threads);
 
 }  // namespace c4n

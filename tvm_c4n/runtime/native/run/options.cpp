@@ -12,7 +12,7 @@ const char* const kUsage =
     "       c4n_run ARTIFACT [options] < TOKENS              token ids in, token ids out\n"
     "       c4n_run ARTIFACT --bench [-p N_PROMPT] [-g N_GEN] [-r REPS] [-t THREADS]\n"
     "-n 64                   tokens to generate at most\n"
-    "-t 0                    threads at most; 0: one for each big core\n"
+    "-t 0                    threads, on the biggest cores; 0: as many as are fastest\n"
     "--rendered              a chat template rendered the prompt: nothing is put around it\n"
     "--temp 0, --seed 0      draws tokens; 0: always the most likely one\n"
     "--top-k, --top-p, --min-p, --repeat-penalty, --repeat-last-n   as tvm-c4n run has them\n"

@@ -1,0 +1,15 @@
+// TVM's pool of threads, which belongs to the thread that calls it.
+#pragma once
+
+#include <functional>
+
+namespace c4n {
+
+// Where cores are of several kinds, the biggest are taken. 0: as TVM has it.
+void set_threads(int threads);
+
+// The threads of a model whose user gave 0: where cores are of several kinds, as many kinds of them
+// as make a step fastest, by a few steps; else 0. The pool has another count afterwards.
+int choose_threads(const std::function<void()>& step);
+
+}  // namespace c4n
