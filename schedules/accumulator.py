@@ -8,6 +8,7 @@ from schedules.intrin.base import Intrinsics, ZeroPoint
 from schedules.micro_tile import MicroTile, Output, Vectors
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
+from tvm_c4n.ops.repack.paired_panel import OFFSET
 from tvm_c4n.ops.tir import splat
 
 
@@ -112,6 +113,36 @@ class IntegerDots:
             at = r if self._side is ZeroPoint.OF_WEIGHTS else m
             correction = self._zero_point_sums[at]
         return self._intrin.total(sums, correction)
+
+
+class PairedDots(IntegerDots):
+    """Integer products with the bytes of `PairedPanel`: whole ones, and their low halves.
+
+    The low half b + 8 of a byte is an even panel's weight b with an offset, which the activations
+    correct; the whole byte is 16 times the next panel's weight, and the low half.
+    """
+
+    def __init__(self, intrin: Intrinsics, args: LinearArgs, tile: MicroTile, out: Output):
+        super().__init__(intrin, args, tile, out)
+        self._offsets = Vectors(tile.tokens, intrin.lanes, intrin.sum_dtype)
+
+    def clear(self) -> None:
+        """Set the sums to zero."""
+        super().clear()
+        self._offsets.clear()
+
+    def add_offset(self, m: int, x: Any) -> None:
+        """Tell the activations of a token by which all panels have been multiplied: 16 bytes."""
+        eights = splat(T.int8(OFFSET), 4 * self._intrin.lanes)
+        self._offsets[m] = self._intrin.dot(self._offsets[m], eights, x)
+
+    def _total(self, m: int, r: int) -> Any:
+        low = self._sums[self._tile.at(m, r // 2 * 2)]
+        if r % 2:
+            return self._sums[self._tile.at(m, r)] - low
+        # As the other sums: 16 times the weights' products.
+        weights = low - self._intrin.sum_of_lanes(self._offsets[m])
+        return weights << splat(T.int32(4), self._intrin.lanes)
 
 
 class PairDots(IntegerDots):

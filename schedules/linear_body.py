@@ -2,7 +2,7 @@
 
 The same code serves a decode step (one token) and prefill (several tokens share each load and each
 unpacking of the weights). There is one emitter for each way in which a format's weights meet the
-activations: `_dense_float`, `_sparse_float`, `IntegerBody`, `NestedBody`.
+activations: `_dense_float`, `_sparse_float`, `IntegerBody`, `NestedBody`, `PairedBody`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from schedules.integer_body import IntegerBody
 from schedules.intrin.base import Intrinsics
 from schedules.micro_tile import MicroTile, Output
 from schedules.nested_body import NestedBody
+from schedules.paired_body import PairedBody
 from schedules.windows import Windows
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
@@ -23,6 +24,7 @@ from tvm_c4n.ops.repack.float_panel import FLOAT_KC, FloatStream
 from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnStream
 from tvm_c4n.ops.repack.int_panel import IntStream
 from tvm_c4n.ops.repack.nested_panel import NestedStream
+from tvm_c4n.ops.repack.paired_panel import PairedStream
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel, SparseFloatStream
 from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import loop, splat
@@ -48,8 +50,9 @@ def emit_linear(
     stream = fmt.stream(args.weights[0], bundle, tile.panel, prefetching)
     # Step 2: products, as the format wants them.
     if isinstance(stream, IntStream):
-        body = NestedBody if isinstance(stream, NestedStream) else IntegerBody
-        body(intrin.for_weights(spec), args, tile, stream, out).emit(windows)
+        _integer_body(intrin, stream, tile)(intrin.for_weights(spec), args, tile, stream, out).emit(
+            windows
+        )
     elif isinstance(stream, SparseFloatStream):
         _sparse_float(intrin, args.x, tile, stream, out)
     else:
@@ -57,6 +60,13 @@ def emit_linear(
         _dense_float(args.x, tile, stream, out)
     # Step 3: factor, bias, residual and the stores.
     out.store()
+
+
+def _integer_body(intrin: Intrinsics, stream: IntStream, tile: MicroTile) -> type[IntegerBody]:
+    if isinstance(stream, NestedStream):
+        return NestedBody
+    both = isinstance(stream, PairedStream) and intrin.multiplies_both and tile.panels > 1
+    return PairedBody if both else IntegerBody
 
 
 def _k_blocks(extent: int, size: int, emit: Callable[[Any, int], None]) -> None:

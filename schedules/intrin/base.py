@@ -82,6 +82,9 @@ class Intrinsics(ABC):
         (docs/decisions/prefill-gemm.md).
     multiplies_pairs : bool
         Whether `dot_pairs` is there: a GEMM of integers multiplies small matrices then.
+    multiplies_both : bool
+        Whether the bytes of `PairedPanel` are multiplied as they are, see `PairedBody`;
+        `sum_of_lanes` is there then.
     pair_tile : tuple of int
         Panels and tokens of its micro-tile.
     ssd_tokens, ssd_vectors : int
@@ -106,6 +109,7 @@ class Intrinsics(ABC):
     prefetches_rows: bool = False
     repeats_windows: bool = False
     multiplies_pairs: bool = False
+    multiplies_both: bool = False
     pair_tile: tuple[int, int] = (4, 4)
     ssd_tokens: int = 2
     ssd_vectors: int = 2
@@ -247,6 +251,16 @@ class Intrinsics(ABC):
             found = pairs << T.broadcast(T.uint8(4), width)
         return T.reinterpret(self.bytes_type, found)
 
+    def unpack_half(self, both: Any, odd: Any) -> Any:
+        """Take an even or odd panel's chunk of `PairedPanel` out of its bytes, as ``int8``.
+
+        As `unpack_nibbles`, 16 times too large. `odd` is 0 or 1, not always known here.
+        """
+        width = 4 * self.lanes
+        left, sign = (T.cast(part * (1 - odd), "uint8") for part in (4, 0x80))
+        found = both << T.broadcast(left, width) & T.broadcast(T.uint8(0xF0), width)
+        return T.reinterpret(self.bytes_type, found ^ T.broadcast(sign, width))
+
     def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:
         """Take a chunk of int3 or int2 weights out of bits of ``uint8`` bytes, as ``int8``.
 
@@ -294,6 +308,10 @@ class Intrinsics(ABC):
         those of the first token in front.
         """
         raise AssertionError(f"{self.isa.name} multiplies no pairs")
+
+    def sum_of_lanes(self, sums: Any) -> Any:
+        """Return a vector of int32 whose lanes all have the sum of a vector's lanes."""
+        raise AssertionError(f"{self.isa.name} multiplies no pairs of panels")
 
     def add_zero_point(self, acc: Any, operand: Any) -> Any:
         """Add up weights or activations for `total`, as `zero_point_side` says."""

@@ -25,6 +25,7 @@ class Neon(Intrinsics):
     # Neither these nor prefetches were ever measured on Arm.
     gemv_panels = 4
     panel_major = True
+    multiplies_both = True
     ssd_tokens = 4
 
     def micro_tile(self, spec: LinearSpec, panels: int) -> tuple[int, int]:
@@ -68,6 +69,10 @@ class Neon(Intrinsics):
 
     def dot(self, acc: Any, w: Any, x: Any) -> Any:
         return intrinsic(self.ints_type, "llvm.aarch64.neon.sdot", acc, w, x)
+
+    def sum_of_lanes(self, sums: Any) -> Any:
+        twos = T.bind(intrinsic(self.ints_type, "llvm.aarch64.neon.addp", sums, sums))
+        return T.bind(intrinsic(self.ints_type, "llvm.aarch64.neon.addp", twos, twos))
 
     def dot_pairs(self, acc: Any, x: Any, w: Any) -> Any:
         return intrinsic(self.ints_type, "llvm.aarch64.neon.smmla", acc, x, w)

@@ -30,6 +30,7 @@ CASES = [
     *(Case(tokens=tokens, rows=37) for tokens in (2, 6, 7, 13)),
     Case(bias=True, residual=True, tokens=5, factor=0.3),
     Case(removed=0, cols=24, extra_width=32, tokens=3),
+    Case(removed=0, rows=130, tokens=9),
 ]
 
 

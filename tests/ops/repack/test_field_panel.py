@@ -40,5 +40,5 @@ def test_a_field_takes_no_more_than_its_bits(dtype: str, removed: int, bytes_per
 
 
 def test_what_it_holds() -> None:
-    assert FieldPanel.holds(64, 2, "int3", 8)
-    assert not FieldPanel.holds(64, 2, "int4", 8)
+    assert FieldPanel.holds(64, 64, 2, "int3", 8)
+    assert not FieldPanel.holds(64, 64, 2, "int4", 8)

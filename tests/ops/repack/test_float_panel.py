@@ -16,6 +16,6 @@ def test_it_reads_back(dtype: str, mr: int) -> None:
 
 
 def test_what_it_holds() -> None:
-    assert FloatPanel.holds(64, 0, "float16", 8)
-    assert not FloatPanel.holds(64, 1, "float16", 8)
-    assert not FloatPanel.holds(64, 0, "int8", 8)
+    assert FloatPanel.holds(64, 64, 0, "float16", 8)
+    assert not FloatPanel.holds(64, 64, 1, "float16", 8)
+    assert not FloatPanel.holds(64, 64, 0, "int8", 8)

@@ -19,7 +19,7 @@ def test_it_reads_back(scale_group: int, mr: int) -> None:
 
 
 def test_what_it_holds() -> None:
-    assert Int8ColumnPanel.holds(160, 0, "int8", 8)
-    assert not Int8ColumnPanel.holds(160, 0, "int4", 8)
-    assert not Int8ColumnPanel.holds(160, 2, "int8", 8)
-    assert not Int8ColumnPanel.holds(384, 0, "int8", 8)
+    assert Int8ColumnPanel.holds(64, 160, 0, "int8", 8)
+    assert not Int8ColumnPanel.holds(64, 160, 0, "int4", 8)
+    assert not Int8ColumnPanel.holds(64, 160, 2, "int8", 8)
+    assert not Int8ColumnPanel.holds(64, 384, 0, "int8", 8)

@@ -29,5 +29,5 @@ def test_dense_columns_need_not_be_a_multiple_of_four(dtype: str) -> None:
 
 
 def test_what_it_holds() -> None:
-    assert IntPanel.holds(64, 2, "int4", 8)
-    assert not IntPanel.holds(64, 2, "float16", 8)
+    assert IntPanel.holds(64, 64, 2, "int4", 8)
+    assert not IntPanel.holds(64, 64, 2, "float16", 8)

@@ -25,7 +25,7 @@ CASES = [
 def test_vectors_fill_a_k_block(
     rows: int, cols: int, removed: int, dtype: str, group: int, value_bytes: int, mr: int
 ) -> None:
-    cls = next(each for each in FORMATS if each.holds(cols, removed, dtype, mr))
+    cls = next(each for each in FORMATS if each.holds(rows, cols, removed, dtype, mr))
     fmt: PanelFormat = cls(rows, cols, removed, dtype, group, mr)
     layout, k_block = fmt.layout, fmt.k_block
     used = [0] * layout.shape[2]

@@ -27,7 +27,7 @@ def test_it_takes_no_more_bytes(removed: int) -> None:
 
 
 def test_what_it_holds() -> None:
-    assert NestedPanel.holds(64, 2, "int4", 4)
-    assert not NestedPanel.holds(64, 2, "int4", 8)
-    assert not NestedPanel.holds(64, 1, "int4", 4)
-    assert not NestedPanel.holds(64, 3, "int8", 4)
+    assert NestedPanel.holds(64, 64, 2, "int4", 4)
+    assert not NestedPanel.holds(64, 64, 2, "int4", 8)
+    assert not NestedPanel.holds(64, 64, 1, "int4", 4)
+    assert not NestedPanel.holds(64, 64, 3, "int8", 4)

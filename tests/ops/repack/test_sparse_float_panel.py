@@ -18,6 +18,6 @@ def test_it_reads_back(removed: int, dtype: str, mr: int) -> None:
 
 
 def test_what_it_holds() -> None:
-    assert SparseFloatPanel.holds(64, 3, "float32", 8)
-    assert not SparseFloatPanel.holds(64, 0, "float32", 8)
-    assert not SparseFloatPanel.holds(64, 3, "int4", 8)
+    assert SparseFloatPanel.holds(64, 64, 3, "float32", 8)
+    assert not SparseFloatPanel.holds(64, 64, 0, "float32", 8)
+    assert not SparseFloatPanel.holds(64, 64, 3, "int4", 8)

@@ -17,9 +17,9 @@ The array is ``uint8 [bundles, k-blocks, bytes]``. A kernel reads it from front 
 what memory, its pages and the prefetchers are fastest at (docs/decisions/repacked-format.md).
 
 There is one class per format: `FloatPanel`, `SparseFloatPanel`, `Int8ColumnPanel`, `NestedPanel`,
-`FieldPanel`, `IntPanel`. It owns the sizes of a k-block, the packing, the reading of one element
-(for plain definitions and OpenCL) and the stream of vectors (for the kernels of CPUs, with its
-prefetches). A new dtype is a new class here, listed in `FORMATS`.
+`PairedPanel`, `FieldPanel`, `IntPanel`. It owns the sizes of a k-block, the packing, the reading of
+one element (for plain definitions and OpenCL) and the stream of vectors (for the kernels of CPUs,
+with its prefetches). A new dtype is a new class here, listed in `FORMATS`.
 
 A code of a position is the place 0..3 in its group of a kept weight; with removed = 1 it is that of
 the removed one.
@@ -37,6 +37,7 @@ from tvm_c4n.ops.repack.float_panel import FloatPanel
 from tvm_c4n.ops.repack.int8_column_panel import Int8ColumnPanel
 from tvm_c4n.ops.repack.int_panel import IntPanel
 from tvm_c4n.ops.repack.nested_panel import NestedPanel
+from tvm_c4n.ops.repack.paired_panel import PairedPanel
 from tvm_c4n.ops.repack.panel import PanelFormat
 from tvm_c4n.ops.repack.sparse_float_panel import SparseFloatPanel
 from tvm_c4n.ops.repack.stacked import StackedLayout
@@ -54,6 +55,7 @@ FORMATS: tuple[type[PanelFormat], ...] = (
     SparseFloatPanel,
     Int8ColumnPanel,
     NestedPanel,
+    PairedPanel,
     FieldPanel,
     IntPanel,
 )
@@ -63,7 +65,7 @@ FORMATS: tuple[type[PanelFormat], ...] = (
 def _panel_format(
     rows: int, cols: int, removed: int, dtype: str, scale_group: int, mr: int
 ) -> PanelFormat:
-    found = next(each for each in FORMATS if each.holds(cols, removed, dtype, mr))
+    found = next(each for each in FORMATS if each.holds(rows, cols, removed, dtype, mr))
     return found(rows, cols, removed, dtype, scale_group, mr)
 
 
@@ -138,6 +140,7 @@ __all__ = [
     "Int8ColumnPanel",
     "IntPanel",
     "NestedPanel",
+    "PairedPanel",
     "PanelFormat",
     "PanelStream",
     "PrefetchPolicy",

@@ -76,7 +76,7 @@ class FieldPanel(IntPanel):
     """
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         return dtype in _UNITS
 
     @property

@@ -26,7 +26,7 @@ class FloatPanel(PanelFormat):
     """float32 or float16, nothing removed: a k-block is values ``[FLOAT_KC, MR]``."""
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         return dtype in FLOATS and removed == 0
 
     @property

@@ -28,7 +28,7 @@ class Int8ColumnPanel(PanelFormat):
     """
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         return is_weight_only(cols, removed, dtype)
 
     @property

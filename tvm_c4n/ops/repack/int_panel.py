@@ -36,6 +36,12 @@ class Unpacker(Protocol):
     def unpack_nibbles(self, pairs: Any, high: bool) -> Any:
         """Take a chunk out of the low or high halves of ``uint8`` bytes, as ``int8``."""
 
+    def unpack_half(self, both: Any, odd: Any) -> Any:
+        """Take a chunk out of `PairedPanel`'s ``uint8`` bytes, as ``int8``.
+
+        That of an even panel lies in the low halves with an offset, that of an odd one in the high.
+        """
+
     def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:
         """Take a chunk out of bits of ``uint8`` bytes, as ``int8``.
 
@@ -61,7 +67,7 @@ class IntPanel(PanelFormat):
     """
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         return dtype in INT_BITS
 
     @property

@@ -36,7 +36,7 @@ class NestedPanel(IntPanel):
     """
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         return mr == 4 and dtype == "int4" and removed in (2, 3)
 
     @property

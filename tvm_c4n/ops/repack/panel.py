@@ -32,7 +32,7 @@ class PanelFormat(WeightFormat):
 
     @staticmethod
     @abstractmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         """Return whether weights like this one have this format."""
 
     @property

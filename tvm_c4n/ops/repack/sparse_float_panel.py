@@ -32,7 +32,7 @@ class SparseFloatPanel(PanelFormat):
     """
 
     @staticmethod
-    def holds(cols: int, removed: int, dtype: str, mr: int) -> bool:
+    def holds(rows: int, cols: int, removed: int, dtype: str, mr: int) -> bool:
         return dtype in FLOATS and removed > 0
 
     @property
