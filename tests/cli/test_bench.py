@@ -9,6 +9,7 @@ from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.profile import Profile
 from tvm_c4n.evaluate.replay import Stage
 from tvm_c4n.runtime.artifact import open_artifact
+from tvm_c4n.runtime.sustained import Sustained
 
 
 def test_the_rest_and_the_kernels_add_up_to_the_step(capsys):
@@ -39,3 +40,27 @@ def test_bench_prints_llama_benchs_tests_and_json(call, artifact):
     assert [(cell["n_prompt"], cell["n_gen"]) for cell in found] == [(8, 0), (0, 4)]
     assert all(len(cell["samples_ts"]) == 2 for cell in found)
     assert all(cell["model_filename"] == str(artifact) for cell in found)
+
+
+def test_minutes_show_the_speed_at_first_and_at_last(call, artifact):
+    args = ["bench", artifact, "-t", "1", "--sustained", "0.01"]
+    lines = call(*args).out.splitlines()
+    assert lines[0] == "n2.art, 1 thread, 0.00833 of 0.01 minutes"
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "first 0.5 s",
+        "last 0.5 s",
+        "last by first",
+    ]
+    found = json.loads(call(*args, "-o", "json").out)
+    assert found["complete"]
+    assert found["kept"] == found["last_ts"] / found["first_ts"] == 1
+
+
+def test_minutes_that_were_interrupted_are_shown_and_end_as_an_interruption(
+    call, artifact, monkeypatch
+):
+    early = Sustained(window_secs=6, asked_secs=120, rates=[10.0, 8.0])
+    monkeypatch.setattr("tvm_c4n.runtime.sustained.measure_sustained", lambda *_, **__: early)
+    result = call("bench", artifact, "-t", "1", "--sustained", "2")
+    assert result.code == 130
+    assert "0.2 of 2 minutes" in result.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 
 import numpy as np
@@ -153,6 +154,27 @@ def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
     assert gen["samples_ts"] == pytest.approx(rates, rel=1e-4)
     assert gen["avg_ts"] == pytest.approx(np.mean(rates), rel=1e-4)
     assert gen["stddev_ts"] == pytest.approx(np.std(rates, ddof=1), rel=1e-2)
+
+
+def test_the_runner_measures_for_minutes(host_runner, artifact):
+    done = start([host_runner], artifact, "--bench", "--sustained", 0.02, "-t", 1)
+    found = json.loads(done.stdout)
+    first, last = found["windows_ts"]
+    assert (found["first_ts"], found["last_ts"]) == (first, last)
+    assert found["kept"] == pytest.approx(last / first, rel=1e-3)
+    assert (found["complete"], found["asked_secs"], found["window_secs"]) == (True, 1.2, 0.5)
+    said = done.stderr.splitlines()
+    assert [line.split(":")[0] for line in said] == ["1 of 2", "2 of 2"]
+
+
+def test_a_measurement_that_is_interrupted_says_what_there_is(host_runner, artifact):
+    command = [host_runner, artifact, "--bench", "--sustained", "0.1", "-t", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr.readline().startswith(b"1 of 12: ")
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=100)
+    assert child.returncode == 130
+    assert not json.loads(out)["complete"]
 
 
 def damage_offset(manifest):

@@ -50,10 +50,24 @@ def bench(
     profile: Annotated[
         bool, typer.Option("--profile", help="Show where a decode step's time goes, by kernel.")
     ] = False,
+    sustained: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Generate for minutes, and compare the speed at first and at last: a device that "
+            "gets warm slows down. Ctrl-C ends it with what there is.",
+        ),
+    ] = None,
 ) -> None:
     """Measure tokens per second, with the tests of llama-bench."""
-    refuse_without(context, ["n_prompt", "n_gen", "reps"], "a run without --profile", not profile)
+    sizes = ["n_prompt", "n_gen", "reps"]
+    refuse_without(context, sizes, "a run without --profile", not profile)
+    whole = sustained is None
+    refuse_without(context, [*sizes, "profile"], "a run without --sustained", whole)
     counts = parse_threads(threads)
+    if sustained is not None:
+        show_sustained(models, counts, sustained, output)
+        return
     if profile:
         show_profiles(models, counts, output)
         return
@@ -72,6 +86,45 @@ def bench(
         typer.echo(benchmark.as_markdown(cells))
     if note := benchmark.contention_note(cells):
         say(note)
+
+
+def show_sustained(models: list[str], threads: list[int], minutes: float, output: Output) -> None:
+    """Measure a model for minutes and print what was found, even if that was interrupted.
+
+    Raises
+    ------
+    C4nError
+        Several models or counts of threads, which would warm each other; or no time.
+    """
+    from tvm_c4n.runtime.sustained import check_minutes, measure_sustained
+
+    check_minutes(minutes)
+    if len(models) > 1 or len(threads) > 1:
+        raise C4nError("--sustained takes one model and one number of threads: they are to be warm")
+    with ProgressBar("measuring") as bar:
+        bar("loading", 0, 1)
+        from tvm_c4n.compile.cache import load
+
+        engine = load(models[0], progress=bar, notify=bar.notify)
+        found = measure_sustained(engine, threads[0], minutes, progress=bar)
+    name = engine.artifact.path.name
+    if output is Output.json:
+        typer.echo(
+            json.dumps({"model": name, "n_threads": threads[0], **found.as_json()}, indent=2)
+        )
+    else:
+        secs = found.compared * found.window_secs
+        rows = [
+            [f"first {secs:g} s", f"{found.first:.2f}"],
+            [f"last {secs:g} s", f"{found.last:.2f}"],
+            ["last by first", f"{found.kept:.3f}"],
+        ]
+        measured = len(found.rates) * found.window_secs / 60
+        count = f"{threads[0]} thread{'s' * (threads[0] > 1)}"
+        title = f"{name}, {count}, {measured:.3g} of {minutes:g} minutes"
+        print_table(title, ["window", "t/s"], rows)
+    if not found.complete:
+        raise KeyboardInterrupt
 
 
 def show_profiles(models: list[str], threads: list[int], output: Output) -> None:

@@ -149,6 +149,15 @@ C4N_RUN = [
     c4n_run(
         "nothing to measure", "--bench -p 0 -g 0", "nothing to measure: -p or -g must be above 0"
     ),
+    c4n_run(
+        "no minutes", "--bench --sustained 0", "--sustained takes minutes above 0, at most 1440"
+    ),
+    c4n_run("minutes of a text", "--sustained 1 -p a", "--sustained needs --bench"),
+    c4n_run(
+        "rounds of minutes",
+        "--bench --sustained 1 -r 2",
+        "-r and --sustained exclude each other: give one of them",
+    ),
     c4n_run("a word as a token to end at", "--ends 1,x", "--ends takes a number from 0 to 1000000"),
     c4n_run("no token to end at", "--ends ''", "--ends takes token ids with commas between"),
     c4n_run(

@@ -257,6 +257,21 @@ BENCH = [
         "model.art is compiled: --profile takes the model folder it was made of",
     ),
     Case(
+        "no minutes",
+        "bench model.art --sustained 0",
+        "--sustained 0: use minutes above 0, at most 1440",
+    ),
+    Case(
+        "minutes of two models",
+        "bench model.art model.art --sustained 1",
+        "--sustained takes one model and one number of threads: they are to be warm",
+    ),
+    Case(
+        "rounds of minutes",
+        "bench model.art --sustained 1 --reps 2",
+        "--reps needs a run without --sustained",
+    ),
+    Case(
         "rounds of a profile",
         "bench model --profile --reps 2",
         "--reps needs a run without --profile",

@@ -14,6 +14,7 @@
 #include "input.hpp"
 #include "options.hpp"
 #include "session.hpp"
+#include "sustained.hpp"
 
 namespace {
 
@@ -98,6 +99,11 @@ int run(int count, char** arguments) {
   if (options.artifact.empty()) return std::fputs(c4n_run::kUsage, stderr), 2;
   c4n_run::Session model(options.artifact, options.threads);
   if (!options.bench) return generate(model, options), 0;
+  if (options.sustained) {
+    const auto found = c4n_run::sustained(model, options.threads, *options.sustained);
+    if (!found.json.empty()) print(found.json + "\n");
+    return found.signal ? 128 + found.signal : 0;
+  }
   const c4n_run::Sizes sizes{options.n_prompt, options.n_gen, options.reps};
   print(c4n_run::bench(model, options.threads, sizes) + "\n");
   return 0;

@@ -3,7 +3,10 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <set>
 #include <sstream>
+
+#include "sustained.hpp"
 
 namespace c4n_run {
 
@@ -11,6 +14,7 @@ const char* const kUsage =
     "usage: c4n_run ARTIFACT -p TEXT | -f FILE [options]     text in, text out\n"
     "       c4n_run ARTIFACT [options] < TOKENS              token ids in, token ids out\n"
     "       c4n_run ARTIFACT --bench [-p N_PROMPT] [-g N_GEN] [-r REPS] [-t THREADS]\n"
+    "       c4n_run ARTIFACT --bench --sustained MINUTES [-t THREADS]   speed at first and at last\n"
     "-n 64                   tokens to generate at most\n"
     "-t 0                    threads, on the biggest cores; 0: as many as are fastest\n"
     "--rendered              a chat template rendered the prompt: nothing is put around it\n"
@@ -38,6 +42,13 @@ double real(const std::string& name, const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   if (text.empty() || *end) throw Failure(name + " takes a number");
+  return value;
+}
+
+double minutes(const std::string& text) {
+  const double value = real("--sustained", text);
+  if (!(value > 0 && value <= kMostMinutes))
+    throw Failure("--sustained takes minutes above 0, at most " + std::to_string(static_cast<int>(kMostMinutes)));
   return value;
 }
 
@@ -84,6 +95,7 @@ Takers takers_of(Options& options) {
       {"--repeat-penalty", fraction("--repeat-penalty", how.repeat_penalty)},
       {"--top-k", whole("--top-k", how.top_k, 0)},
       {"--repeat-last-n", whole("--repeat-last-n", how.repeat_last_n, -1)},
+      {"--sustained", [&options](const std::string& text) { options.sustained = minutes(text); }},
       {"--seed", [&how](const std::string& text) { how.seed = seed(text); }},
       {"--stop", [&options](const std::string& text) { options.stop.push_back(text); }},
       {"--ends", [&options](const std::string& text) { options.ends = token_list("--ends", text); }},
@@ -92,7 +104,15 @@ Takers takers_of(Options& options) {
   };
 }
 
-void check(Options& options) {
+// given: the words that stand before values.
+void check_options(Options& options, const std::set<std::string>& given) {
+  if (options.sustained) {
+    if (!options.bench) throw Failure("--sustained needs --bench");
+    for (const char* size : {"-p", "-g", "-r"})
+      if (given.count(size))
+        throw Failure(std::string(size) + " and --sustained exclude each other: give one of them");
+    return;
+  }
   if (options.bench) {
     if (options.prompt) options.n_prompt = static_cast<int>(number("-p", *options.prompt, 0, kMost));
     if (options.n_prompt + options.n_gen == 0)
@@ -112,11 +132,13 @@ Options parse(int count, char** arguments) {
   Options options;
   c4n_default_options(&options.how);
   const Takers takers = takers_of(options);
+  std::set<std::string> given;
   for (int i = 1; i < count; ++i) {
     const std::string word = arguments[i];
     if (word == "-h" || word == "--help") return options.help = true, options;
     if (const auto taker = takers.find(word); taker != takers.end()) {
       if (++i == count) throw Failure(word + " takes something behind it");
+      given.insert(word);
       taker->second(arguments[i]);
     } else if (word == "--bench") {
       options.bench = true;
@@ -128,7 +150,7 @@ Options parse(int count, char** arguments) {
       options.artifact = word;
     }
   }
-  check(options);
+  check_options(options, given);
   return options;
 }
 

@@ -21,6 +21,7 @@ struct Options {
   std::string artifact;
   bool help = false, bench = false;
   int threads = 0, n_prompt = 512, n_gen = 128, reps = 5;  // the last three for a bench
+  std::optional<double> sustained;          // minutes of a bench
   std::optional<std::string> prompt, file;  // neither: token ids come from stdin
   bool rendered = false;                    // the prompt is what a chat template gave
   std::string load_state, save_state;
