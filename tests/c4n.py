@@ -40,6 +40,7 @@ def library(runner: Path) -> c.CDLL:
     found.c4n_error.restype = c.c_char_p
     for name in ("c4n_vocab", "c4n_length"):
         getattr(found, name).restype = c.c_size_t
+    found.c4n_threads.restype = c.c_int32
     return found
 
 
@@ -64,6 +65,10 @@ class Model:
     def length(self) -> int:
         """Tokens of the text."""
         return int(self._lib.c4n_length(self._handle))
+
+    def threads(self) -> int:
+        """Threads of its steps."""
+        return int(self._lib.c4n_threads(self._handle))
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Read tokens."""

@@ -150,6 +150,7 @@ def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
     prompt, gen = json.loads(done.stdout)
     assert (prompt["n_prompt"], prompt["n_gen"], gen["n_prompt"], gen["n_gen"]) == (20, 0, 0, 5)
     assert len(gen["samples_ns"]) == 3
+    assert prompt["n_threads"] == gen["n_threads"] == 1
     rates = [5e9 / ns for ns in gen["samples_ns"]]
     assert gen["samples_ts"] == pytest.approx(rates, rel=1e-4)
     assert gen["avg_ts"] == pytest.approx(np.mean(rates), rel=1e-4)

@@ -76,6 +76,17 @@ def test_logits_are_the_engines(art: Path, open_model: Callable[[Path], Model]) 
     assert model.length() == 0
 
 
+def test_threads_are_those_that_were_given_or_taken(
+    lib: ctypes.CDLL, art: Path, open_model: Callable[[Path], Model]
+) -> None:
+    assert open_model(art).threads() == 1
+    chosen = Model(lib, art, threads=0)
+    try:
+        assert 1 <= chosen.threads() <= (os.cpu_count() or 1)
+    finally:
+        chosen.close()
+
+
 def test_text_goes_on_after_generating(art: Path, open_model: Callable[[Path], Model]) -> None:
     """The last token that was generated belongs to the text, though it was not read at once."""
     model, engine = open_model(art), Engine.load(art, threads=1)

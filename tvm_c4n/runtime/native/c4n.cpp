@@ -37,7 +37,7 @@ namespace {
 
 thread_local std::string last_error;
 // How many threads this thread's pool was told to have.
-thread_local int pool_threads = 0;
+thread_local int told_threads = 0;
 
 c4n_status failed(c4n_status status, const char* message) {
   last_error.clear();
@@ -78,7 +78,7 @@ c4n_status with(c4n_model* model, Work work) noexcept {
       c4n_model* model;
     } held(model);
     const int threads = model->model.threads();
-    if (threads != pool_threads) c4n::set_threads(pool_threads = threads);
+    if (threads != told_threads) c4n::set_threads(told_threads = threads);
     return work(*model);
   });
 }
@@ -122,7 +122,7 @@ c4n_status c4n_open(const char* artifact, int32_t threads, c4n_model** model) {
     *model = nullptr;
     if (threads < 0) throw c4n::Error("threads are below 0 (the fastest count of big cores)");
     *model = std::make_unique<c4n_model>(artifact, threads).release();
-    pool_threads = (*model)->model.threads();
+    told_threads = (*model)->model.threads();
     return C4N_OK;
   });
 }
@@ -131,6 +131,15 @@ void c4n_close(c4n_model* model) { delete model; }
 
 size_t c4n_vocab(const c4n_model* model) {
   return model ? static_cast<size_t>(model->model.vocab()) : 0;
+}
+
+int32_t c4n_threads(c4n_model* model) {
+  int32_t count = 0;
+  with(model, [&](c4n_model& held) {
+    count = held.model.threads() ? held.model.threads() : c4n::pool_threads();
+    return C4N_OK;
+  });
+  return count;
 }
 
 size_t c4n_length(c4n_model* model) {

@@ -44,6 +44,8 @@ C4N_API void c4n_close(c4n_model *model);
 
 /* Number of tokens that the model knows. */
 C4N_API size_t c4n_vocab(const c4n_model *model);
+/* Number of threads that its steps take: what was given, or chosen for 0. */
+C4N_API int32_t c4n_threads(c4n_model *model);
 /* Number of tokens of the text so far. */
 C4N_API size_t c4n_length(c4n_model *model);
 

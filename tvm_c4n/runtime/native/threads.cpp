@@ -63,6 +63,8 @@ void set_threads(int threads) {
   sched_setaffinity(0, sizeof set, &set);
 }
 
+int pool_threads() { return ffi::Function::GetGlobalRequired("runtime.NumThreads")().cast<int>(); }
+
 int choose_threads(const std::function<void()>& step) {
   int best = 0;
   double shortest = 0;

@@ -8,6 +8,9 @@ namespace c4n {
 // Where cores are of several kinds, the biggest are taken. 0: as TVM has it.
 void set_threads(int threads);
 
+// How many the pool works with.
+int pool_threads();
+
 // The threads of a model whose user gave 0: where cores are of several kinds, as many kinds of them
 // as make a step fastest, by a few steps; else 0. The pool has another count afterwards.
 int choose_threads(const std::function<void()>& step);

@@ -50,7 +50,7 @@ std::string as_json(const Test& test, int threads) {
 
 }  // namespace
 
-std::string bench(Session& model, int threads, const Sizes& sizes) {
+std::string bench(Session& model, const Sizes& sizes) {
   std::vector<Test> tests;
   if (sizes.n_prompt) tests.push_back({sizes.n_prompt, 0, {}});
   if (sizes.n_gen) tests.push_back({0, sizes.n_gen, {}});
@@ -58,7 +58,7 @@ std::string bench(Session& model, int threads, const Sizes& sizes) {
   for (int round = 0; round < sizes.reps; ++round)
     for (Test& test : tests) test.samples_ns.push_back(run(model, test));
   std::string out;
-  for (const Test& test : tests) out += (out.empty() ? "[" : ",\n ") + as_json(test, threads);
+  for (const Test& test : tests) out += (out.empty() ? "[" : ",\n ") + as_json(test, c4n_threads(model));
   return out + "]";
 }
 

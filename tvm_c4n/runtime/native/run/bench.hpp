@@ -13,6 +13,6 @@ struct Sizes {
 
 // Warms each test up once, then runs both `reps` times in turns, from an empty state each time.
 // Returns a JSON array with an object for each test, its fields named as llama-bench names them.
-std::string bench(Session& model, int threads, const Sizes& sizes);
+std::string bench(Session& model, const Sizes& sizes);
 
 }  // namespace c4n_run

@@ -100,12 +100,12 @@ int run(int count, char** arguments) {
   c4n_run::Session model(options.artifact, options.threads);
   if (!options.bench) return generate(model, options), 0;
   if (options.sustained) {
-    const auto found = c4n_run::sustained(model, options.threads, *options.sustained);
+    const auto found = c4n_run::sustained(model, *options.sustained);
     if (!found.json.empty()) print(found.json + "\n");
     return found.signal ? 128 + found.signal : 0;
   }
   const c4n_run::Sizes sizes{options.n_prompt, options.n_gen, options.reps};
-  print(c4n_run::bench(model, options.threads, sizes) + "\n");
+  print(c4n_run::bench(model, sizes) + "\n");
   return 0;
 }
 

@@ -72,7 +72,7 @@ std::string as_json(const std::vector<double>& rates, int threads, double secs, 
 
 }  // namespace
 
-Sustained sustained(Session& model, int threads, double minutes) {
+Sustained sustained(Session& model, double minutes) {
   const double secs = 60 * minutes;
   const double window_secs = std::min(std::max(secs / kWindows, kShortest), kLongest);
   const auto total = static_cast<size_t>(std::max(1.0, std::round(secs / window_secs)));
@@ -91,7 +91,7 @@ Sustained sustained(Session& model, int threads, double minutes) {
     std::fprintf(stderr, "%zu of %zu: %.1f tokens/s\n", rates.size(), total, rate);
   }
   if (rates.empty()) return {"", ended_by};
-  return {as_json(rates, threads, secs, window_secs, !ended_by), ended_by};
+  return {as_json(rates, c4n_threads(model), secs, window_secs, !ended_by), ended_by};
 }
 
 }  // namespace c4n_run

@@ -16,6 +16,6 @@ struct Sustained {
 
 // Generates without a pause, from an empty state whenever a text is long; each window of some
 // seconds goes to stderr. SIGINT and SIGTERM end it with what there is.
-Sustained sustained(Session& model, int threads, double minutes);
+Sustained sustained(Session& model, double minutes);
 
 }  // namespace c4n_run
