@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from tvm_c4n.pruning import Recipe, Report
 
 _CASE = ("model", "samples", "sample_tokens", "windows", "method", "removed", "sparsity")
-_CASE += ("allocation", "dtype", "without", "rotate")
+_CASE += ("allocation", "dtype", "without", "rotate", "repair")
 Row = dict[str, Any]
 
 
 def case_of(row: Row) -> Row:
-    """Return the part of a row that says what was measured; old rows had no rotation."""
-    return {"rotate": False} | {name: row[name] for name in _CASE if name in row}
+    """Return the part of a row that says what was measured; old rows: not rotated, not trained."""
+    return {"rotate": False, "repair": 0} | {name: row[name] for name in _CASE if name in row}
 
 
 def measure(case: Row, threads: int | None = None) -> Row:
@@ -55,7 +55,8 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     from tvm_c4n.pruning.recipe import Recipe
 
     names = ("removed", "dtype", "method", "without", "samples", "sample_tokens")
-    recipe = Recipe(**{name: case[name] for name in (*names, "rotate") if name in case})
+    names += ("rotate", "repair")
+    recipe = Recipe(**{name: case[name] for name in names if name in case})
     if "sparsity" not in case:
         return recipe, {}
     from tvm_c4n.pruning.allocation.allocate import allocate

@@ -37,6 +37,7 @@ def pruning(
     dtypes: Annotated[str, typer.Option(help="float16,int8,int4.")] = "int8",
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     tokens: Annotated[int, typer.Option(help="Tokens of each; 0: the recipe's.")] = 0,
+    repair: Annotated[int, typer.Option(help="Windows that layers are trained on.")] = 0,
     windows: Annotated[int, typer.Option(help="Validation windows of 1024 tokens.")] = 32,
     jobs: Annotated[int, typer.Option(help="Rows measured at the same time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Measure finished rows again.")] = False,
@@ -47,6 +48,7 @@ def pruning(
     from tvm_c4n.pruning.recipe import Recipe
 
     common = {"samples": samples, "sample_tokens": tokens or Recipe().sample_tokens}
+    common |= {"repair": repair} if repair else {}
     todo = [{"model": model, "windows": windows, "method": "dense"}]
     found = (
         allocation_cases(sparsity, words(methods) or ["obs"], words(dtypes))
@@ -173,4 +175,5 @@ def _variant(row: Row) -> str:
     if without:
         return f"without {without[0]}"
     said = " ".join(str(row[k]) for k in ("method", "allocation") if k in row)
-    return said + " unrotated" * (row["method"] == "obs" and not row.get("rotate"))
+    said += " unrotated" * (row["method"] == "obs" and not row.get("rotate"))
+    return said + f" repaired on {row['repair']}" * bool(row.get("repair"))

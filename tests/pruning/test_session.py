@@ -52,3 +52,13 @@ def test_a_recipe_that_does_not_fit_is_refused_before_the_text_is_read(small_mod
     recipe = Recipe(removed={"layers.9.in_proj": 1})
     with pytest.raises(RecipeError, match=r"layers\.9"):
         Session.open(small_model, recipe, tmp_path / "missing.txt")
+
+
+@pytest.mark.parametrize(("repair", "more"), [(0, 0), (5, 0), (11, 3)])
+def test_nothing_is_trained_on_that_is_measured_on(small_model, words, repair, more):
+    recipe = RECIPE.model_copy(update={"repair": repair})
+    session = Session.open(small_model, recipe, words)
+    assert (len(session.windows), len(session.more)) == (8, more)
+    kept = session.validation_windows(4)
+    every = np.concatenate([session.windows, session.more, kept])
+    assert len(np.unique(every, axis=0)) == 8 + more + 4

@@ -89,6 +89,13 @@ def prune(
             "read it are removed]."
         ),
     ] = None,
+    repair: Annotated[
+        int,
+        typer.Option(
+            help="After a layer is pruned, train it on so many windows towards the dense one's "
+            "output (384); 0: one-shot."
+        ),
+    ] = 0,
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
@@ -116,11 +123,11 @@ def prune(
     by_cost = ["size", "latency", "ppl_ratio"]
     refuse_together(context, "removed", ["sparsity", *by_cost], "both say how much goes")
     refuse_together(context, "dtype", by_cost, "the budget chooses the dtype too")
-    by_hand = ["removed", "method", "dtype", "rotate", "without", "samples", "seed"]
+    by_hand = ["removed", "method", "dtype", "rotate", "without", "repair", "samples", "seed"]
     refuse_together(context, "recipe_file", [*by_hand, "sparsity", *by_cost], "the file says that")
     refuse_together(context, "show_recipe", ["out", "resume", "overwrite"], "it writes no model")
     refuse_without(context, ["latency_table", "records"], "--latency", latency is not None)
-    refuse_without(context, ["without"], "--method obs", method == "obs")
+    refuse_without(context, ["without", "repair"], "--method obs", method == "obs")
     from tvm_c4n.pruning.recipe import Recipe
 
     if recipe_file is not None:
@@ -136,6 +143,7 @@ def prune(
                 "seed": seed,
                 "rotate": rotate,
                 "without": left_out,
+                "repair": repair,
             }
         )
     budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)

@@ -13,13 +13,14 @@ from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.recipe import ABLATIONS, METHODS, Choice, Recipe
 
 if TYPE_CHECKING:
-    from tvm_c4n.pruning.report import ProjectionReport, Report
+    from tvm_c4n.pruning.report import LayerRepair, ProjectionReport, Report
     from tvm_c4n.pruning.run import prune
 
 __all__ = [
     "METHODS",
     "ABLATIONS",
     "Choice",
+    "LayerRepair",
     "ProjectionReport",
     "Recipe",
     "Report",
@@ -27,7 +28,7 @@ __all__ = [
     "prune",
 ]
 
-_LAZY = {"prune": "run", "Report": "report", "ProjectionReport": "report"}
+_LAZY = {"prune": "run", "Report": "report", "ProjectionReport": "report", "LayerRepair": "report"}
 
 
 def __getattr__(name: str) -> Any:

@@ -39,15 +39,22 @@ def pruning_card(
     errors = {kind: report.mean_error(kind) for kind in kinds}
     text = " --calibration TEXT" if own_text else ""
     dense = "\n`dense` is the same model as an ordinary Hugging Face folder, zeros included."
+    trained = "one-shot: nothing was trained afterwards"
+    if report.repairs:
+        trained = (
+            f"then each layer trained on {recipe['repair']} windows of the calibration text, "
+            "towards the base's, masks fixed"
+        )
+    before = " before this training" if report.repairs else ""
     parts = [
         f"{about_base(base)}, with n of every 4 weights of a row removed where the table says so, "
-        "one-shot: nothing was trained afterwards. The weights are in C4n's format "
+        f"{trained}. The weights are in C4n's format "
         f"(`c4n.json`, `model.safetensors`).{dense if dense_export else ''}",
         run_part(),
         "## What was removed\n\n"
         f"{weights_table(checkpoint, errors)}\n\n"
-        "The relative error is `||(W - W') X||^2 / ||W X||^2` on calibration text, the mean of the "
-        "layers; of a model that was only rounded, `||W - W'||^2 / ||W||^2`.\n\n"
+        f"The relative error{before} is `||(W - W') X||^2 / ||W X||^2` on calibration text, the "
+        "mean of the layers; of a model that was only rounded, `||W - W'||^2 / ||W||^2`.\n\n"
         f"All tensors: {report.source_bytes / 1e6:.2f} MB of the base, "
         f"{report.packed_bytes / 1e6:.2f} MB here.",
         "## How it was made\n\n"

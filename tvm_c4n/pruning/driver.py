@@ -7,9 +7,9 @@ from typing import NamedTuple
 from tvm_c4n.checkpoint import C4nWriter
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.calibration.analysis import Analyser, Analysis, needs_analysis
-from tvm_c4n.pruning.layerwise import LayerwisePruner
+from tvm_c4n.pruning.layerwise import LayerwisePruner, as_stored
 from tvm_c4n.pruning.recipe import Recipe
-from tvm_c4n.pruning.report import ProjectionReport
+from tvm_c4n.pruning.report import LayerRepair, ProjectionReport
 from tvm_c4n.pruning.resume import Store, resumed
 from tvm_c4n.pruning.rotation import rotated, rotation_steps
 from tvm_c4n.pruning.session import Session
@@ -22,20 +22,24 @@ class PrunedModel(NamedTuple):
     Attributes
     ----------
     reports : list of ProjectionReport
+    repairs : list of LayerRepair
     packed_bytes : int
         All tensors as they lie in memory, stored.
     """
 
     reports: list[ProjectionReport]
+    repairs: list[LayerRepair]
     packed_bytes: int
 
 
 def pruning_steps(config: ModelConfig, recipe: Recipe) -> int:
     """Return how many steps `prune_into` notes.
 
-    They are those of a rotation, the embeddings, and per layer the analysis and its projections.
+    They are those of a rotation, the embeddings, and per layer the analysis, its projections and,
+    where the recipe says so, its repair.
     """
-    layers = sum(1 + len(config.projections(i)) for i in range(config.n_layer))
+    others = 1 + bool(recipe.repair)
+    layers = sum(others + len(config.projections(i)) for i in range(config.n_layer))
     return rotation_steps(config, recipe) + 1 + layers
 
 
@@ -62,17 +66,26 @@ def prune_into(
         writer.add_weight(name, rounded)
         packed_bytes += rounded.size_bytes
     note("embeddings")
-    reports: list[ProjectionReport] = []
+    reports, repairs = list[ProjectionReport](), list[LayerRepair]()
+    trained: set[str] = set()
     for layer in resumed(pruner, store, note):
         for name, weight in layer.weights.items():
             writer.add_weight(name, weight)
             packed_bytes += weight.size_bytes
         reports += layer.reports
+        repairs += [layer.repair] if layer.repair else []
+        for name, tensor in layer.tensors.items():
+            array = as_stored(tensor.cpu().numpy())
+            writer.add_dense(name, array)
+            packed_bytes += array.nbytes
+        trained |= layer.tensors.keys()
     for name, array in pruner.small_tensors():
+        if name in trained:
+            continue
         writer.add_dense(name, array)
         packed_bytes += array.nbytes
     writer.copy_extra(session.checkpoint)
-    return PrunedModel(reports, packed_bytes)
+    return PrunedModel(reports, repairs, packed_bytes)
 
 
 def _analysis(session: Session, recipe: Recipe, store: Store, note: StepCounter) -> Analysis:

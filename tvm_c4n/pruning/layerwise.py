@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix, round_matrix
 from tvm_c4n.pruning.method.permute import Permuted
 from tvm_c4n.pruning.recipe import Choice, Recipe, needs_calibration
-from tvm_c4n.pruning.report import ProjectionReport
+from tvm_c4n.pruning.repair import stream_error, train_layer
+from tvm_c4n.pruning.report import LayerRepair, ProjectionReport
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
 from tvm_c4n.sparsity import AnyWeight, C4nWeight, from_dense, removed_of_each
@@ -34,9 +35,10 @@ class Activations(NamedTuple):
     Attributes
     ----------
     students : list of (b, t, h) float32
-        Of the model as it is pruned so far.
+        Of the model as it is pruned so far: first the calibration windows, then those that layers
+        are trained on beyond them.
     teachers : list of (b, t, h) float32
-        Of the dense model; empty where targets are not corrected.
+        Of the dense model; empty where targets are not corrected and no layer is trained.
     """
 
     students: list[Tensor]
@@ -55,12 +57,18 @@ class PrunedLayer:
     reports : list of ProjectionReport
     activations : Activations
         Behind the layer. The tensors are those that the next layer goes on to change.
+    tensors : dict of tensor name to Tensor
+        Its other tensors, where they were trained.
+    repair : LayerRepair, optional
+        What training did.
     """
 
     index: int
     weights: dict[str, AnyWeight]
     reports: list[ProjectionReport]
     activations: Activations
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    repair: LayerRepair | None = None
 
 
 class LayerwisePruner:
@@ -74,7 +82,15 @@ class LayerwisePruner:
     analysis : Analysis
         Of the dense model; an empty one reorders nothing and weights all tokens alike.
     note : StepCounter
-        Told of every projection.
+        Told of every projection, and of every layer that was trained.
+
+    Attributes
+    ----------
+    config : ModelConfig
+    recipe : Recipe
+    plan : dict of tensor name to Choice
+    repairs : bool
+        Whether layers are trained.
     """
 
     def __init__(
@@ -82,7 +98,10 @@ class LayerwisePruner:
     ) -> None:
         self.config, self.recipe = session.config, recipe
         self.plan = recipe.plan(session.config)
-        self._windows, self._note = session.windows, note
+        self._note, self.repairs = note, bool(recipe.repair)
+        calibrating, more = list(batches(session.windows)), session.more
+        self._calibrating = len(calibrating)
+        self._windows = calibrating + (list(batches(more)) if self.repairs and len(more) else [])
         self._device, weights = session.device, analysis.token_weights
         self._token_weights = weights and [one.to(self._device) for one in weights]
         self._corrects = recipe.method == "obs" and "corrected_target" not in recipe.without
@@ -111,7 +130,8 @@ class LayerwisePruner:
         rounded = from_dense(
             dense, 0, self.plan[self.config.embeddings].dtype, scale_group=group
         ).dense()
-        return Activations(self._embed(rounded), self._embed(dense) if self._corrects else [])
+        follows = self._corrects or self.repairs
+        return Activations(self._embed(rounded), self._embed(dense) if follows else [])
 
     def layers(
         self, first: int = 0, activations: Activations | None = None
@@ -131,9 +151,7 @@ class LayerwisePruner:
         before = self.start() if activations is None else activations
         students, teachers = ([Stream(h.to(self._device)) for h in side] for side in before)
         for index in range(first, self.config.n_layer):
-            weights, reports = self._layer(index, students, teachers)
-            behind = Activations([s.hidden for s in students], [t.hidden for t in teachers])
-            yield PrunedLayer(index, weights, reports, behind)
+            yield self._trained(index, students, teachers)
 
     def _rounded_layer(self, index: int) -> PrunedLayer:
         """Round a layer of a model that needs no calibration; there are no activations."""
@@ -145,16 +163,44 @@ class LayerwisePruner:
             weights[name] = rounded.weight
             reports.append(self._report(index, projection, rounded))
             self._note(f"layer {index} {projection.name}")
+        self._note.skip(self.repairs)
         return PrunedLayer(index, weights, reports, Activations([], []))
 
     def _embed(self, embeddings: NDArray[np.float32]) -> list[Tensor]:
         table = torch.from_numpy(embeddings * np.float32(self.config.embedding_scale))
-        return [table[batch].to(self._device) for batch in batches(self._windows)]
+        return [table[batch].to(self._device) for batch in self._windows]
+
+    def _trained(self, index: int, students: list[Stream], teachers: list[Stream]) -> PrunedLayer:
+        """Prune a layer, train it where the recipe says so, and take the streams through it."""
+        inputs = torch.cat([s.hidden for s in students]) if self.repairs else torch.empty(0)
+        few = self._calibrating
+        layer, weights, reports = self._layer(index, students[:few], teachers)
+        tensors, repair = dict[str, Tensor](), None
+        if self.repairs:
+            wanted = [teacher.hidden for teacher in teachers]
+            count, seed = self.recipe.repair, self.recipe.seed
+            rows, targets = inputs[:count], torch.cat(wanted)[:count]
+            trained = train_layer(self.config, index, layer, weights, rows, targets, seed)
+            parts = inputs.split([len(student.hidden) for student in students])[:few]
+            behind = [trained.layer(part.clone()) for part in parts]
+            before = stream_error([s.hidden for s in students[:few]], wanted[:few])
+            after = stream_error(behind, wanted[:few])
+            if after < before:  # else the layer stays as it was
+                layer, weights, tensors = trained
+                for student, hidden in zip(students, behind, strict=False):
+                    student.hidden = hidden
+            for student in students[few:]:
+                student.hidden = layer(student.hidden)
+            repair = LayerRepair(layer=index, before=before, after=min(after, before))
+            self._note(f"layer {index} repair")
+        behind_all = Activations([s.hidden for s in students], [t.hidden for t in teachers])
+        return PrunedLayer(index, weights, reports, behind_all, tensors, repair)
 
     def _layer(
         self, index: int, students: list[Stream], teachers: list[Stream]
-    ) -> tuple[dict[str, AnyWeight], list[ProjectionReport]]:
+    ) -> tuple[Layer, dict[str, AnyWeight], list[ProjectionReport]]:
         """Prune a layer and take the streams through it, the teachers' through the dense one."""
+        corrects = teachers[: len(students)] if self._corrects else []
         layer = Layer.load(self._checkpoint, self.config, index, self._device)
         dense = replace(layer, projections=dict(layer.projections))
         for stream in students:
@@ -172,7 +218,7 @@ class LayerwisePruner:
                 pruned = prune_experts(weight, choices, grams, partial(self._prune, name)).joined()
                 reached = tuple(tokens_of_experts(students))
             else:
-                statistics = collect(students, teachers, dense, weight, self._token_weights)
+                statistics = collect(students, corrects, dense, weight, self._token_weights)
                 target = corrected_target(weight, statistics, self.recipe.dampening_frac)
                 pruned = self._prune(name, target, statistics.gram, self.plan[name])
             weights[name] = pruned.weight
@@ -183,7 +229,7 @@ class LayerwisePruner:
                 stream.pass_through(layer)
             for stream in teachers:
                 stream.pass_through(dense)
-        return weights, reports
+        return layer, weights, reports
 
     def _choices(self, projection: Projection) -> list[Choice]:
         """Return how each expert of a projection is stored."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tvm_c4n.pruning.devices import on_cpu
-from tvm_c4n.pruning.threads import map_in_threads
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # Rows of a product that one thread computes together: input, output and weight stay in its cache.
 # Fixed, so that the bytes of a result do not depend on the number of threads.

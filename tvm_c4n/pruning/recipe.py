@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -121,6 +121,9 @@ class Recipe(RecipeFile):
         sweep), "refit" (least squares on the final mask), "reselect" (masks chosen again after it),
         "error_feedback" (rounding errors made up for by the weights not yet rounded), "scales" (of
         few bits: chosen by what an error costs, and fitted again to the codes).
+    repair : int
+        Windows of calibration text that each layer is trained on after it was pruned, towards the
+        dense one's output, each once. The first are those of ``samples``. 0: none is trained.
 
     Raises
     ------
@@ -144,6 +147,7 @@ class Recipe(RecipeFile):
     dampening_frac: float = Field(default=0.01, gt=0, le=1)
     rotate: bool | None = None
     without: tuple[Ablation, ...] = Field(default=(), strict=False)
+    repair: int = Field(default=0, ge=0, le=1 << 20)
 
     @model_validator(mode="before")
     @classmethod
@@ -170,6 +174,12 @@ class Recipe(RecipeFile):
         if not isinstance(value, dict):
             return value
         return {key: tuple(n) if isinstance(n, list) else n for key, n in value.items()}
+
+    @model_validator(mode="after")
+    def _check_repair(self) -> Self:
+        if self.repair and self.method != "obs":
+            raise RecipeError(f"repair is for method obs, not {self.method}; leave one of both out")
+        return self
 
     def dtype_of(self, layer: int, projection: Projection) -> DType:
         """Return the dtype of one projection of one layer."""

@@ -26,7 +26,8 @@ class ProjectionReport(BaseModel):
     masked_error, output_error : float
         ``||(W - W') X||^2 / ||W X||^2`` on the calibration text: with the mask only, and with the
         final weights. X are the inputs that the already pruned layers before give. Of a model that
-        is only rounded, to int8 or float16, ``||W - W'||^2 / ||W||^2``: it is not calibrated.
+        is only rounded, to int8 or float16, ``||W - W'||^2 / ||W||^2``: it is not calibrated. Where
+        layers are repaired, these are the errors before.
     size_bytes : int
         Values, positions and scales.
     expert_tokens : tuple of int
@@ -46,6 +47,24 @@ class ProjectionReport(BaseModel):
     expert_tokens: tuple[int, ...] = ()
 
 
+class LayerRepair(BaseModel):
+    """What training did to a layer.
+
+    Attributes
+    ----------
+    layer : int
+    before, after : float
+        Mean over the calibration tokens of ``||h - h'||^2 / ||h'||^2``, h the residual stream
+        behind the layer, h' the dense model's. What was lost in front of the layer is in it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: int
+    before: float
+    after: float
+
+
 class Report(BaseModel):
     """A pruning run; ``report.json`` of the C4n folder holds it.
 
@@ -59,6 +78,8 @@ class Report(BaseModel):
     calibration : str
         Name of the calibration file.
     projections : tuple of ProjectionReport
+    repairs : tuple of LayerRepair
+        None where no layer was trained.
     source_bytes : int
         All tensors of the source, as stored.
     disk_bytes : int
@@ -75,6 +96,7 @@ class Report(BaseModel):
     recipe: dict[str, Any]
     calibration: str
     projections: tuple[ProjectionReport, ...]
+    repairs: tuple[LayerRepair, ...] = ()
     source_bytes: int
     disk_bytes: int
     packed_bytes: int

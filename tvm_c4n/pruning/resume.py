@@ -28,13 +28,13 @@ from tvm_c4n.checkpoint.state_file import read_state, write_state
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.progress import FINISHED_BEFORE
 from tvm_c4n.pruning.layerwise import Activations, LayerwisePruner, PrunedLayer
-from tvm_c4n.pruning.report import ProjectionReport
+from tvm_c4n.pruning.report import LayerRepair, ProjectionReport
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
 
 RUN = "run.json"
 # Counts changes of the folder's files; a folder of another number is refused like another run's.
-FORMAT = 4
+FORMAT = 5
 # Of run.json: some kB.
 MAX_NOTE_BYTES = 64 << 20
 _REMOVE = "remove the folder"
@@ -98,7 +98,7 @@ def resumed(pruner: LayerwisePruner, store: Store, note: StepCounter) -> Iterato
     for index in range(finished):
         layer = store.layer(index)
         activations = layer.activations
-        note(f"layer {index} {FINISHED_BEFORE}", len(layer.weights))
+        note(f"layer {index} {FINISHED_BEFORE}", len(layer.weights) + pruner.repairs)
         yield layer
     for layer in pruner.layers(finished, activations):
         store.keep(layer)
@@ -164,7 +164,10 @@ class ResumeFolder:
         metadata = {
             "weights": json.dumps(about),
             "reports": json.dumps([report.model_dump() for report in layer.reports]),
+            "trained": json.dumps(list(layer.tensors)),
+            "repair": json.dumps(layer.repair and layer.repair.model_dump()),
         }
+        tensors |= layer.tensors
         self._save(f"layer-{layer.index:04d}", tensors, metadata)
         sides = layer.activations._asdict().items()
         hidden = {f"{side}.{i:06d}": v for side, values in sides for i, v in enumerate(values)}
@@ -185,6 +188,8 @@ class ResumeFolder:
             key: WeightEntry(**entry).weight(key, stored.__getitem__)
             for key, entry in json.loads(metadata["weights"]).items()
         }
+        trained = {name: torch.from_numpy(stored[name]) for name in json.loads(metadata["trained"])}
+        repaired = json.loads(metadata["repair"])
         activations = Activations([], [])
         if index == self.finished() - 1:
             hidden = _tensors(self._load(f"activations-{index:04d}")[0])
@@ -192,7 +197,8 @@ class ResumeFolder:
                 [hidden[k] for k in sorted(hidden) if k.startswith(s)] for s in activations._fields
             )
             activations = Activations(*sides)
-        return PrunedLayer(index, weights, reports, activations)
+        repair = LayerRepair.model_validate(repaired) if repaired else None
+        return PrunedLayer(index, weights, reports, activations, trained, repair)
 
     def remove(self) -> None:
         """Remove the folder and what it holds of this run: the run is done."""
@@ -236,6 +242,6 @@ def fingerprint(session: Session, budget: Any = None) -> dict[str, Any]:
         "budget": None if budget is None else repr(budget),
         "config": session.checkpoint.config,
         "files": {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files},
-        "windows": sha256(session.windows.numpy().tobytes()).hexdigest(),
+        "windows": sha256(torch.cat([session.windows, session.more]).numpy().tobytes()).hexdigest(),
         "device": session.device.type,
     }

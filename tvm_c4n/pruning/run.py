@@ -12,6 +12,7 @@ from tvm_c4n._deprecation import renamed_keywords
 from tvm_c4n._version import __version__
 from tvm_c4n.checkpoint import C4nWriter, export_dense
 from tvm_c4n.checkpoint.model_card import Base, base_of
+from tvm_c4n.errors import RecipeError
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.allocate import allocate, allocation_steps
 from tvm_c4n.pruning.allocation.budget import Budget
@@ -19,13 +20,15 @@ from tvm_c4n.pruning.allocation.plots import draw
 from tvm_c4n.pruning.card import pruning_card
 from tvm_c4n.pruning.devices import MEMORY_REMEDY
 from tvm_c4n.pruning.driver import PrunedModel, prune_into, pruning_steps
-from tvm_c4n.pruning.recipe import Recipe
+from tvm_c4n.pruning.recipe import Recipe, needs_calibration
 from tvm_c4n.pruning.report import Report
 from tvm_c4n.pruning.resume import NothingKept, ResumeFolder, Store, fingerprint
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
 from tvm_c4n.torch_blocks.device import memory_errors
 
+# Steps between two states that the scan of a GPU keeps (`tvm_c4n.healing.triton_scan`).
+SCAN_STEPS = 4
 PRODUCER = {"name": "tvm-c4n", "version": __version__}
 
 
@@ -93,6 +96,7 @@ def prune(
     """
     began = perf_counter()
     session = Session.open(model, recipe, calibration, progress, device)
+    _check_repair(session, budget)
     if budget is not None:
         session = replace(session, recipe=budget.decided(session.recipe, session.config))
     config, chosen = session.config, session.recipe
@@ -131,6 +135,22 @@ def prune(
     return report
 
 
+def _check_repair(session: Session, budget: Budget | None) -> None:
+    """Raise RecipeError where layers are to be trained that cannot be, or are not calibrated."""
+    recipe = session.recipe
+    if recipe.repair and session.device.type == "cuda" and recipe.sample_tokens % SCAN_STEPS:
+        raise RecipeError(
+            f"repair: on a GPU sample_tokens is a multiple of {SCAN_STEPS}, not "
+            f"{recipe.sample_tokens}"
+        )
+    calibrates = budget is not None or needs_calibration(recipe.plan(session.config))
+    if recipe.repair and not calibrates:
+        raise RecipeError(
+            "repair: the recipe removes nothing and leaves 8 bits or more, which is rounded "
+            "without calibration; set repair to 0"
+        )
+
+
 def _store(session: Session, budget: Budget | None, resume: str | Path | None) -> Store:
     """Open the folder to resume from, or the store that keeps nothing."""
     if resume is None:
@@ -152,6 +172,7 @@ def _report(
         recipe=recipe.model_dump(mode="json"),
         calibration=session.calibration.name,
         projections=tuple(pruned.reports),
+        repairs=tuple(pruned.repairs),
         source_bytes=session.checkpoint.size_bytes,
         disk_bytes=_weight_bytes(folder) + (folder / "c4n.json").stat().st_size,
         packed_bytes=pruned.packed_bytes,

@@ -39,6 +39,8 @@ class Session:
     tokenizer : TextTokenizer
     windows : (samples, sample_tokens) int64
         Calibration windows, on the CPU.
+    more : (windows, sample_tokens) int64
+        Those beyond them that layers are trained on; none where `Recipe.repair` needs no more.
     device : torch.device
         Where layers and activations are while they are worked on.
     """
@@ -49,6 +51,7 @@ class Session:
     calibration: Path
     tokenizer: TextTokenizer
     windows: Tensor
+    more: Tensor
     device: torch.device = CPU
 
     @classmethod
@@ -92,8 +95,9 @@ class Session:
         check_values(config, checkpoint)
         recipe.plan(config)  # refuses what does not fit before the text is read
         text = CALIBRATION if calibration is None else Path(calibration)
-        windows = torch.from_numpy(draw_windows(tokenizer, recipe, text))
-        return cls(checkpoint, config, recipe, text, tokenizer, windows, place)
+        drawn = torch.from_numpy(draw_windows(tokenizer, recipe, text))
+        windows, more = drawn[: recipe.samples], drawn[recipe.samples :]
+        return cls(checkpoint, config, recipe, text, tokenizer, windows, more, place)
 
     def validation_windows(self, count: int) -> Tensor:
         """Draw further windows of the same text: (count, sample_tokens) int64.
@@ -104,7 +108,7 @@ class Session:
             The text is too short for them.
         """
         drawn = draw_windows(self.tokenizer, self.recipe, self.calibration, count)
-        return torch.from_numpy(drawn)[self.recipe.samples :]
+        return torch.from_numpy(drawn)[-count:]
 
 
 def _check_dense(checkpoint: Checkpoint, config: ModelConfig) -> None:

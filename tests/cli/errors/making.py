@@ -123,6 +123,13 @@ PRUNE = [
     prune(
         "parts of another method", "--method wanda --without rms", "--without needs --method obs"
     ),
+    prune("a repair of another method", "--method wanda --repair 8", "--repair needs --method obs"),
+    prune(
+        "a repair of what is only rounded",
+        "--removed 0 --dtype int8 --repair 8 --samples 4 --calibration text.jsonl",
+        "repair: the recipe removes nothing and leaves 8 bits or more, which is rounded without "
+        "calibration; set repair to 0",
+    ),
     Case(
         "a rotation of a rotated model",
         "prune model -o out --rotate --samples 4 --calibration text.jsonl",

@@ -20,7 +20,7 @@ from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.method.permute import SAMPLED_ROWS, find_order, removal_scores
 from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.pruning.threads import map_in_threads
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # The parts of the method that need the analysis; without all of them it is skipped.
 ABLATIONS_OF_ANALYSIS = ("permute", "rms")

@@ -18,7 +18,7 @@ from tvm_c4n._tvm import IRModule, Target, tvm
 from tvm_c4n.ops.host import host_description
 from tvm_c4n.ops.isa import isa_of
 from tvm_c4n.ops.spec import ScanSpec
-from tvm_c4n.pruning.threads import map_in_threads
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # TVM's kernels expect their arguments at multiples of it, as both libraries allocate them.
 ALIGNED_BYTES = 64

@@ -28,7 +28,7 @@ def draw_windows(
     tokenizer : TextTokenizer
         The model's.
     recipe : Recipe
-        ``samples``, ``sample_tokens`` and ``seed``.
+        ``samples``, ``repair``, ``sample_tokens`` and ``seed``.
     text : Path, optional
         .jsonl with a "text" per line, or plain text; the text that comes with the package if None.
     more : int
@@ -36,7 +36,7 @@ def draw_windows(
 
     Returns
     -------
-    (samples + more, sample_tokens) int64
+    (max(samples, repair) + more, sample_tokens) int64
 
     Raises
     ------
@@ -47,12 +47,14 @@ def draw_windows(
     ids = load_text_ids(source, tokenizer)
     piece = recipe.sample_tokens - 1
     pieces = len(ids) // piece
-    count = recipe.samples + more
+    drawn = max(recipe.samples, recipe.repair)
+    count = drawn + more
     if pieces < count:
         measured = f" and {more} more to measure on" if more else ""
-        fewer = f" or set samples to at most {pieces - more}" if pieces > more else ""
+        name = "samples" if drawn == recipe.samples else "repair"
+        fewer = f" or set {name} to at most {pieces - more}" if pieces > more else ""
         raise RecipeError(
-            f"{source}: {len(ids)} tokens are too few for {recipe.samples} windows of "
+            f"{source}: {len(ids)} tokens are too few for {drawn} windows of "
             f"{recipe.sample_tokens}{measured}; give more text{fewer}"
         )
     generator = np.random.default_rng(recipe.seed)

@@ -19,8 +19,8 @@ from tvm_c4n.pruning.method.criteria import (
 )
 from tvm_c4n.pruning.method.loops import select_groups
 from tvm_c4n.pruning.products import times_transposed
-from tvm_c4n.pruning.threads import map_in_threads
 from tvm_c4n.sparsity import GROUP
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # Columns whose updates are gathered before they are applied to the columns on the right: one
 # product instead of a rank-1 update of the whole matrix each. More make the updates inside a block

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.tir import declare_or_bind, f32, load, local, splat, store
-from tvm_c4n.pruning.method.panels import LANES, compiled, to_panels
+from tvm_c4n.pruning.method.panels import LANES, to_panels
+from tvm_c4n.torch_blocks.host_kernel import compiled
 
 # Columns that share each read of a panel: with its two to four vectors their sums fill registers.
 COLUMNS = 4

@@ -14,7 +14,6 @@ from tvm_c4n.pruning.method.hessian import damped, inverse_factor
 from tvm_c4n.pruning.method.rounding import Grid, round_descending, round_feeding_back
 from tvm_c4n.pruning.products import times_transposed
 from tvm_c4n.pruning.recipe import Ablation, Choice, Method
-from tvm_c4n.pruning.threads import map_in_threads
 from tvm_c4n.sparsity import (
     FIELD_BITS,
     FLOAT16_MAX,
@@ -26,6 +25,7 @@ from tvm_c4n.sparsity import (
     from_dense,
     row_blocks,
 )
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # Rounds of choosing masks anew after the first refit; a third one gains under 0.2 % of the error.
 RESELECTIONS = 2

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tvm_c4n._tvm import IRBuilder, IRModule, T, Target, tvm
-from tvm_c4n.ops.host import host_description
-from tvm_c4n.ops.tir import declare_or_bind, f32, in_root_block, load, local, splat, store
+from tvm_c4n._tvm import T
+from tvm_c4n.ops.tir import declare_or_bind, f32, load, local, splat, store
 from tvm_c4n.pruning.method.criteria import removed_sets
-from tvm_c4n.pruning.threads import map_in_threads
 from tvm_c4n.sparsity import GROUP, Codes
+from tvm_c4n.torch_blocks.host_kernel import compiled
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # Lanes of AVX-512's vectors; LLVM makes two or four of each where they are shorter.
 LANES = 16
@@ -190,14 +190,3 @@ def selection_kernel(removed: int, *, anew: bool) -> Callable[..., None]:
                 store(gradient, (p, j), 0, LANES, change)
 
     return compiled(body)
-
-
-def compiled(body: Callable[[], None]) -> Callable[..., None]:
-    """Compile a function that is made of the statements that ``body`` emits."""
-    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
-        T.func_name("kernel")
-        T.func_attr({"global_symbol": "kernel", "tirx.noalias": True})
-        body()
-    module = IRModule({"kernel": in_root_block(builder.get())})
-    kernel: Callable[..., None] = tvm.compile(module, Target(host_description()))["kernel"]
-    return kernel

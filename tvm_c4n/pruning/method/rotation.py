@@ -22,8 +22,8 @@ from torch import Tensor
 
 from tvm_c4n.pruning.devices import on_cpu
 from tvm_c4n.pruning.method.hessian import identity_like
-from tvm_c4n.pruning.threads import map_in_threads
 from tvm_c4n.sparsity import GROUP
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 # Steps at most, and for each channel: small rotations are found sooner. Of each step the matrices
 # that it looks at, and the rows of these.

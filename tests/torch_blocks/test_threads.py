@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from tvm_c4n.pruning.threads import map_in_threads
+from tvm_c4n.torch_blocks.threads import map_in_threads
 
 
 @pytest.fixture
