@@ -67,7 +67,15 @@ def check_training(fields, dtype):
     assert any(not torch.equal(trained.tensors[n], layer.tensors[n]) for n in layer.tensors)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8", "int4", "int3", "int2"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float16",
+        "int4",
+        "int2",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in ("int8", "int3")),
+    ],
+)
 def test_training_lowers_the_error_of_mamba(dtype):
     check_training(HF, dtype)
 
