@@ -30,6 +30,7 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.errors import CheckpointError
 from tvm_c4n.frontend.original import convert
+from tvm_c4n.model.blocks.mamba2 import Mamba2
 from tvm_c4n.model.config import check_tensors, check_values
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
@@ -141,7 +142,8 @@ def test_a_mixer_with_biases_and_limits_of_the_step(tmp_path: Path) -> None:
     assert tensors["backbone.layers.0.mixer.in_proj.weight"].shape == (92, 16)
     convert(write_original(tmp_path / "original", config, tensors), tmp_path / "out")
     mixer = next(describe_model(open_checkpoint(tmp_path / "out").config).layers[0].blocks)
-    assert (mixer.bias, mixer.limits) == (True, (0.01, 0.5))  # type: ignore[attr-defined]
+    assert isinstance(mixer, Mamba2)
+    assert (mixer.in_bias, mixer.out_bias, mixer.limits) == (True, True, (0.01, 0.5))
     opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert opened.config.time_step_limit in ([0.01, 0.5], (0.01, 0.5))
     torch.testing.assert_close(
