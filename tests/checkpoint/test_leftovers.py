@@ -77,7 +77,7 @@ def write(out: Path, count: int, without_exchange: bool) -> None:
                 (new.folder / name).write_text(f"{os.getpid()} {number}")
 
 
-@pytest.mark.parametrize("without_exchange", [False, True])
+@pytest.mark.parametrize("without_exchange", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_kill_at_any_moment_leaves_one_whole_folder(
     tmp_path: Path, without_exchange: bool
 ) -> None:

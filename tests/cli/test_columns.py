@@ -25,12 +25,14 @@ COMMANDS = [
     "inspect pruned",
     "inspect model.art",
     "inspect mamba-19m-s30-int4",
-    "compile pruned -o out",
+    pytest.param("compile pruned -o out", marks=pytest.mark.slow),
     pytest.param("compile pruned -o out --target arm64-linux", marks=pytest.mark.slow),
     "run pruned -n 4",
     "eval model.art --text text.jsonl --window 64",
     "eval model.art --tasks blimp --max-items 4",
-    "bench model.art pruned model -t 1,2 --n-prompt 4 --n-gen 4 -r 2",
+    pytest.param(
+        "bench model.art pruned model -t 1,2 --n-prompt 4 --n-gen 4 -r 2", marks=pytest.mark.slow
+    ),
     pytest.param("bench --profile pruned -t 1", marks=pytest.mark.slow),
 ]
 

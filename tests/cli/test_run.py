@@ -88,6 +88,7 @@ def test_the_template_comes_along_to_whatever_is_made_of_a_model(call, chatting,
     assert "prompt: 4 tokens" in answered.err
 
 
+@pytest.mark.slow
 def test_another_template_is_another_entry_of_the_cache(call, chatting, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "chatting"

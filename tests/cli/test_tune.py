@@ -81,6 +81,7 @@ def test_compiling_says_what_is_tuned_and_the_text_stays(
     assert call("run", out, *text).out == call("run", artifact, *text).out
 
 
+@pytest.mark.slow
 def test_what_the_package_ships_is_taken_on_its_machine_alone(
     call: Call, pruned: Path, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

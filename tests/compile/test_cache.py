@@ -177,6 +177,7 @@ def test_a_cache_that_cannot_be_written_is_one_error(
         cache.cached_artifact(model)
 
 
+@pytest.mark.slow
 def test_two_processes_compile_once(
     model: Path, small_artifact: Path, root: Path, tmp_path: Path
 ) -> None:

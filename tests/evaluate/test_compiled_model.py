@@ -50,15 +50,9 @@ def magnitude_pruned(out: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize(
-    ("tokens", "which"),
-    [
-        (16, "c4n"),
-        pytest.param(16, "dense", marks=pytest.mark.slow),
-        pytest.param(256, "dense", marks=pytest.mark.slow),
-        pytest.param(256, "c4n", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tokens", [16, 256])
+@pytest.mark.parametrize("which", ["c4n", "dense"])
 def test_greedy_text_equals_the_references(tmp_path: Path, tokens: int, which: str) -> None:
     model: str | Path = "mamba-19m" if which == "dense" else magnitude_pruned(tmp_path / "c4n")
     dtype = "float32" if which == "dense" else "float16"

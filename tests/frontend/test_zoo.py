@@ -35,6 +35,7 @@ LAYERS = {
     "mamba_prefill": 4,
 }
 SLOW = {"swin", "mamba", "mamba_prefill", "vit", "block", "dynamic_block", "conv_net"}
+SLOW |= {"tied", "half_nn", "odd"}
 QUICK_ON_THE_PHONE = {"conv_net"}
 
 

@@ -47,7 +47,7 @@ def ids(*values: int) -> Any:
 
 
 @pytest.mark.parametrize("removed", REMOVED)
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def test_float_models_equal_the_reference(tiny: Any, dtype: str, removed: int) -> None:
     config, tensors = tiny
     weights = checkpoint(config, tensors, removed, dtype)
@@ -82,7 +82,7 @@ def test_functions_share_all_their_weights(tiny: Any, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("removed", REMOVED)
-@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("dtype", [pytest.param("int8", marks=pytest.mark.slow), "int4"])
 def test_integer_models_differ_only_by_rounded_activations(
     tiny: Any, dtype: str, removed: int
 ) -> None:

@@ -63,6 +63,7 @@ def test_fusing_twice_changes_nothing() -> None:
     tvm.ir.assert_structural_equal(FuseRegions(CHOOSE)(once), once)
 
 
+@pytest.mark.slow
 def test_state_is_never_updated_by_every_thread() -> None:
     # Four channels are one vector: its loop has one turn, which no thread would own.
     config, before = bound(PORTABLE.lanes)

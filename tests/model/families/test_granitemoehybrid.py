@@ -146,7 +146,8 @@ def test_a_text_longer_than_the_ring_is_refused(hybrid_artifact):
     assert (engine.step(2) == last).all()
 
 
-@pytest.mark.parametrize("context", [64, pytest.param(8192, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("context", [64, 8192])
 def test_a_context_that_was_chosen_holds_in_the_artifact(context, tmp_path):
     import numpy as np
     import torch
