@@ -176,4 +176,4 @@ def _variant(row: Row) -> str:
         return f"without {without[0]}"
     said = " ".join(str(row[k]) for k in ("method", "allocation") if k in row)
     said += " unrotated" * (row["method"] == "obs" and not row.get("rotate"))
-    return said + f" repaired on {row['repair']}" * bool(row.get("repair"))
+    return said + (f" repaired on {row['repair']}" if row.get("repair") else "")

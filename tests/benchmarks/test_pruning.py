@@ -5,7 +5,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from benchmarks.pruning import RowFile, allocation_cases, method_cases
+from benchmarks.pruning import RowFile, _variant, allocation_cases, method_cases
 
 
 @pytest.fixture
@@ -65,3 +65,8 @@ def test_other_methods_allocate_exactly():
     cases = allocation_cases("0.3", ["obs", "wanda"], ["int8"])
     found = [(case["method"], case["allocation"]) for case in cases]
     assert found == [("obs", "exact"), ("obs", "greedy"), ("wanda", "exact")]
+
+
+def test_a_row_says_what_it_is_with_and_without_a_repair():
+    assert _variant(row(2, 30.0)) == "obs unrotated"
+    assert _variant(row(2, 29.0, rotate=True, repair=384)) == "obs repaired on 384"
