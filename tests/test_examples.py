@@ -82,6 +82,7 @@ def test_tune_over_rpc(tmp_path: Path) -> None:
     assert lines[1] == "built with these records"
 
 
+@pytest.mark.slow
 def test_lm_eval_task(small_artifact: Path, tmp_path: Path) -> None:
     needs("lm_eval", "lm-eval")
     lines = run("lm_eval_task", tmp_path, small_artifact)

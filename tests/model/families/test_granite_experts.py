@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 from transformers import GraniteMoeHybridConfig
 
-from tests.families import TEXT, FamilyTests, pruned_by_magnitude
+from tests.families import STORED, TEXT, FamilyTests, pruned_by_magnitude
 from tests.model.families.test_granitemoehybrid import MIXED, SCALARS, SIZES
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.healing.student import Student
@@ -37,6 +38,14 @@ class TestGraniteExperts(FamilyTests):
             initializer_range=0.2,
         ),
     }
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("removed", "dtype"), STORED)
+    def test_pruned_it_equals_the_reference_of_what_is_stored(
+        self, removed: int, dtype: str
+    ) -> None:
+        """Without experts it is quick, and tests/schedules has their kernels."""
+        super().test_pruned_it_equals_the_reference_of_what_is_stored(removed, dtype)
 
     def test_a_layer_is_one_graph_for_torch_compile(self) -> None:
         """It is not, for an expert's tokens are counted in a run; compiled, it is the same."""
