@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,4 +203,4 @@ def test_a_damaged_file_is_one_line(
 @pytest.mark.slow
 def test_the_tables_of_unicode_are_what_tokenizers_knows() -> None:
     tool = Path(__file__).parents[3] / "tools" / "unicode_tables.py"
-    subprocess.run(["python", tool, "--check"], check=True)
+    subprocess.run([sys.executable, tool, "--check"], check=True)
