@@ -115,7 +115,7 @@ class IntegerDots:
         return self._intrin.total(sums, correction)
 
 
-class PairedDots(IntegerDots):
+class WholeByteDots(IntegerDots):
     """Integer products with the bytes of `PairedPanel`: whole ones, and their low halves.
 
     The low half b + 8 of a byte is an even panel's weight b with an offset, which the activations

@@ -50,9 +50,8 @@ def emit_linear(
     stream = fmt.stream(args.weights[0], bundle, tile.panel, prefetching)
     # Step 2: products, as the format wants them.
     if isinstance(stream, IntStream):
-        _integer_body(intrin, stream, tile)(intrin.for_weights(spec), args, tile, stream, out).emit(
-            windows
-        )
+        body = _integer_body(intrin, stream, tile)
+        body(intrin.for_weights(spec), args, tile, stream, out).emit(windows)
     elif isinstance(stream, SparseFloatStream):
         _sparse_float(intrin, args.x, tile, stream, out)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schedules.accumulator import PairedDots
+from schedules.accumulator import WholeByteDots
 from schedules.integer_body import IntegerBody
 from schedules.intrin.base import Intrinsics
 from schedules.micro_tile import MicroTile, Output
@@ -16,8 +16,8 @@ from tvm_c4n.ops.tir import ramp, splat
 class PairedBody(IntegerBody):
     """Multiplies a pair of panels by bytes as they are, and by their low halves.
 
-    The sums of the high halves are the difference, see `PairedDots`: for two chunks one instruction
-    takes halves out of bytes, where each chunk of `IntegerBody` has one.
+    The sums of the high halves are the difference, see `WholeByteDots`: for two chunks one
+    instruction takes halves out of bytes, where each chunk of `IntegerBody` has one.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class PairedBody(IntegerBody):
         out: Output,
     ) -> None:
         super().__init__(intrin, args, tile, stream, out)
-        self._dots: PairedDots = PairedDots(intrin, args, tile, out)
+        self._dots: WholeByteDots = WholeByteDots(intrin, args, tile, out)
 
     def _dense(self, piece: IntSlice, window: int) -> None:
         assert isinstance(piece, PairedSlice)  # noqa: S101 - of a PairedStream
