@@ -12,6 +12,7 @@ from schedules.c4n_batch_gemm import C4nBatchGemm
 from schedules.c4n_gemm import C4nGemm
 from schedules.c4n_gemv import C4nGemv
 from schedules.c4n_tile_gemm import C4nTileGemm
+from schedules.c4n_unpacked_gemm import C4nUnpackedGemm
 from schedules.conv1d import Conv1d
 from schedules.delta_rule import DeltaRule
 from schedules.elementwise import Quantize, RmsNorm, RmsNormParts
@@ -39,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     C4nGemv(),
     ExpertGemv(),
     C4nTileGemm(),
+    C4nUnpackedGemm(),
     C4nGemm(),
     C4nBatchGemm(),
     SelectiveScan(),

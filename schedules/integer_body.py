@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any
 
 from schedules.accumulator import IntegerDots
@@ -11,7 +12,7 @@ from schedules.micro_tile import MicroTile, Output
 from schedules.windows import Windows
 from tvm_c4n._tvm import T
 from tvm_c4n.ops.c4n_linear import LinearArgs
-from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, IntSlice, IntStream
+from tvm_c4n.ops.repack.int_panel import GATHER_WINDOW, IntPanel, IntSlice, IntStream
 from tvm_c4n.ops.tir import loop, splat
 
 
@@ -32,8 +33,7 @@ class IntegerBody:
     def emit(self, windows: Windows | None) -> None:
         """Emit all k-blocks; `windows` are those of the tokens, where they have been read."""
         fmt, layout = self._fmt, self._fmt.layout
-        # Columns whose sums fit the type of the sums, at most a scale group.
-        columns = min(fmt.scale_group, self._intrin.accumulate_cols or fmt.scale_group)
+        columns = accumulated_columns(self._intrin, fmt)
         with T.serial(layout.k_blocks) as k_block:
             # Step 1: sums that span the slices of a k-block begin at zero.
             if columns > self._slice_cols:
@@ -171,20 +171,7 @@ class IntegerBody:
 
     def _gather_index(self, piece: IntSlice, window: int, k: int, r: int, indices: Indices) -> Any:
         """Return byte indices into a window of a panel's k-th kept weights."""
-        intrin, removed = self._intrin, self._fmt.removed
-        if removed != 1:
-            field = window * self._fmt.kept + k
-            return indices.of_field(piece.word(field // 4, r), field % 4)
-        # The code is the removed one's place: the weights from there on stood one further.
-        codes = intrin.codes(piece.word(window // 4, r), window % 4)
-        gone = T.reinterpret(intrin.bytes_type, codes)
-        here, after = (
-            T.reinterpret(
-                intrin.bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), intrin.lanes)
-            )
-            for v in (k, k + 1)
-        )
-        return T.bind(T.Select(gone > splat(T.int8(k), 4 * intrin.lanes), here, after))
+        return gather_index(self._intrin, self._fmt, piece, window, k, r, indices)
 
     def _flush(self, k_block: Any, index: int) -> None:
         """Scale the sums of a scale group, or of a part of one, into the output."""
@@ -192,3 +179,39 @@ class IntegerBody:
         group = k_block * (fmt.layout.kc // fmt.scale_group) + index
         output_scale = self._intrin.output_scale(fmt.dtype)
         self._dots.flush(group, output_scale, lambda r: self._stream.scales(k_block, index, r))
+
+
+def accumulated_columns(intrin: Intrinsics, fmt: IntPanel) -> int:
+    """Return the columns whose sums are scaled together: a scale group, if its sums fit.
+
+    Otherwise as many as divide a slice.
+    """
+    most = intrin.accumulate_cols(fmt.removed)
+    if most is None or fmt.scale_group <= most:
+        return fmt.scale_group
+    return gcd(fmt.scale_group, fmt.slice_cols, most)
+
+
+def gather_index(
+    intrin: Intrinsics,
+    fmt: IntPanel,
+    piece: IntSlice,
+    window: int,
+    k: int,
+    r: int,
+    indices: Indices,
+) -> Any:
+    """Return byte indices into a window of a panel's k-th kept weights."""
+    if fmt.removed != 1:
+        field = window * fmt.kept + k
+        return indices.of_field(piece.word(field // 4, r), field % 4)
+    # The code is the removed one's place: the weights from there on stood one further.
+    codes = intrin.codes(piece.word(window // 4, r), window % 4)
+    gone = T.reinterpret(intrin.bytes_type, codes)
+    here, after = (
+        T.reinterpret(
+            intrin.bytes_type, splat(T.uint32(GROUP_BYTES + 0x01010101 * v), intrin.lanes)
+        )
+        for v in (k, k + 1)
+    )
+    return T.bind(T.Select(gone > splat(T.int8(k), 4 * intrin.lanes), here, after))

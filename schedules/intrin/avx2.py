@@ -24,6 +24,8 @@ class Avx2(Intrinsics):
     gemv_panels = 4
     conv_vectors = 2
     prefetches_rows = True
+    unpacked_tile = (2, 4)
+    weight_vectors = 2
 
     def prefetch_distance(self, spec: LinearSpec, size_bytes: int) -> int:
         # Others were no faster (docs/decisions/prefetching.md).
@@ -87,7 +89,7 @@ class Avx2(Intrinsics):
 
 
 class Avx2Fields(Avx2):
-    """Weights of few bits: products are small enough to be added in 16 bits over 64 columns.
+    """Weights of few bits: products are small enough for 64 of them to be added in 16 bits.
 
     pmaddubsw multiplies ``x + 128`` by w; a pair of products is within ``2 * 255 * 8``, so that it
     does not saturate. Sums may wrap, for what is left after the correction is at most
@@ -96,7 +98,12 @@ class Avx2Fields(Avx2):
 
     zero_point_side = ZeroPoint.OF_WEIGHTS
     sum_dtype, zero_point_dtype = "int16", "int8"
-    accumulate_cols = 64
+    weight_vectors = 1
+    prepares_x = True
+
+    def accumulate_cols(self, removed: int) -> int | None:
+        # Two lanes share the products of 64 kept weights.
+        return 64 * (4 // (4 - removed))
 
     def output_scale(self, dtype: str) -> float:
         return 1.0
@@ -141,7 +148,7 @@ class Avx2Fields(Avx2):
         return acc + self._pairs(x, w)
 
     def add_zero_point(self, acc: Any, operand: Any) -> Any:
-        # The sum of the 16 weights of 64 columns that share a byte fits a byte: 16 * -8 = -128.
+        # The sum of the 16 weights that share a byte fits a byte: 16 * -8 = -128.
         return acc + operand
 
     def total(self, sums: Any, correction: Any) -> Any:

@@ -59,8 +59,6 @@ class Intrinsics(ABC):
         Type of the sums that `dot` adds to; `total` makes int32 of them.
     zero_point_dtype : str
         Type of the sums that `add_zero_point` adds to.
-    accumulate_cols : int or None
-        Columns after which sums must be taken out; None: they hold a scale group of any length.
     gemv_panels : int
         Panels of a GEMV in flight: enough independent sums to hide the latency of the dot product.
     unrolled_slices : int
@@ -80,6 +78,13 @@ class Intrinsics(ABC):
         Whether it is work to repeat a window over the lanes of a vector: a GEMM does it once then
         for the tokens of a micro-tile, instead of once for each panel
         (docs/decisions/prefill-gemm.md).
+    unpacked_tile : tuple of int or None
+        Panels and tokens of the micro-tile of a GEMM that unpacks integers once for all tokens
+        (docs/decisions/avx2.md); None: no GEMM does.
+    weight_vectors : int
+        Vectors that `prepare_w` makes of a chunk.
+    prepares_x : bool
+        Whether `prepare_x` does anything: that GEMM does it once for all panels.
     multiplies_pairs : bool
         Whether `dot_pairs` is there: a GEMM of integers multiplies small matrices then.
     multiplies_both : bool
@@ -100,7 +105,6 @@ class Intrinsics(ABC):
     zero_point_side: ZeroPoint = ZeroPoint.NONE
     sum_dtype: str = "int32"
     zero_point_dtype: str = "int32"
-    accumulate_cols: int | None = None
     gemv_panels: int = 1
     unrolled_slices: int = 0
     panel_major: bool = False
@@ -108,6 +112,9 @@ class Intrinsics(ABC):
     sums: int = 12
     prefetches_rows: bool = False
     repeats_windows: bool = False
+    unpacked_tile: tuple[int, int] | None = None
+    weight_vectors: int = 1
+    prepares_x: bool = False
     multiplies_pairs: bool = False
     multiplies_both: bool = False
     pair_tile: tuple[int, int] = (4, 4)
@@ -134,6 +141,10 @@ class Intrinsics(ABC):
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
         """Return the variant that multiplies an operator's weights."""
         return self
+
+    def accumulate_cols(self, removed: int) -> int | None:
+        """Return the columns that sums hold; None: a scale group of any length."""
+        return None
 
     def opaque(self, bundle: Any) -> Any:
         """Return the number of a bundle so that LLVM does not fold it into each load's address."""
@@ -176,14 +187,20 @@ class Intrinsics(ABC):
 
     def window(self, x: Any, token: Any, start: Any) -> Any:
         """Read the 16 activations from column `start` on, for `gather`."""
-        loaded = repeat(x[token, ramp(start, 16)], 16, self.lanes // 4)
-        return T.bind(self.prepare_x(loaded))
+        return T.bind(self.prepare_x(self.plain_window(x, token, start)))
+
+    def plain_window(self, x: Any, token: Any, start: Any) -> Any:
+        """Read 16 activations that are prepared, or need not be, into each 128 bits."""
+        return T.bind(repeat(x[token, ramp(start, 16)], 16, self.lanes // 4))
 
     def quad(self, x: Any, token: Any, start: Any) -> Any:
         """Read the same four activations into each lane."""
+        return T.bind(self.prepare_x(self.plain_quad(x, token, start)))
+
+    def plain_quad(self, x: Any, token: Any, start: Any) -> Any:
+        """Read four activations that are prepared, or need not be, into each lane."""
         word = T.reinterpret("int32", x[token, ramp(start, 4)])
-        spread = T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes))
-        return T.bind(self.prepare_x(spread))
+        return T.bind(T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes)))
 
     def quads(self, x: Any, token: Any, start: Any, count: int) -> list[Any]:
         """Read `count` times four activations from column `start` on, each as `quad` does."""

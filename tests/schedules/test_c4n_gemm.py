@@ -45,7 +45,7 @@ CASES = [
     ],
 )
 def test_it_matches_float64(machine: Any, dtype: str) -> None:
-    check_against_float64(machine, CASES, dtype, "c4n_gemm")
+    check_against_float64(machine, CASES, dtype, "c4n_gemm", "c4n_unpacked_gemm")
 
 
 def assembly_of(dtype: str, tokens: int) -> str:
