@@ -62,7 +62,7 @@ def prune_into(
     session = rotated(session, recipe, store, note)
     pruner = LayerwisePruner(session, recipe, _analysis(session, recipe, store, note), note)
     packed_bytes = 0
-    for name, rounded in pruner.unpruned().items():
+    for name, rounded in pruner.unpruned.items():
         writer.add_weight(name, rounded)
         packed_bytes += rounded.size_bytes
     note("embeddings")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from tvm_c4n.model.description import Projection
 from tvm_c4n.pruning.calibration.analysis import Analysis
 from tvm_c4n.pruning.calibration.corrected_target import collect, corrected_target
 from tvm_c4n.pruning.calibration.experts import expert_grams, prune_experts, tokens_of_experts
+from tvm_c4n.pruning.calibration.head import HeadRounder
 from tvm_c4n.pruning.calibration.layer import Layer
 from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix, round_matrix
@@ -26,7 +27,7 @@ from tvm_c4n.pruning.repair import stream_error, train_layer
 from tvm_c4n.pruning.report import LayerRepair, ProjectionReport
 from tvm_c4n.pruning.session import Session
 from tvm_c4n.pruning.steps import StepCounter
-from tvm_c4n.sparsity import AnyWeight, C4nWeight, from_dense, removed_of_each
+from tvm_c4n.sparsity import AnyWeight, C4nWeight, removed_of_each
 
 
 class Activations(NamedTuple):
@@ -96,7 +97,7 @@ class LayerwisePruner:
     def __init__(
         self, session: Session, recipe: Recipe, analysis: Analysis, note: StepCounter
     ) -> None:
-        self.config, self.recipe = session.config, recipe
+        self.config, self.recipe, self._session = session.config, recipe, session
         self.plan = recipe.plan(session.config)
         self._note, self.repairs = note, bool(recipe.repair)
         calibrating, more = list(batches(session.windows)), session.more
@@ -107,15 +108,12 @@ class LayerwisePruner:
         self._corrects = recipe.method == "obs" and "corrected_target" not in recipe.without
         self._checkpoint: Checkpoint = Permuted(session.checkpoint, session.config, analysis.orders)
 
+    @cached_property
     def unpruned(self) -> dict[str, C4nWeight]:
-        """Return the embeddings, and the head where it is not tied to them: rounded only."""
-        group = self.recipe.group_of(0)
-        return {
-            name: from_dense(
-                self._checkpoint.dense(name), 0, self.plan[name].dtype, scale_group=group
-            )
-            for name in self.config.unpruned()
-        }
+        """The embeddings, and the head where it is not tied to them: rounded only."""
+        session, dtype = self._session, self.plan[self.config.embeddings].dtype
+        args = (self._checkpoint, self.config, self.recipe, session.windows, session.device)
+        return HeadRounder(*args).rounded(dtype)
 
     def small_tensors(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield names and values of all tensors that are stored as they are."""
@@ -126,10 +124,7 @@ class LayerwisePruner:
     def start(self) -> Activations:
         """Return the activations in front of the first layer."""
         dense = self._checkpoint.dense(self.config.embeddings)
-        group = self.recipe.group_of(0)
-        rounded = from_dense(
-            dense, 0, self.plan[self.config.embeddings].dtype, scale_group=group
-        ).dense()
+        rounded = self.unpruned[self.config.embeddings].dense()
         follows = self._corrects or self.repairs
         return Activations(self._embed(rounded), self._embed(dense) if follows else [])
 

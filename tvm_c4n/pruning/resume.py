@@ -34,7 +34,7 @@ from tvm_c4n.pruning.steps import StepCounter
 
 RUN = "run.json"
 # Counts changes of the folder's files; a folder of another number is refused like another run's.
-FORMAT = 5
+FORMAT = 6
 # Of run.json: some kB.
 MAX_NOTE_BYTES = 64 << 20
 _REMOVE = "remove the folder"

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.sensitivities import added
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
 from tvm_c4n.pruning.allocation.latency import LatencyTable, Workload
-from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 from tvm_c4n.pruning.recipe import Choice
 
 CONFIG = mamba_config(
@@ -20,12 +20,12 @@ CONFIG = mamba_config(
 
 
 def sensitivities():
-    found = {CONFIG.embeddings: Sensitivity((0.0,), {"int8": 0.001, "int4": 0.01})}
+    found = {CONFIG.embeddings: added((0.0,), 0.001, 0.01)}
     for layer in range(CONFIG.n_layer):
         for projection in ("in_proj", "x_proj", "dt_proj", "out_proj"):
             removal = (0.0,) if projection == "dt_proj" else (0.0, 0.01, 0.1, 0.5)
             name = CONFIG.projection(layer, projection)
-            found[name] = Sensitivity(removal, {"int8": 0.001, "int4": 0.02})
+            found[name] = added(removal, 0.001, 0.02)
     return found
 
 
@@ -60,14 +60,25 @@ def test_what_says_what_a_state_keeps_stays_dense():
     config = describe_model(
         {"model_type": "mamba2", "vocab_size": 96, "num_hidden_layers": 1, **sizes}
     )
-    same = Sensitivity((0.0, 0.01, 0.1, 0.5), {"int8": 0.001, "int4": 0.02})
+    same = added((0.0, 0.01, 0.1, 0.5), 0.001, 0.02)
     found = Budget("sparsity", 0.5).options(
-        config, Recipe(dtype="int4"), {p.weight: same for p in config.projections(0).values()}
+        config, Recipe(dtype="int4"), dict.fromkeys(config.weights(), same)
     )
     removed = {
         p.name: [o.choice.removed for o in found[p.weight]] for p in config.projections(0).values()
     }
     assert removed == {"in_proj": [0, 1, 2, 3], "bcdt_proj": [0], "out_proj": [0, 1, 2, 3]}
+
+
+def test_what_may_become_of_a_weight_is_what_is_priced():
+    """Sensitivities are measured for `choices`; a share of weights removed keeps the dtype."""
+    for budget in (Budget("sparsity", 0.5), Budget("size", 5000.0)):
+        choices = budget.choices(CONFIG, Recipe(dtype="int8"))
+        options = budget.options(CONFIG, Recipe(dtype="int8"), sensitivities())
+        assert choices == {name: [o.choice for o in found] for name, found in options.items()}
+    x_proj = CONFIG.projection(0, "x_proj")
+    assert len(choices[x_proj]) == 5 * 4 and len(choices[CONFIG.embeddings]) == 5
+    assert choices[CONFIG.projection(0, "dt_proj")] == [Choice(0, "float16"), Choice(0, "int8")]
 
 
 def test_size_counts_packed_bytes_of_everything():
@@ -77,7 +88,9 @@ def test_size_counts_packed_bytes_of_everything():
     by_choice = {o.choice: o.cost for o in options[name]}
     assert by_choice[Choice(0, "float16")] == 16 * 32 * 2
     assert by_choice[Choice(2, "int8")] == 16 * (32 / 2 + 32 / 8 + 2)
-    assert {c.dtype for c in by_choice} == {"float16", "int8", "int4"}  # what was measured
+    assert {(c.removed, c.dtype) for c in by_choice} == {
+        (n, dtype) for n in range(4) for dtype in ("float16", "int8", "int4", "int3", "int2")
+    }
     dt_proj = {o.choice for o in options[CONFIG.projection(0, "dt_proj")]}
     assert dt_proj == {Choice(0, "float16"), Choice(0, "int8")}
     assert budget.fixed_cost(CONFIG, 99) == 99

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
+from tests.sensitivities import added
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.plots import draw
 from tvm_c4n.pruning.allocation.selection import select
-from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 
 CONFIG = mamba_config(
     vocab_size=64, d_model=16, d_inner=32, n_layer=3, d_state=4, d_conv=4, dt_rank=8
@@ -18,11 +18,11 @@ CONFIG = mamba_config(
 
 @pytest.fixture
 def result():
-    found = {"backbone.embeddings.weight": Sensitivity((0.0,), {"int8": 0.001, "int4": 0.01})}
+    found = {"backbone.embeddings.weight": added((0.0,), 0.001, 0.01)}
     for layer in range(CONFIG.n_layer):
         for kind in ("in_proj", "x_proj", "dt_proj", "out_proj"):
             name = CONFIG.projection(layer, kind)
-            found[name] = Sensitivity((0.0, 0.01, 0.1, 0.4), {"int8": 0.002, "int4": 0.03})
+            found[name] = added((0.0, 0.01, 0.1, 0.4), 0.002, 0.03)
     recipe = Recipe(dtype="int8", scale_group=32)
     return select(
         CONFIG, recipe, Budget("size", 8000.0), found, small_bytes=1000, evaluate=lambda _: 0.0
@@ -40,8 +40,8 @@ def test_both_pictures_are_written(result, tmp_path):
 def test_a_budget_that_costs_nothing_is_drawn_without_a_warning(tmp_path, recwarn):
     pytest.importorskip("matplotlib", reason="pip install 'tvm-c4n[bench]'")
     names = [name for name in CONFIG.weights() if name not in CONFIG.unpruned()]
-    found = {name: Sensitivity((0.0,) * 4, {"int8": 0.0, "int4": 0.0}) for name in names}
-    found["backbone.embeddings.weight"] = Sensitivity((0.0,), {"int8": 0.0, "int4": 0.0})
+    found = {name: added((0.0,) * 4, 0.0, 0.0) for name in names}
+    found["backbone.embeddings.weight"] = added((0.0,), 0.0, 0.0)
     free = select(
         CONFIG, Recipe(), Budget("size", 8000.0), found, small_bytes=1000, evaluate=lambda _: 0.0
     )

@@ -5,15 +5,15 @@ from math import exp
 
 import pytest
 
+from tests.sensitivities import added
 from tvm_c4n.errors import RecipeError
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.pruning import Recipe
 from tvm_c4n.pruning.allocation.budget import Budget
 from tvm_c4n.pruning.allocation.selection import TRIALS, select
-from tvm_c4n.pruning.allocation.sensitivity import Sensitivity
 
 CONFIG = mamba_config(
-    vocab_size=64, d_model=16, d_inner=32, n_layer=1, d_state=4, d_conv=4, dt_rank=8
+    vocab_size=64, d_model=16, d_inner=32, n_layer=1, d_state=4, d_conv=4, dt_rank=6
 )
 SMALL_BYTES = 1000
 RECIPE = Recipe(dtype="int8", scale_group=32)
@@ -21,11 +21,11 @@ LOSSES = {"in_proj": 0.1, "x_proj": 0.5, "dt_proj": 0.4, "out_proj": 0.02}
 
 
 def sensitivities():
-    found = {"backbone.embeddings.weight": Sensitivity((0.0,), {"int8": 0.001, "int4": 0.01})}
+    found = {"backbone.embeddings.weight": added((0.0,), 0.001, 0.01)}
     for kind, loss in LOSSES.items():
-        # As measured where the columns do not fill groups: nothing can be removed.
+        # Whose columns do not fill groups: nothing can be removed.
         removal = (0.0,) if kind == "dt_proj" else (0.0, 0.1 * loss, loss, 4 * loss)
-        found[CONFIG.projection(0, kind)] = Sensitivity(removal, {"int8": 0.002, "int4": 0.03})
+        found[CONFIG.projection(0, kind)] = added(removal, 0.002, 0.03)
     return found
 
 

@@ -75,12 +75,13 @@ def allocate(
         checkpoint, config = turned.checkpoint, turned.config
         before = note.done
         dense = recipe.model_copy(update={"removed": 0})
+        choices = budget.choices(config, dense)
         measured = store.json(
             "sensitivities",
             lambda: {
                 name: sensitivity.as_json()
                 for name, sensitivity in measure(
-                    checkpoint, config, dense, session.windows, note, session.device
+                    checkpoint, config, dense, choices, session.windows, note, session.device
                 ).items()
             },
         )

@@ -13,7 +13,7 @@ from tvm_c4n.pruning.allocation.experts import patterns
 from tvm_c4n.pruning.allocation.latency import TOKEN, LatencyTable, Workload
 from tvm_c4n.pruning.allocation.pareto import Items, Option
 from tvm_c4n.pruning.recipe import Choice, Recipe, may_differ
-from tvm_c4n.sparsity import DType, Removed, kept_share
+from tvm_c4n.sparsity import GROUP, DType, Removed, kept_share
 from tvm_c4n.sparsity.stats import size_bytes
 
 if TYPE_CHECKING:
@@ -104,6 +104,29 @@ class Budget:
         sizes = (prod(shapes[name]) for name in config.weights() if name not in unpruned)
         return (1 - self.value) * sum(sizes)
 
+    def choices(self, config: ModelConfig, recipe: Recipe) -> dict[str, list[Choice]]:
+        """List what the embeddings (and the head) and each projection may become.
+
+        All experts of a projection alike; `options` has others.
+        """
+        plan, shapes = recipe.plan(config), config.tensor_shapes()
+        found = {
+            config.embeddings: [Choice(0, dtype) for dtype in self._dtypes(plan, config.embeddings)]
+        }
+        for layer in config.layers:
+            for projection in layer.projections().values():
+                name = projection.weight
+                dtypes = self._dtypes(plan, name)
+                if projection.at_least_int8 and self.kind != "sparsity":
+                    dtypes = dtypes[:2]
+                dense_only = projection.kept or shapes[name][1] % GROUP
+                numbers = range(1 if dense_only else GROUP)
+                found[name] = [Choice(n, dtype) for dtype in dtypes for n in numbers]
+        return found
+
+    def _dtypes(self, plan: Mapping[str, Choice], name: str) -> tuple[DType, ...]:
+        return (plan[name].dtype,) if self.kind == "sparsity" else _DTYPES
+
     def options(
         self, config: ModelConfig, recipe: Recipe, sensitivities: Mapping[str, Sensitivity]
     ) -> Items:
@@ -116,21 +139,16 @@ class Budget:
         RecipeError
             The latency table has no entry for a weight's shape.
         """
-        plan, found = recipe.plan(config), {}
-        projections = [p for layer in config.layers for p in layer.projections().values()]
-        at_least_int8 = {p.weight for p in projections if p.at_least_int8}
-        kept = {p.weight for p in projections if p.kept}
-        for name, sensitivity in sensitivities.items():
-            numbers = range(1 if name in kept else len(sensitivity.removal))
-            dtypes = _DTYPES if self.kind != "sparsity" else (plan[name].dtype,)
-            if name in at_least_int8 and self.kind != "sparsity":
-                dtypes = _DTYPES[:2]
-            measured = ("float16", *sensitivity.rounding)
-            dtypes = tuple(dtype for dtype in dtypes if dtype in measured)
-            found_ns: list[Removed] = [*numbers, *patterns(sensitivity.experts)]
-            choices = [Choice.of(n, dtype) for dtype in dtypes for n in found_ns]
-            cols = config.tensor_shapes()[name][1]
-            choices = [choice for choice in choices if may_differ(choice, cols)]
+        found, shapes = {}, config.tensor_shapes()
+        for name, alike in self.choices(config, recipe).items():
+            rows, cols = shapes[name]
+            sensitivity = sensitivities[name]
+            mixed = [
+                Choice.of(pattern, dtype)
+                for dtype in dict.fromkeys(choice.dtype for choice in alike)
+                for pattern in patterns(sensitivity.experts)
+            ]
+            choices = [*alike, *(choice for choice in mixed if may_differ(choice, cols))]
             priced = ((c, self._cost(name, c, config, recipe)) for c in choices)
             found[name] = [
                 Option(choice, cost, sensitivity.loss(choice))
@@ -138,7 +156,6 @@ class Budget:
                 if cost is not None
             ]
             if not found[name]:
-                rows, cols = config.tensor_shapes()[name]
                 raise RecipeError(
                     f"the latency table has no entry for {name}, {rows} x {cols}; measure this "
                     "model's shapes with `tvm-c4n tune --latency-table`"

@@ -1,10 +1,10 @@
 """What each weight of a model loses by each choice: measured, one layer in memory at a time.
 
-Of each projection two things are measured. How its output's error grows with n and with rounding:
-from one sweep for each, on the dense model's statistics. And what such an error costs the model:
-each projection is pruned by itself (`PROBE`), and the divergence of the model's predictions from
-the dense model's (Kullback-Leibler, nats per token) is measured on some windows. To second order
-the divergence is proportional to the energy of the error, so that
+Of each projection two things are measured. How its output's error grows with n and with fewer bits:
+each pair of both by the whole method, on some rows and the dense model's statistics. And what such
+an error costs the model: each projection is pruned by itself (`PROBE`), and the divergence of the
+model's predictions from the dense model's (Kullback-Leibler, nats per token) is measured on some
+windows. To second order the divergence is proportional to the energy of the error, so that
 
     loss(choice) = divergence(probe) * error(choice) / error(probe).
 
@@ -14,7 +14,7 @@ read twice. The embeddings and the head are rounded together, and their divergen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,19 +30,22 @@ from tvm_c4n.pruning.calibration.experts import (
     expert_grams,
     prune_experts,
 )
+from tvm_c4n.pruning.calibration.head import HeadRounder
 from tvm_c4n.pruning.calibration.layer import Head, Layer
 from tvm_c4n.pruning.calibration.statistics import gram
 from tvm_c4n.pruning.calibration.stream import Stream
 from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.sparsity import GROUP, INT_BITS, DType, from_dense, kept_share
+from tvm_c4n.sparsity import FIELD_BITS, GROUP, DType, kept_share
 
 PROBE = Choice(2, "float16")
 # Windows that the divergence is measured on. All streams see the same ones, so that their order is
 # clear long before the divergences themselves are exact.
 SENSITIVITY_WINDOWS = 8
-_ROUNDED: tuple[DType, ...] = ("int8", "int4", "int3", "int2")
+# Rows of a projection that errors are measured on, and of an expert at least. Rows are pruned one
+# by one, and what counts is the quotient of two errors of the same rows.
+ROWS, EXPERT_ROWS = 128, 32
 
 
 @dataclass(frozen=True)
@@ -51,37 +54,32 @@ class Sensitivity:
 
     Attributes
     ----------
-    removal : tuple of float
-        Loss of removing n = 0, 1, 2, 3 of every 4 weights, in nats per token; only n = 0 where the
-        columns do not fill groups.
-    rounding : dict of dtype to float
-        Loss of rounding all its weights, of the integer dtypes that were measured. With weights
-        removed there are fewer to round.
+    losses : dict of (n, dtype) to float
+        Loss in nats per token, all experts alike.
     experts : tuple of tuple of float
-        What `removal` adds up, of each expert; none of other projections.
+        What each expert loses by removal alone, n = 0, 1, 2, 3; none of other projections.
     """
 
-    removal: tuple[float, ...]
-    rounding: dict[DType, float]
+    losses: dict[tuple[int, DType], float]
     experts: tuple[ExpertLosses, ...] = ()
 
     def loss(self, choice: Choice) -> float:
         """Return the loss of a choice in nats per token."""
-        removal = self.removal[choice.removed]
+        loss = self.losses[choice.removed, choice.dtype]
         if choice.each:
-            removal = sum(own[n] for own, n in zip(self.experts, choice.each, strict=True))
-        rounding = self.rounding[choice.dtype] if choice.dtype in INT_BITS else 0.0
-        return removal + kept_share(choice.pattern) * rounding
+            pairs = zip(self.experts, choice.each, strict=True)
+            loss += sum(own[n] - own[choice.removed] for own, n in pairs)
+        return loss
 
     def as_json(self) -> list[Any]:
         """Return what `from_json` reads."""
-        return [self.removal, self.rounding, self.experts]
+        return [[[*pair, loss] for pair, loss in self.losses.items()], self.experts]
 
     @classmethod
     def from_json(cls, found: Sequence[Any]) -> Sensitivity:
         """Undo `as_json`."""
-        removal, rounding, experts = found
-        return cls(tuple(removal), rounding, tuple(map(tuple, experts)))
+        losses, experts = found
+        return cls({(n, dtype): loss for n, dtype, loss in losses}, tuple(map(tuple, experts)))
 
 
 @dataclass(frozen=True)
@@ -90,24 +88,27 @@ class _Trial:
 
     stream: Stream
     errors: dict[Choice, float]
-    probe: Choice
+    probe_error: float
     experts: tuple[ExpertLosses, ...]
 
     def sensitivity(self, divergence: float) -> Sensitivity:
-        error = self.errors[self.probe]
-        scale = divergence / error if error > 0 else 0.0
-        rounding = {c.dtype: scale * e for c, e in self.errors.items() if not c.removed}
-        if self.experts:
-            experts = tuple(tuple(scale * e for e in own) for own in self.experts)
-            return Sensitivity(tuple(map(sum, zip(*experts, strict=True))), rounding, experts)
-        removal = (scale * e for choice, e in self.errors.items() if choice.removed)
-        return Sensitivity((0.0, *removal), rounding)
+        scale = divergence / self.probe_error if self.probe_error > 0 else 0.0
+        losses = {(c.removed, c.dtype): scale * e for c, e in self.errors.items()}
+        if not self.experts:
+            return Sensitivity(losses)
+        experts = tuple(tuple(scale * e for e in own) for own in self.experts)
+        # What is known of each expert says more about removal than the errors of all together.
+        removal = {n: sum(own[n] for own in experts) for n, _ in losses}
+        alone = {n: losses[n, "float16"] for n in removal}
+        losses = {(n, d): removal[n] + loss - alone[n] for (n, d), loss in losses.items()}
+        return Sensitivity(losses, experts)
 
 
 def measure(
     checkpoint: Checkpoint,
     config: ModelConfig,
     recipe: Recipe,
+    choices: Mapping[str, Collection[Choice]],
     windows: Tensor,
     note: Callable[[str], None],
     device: torch.device = CPU,
@@ -119,9 +120,11 @@ def measure(
     checkpoint, config
         The dense model.
     recipe : Recipe
-        For ``dampening_frac`` and ``scale_group``.
+        For ``dampening_frac``, ``scale_group``, ``without`` and ``seed``, which draws rows.
+    choices : mapping of tensor name to collection of Choice
+        What each weight may become, all experts alike.
     windows : (b, t) int64
-        Calibration windows; the first `SENSITIVITY_WINDOWS` are used.
+        Calibration windows; divergences are measured on the first `SENSITIVITY_WINDOWS`.
     note : callable
         Told of each layer when it is done.
     device : torch.device
@@ -131,13 +134,18 @@ def measure(
     dict of tensor name to Sensitivity
         The embeddings (with the head) and the projections, in the model's order.
     """
+    rounder = HeadRounder(checkpoint, config, recipe, windows, device)
     windows = windows[:SENSITIVITY_WINDOWS]
     embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
     scale = config.embedding_scale
     dense = Stream((scale * embeddings[windows]).to(device), forks=True)
-    rounded = {
-        d: Stream((scale * _round(embeddings, d, recipe)[windows]).to(device)) for d in _ROUNDED
-    }
+    loaded = Head.load(checkpoint, config)
+    heads, rounded = dict[DType, Head](), dict[DType, Stream]()
+    for dtype in [c.dtype for c in choices[config.embeddings] if c.dtype != "float16"]:
+        ends = {n: torch.from_numpy(w.dense()) for n, w in rounder.rounded(dtype).items()}
+        rounded[dtype] = Stream((scale * ends[config.embeddings][windows]).to(device))
+        between = config.head_map and ends[config.head_map]
+        heads[dtype] = replace(loaded, weight=ends[config.head], map=between).to(device)
     trials: dict[str, _Trial] = {}
     for index in range(config.n_layer):
         layer = Layer.load(checkpoint, config, index, device)
@@ -147,73 +155,88 @@ def measure(
                 stream.pass_through(layer)
         dense.enter(layer)
         for name, projection in config.projections(index).items():
-            trials[projection.weight] = _try(layer, name, dense, recipe)
+            trials[projection.weight] = _try(layer, name, dense, recipe, choices[projection.weight])
             dense.pass_through(layer)
         note(f"layer {index} sensitivity")
 
-    loaded = Head.load(checkpoint, config)
     head = loaded.to(device)
-
-    def divergence(stream: Stream, other: Head = head) -> float:
-        """Mean divergence of a stream's predictions from the dense one's."""
-        total = 0.0
-        for ours, theirs in zip(stream.hidden, dense.hidden, strict=True):
-            logs = [
-                read(hidden[None]).log_softmax(-1)
-                for hidden, read in ((theirs, head), (ours, other))
-            ]
-            total += float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
-        return max(total / len(windows), 0.0)
-
-    def rounded_head(dtype: DType) -> Head:
-        return loaded.changed(lambda matrix: _round(matrix, dtype, recipe)).to(device)
-
-    losses = {d: divergence(rounded[d], rounded_head(d)) for d in _ROUNDED}
-    found = {config.embeddings: Sensitivity((0.0,), losses)}
-    for name, trial in trials.items():
-        found[name] = trial.sensitivity(divergence(trial.stream))
+    streams = [(rounded[dtype], heads[dtype]) for dtype in rounded]
+    streams += [(trial.stream, head) for trial in trials.values()]
+    divergences = _divergences(dense, head, streams)
+    of_head: dict[tuple[int, DType], float] = {(0, "float16"): 0.0}
+    of_head |= {(0, dtype): loss for dtype, loss in zip(rounded, divergences, strict=False)}
+    found = {config.embeddings: Sensitivity(of_head)}
+    for (name, trial), divergence in zip(trials.items(), divergences[len(rounded) :], strict=True):
+        found[name] = trial.sensitivity(divergence)
     return found
 
 
-def _try(layer: Layer, projection: str, dense: Stream, recipe: Recipe) -> _Trial:
+def _divergences(dense: Stream, head: Head, streams: Sequence[tuple[Stream, Head]]) -> list[float]:
+    """Return how far the predictions of streams, each by its head, are from those of a dense one.
+
+    Mean divergence of all tokens, in nats.
+    """
+    totals = [0.0] * len(streams)
+    for window, hidden in enumerate(dense.hidden):
+        expected = head(hidden[None]).log_softmax(-1)
+        likely = expected.exp()
+        for number, (stream, own) in enumerate(streams):
+            given = own(stream.hidden[window][None]).log_softmax(-1)
+            totals[number] += float((likely * (expected - given)).sum(-1).mean())
+    return [max(total / len(dense.hidden), 0.0) for total in totals]
+
+
+def _try(
+    layer: Layer, projection: str, dense: Stream, recipe: Recipe, choices: Collection[Choice]
+) -> _Trial:
     """Measure a projection's errors, and send the windows on through its probe."""
     weight = layer.projections[projection]
-    prunable = weight.shape[1] % GROUP == 0
-    choices = [Choice(n, "float16") for n in range(1, GROUP)] if prunable else []
-    choices += [Choice(0, dtype) for dtype in _ROUNDED]
-    probe = PROBE if prunable else Choice(0, "int4")
     experts = layer.description.projections()[projection].experts
-    statistics = torch.empty(0) if experts else gram([dense.inputs])
-    errors, of_experts = dict[Choice, float](), list[ExpertErrors]()
-    changed = layer
-    for choice in choices:
+    matrices = list(weight.chunk(max(experts, 1)))
+    grams = list(expert_grams([dense])) if experts else [gram([dense.inputs])]
 
-        def prune(matrix: Tensor, of_inputs: Tensor, choice: Choice) -> PrunedMatrix:
-            return prune_matrix(
-                matrix,
-                of_inputs,
-                choice,
-                dampening_frac=recipe.dampening_frac,
-                scale_group=recipe.group_of(choice.removed),
-                without=("refit", "reselect"),
-            )
+    def prune(matrix: Tensor, of_inputs: Tensor, choice: Choice) -> PrunedMatrix:
+        return prune_matrix(
+            matrix,
+            of_inputs,
+            choice,
+            dampening_frac=recipe.dampening_frac,
+            scale_group=recipe.group_of(choice.removed),
+            without=recipe.without,
+        )
 
-        if experts:
-            own = prune_experts(weight, [choice] * experts, expert_grams([dense]), prune)
-            pruned = own.joined()
-            if choice.removed:
-                of_experts.append(own.errors())
-        else:
-            pruned = prune(weight, statistics, choice)
-        errors[choice] = pruned.output_error
-        if choice == probe:
-            own_weights = {**layer.projections, projection: pruned.values}
-            changed = replace(layer, projections=own_weights)
+    few = max(ROWS // len(matrices), EXPERT_ROWS if experts else 1)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    rows = torch.randperm(len(matrices[0]), generator=generator)[:few].to(weight.device)
+    some = torch.cat([matrix[rows] for matrix in matrices])
+    probe = PROBE if weight.shape[1] % GROUP == 0 else Choice(0, "int4")
+    errors, of_experts = {Choice(0, "float16"): 0.0}, list[ExpertErrors]()
+    for choice in dict.fromkeys((*_to_measure(choices), probe)):
+        pruned = prune_experts(some, [choice] * len(matrices), grams, prune)
+        errors[choice] = pruned.joined().output_error
+        if experts and choice.removed and choice.dtype == "float16":
+            of_experts.append(pruned.errors())
+    for choice in set(choices) - errors.keys():  # int8 with weights removed
+        rounding = kept_share(choice.removed) * errors[Choice(0, "int8")]
+        errors[choice] = errors[Choice(choice.removed, "float16")] + rounding
+
+    changed = prune_experts(weight, [probe] * len(matrices), grams, prune).joined().values
+    other = replace(layer, projections={**layer.projections, projection: changed})
     stream = dense.fork(layer)
     for _ in list(layer.projections)[list(layer.projections).index(projection) :]:
-        stream.pass_through(changed)
+        stream.pass_through(other)
     losses = _losses(dense.routing.counts, weight.shape[1], of_experts) if of_experts else ()
-    return _Trial(stream, errors, probe, losses)
+    return _Trial(stream, errors, errors[probe], losses)
+
+
+def _to_measure(choices: Collection[Choice]) -> list[Choice]:
+    """List what stands for some choices: all n in float16 and few bits, int8 of all weights.
+
+    int8 loses next to nothing, so that it is not rounded to for each n.
+    """
+    found = [Choice(n, "float16") for n in sorted({c.removed for c in choices} - {0})]
+    few = [choice for choice in choices if choice.dtype in FIELD_BITS]
+    return found + few + [Choice(0, "int8")] * any(c.dtype == "int8" for c in choices)
 
 
 def _losses(
@@ -230,8 +253,3 @@ def _losses(
             [each.masked for each in removals],
         )
     )
-
-
-def _round(weight: Tensor, dtype: DType, recipe: Recipe) -> Tensor:
-    packed = from_dense(weight.numpy(), 0, dtype, scale_group=recipe.group_of(0))
-    return torch.from_numpy(packed.dense())

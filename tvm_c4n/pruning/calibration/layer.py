@@ -153,7 +153,9 @@ class Head:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Logits of (b, t, h): (b, t, v)."""
+        return project(self.inputs(hidden), self.weight)
+
+    def inputs(self, hidden: Tensor) -> Tensor:
+        """Return what the head's matrix is multiplied with: (b, t, h) -> (b, t, h)."""
         normed = ops.rms_norm(hidden, self.norm, self.eps)
-        if self.map is not None:
-            normed = project(normed, self.map)
-        return project(normed, self.weight)
+        return normed if self.map is None else project(normed, self.map)
