@@ -43,9 +43,10 @@ class C4nGemv:
         layout = panel_format(spec).layout
         fitting = [panels for panels in (1, 2, 4) if layout.panels % panels == 0]
         default = default_distance(self.policy, intrin, spec)
+        most = min(intrin.for_weights(spec).gemv_panels, layout.panels)
         distances = (0, 2048, 4096, 6144, 8192, 12288, 16384)
         return {
-            "panels": candidates(min(intrin.gemv_panels, layout.panels), fitting),
+            "panels": candidates(most, fitting),
             "prefetch_distance": candidates(default, distances),
         }
 

@@ -53,11 +53,13 @@ class IntegerBody:
     def _slice(self, piece: IntSlice, columns: int, windows: Windows | None) -> None:
         """Emit a slice of which the sums of `columns` columns are scaled together."""
         # Step 2: the positions of the first 64 columns, as words of all their windows.
-        if not self._intrin.panel_major and self._fmt.words:
+        if not self._intrin.panels_at_once and self._fmt.words:
             for r in range(self._tile.panels):
                 for number in range(self._fmt.codes_per_group):
                     piece.word(number, r)
-        indices, together = self._intrin.indices(), self._together(columns)
+        # Indices made of each other follow one another: each panel at once has its own.
+        indices = [self._intrin.indices() for _ in range(self._intrin.panels_at_once or 1)]
+        together = self._together(columns)
         for first in range(0, self._fmt.windows, together):
             self._clear_before(first * GATHER_WINDOW, columns)
             # Step 3: the dot products of some windows.
@@ -70,7 +72,7 @@ class IntegerBody:
 
     def _together(self, columns: int) -> int:
         """Return how many windows a panel takes one after the other, if it takes any so."""
-        if not self._intrin.panel_major or self._fmt.removed == 0 or self._shifts:
+        if not self._intrin.panels_at_once or self._fmt.removed == 0 or self._shifts:
             return 1
         # Those of a position word, unless a scale group ends among them.
         share = 4 // self._fmt.codes_per_group
@@ -86,17 +88,20 @@ class IntegerBody:
         if columns <= self._slice_cols and column % columns == 0:
             self._flush(k_block, (column - 1) // self._fmt.scale_group)
 
-    def _by_chunk(self, piece: IntSlice, windows: range, indices: Indices) -> None:
+    def _by_chunk(self, piece: IntSlice, windows: range, indices: list[Indices]) -> None:
         """Multiply the columns of some windows, chunk by chunk."""
         if self._fmt.removed == 0:
             for window in windows:
                 self._dense(piece, window)
             return
         panels, chunks = range(self._tile.panels), self._chunks(windows)
-        if self._intrin.panel_major:
-            order = [(r, window, k) for r in panels for window, k in chunks]
-        else:
-            order = [(r, window, k) for window, k in chunks for r in panels]
+        at_once = self._intrin.panels_at_once or len(panels)
+        order = [
+            (r, window, k)
+            for first in range(0, len(panels), at_once)
+            for window, k in chunks
+            for r in panels[first : first + at_once]
+        ]
         by_window = {window: self._activations(piece, window) for window in windows}
         places: dict[tuple[int, int], Any] = {}
         for r, window, k in order:
@@ -106,7 +111,8 @@ class IntegerBody:
             elif (r, window) in places:
                 index = places[r, window]
             else:
-                index = indices.of_field(piece.word(window // 4, r), window % 4)
+                chain = indices[r % len(indices)]
+                index = chain.of_field(piece.word(window // 4, r), window % 4)
                 places[r, window] = index
             of_tokens = by_window[window][k if self._shifts else 0]
             self._dots.add(r, weight, [self._intrin.gather(x, index) for x in of_tokens])
@@ -138,7 +144,9 @@ class IntegerBody:
                 self._dots.add(r, weight, [quad[k] for quad in quads])
             self._dots.added_to_all_panels([quad[k] for quad in quads])
 
-    def _by_token(self, piece: IntSlice, window: int, windows: Windows, indices: Indices) -> None:
+    def _by_token(
+        self, piece: IntSlice, window: int, windows: Windows, indices: list[Indices]
+    ) -> None:
         """Multiply the columns of one window, panel by panel; in a panel, token by token.
 
         Only one token's window takes a register at a time, so that sums can have the others.
@@ -169,9 +177,12 @@ class IntegerBody:
         chunk = self._fmt.chunk_of(window, k)
         return self._intrin.prepare_w(piece.chunk(chunk, r, self._intrin))
 
-    def _gather_index(self, piece: IntSlice, window: int, k: int, r: int, indices: Indices) -> Any:
+    def _gather_index(
+        self, piece: IntSlice, window: int, k: int, r: int, indices: list[Indices]
+    ) -> Any:
         """Return byte indices into a window of a panel's k-th kept weights."""
-        return gather_index(self._intrin, self._fmt, piece, window, k, r, indices)
+        chain = indices[r % len(indices)]
+        return gather_index(self._intrin, self._fmt, piece, window, k, r, chain)
 
     def _flush(self, k_block: Any, index: int) -> None:
         """Scale the sums of a scale group, or of a part of one, into the output."""

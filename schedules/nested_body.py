@@ -20,7 +20,9 @@ class NestedBody(IntegerBody):
         (found,) = super()._activations(piece, window)
         return [[self._intrin.turned(each) for each in found] if window % 2 else found]
 
-    def _gather_index(self, piece: IntSlice, window: int, k: int, r: int, indices: Indices) -> Any:
+    def _gather_index(
+        self, piece: IntSlice, window: int, k: int, r: int, indices: list[Indices]
+    ) -> Any:
         assert isinstance(piece, NestedSlice)  # noqa: S101 - of a NestedStream
         chunk = self._fmt.chunk_of(window, k)
-        return indices.of_nested(piece.codes(chunk, r), chunk % 2)
+        return indices[r % len(indices)].of_nested(piece.codes(chunk, r), chunk % 2)

@@ -63,9 +63,10 @@ class Intrinsics(ABC):
         Panels of a GEMV in flight: enough independent sums to hide the latency of the dot product.
     unrolled_slices : int
         Slices of a k-block that a kernel unrolls, at most; more are a loop.
-    panel_major : bool
-        Whether a panel takes the chunks of several windows before the next panel takes its own:
-        positions and pairs of weights are held for one panel at a time, and several windows.
+    panels_at_once : int or None
+        Panels that take the chunks of several windows before the next ones take theirs: positions
+        and pairs of weights are held for these at a time, and several windows. Each of them has
+        its own `indices`. None: all panels take the chunks of one window at a time.
     conv_vectors : int
         Vectors of channels that a core interleaves in a convolution's prefill, at most: a whole
         cache line at least, for the next token's line lies elsewhere.
@@ -107,7 +108,7 @@ class Intrinsics(ABC):
     zero_point_dtype: str = "int32"
     gemv_panels: int = 1
     unrolled_slices: int = 0
-    panel_major: bool = False
+    panels_at_once: int | None = None
     conv_vectors: int = 4
     sums: int = 12
     prefetches_rows: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log2
 from typing import Any
 
-from schedules.intrin.base import GROUP_BYTES, Intrinsics
+from schedules.intrin.base import GROUP_BYTES, ODD_BITS, Intrinsics
 from schedules.intrin.indices import Indices
 from tvm_c4n._tvm import T, intrinsic
 from tvm_c4n.ops.isa import NEON, NEON_I8MM
@@ -24,7 +24,9 @@ class Neon(Intrinsics):
     sums = 24
     # Neither these nor prefetches were ever measured on Arm.
     gemv_panels = 4
-    panel_major = True
+    # With one chain of indices LLVM's scheduler makes all of them first, and what they gather waits
+    # on the stack (docs/decisions/arm-inner-loops.md).
+    panels_at_once = 4
     multiplies_both = True
     ssd_tokens = 4
 
@@ -33,7 +35,7 @@ class Neon(Intrinsics):
         return 2, 6
 
     def for_weights(self, spec: LinearSpec) -> Intrinsics:
-        return NeonFields(spec.dtype) if spec.dtype in FIELD_BITS else self
+        return NeonFields(spec) if spec.dtype in FIELD_BITS else self
 
     def opaque(self, bundle: Any) -> Any:
         # The offset of half a matrix exceeds what a load can add to its address by itself: LLVM
@@ -98,9 +100,35 @@ class NeonFields(Neon):
     """Weights of few bits: 1/16 or 1/32 of their sums costs nothing where they become floats."""
 
     unrolled_slices = 2
+    panels_at_once = 1
 
-    def __init__(self, dtype: str) -> None:
-        self._fraction = round(-log2(super().output_scale(dtype)))
+    def __init__(self, spec: LinearSpec) -> None:
+        self._fraction = round(-log2(super().output_scale(spec.dtype)))
+        if spec.removed == 1 and spec.dtype == "int4":
+            self.panels_at_once = 2
+        elif spec.removed == 1:
+            # Byte vectors that many chunks share, and words: those of four panels, beside shifted
+            # windows, are more than registers hold.
+            self.gemv_panels = 2
+
+    def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:
+        # As the default does, but with shifts of bytes, which let bits fall out at the top, and
+        # insertions: fewer masks, and fewer registers that hold them.
+        vector, low, bits = pieces[0]
+        field = _shifted_left(vector, 8 - low - bits)
+        if len(pieces) > 1:
+            vector, low, more = pieces[1]
+            below = _shifted_left(vector, 8 - low - more)
+            field = intrinsic("uint8x16", "llvm.aarch64.neon.vsri", field, below, T.int32(bits))
+            bits += more
+        words, place = T.reinterpret("uint32x4", field), 8 - bits
+        mask = 0x100 - (1 << place)
+        if bits == ODD_BITS:
+            half, inside = (_hidden(self.every_byte(v)) for v in (1 << place - 1, mask))
+            words = half ^ ((half ^ words) & inside)
+        elif low:
+            words = words & self.every_byte(mask)
+        return T.reinterpret("int8x16", words)
 
     def output_scale(self, dtype: str) -> float:
         return 1.0
@@ -143,17 +171,27 @@ class InsertedIndices(Indices):
 
     def _insert(self, number: int, words: Any, mask: int) -> Any:
         """Put the bits of words that a mask has into an index."""
-        # Behind a fence LLVM does not see that it knows the bits that stay.
-        before = T.reinterpret("float32x4", self._buffer[ramp(4 * number, 4)])
-        before = T.reinterpret("uint32x4", _fence("float32x4", before))
-        inside, outside = (T.broadcast(T.uint32(m), 4) for m in (mask, mask ^ 0xFFFFFFFF))
-        return self._keep(number, (words & inside) | (before & outside))
+        # Behind a fence LLVM does not see that it knows the bits that stay; and of a mask that it
+        # knows it would keep the opposite in another register.
+        before = _hidden(self._buffer[ramp(4 * number, 4)])
+        inside = _hidden(T.broadcast(T.uint32(mask), 4))
+        return self._keep(number, before ^ ((before ^ words) & inside))
 
     def _keep(self, number: int, index: Any) -> Any:
         """Remember an index; returns it as bytes."""
         index = T.bind(index)
         T.buffer_store(self._buffer, index, [ramp(4 * number, 4)])
         return T.reinterpret("int8x16", index)
+
+
+def _shifted_left(vector: Any, by: int) -> Any:
+    return vector << T.broadcast(T.uint8(by), 16) if by else vector
+
+
+def _hidden(words: Any) -> Any:
+    """Return ``uint32x4`` words behind a fence."""
+    floats = T.reinterpret("float32x4", words)
+    return T.reinterpret("uint32x4", _fence("float32x4", floats))
 
 
 def _fence(dtype: str, value: Any) -> Any:
