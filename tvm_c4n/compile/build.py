@@ -100,7 +100,8 @@ def pipeline(
     TVM knows it as ``relax_pipeline="c4n"`` and as ``relax.get_pipeline("c4n", ...)`` once both
     packages are imported. Kernels are those of TVM's current target, that is of the one that
     `relax.build` compiles for. With ``tir_pipeline="c4n"`` beside it, `relax.build` lowers kernels
-    as `build` does, see `TakeChunks`.
+    as `build` does, and threads take long loops in chunks (`TakeChunks`). Without it, TVM splits
+    all loops evenly: chunks can only be made amid the lowering, which starts after this pass.
 
     Parameters
     ----------

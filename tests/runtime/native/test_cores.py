@@ -67,3 +67,16 @@ def test_the_fastest_count_is_chosen_and_threads_stay_on_its_cores(
     for slow, expected in ((1, 2), (2, 1)):
         done = subprocess.run([chooser, str(slow)], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines() == [str(expected), "1 1"]
+
+
+@pytest.mark.slow
+def test_even_cores_have_a_thread_each_unless_the_environment_says(
+    host_compiler: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    chooser = program(tmp_path_factory, "threads", "threads")
+    telling = ("TVM_NUM_THREADS", "OMP_NUM_THREADS")
+    told_nothing = {name: value for name, value in os.environ.items() if name not in telling}
+    for told, expected in (({}, "2"), *(({name: "1"}, "0") for name in telling)):
+        command, env = [chooser, "0"], told_nothing | told
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+        assert done.stdout.split() == [expected]

@@ -37,7 +37,8 @@ typedef struct c4n_model c4n_model;
 C4N_API const char *c4n_error(void);
 
 /* Opens an artifact folder of `tvm-c4n compile`. threads: the
- * biggest cores are taken; 0: as many of them as a few steps show to be fastest. */
+ * biggest cores are taken; 0: as many of them as a few steps show to be fastest, and all where they
+ * are alike (or what TVM_NUM_THREADS says). */
 C4N_API c4n_status c4n_open(const char *artifact, int32_t threads, c4n_model **model);
 /* May get NULL. No other call may use the handle any more. */
 C4N_API void c4n_close(c4n_model *model);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <vector>
 
 #include "cores.hpp"
@@ -31,6 +32,11 @@ constexpr int kSteps = 5;
 const Cores& cores() {
   static const Cores found = find_cores();
   return found;
+}
+
+// Whether the user has told TVM how many threads its pools have.
+bool told_by_environment() {
+  return std::getenv("TVM_NUM_THREADS") || std::getenv("OMP_NUM_THREADS");
 }
 
 double median_secs(const std::function<void()>& step) {
@@ -66,9 +72,11 @@ void set_threads(int threads) {
 int pool_threads() { return ffi::Function::GetGlobalRequired("runtime.NumThreads")().cast<int>(); }
 
 int choose_threads(const std::function<void()>& step) {
+  // By itself TVM takes half of the cores on x86.
+  if (!cores().uneven())
+    return told_by_environment() ? 0 : static_cast<int>(cores().order.size());
   int best = 0;
   double shortest = 0;
-  if (!cores().uneven()) return best;
   for (const int count : cores().counts) {
     set_threads(count);
     const double secs = median_secs(step);

@@ -12,7 +12,8 @@ void set_threads(int threads);
 int pool_threads();
 
 // The threads of a model whose user gave 0: where cores are of several kinds, as many kinds of them
-// as make a step fastest, by a few steps; else 0. The pool has another count afterwards.
+// as make a step fastest, by a few steps, and the pool has another count afterwards; else one for
+// each core that the process may use, or 0 where TVM_NUM_THREADS or OMP_NUM_THREADS say how many.
 int choose_threads(const std::function<void()>& step);
 
 }  // namespace c4n
