@@ -25,7 +25,7 @@ class Neon(Intrinsics):
     # Neither these nor prefetches were ever measured on Arm.
     gemv_panels = 4
     # With one chain of indices LLVM's scheduler makes all of them first, and what they gather waits
-    # on the stack (docs/decisions/arm-inner-loops.md).
+    # on the stack (docs/decisions/arm-registers.md).
     panels_at_once = 4
     multiplies_both = True
     ssd_tokens = 4
