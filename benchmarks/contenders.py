@@ -86,17 +86,17 @@ class Contender(ABC):
 
 
 class C4nModel(Contender):
-    """A compiled model of ours in this process."""
+    """A compiled model of ours in this process; `target` is one whose code this machine runs."""
 
     engine = "tvm_c4n"
 
-    def __init__(self, size: str, fmt: Format):
-        self.size, self.fmt = size, fmt
+    def __init__(self, size: str, fmt: Format, target: str = "host"):
+        self.size, self.fmt, self.target = size, fmt, target
         self.name = f"C4n {fmt.dtype} " + (f"n={fmt.removed}" if fmt.removed else "dense")
         self.name += ", float16 states" * fmt.half_state
 
     def make(self) -> Path:
-        return artifact(self.size, self.fmt)
+        return artifact(self.size, self.fmt, self.target)
 
     @property
     def _source(self) -> Path | str:
@@ -202,11 +202,13 @@ class TvmBuild(Contender):
         return (perf_counter() - began) * test.tokens / count
 
 
-def contenders(sizes: str, formats: str, baselines: str, tvm: str) -> list[Contender]:
-    """Return the contenders of a measurement, by size; each option is a list with commas."""
+def contenders(
+    sizes: str, formats: str, baselines: str, tvm: str, target: str = "host"
+) -> list[Contender]:
+    """Return the contenders of a measurement, by size; options but the target are lists."""
     found: list[Contender] = []
     for size in words(sizes):
-        found += [C4nModel(size, Format.parse(text)) for text in words(formats)]
+        found += [C4nModel(size, Format.parse(text), target) for text in words(formats)]
         found += [LlamaCpp(size, kind) for kind in words(baselines)]
         found += [TvmBuild(size, variant) for variant in words(tvm)]
     return found

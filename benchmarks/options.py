@@ -13,6 +13,7 @@ Sizes = Annotated[str, typer.Option(help=", ".join(KNOWN))]
 Formats = Annotated[
     str, typer.Option("--formats", help="Ours: DTYPE-nN, for example int4-n2; n0 is dense.")
 ]
+Target = Annotated[str, typer.Option(help="What ours is compiled for: host, c4n/x86-64-v3 (AVX2).")]
 Baselines = Annotated[str, typer.Option(help="llama.cpp's types.")]
 Tvm = Annotated[str, typer.Option(help="TVM's own build: default, dlight.")]
 Threads = Annotated[str, typer.Option("--threads", "-t", help="For example 1,2.")]

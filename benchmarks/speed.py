@@ -25,6 +25,7 @@ def decode(
     formats: options.Formats = options.FORMATS,
     baselines: options.Baselines = options.BASELINES,
     tvm: options.Tvm = "",
+    target: options.Target = "host",
     threads: options.Threads = "1,2",
     rounds: options.Rounds = 5,
     n_gen: int = 64,
@@ -34,7 +35,7 @@ def decode(
 ) -> None:
     """Measure generation, all contenders interleaved."""
     file = out or place("decode.jsonl", save)
-    found = contenders(sizes, formats, baselines, tvm)
+    found = contenders(sizes, formats, baselines, tvm, target)
     _measure(found, [Test(0, n_gen)], numbers(threads), rounds, file, patience)
 
 
@@ -43,6 +44,7 @@ def prefill(
     formats: options.Formats = options.FORMATS,
     baselines: options.Baselines = options.BASELINES,
     tvm: options.Tvm = "",
+    target: options.Target = "host",
     threads: options.Threads = "2",
     rounds: options.Rounds = 5,
     n_prompt: Annotated[str, typer.Option(help="Tokens; several: 512,8192.")] = "512",
@@ -53,7 +55,7 @@ def prefill(
     """Measure prompt processing, all contenders interleaved."""
     file = out or place("prefill.jsonl", save)
     tests = [Test(tokens, 0) for tokens in numbers(n_prompt)]
-    found = contenders(sizes, formats, baselines, tvm)
+    found = contenders(sizes, formats, baselines, tvm, target)
     _measure(found, tests, numbers(threads), rounds, file, patience)
 
 
@@ -62,9 +64,10 @@ def make(
     formats: options.Formats = options.FORMATS,
     baselines: options.Baselines = options.BASELINES,
     tvm: options.Tvm = "",
+    target: options.Target = "host",
 ) -> None:
     """Make the files that decode and prefill measure, so that no measurement has to."""
-    for one in contenders(sizes, formats, baselines, tvm):
+    for one in contenders(sizes, formats, baselines, tvm, target):
         print(f"{one.size} {one.name}", file=sys.stderr, flush=True)
         one.make()
 

@@ -24,6 +24,8 @@ class Avx2(Intrinsics):
     gemv_panels = 4
     conv_vectors = 2
     prefetches_rows = True
+    # Fewer sums and windows are moved to the stack and back.
+    panel_major = True
     unpacked_tile = (2, 4)
     weight_vectors = 2
 
@@ -43,8 +45,9 @@ class Avx2(Intrinsics):
         # Weights of few bits leave room to add their products in 16 bits.
         if spec.dtype not in FIELD_BITS:
             return self
-        sparse = spec.removed or spec.dynamic
-        return Avx2Fields() if sparse else Avx2DenseFields(FIELD_BITS[spec.dtype])
+        if spec.removed or spec.dynamic:
+            return Avx2Fields(looks_up=spec.removed > 0)
+        return Avx2DenseFields(FIELD_BITS[spec.dtype])
 
     def gather_index(self, words: Any, field: int) -> Any:
         # Two fields share a mask: pshufb ignores bits 4 to 6 of an index.
@@ -101,6 +104,9 @@ class Avx2Fields(Avx2):
     weight_vectors = 1
     prepares_x = True
 
+    def __init__(self, *, looks_up: bool = False) -> None:
+        self._looks_up = looks_up
+
     def accumulate_cols(self, removed: int) -> int | None:
         # Two lanes share the products of 64 kept weights.
         return 64 * (4 // (4 - removed))
@@ -115,6 +121,9 @@ class Avx2Fields(Avx2):
         return T.reinterpret(self.bytes_type, flipped)
 
     def unpack_nibbles(self, pairs: Any, high: bool) -> Any:
+        # An instruction less for two chunks, on the ports of the gathers.
+        if self._looks_up:
+            return self.unpack_field([(pairs, 4 * high, 4)])
         return self._plus_8(pairs, high) - self._bytes(8)
 
     def unpack_field(self, pieces: list[tuple[Any, int, int]]) -> Any:

@@ -1,4 +1,7 @@
-"""Tags of TVM's targets for cores of phones: ``tvm.target.Target("c4n/cortex-x4")``."""
+"""Tags of TVM's targets: laptops with AVX2, cores of phones.
+
+``tvm.target.Target("c4n/cortex-x4")`` is one.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,11 @@ _CORES = {
     "cortex-x4": ARM_CPU_2021,
 }
 _ANDROID = {"kind": "llvm", "keys": ["arm_cpu", "cpu"], "mtriple": "aarch64-linux-android"}
+# AVX2 without AVX-512, which most laptops have.
+_LAPTOP = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
 TAGS: dict[str, dict[str, Any]] = {
-    f"c4n/{core}": {**_ANDROID, "model": core, **cpu} for core, cpu in _CORES.items()
+    "c4n/x86-64-v3": _LAPTOP,
+    **{f"c4n/{core}": {**_ANDROID, "model": core, **cpu} for core, cpu in _CORES.items()},
 }
 
 
