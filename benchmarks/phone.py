@@ -3,7 +3,7 @@
 Everything is made here and pushed: our models and `c4n_run`, GGUF files and llama.cpp, built for
 the phone's instructions (llama_cpp/bench.cpp times it as llama-bench does). Rounds go over all
 contenders; before each sample the phone may cool until it is as warm as it was at first. The file
-is written after each sample, with temperatures before and after it.
+is written after each sample, with temperatures before and after it. Its ``run`` is this machine.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def phone(
                 sample = one.sample(test, threads or first.big_cores or os.cpu_count() or 1)
                 conditions = {"before": vars(before), "after": vars(device.conditions())}
                 samples.append(sample | conditions | {"others": 0.0})
-                write_result(file, {"phone": about, "samples": samples})
+                made = {"level": level_of(device), "llama-cpp-python": baseline.version()}
+                write_result(file, {"built": made, "phone": about, "samples": samples})
     for test in tests:
         cells = cells_of([one for one in samples if one["test"] == str(test)], max_others=0)
         print(table(cells, {}))

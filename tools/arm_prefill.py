@@ -5,7 +5,7 @@
 What tokens cost is linear in their number, but for those that a whole block of tokens leaves over:
 a count is that of a prompt of PROMPT tokens, worked out from two shorter ones that leave over as
 many. One thread. It needs what `python -m benchmarks arm` needs, and makes all but ggml's builds:
-benchmarks/llama_cpp/install.sh --arm.
+benchmarks/llama_cpp/install.sh --arm. A build with KleidiAI is a level: ``i8mm-kleidiai:Q4_0``.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def ggml(size: str, kind: str, level: str) -> dict[str, Any]:
     def command(tokens: int, reps: int) -> list[str]:
         return [str(program), str(file), "1", str(tokens), "0", str(reps)]
 
-    blocks = count_prompt(command, GGML, CPU[level])
+    blocks = count_prompt(command, GGML, CPU[level.removesuffix("-kleidiai")])
     return {
         "engine": "llama.cpp",
         "row": f"llama.cpp {kind}",

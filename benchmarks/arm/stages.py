@@ -24,7 +24,7 @@ from tvm_c4n._tvm import relax, tvm
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.compile.build import phases_for
 from tvm_c4n.compile.kernel_selection import selector
-from tvm_c4n.compile.native import PROGRAM, build_runner, fetch_runtime
+from tvm_c4n.compile.native import PROGRAM, RUNTIME, build_runner, fetch_runtime
 from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import C4nError
 from tvm_c4n.evaluate.replay import shapes_of_projections
@@ -70,8 +70,8 @@ def runner() -> Path:
     folder = CACHE / "arm64-runner"
     if not (folder / PROGRAM).is_file():
         libraries = CACHE / "arm64-runtime"
-        if not libraries.is_dir():
-            libraries.mkdir(parents=True)
+        # By file: a download that was stopped leaves an empty folder.
+        if not all((libraries / name).is_file() for name in RUNTIME):
             fetch_runtime(libraries)
         build_runner(folder, TARGET, runtime=libraries, overwrite=True)
     return folder

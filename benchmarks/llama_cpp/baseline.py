@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,14 @@ TYPES = ("F16", "Q8_0", "Q4_0", "IQ4_NL", "Q4_K_M", "Q3_K_M", "Q2_K")
 def prefix() -> Path:
     """Return the folder that `install.sh` filled."""
     return Path(os.environ.get("LLAMA_CPP") or CACHE.parent / "llama.cpp")
+
+
+def version() -> str:
+    """Return the version of the llama-cpp-python that is built; "" where nothing says so."""
+    about = prefix() / "src" / "PKG-INFO"
+    text = about.read_text("utf-8") if about.is_file() else ""
+    found = re.search(r"^Version: (\S+)", text, re.M)
+    return found[1] if found else ""
 
 
 def program(name: str) -> Path:

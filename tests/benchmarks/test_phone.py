@@ -33,6 +33,7 @@ def test_all_that_was_measured_is_in_one_file(
     )
     assert "Linux" in found["phone"]["kernel"] and "processor" in found["phone"]["cpuinfo"]
     assert found["run"]["version"]
+    assert found["built"]["level"] in ("dotprod", "i8mm")
     assert str(file) in capsys.readouterr().out
 
 

@@ -1,7 +1,13 @@
 """Names of the stages of a step that kernels share."""
 
+from pathlib import Path
+
+import pytest
+
+from benchmarks.arm import stages as stages_module
 from benchmarks.arm.counts import Instruction
 from benchmarks.arm.stages import fits, joined, stages
+from tvm_c4n.compile.native import RUNTIME
 
 
 def test_kernels_that_share_a_loop_share_a_name():
@@ -53,3 +59,19 @@ def test_a_head_in_a_function_of_its_own_is_counted() -> None:
     code += code_of("embedding_compute_", 0.1, barriers=0)
     found = {stage["name"]: stage["insns"] for stage in stages(code, ["in_proj", "head"])}
     assert found == {"layers 0": 2400, "layers 1": 2400, "region 0": 3000, "calls": 110}
+
+
+def test_a_download_that_was_stopped_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages_module, "CACHE", tmp_path)
+    libraries, fetched = tmp_path / "arm64-runtime", []
+    libraries.mkdir()
+    monkeypatch.setattr(stages_module, "fetch_runtime", fetched.append)
+    monkeypatch.setattr(stages_module, "build_runner", lambda *_, **__: None)
+    stages_module.runner()
+    assert fetched == [libraries]
+    for name in RUNTIME:
+        (libraries / name).touch()
+    stages_module.runner()
+    assert fetched == [libraries]

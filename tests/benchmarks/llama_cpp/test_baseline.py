@@ -1,6 +1,7 @@
 """llama-bench as a process: what is asked of it, and what is read from its answer."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,13 @@ def test_programs_that_are_not_built_name_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
     with pytest.raises(C4nError, match="make bench-llama builds it"):
         baseline.program("llama-bench")
+
+
+def test_the_version_is_that_of_the_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
+    assert baseline.version() == ""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "PKG-INFO").write_text("Metadata-Version: 2.1\nVersion: 0.3.36\n")
+    assert baseline.version() == "0.3.36"
