@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from tests.models import write_byte_tokenizer
 from tvm_c4n.compile.elf import read_elf
 from tvm_c4n.compile.native import PROGRAM
+from tvm_c4n.runtime.cores import find_cores
 from tvm_c4n.runtime.engine import Engine
 from tvm_c4n.runtime.generate import generate_tokens
 
@@ -155,6 +157,15 @@ def test_the_runner_measures_as_llama_bench_does(host_runner, artifact):
     assert gen["samples_ts"] == pytest.approx(rates, rel=1e-4)
     assert gen["avg_ts"] == pytest.approx(np.mean(rates), rel=1e-4)
     assert gen["stddev_ts"] == pytest.approx(np.std(rates, ddof=1), rel=1e-2)
+
+
+@pytest.mark.skipif(find_cores().uneven, reason="cores of several kinds: a count is measured")
+def test_the_runner_takes_all_even_cores(host_runner, artifact, monkeypatch):
+    for name in ("TVM_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    done = start([host_runner], artifact, "--bench", "-p", 0, "-g", 1, "-r", 1)
+    (found,) = json.loads(done.stdout)
+    assert found["n_threads"] == len(os.sched_getaffinity(0))
 
 
 def test_the_runner_measures_for_minutes(host_runner, artifact):

@@ -53,9 +53,11 @@ double median_secs(const std::function<void()>& step) {
 }  // namespace
 
 void set_threads(int threads) {
+  // Asked for in any case: TVM's own pool pins the calling thread.
+  const bool uneven = cores().uneven();
   if (!threads) return;
   const auto configure = ffi::Function::GetGlobalRequired("runtime.config_threadpool");
-  if (!cores().uneven()) {
+  if (!uneven) {
     configure(kMode, threads);
     return;
   }
