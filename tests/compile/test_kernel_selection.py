@@ -112,17 +112,20 @@ def test_weights_are_prefetched_as_was_measured_on_the_cpu(
 
 @pytest.mark.parametrize("core", Core)
 @pytest.mark.parametrize(
-    "other",
-    [{"mtriple": "x86_64-w64-windows-gnu"}, {"mcpu": "x86-64-v3", "mattr": []}],
+    ("other", "policy"),
+    [
+        ({"mtriple": "x86_64-w64-windows-gnu"}, PrefetchPolicy.INTO_L2),
+        ({"mcpu": "x86-64-v3", "mattr": []}, PrefetchPolicy.INTO_L1),
+    ],
     ids=["system", "vectors"],
 )
 @pytest.mark.skipif(host_machine() != "x86_64", reason="no code for this machine has AVX-512")
 def test_only_this_machines_code_follows_its_cpu(
-    cpu: Callable[..., None], core: Core, other: dict[str, Any]
+    cpu: Callable[..., None], core: Core, other: dict[str, Any], policy: PrefetchPolicy
 ) -> None:
     cpu(core, 1)
     target = Target({**NATIVE.export(), **other})
-    assert selector(target, mod=sparse_layer(64, 64)[0]).policy is PrefetchPolicy.INTO_L2
+    assert selector(target, mod=sparse_layer(64, 64)[0]).policy is policy
 
 
 @pytest.mark.parametrize(

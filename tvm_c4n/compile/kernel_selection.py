@@ -19,7 +19,7 @@ from tvm_c4n._tvm import IRModule, Target
 from tvm_c4n.compile.host import Core, l3_bytes, measured_core
 from tvm_c4n.compile.records import open_records, shipped_for
 from tvm_c4n.compile.target import is_native
-from tvm_c4n.ops.isa import AVX512, OPENCL, Isa, isa_of
+from tvm_c4n.ops.isa import AVX2, AVX512, OPENCL, Isa, isa_of
 from tvm_c4n.ops.repack import PrefetchPolicy
 from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.ops.tir import Kernel
@@ -100,7 +100,9 @@ def tuned_for(target: Target, records: str | Path | None) -> schedules.Tuned | N
 
 
 def prefetch_policy(target: Target, weight_bytes: int = 0) -> PrefetchPolicy:
-    """Return how weights are prefetched in code for a target, by what was measured on this CPU.
+    """Return how weights are prefetched in code for a target.
+
+    With AVX-512 by what was measured on this CPU, else by what was measured at all.
 
     Parameters
     ----------
@@ -108,7 +110,10 @@ def prefetch_policy(target: Target, weight_bytes: int = 0) -> PrefetchPolicy:
     weight_bytes : int
         What a step reads; 0: not known.
     """
-    core = measured_core() if is_native(target) and isa_of(target) == AVX512 else None
+    isa = isa_of(target)
+    if isa == AVX2:
+        return PrefetchPolicy.INTO_L1
+    core = measured_core() if is_native(target) and isa == AVX512 else None
     if core is Core.GOLDEN_COVE:
         return PrefetchPolicy.INTO_L1
     if core is Core.ZEN4:
