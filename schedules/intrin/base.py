@@ -188,20 +188,26 @@ class Intrinsics(ABC):
 
     def window(self, x: Any, token: Any, start: Any) -> Any:
         """Read the 16 activations from column `start` on, for `gather`."""
-        return T.bind(self.prepare_x(self.plain_window(x, token, start)))
+        return T.bind(self.prepare_x(self._sixteen(x, token, start)))
 
     def plain_window(self, x: Any, token: Any, start: Any) -> Any:
-        """Read 16 activations that are prepared, or need not be, into each 128 bits."""
-        return T.bind(repeat(x[token, ramp(start, 16)], 16, self.lanes // 4))
+        """Read 16 activations as `window` does, where they are prepared or need not be."""
+        return T.bind(self._sixteen(x, token, start))
+
+    def _sixteen(self, x: Any, token: Any, start: Any) -> Any:
+        return repeat(x[token, ramp(start, 16)], 16, self.lanes // 4)
 
     def quad(self, x: Any, token: Any, start: Any) -> Any:
         """Read the same four activations into each lane."""
-        return T.bind(self.prepare_x(self.plain_quad(x, token, start)))
+        return T.bind(self.prepare_x(self._four(x, token, start)))
 
     def plain_quad(self, x: Any, token: Any, start: Any) -> Any:
-        """Read four activations that are prepared, or need not be, into each lane."""
+        """Read four activations as `quad` does, where they are prepared or need not be."""
+        return T.bind(self._four(x, token, start))
+
+    def _four(self, x: Any, token: Any, start: Any) -> Any:
         word = T.reinterpret("int32", x[token, ramp(start, 4)])
-        return T.bind(T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes)))
+        return T.reinterpret(self.bytes_type, T.broadcast(word, self.lanes))
 
     def quads(self, x: Any, token: Any, start: Any, count: int) -> list[Any]:
         """Read `count` times four activations from column `start` on, each as `quad` does."""
