@@ -5,10 +5,15 @@ A row is a dict: the case (what was pruned how, validated on what) and its figur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import exp
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from tvm_c4n.assets import VALID_TEXT
 from tvm_c4n.cli.console import ProgressBar
+from tvm_c4n.errors import C4nError
 from tvm_c4n.runtime.describe import cpu_name
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 _CASE = ("model", "samples", "sample_tokens", "windows", "method", "removed", "sparsity")
 _CASE += ("allocation", "dtype", "without", "rotate", "repair")
+# Windows that are judged together: more need more memory, fewer more steps.
+AT_A_TIME, ON_A_GPU = 16, 64
 Row = dict[str, Any]
 
 
@@ -24,7 +31,9 @@ def case_of(row: Row) -> Row:
     return {"rotate": False, "repair": 0} | {name: row[name] for name in _CASE if name in row}
 
 
-def measure(case: Row, threads: int | None = None) -> Row:
+def measure(
+    case: Row, threads: int | None = None, device: str = "cpu", texts: Sequence[Path] = ()
+) -> Row:
     """Prune as a case says and measure; for method "dense", measure the model as it is.
 
     Parameters
@@ -32,25 +41,39 @@ def measure(case: Row, threads: int | None = None) -> Row:
     case : dict
     threads : int, optional
         Threads of torch; its own choice by default.
+    device : str
+        Where to prune and to judge.
+    texts : list of path
+        Texts that are judged whole, beside the windows of the bundled one; ``texts`` of the row has
+        their perplexities.
     """
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
     host = {"processor": cpu_name(), "threads": torch.get_num_threads()}
+    if device != "cpu":
+        host["device"] = torch.cuda.get_device_name(device)
+
+    def judged(model: str) -> Row:
+        found: Row = {"ppl": torch_perplexity(model, VALID_TEXT, case["windows"], device)}
+        kinds = {text.stem: torch_perplexity(model, text, None, device) for text in texts}
+        return found | ({"texts": kinds} if kinds else {})
+
     if case["method"] == "dense":
-        return case | {"ppl": torch_perplexity(case["model"], case["windows"])} | host
+        return case | judged(case["model"]) | host
     title = " ".join(str(case[k]) for k in ("removed", "sparsity", "method", "dtype") if k in case)
     with TemporaryDirectory() as folder, ProgressBar(title) as bar:
         from tvm_c4n.pruning.run import prune
 
-        recipe, predicted = _recipe(case)
-        report = prune(case["model"], f"{folder}/out", recipe, progress=bar, dense_export=False)
-        ppl = torch_perplexity(f"{folder}/out", case["windows"])
-    return case | {"ppl": ppl} | predicted | _figures(report) | host
+        recipe, predicted = _recipe(case, device)
+        out = f"{folder}/out"
+        report = prune(case["model"], out, recipe, progress=bar, dense_export=False, device=device)
+        found = judged(out)
+    return case | found | predicted | _figures(report) | host
 
 
-def _recipe(case: Row) -> tuple[Recipe, Row]:
+def _recipe(case: Row, device: str) -> tuple[Recipe, Row]:
     """Make the recipe of a case, and what an allocation predicts of it."""
     from tvm_c4n.pruning.recipe import Recipe
 
@@ -63,7 +86,7 @@ def _recipe(case: Row) -> tuple[Recipe, Row]:
     from tvm_c4n.pruning.allocation.budget import Budget, recipe_of
     from tvm_c4n.pruning.session import Session
 
-    session = Session.open(case["model"], recipe)
+    session = Session.open(case["model"], recipe, device=device)
     found = allocate(session, Budget("sparsity", case["sparsity"]))
     allocation = {"exact": found.chosen, "greedy": found.greedy, "uniform": found.uniform}[
         case["allocation"]
@@ -87,21 +110,44 @@ def _figures(report: Report) -> Row:
     }
 
 
-def torch_perplexity(model: str, windows: int) -> float:
-    """Measure the perplexity of a model folder in torch, on windows of the bundled text."""
-    import torch
+def torch_perplexity(
+    model: str, text: Path, windows: int | None = None, device: str = "cpu"
+) -> float:
+    """Measure the perplexity of a model folder in torch, by the protocol of `perplexity`.
 
-    from tvm_c4n.assets import VALID_TEXT
+    Parameters
+    ----------
+    model : str
+    text : path
+    windows : int, optional
+        At most so many, spread evenly.
+    device : str
+    """
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+
     from tvm_c4n.checkpoint import ArrayCheckpoint, open_checkpoint
-    from tvm_c4n.evaluate import load_text_ids, perplexity
+    from tvm_c4n.evaluate import load_text_ids
+    from tvm_c4n.evaluate.perplexity import WINDOW_TOKENS, window_starts
     from tvm_c4n.model.tokenizer import load_tokenizer
     from tvm_c4n.pruning.calibration.layer import logits
 
     source = open_checkpoint(model)
-    ids = load_text_ids(VALID_TEXT, load_tokenizer(source.path))
     loaded = ArrayCheckpoint(source.config, {name: source.dense(name) for name in source.names()})
-    with torch.no_grad():
-        found = perplexity(
-            lambda window: logits(loaded, window[None])[0].numpy(), ids, max_windows=windows
+    ids = load_text_ids(text, load_tokenizer(source.path)).astype(np.int64)
+    if len(ids) < WINDOW_TOKENS:
+        raise C4nError(
+            f"{text}: shorter than a window of {WINDOW_TOKENS} tokens; give a longer text"
         )
-    return found.value
+    starts = np.array(window_starts(len(ids), WINDOW_TOKENS, windows))
+    targets = ids[starts[:, None] + np.arange(WINDOW_TOKENS)]
+    total = 0.0
+    together = AT_A_TIME if device == "cpu" else ON_A_GPU
+    for part in np.array_split(targets, -(-len(targets) // together)):
+        inputs = np.pad(part[:, :-1], ((0, 0), (1, 0)))  # each starts with the separator
+        with torch.no_grad():
+            said = logits(loaded, inputs, torch.device(device))
+            wanted = torch.from_numpy(part).to(said.device)
+            total += F.cross_entropy(said.flatten(0, 1), wanted.flatten(), reduction="sum").item()
+    return exp(total / targets.size)

@@ -39,6 +39,8 @@ def pruning(
     tokens: Annotated[int, typer.Option(help="Tokens of each; 0: the recipe's.")] = 0,
     repair: Annotated[int, typer.Option(help="Windows that layers are trained on.")] = 0,
     windows: Annotated[int, typer.Option(help="Validation windows of 1024 tokens.")] = 32,
+    text: Annotated[list[Path] | None, typer.Option(help="Texts to judge too, whole.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     jobs: Annotated[int, typer.Option(help="Rows measured at the same time.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Measure finished rows again.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print finished rows only.")] = False,
@@ -58,7 +60,8 @@ def pruning(
     todo += [{"model": model, "windows": windows, **common, **case} for case in found]
     table = RowFile(out or newest("pruning.json"))
     if not show:
-        run_missing([case for case in todo if again or table.find(case) is None], table, jobs)
+        missing = [case for case in todo if again or table.find(case) is None]
+        run_missing(missing, table, jobs, {"device": device, "texts": text or []})
     print_rows(todo, table, f"{model}, {windows} windows of 1024; {samples} calibration windows")
 
 
@@ -122,16 +125,18 @@ class RowFile:
         return row
 
 
-def run_missing(missing: list[Row], table: RowFile, jobs: int) -> None:
-    """Measure and keep cases."""
+def run_missing(missing: list[Row], table: RowFile, jobs: int, how: dict[str, Any]) -> None:
+    """Measure and keep cases; ``how``: other arguments of `measure`."""
     if jobs == 1:
         for case in missing:
-            table.keep(measure(case))
+            table.keep(measure(case, **how))
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-        for future in as_completed([pool.submit(measure, case, threads) for case in missing]):
+        for future in as_completed(
+            [pool.submit(measure, case, threads, **how) for case in missing]
+        ):
             row = table.keep(future.result())
             print(f"{_pattern(row)} {_variant(row)}: {row['ppl']:.3f}", file=sys.stderr, flush=True)
 

@@ -13,7 +13,9 @@ import torch
 import transformers
 
 from tests.models import HF, VOCABULARY, write_tokenizer
+from tvm_c4n.checkpoint import ArrayCheckpoint
 from tvm_c4n.model.families import describe_model
+from tvm_c4n.pruning.calibration.layer import logits
 
 TRAINING = Path(__file__).parents[2] / "tools" / "training"
 HYBRID = {
@@ -89,3 +91,21 @@ def test_initial_weights_are_those_of_the_papers(monkeypatch):
     decay = np.exp(tensors[prefix + "A_log"])
     for found, (low, high) in ((step, STEPS), (decay, DECAYS)):
         assert (low <= found).all() and (found <= high).all() and len(set(found)) == 4
+
+
+def test_a_grown_model_says_what_the_small_one_does(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    from grow import grown_tensors
+    from initial import initial_tensors
+
+    small = ArrayCheckpoint(HF, initial_tensors(describe_model(HF), HF, seed=0))
+    twice = ("hidden_size", "intermediate_size", "time_step_rank")
+    large = HF | {name: 2 * HF[name] for name in twice} | {"num_hidden_layers": 3}
+    config = describe_model(large)
+    tensors = grown_tensors(small, config, seed=1)
+    assert {n: t.shape for n, t in tensors.items()} == dict(config.tensor_shapes())
+    ids = np.arange(40).reshape(2, 20) % VOCABULARY
+    found, expected = logits(ArrayCheckpoint(large, tensors), ids), logits(small, ids)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    first, second = np.split(tensors["backbone.layers.0.mixer.in_proj.weight"], 2, axis=1)
+    assert not np.allclose(first, second), "pairs of channels would stay the same for ever"

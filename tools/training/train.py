@@ -20,10 +20,12 @@ from time import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from grow import grown_tensors
 from initial import initial_tensors
 from safetensors.numpy import save_file
 from torch import nn
 
+from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.base import ArrayCheckpoint
 from tvm_c4n.checkpoint.whole_tensors import WholeTensors
 from tvm_c4n.healing.student import Student
@@ -92,6 +94,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     ap.add_argument("config", type=Path, help="config.json of the model")
+    ap.add_argument("--grow", type=Path, metavar="MODEL", help="start as this Mamba-1 does")
     ap.add_argument("--tokenizer", type=Path, required=True, help="folder of a model that has it")
     ap.add_argument("--data", type=Path, required=True, action="append", help="tokens or text")
     ap.add_argument("--valid", type=Path, required=True, help="text to measure on")
@@ -114,8 +117,13 @@ def parse():
 def build(args, hf):
     """Make the model and its optimizer; only matrices of projections are decayed."""
     config = describe_model(hf)
-    start = ArrayCheckpoint(hf, initial_tensors(config, hf, args.seed))
-    model = Student(start, config, torch.device(args.device))
+    tensors = (
+        grown_tensors(open_checkpoint(args.grow), config, args.seed)
+        if args.grow
+        else initial_tensors(config, hf, args.seed)
+    )
+    model = Student(ArrayCheckpoint(hf, tensors), config, torch.device(args.device))
+    model.compile_layers()
     decayed = {id(m.weight) for m in model.stored().values()}
     groups = [
         {"params": [p for p in model.parameters() if id(p) in decayed],
