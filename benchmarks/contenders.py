@@ -121,19 +121,19 @@ class C4nModel(Contender):
         return Cell(self._engine, threads, test.n_prompt, test.n_gen).measure() / 1e9
 
 
-class HealedModel(C4nModel):
-    """A healed model that comes with the package."""
+class NamedModel(C4nModel):
+    """A model that has no format of its own: see `model_folder`."""
 
     def __init__(self, source: str, label: str):
         super().__init__(REAL, Format("int4", 0))
-        self._healed, self.name = source, f"C4n {label}, healed"
+        self._named, self.name = source, f"C4n {label}"
 
     def make(self) -> Path:
-        return artifact(self._healed, self.fmt)
+        return artifact(self._named, self.fmt)
 
     @property
-    def _source(self) -> str:
-        return self._healed
+    def _source(self) -> Path | str:
+        return model_folder(self._named, self.fmt)
 
 
 class LlamaCpp(Contender):

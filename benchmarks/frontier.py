@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from benchmarks.contenders import C4nModel, Contender, HealedModel, LlamaCpp, Test
+from benchmarks.contenders import C4nModel, Contender, LlamaCpp, NamedModel, Test
 from benchmarks.interleaved import Line, Log, read_log
 from benchmarks.interleaved import measure as take_samples
 from benchmarks.machine import CACHE
@@ -31,11 +31,14 @@ from tvm_c4n.cli.console import ProgressBar
 from tvm_c4n.model.families import describe_model
 
 HOME = CACHE / "frontier"
-HEALED = {
-    "mamba-19m-int3": "int3",
-    "mamba-19m-s30-int4": "int4 30 % removed",
-    "mamba-19m-n2-int4": "int4 n=2",
-    "mamba-19m-n3-int4": "int4 n=3",
+NAMED = {
+    "mamba-19m-8.6MB": "mixture, 8.6 MB",
+    "mamba-19m-9.5MB": "mixture, 9.5 MB",
+    "mamba-19m-10.5MB": "mixture, 10.5 MB",
+    "mamba-19m-int3": "int3, healed",
+    "mamba-19m-s30-int4": "int4 30 % removed, healed",
+    "mamba-19m-n2-int4": "int4 n=2, healed",
+    "mamba-19m-n3-int4": "int4 n=3, healed",
 }
 TESTS = [Test(0, 128), Test(512, 0)]
 TYPES = ("Q8_0", "Q4_0", "IQ4_NL", "Q3_K_M", "Q2_K", "F16")
@@ -86,8 +89,8 @@ def frontier(
 def points() -> list[Contender]:
     """Return all points of the frontier."""
     ours: list[Contender] = [C4nModel(REAL, Format.parse(text)) for text in FORMATS]
-    healed = [HealedModel(source, label) for source, label in HEALED.items()]
-    return [*ours, *healed, *(LlamaCpp(REAL, kind) for kind in TYPES)]
+    named = [NamedModel(source, label) for source, label in NAMED.items()]
+    return [*ours, *named, *(LlamaCpp(REAL, kind) for kind in TYPES)]
 
 
 def perplexities(windows: int) -> dict[str, Any]:
@@ -197,7 +200,8 @@ def draw(found: list[Point], against: Axis, run: dict[str, Any], threads: int, f
         colour, at = colours[point["ours"]], (median(point[against]), point["ppl"])
         how = {"va": "center", "fontsize": 8.5, "color": colour, "textcoords": "axes fraction"}
         how["arrowprops"] = {"arrowstyle": "-", "color": colour, "alpha": 0.35, "relpos": (0, 0.5)}
-        text = f"{name.replace(' removed', '')}, {point['size'][0]:.0f} MB"
+        size_mb = "" if name.endswith("MB") else f", {point['size'][0]:.0f} MB"
+        text = name.replace(" removed", "") + size_mb
         axes.annotate(text, at, (1.04, rank / max(len(found) - 1, 1)), **how)
     label, ticks = _AXES[against]
     axes.set(xlabel=label, ylabel="perplexity (less is better)", xscale="log")

@@ -8,6 +8,7 @@ healed model where there is one of that format, else pruned as `tvm-c4n prune` d
 from __future__ import annotations
 
 import hashlib
+import re
 from math import prod
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from tvm_c4n.runtime.artifact import MANIFEST
 
 REAL = "mamba-19m"
 KNOWN = [REAL, *sorted(SHAPES)]
+_TO_SIZE = re.compile(rf"{REAL}-([0-9.]+)MB")
 
 
 def model_folder(size: str, fmt: Format) -> str | Path:
     """Return the folder (or name) of a model; makes it where it is missing.
 
-    A healed model that is bundled may be named instead of a size: it is what it is.
+    A healed model that is bundled may be named instead of a size: it is what it is. So is
+    ``mamba-19m-9.0MB``, the best mixture of n and dtypes of that size, one-shot.
 
     Raises
     ------
@@ -37,6 +40,8 @@ def model_folder(size: str, fmt: Format) -> str | Path:
     """
     if size in MODELS and size != REAL:
         return size
+    if asked := _TO_SIZE.fullmatch(size):
+        return _pruned_to_size(float(asked[1]), CACHE / "models" / size)
     if size not in KNOWN:
         raise C4nError(f"size is {size!r}; known are {', '.join(KNOWN)}")
     folder = CACHE / "models" / f"{size}-{fmt}".removesuffix("-s16")
@@ -52,6 +57,15 @@ def model_folder(size: str, fmt: Format) -> str | Path:
         from tvm_c4n.pruning.run import prune
 
         prune(REAL, folder, Recipe(removed=fmt.removed, dtype=fmt.dtype), dense_export=False)
+    return folder
+
+
+def _pruned_to_size(megabytes: float, folder: Path) -> Path:
+    if not folder.is_dir():
+        from tvm_c4n.pruning import Budget
+        from tvm_c4n.pruning.run import prune
+
+        prune(REAL, folder, budget=Budget("size", megabytes * 1e6), dense_export=False)
     return folder
 
 

@@ -5,6 +5,7 @@ import pytest
 from benchmarks import models
 from benchmarks.models import artifact, compiler_digest, model_folder, state_bytes
 from benchmarks.random_models import Format, config_of
+from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.errors import C4nError
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.states import StateDTypes
@@ -13,6 +14,16 @@ from tvm_c4n.model.states import StateDTypes
 def test_the_real_model_is_the_bundled_one_where_there_is_one():
     assert model_folder("mamba-19m", Format("float16", 0)) == "mamba-19m"
     assert model_folder("mamba-19m", Format("int4", 3)) == "mamba-19m-n3-int4"
+
+
+@pytest.mark.slow  # measures what each weight loses, and prunes
+def test_the_real_model_is_pruned_to_a_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "CACHE", tmp_path)
+    source = open_checkpoint(model_folder("mamba-19m-9.5MB", Format("int4", 0)))
+    dtypes = {weight.dtype for name in source.names() if (weight := source.weight(name))}
+    assert {"int3", "int4"} <= dtypes
+    stored = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
+    assert 9.3e6 < stored < 9.5e6 + 50_000, "headers are not counted"
 
 
 def test_an_unknown_size_is_refused_with_those_that_there_are():
