@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tvm_c4n.pruning import Recipe, Report
 
 _CASE = ("model", "samples", "sample_tokens", "windows", "method", "removed", "sparsity")
-_CASE += ("allocation", "dtype", "without", "rotate", "repair")
+_CASE += ("megabytes", "allocation", "dtype", "without", "rotate", "repair")
 # Windows that are judged together: more need more memory, fewer more steps.
 AT_A_TIME, ON_A_GPU = 16, 64
 Row = dict[str, Any]
@@ -62,13 +62,20 @@ def measure(
 
     if case["method"] == "dense":
         return case | judged(case["model"]) | host
-    title = " ".join(str(case[k]) for k in ("removed", "sparsity", "method", "dtype") if k in case)
+    named = ("removed", "sparsity", "megabytes", "method", "dtype")
+    title = " ".join(str(case[k]) for k in named if k in case)
     with TemporaryDirectory() as folder, ProgressBar(title) as bar:
+        from tvm_c4n.pruning import Budget
         from tvm_c4n.pruning.run import prune
 
         recipe, predicted = _recipe(case, device)
+        size = case.get("megabytes")
         out = f"{folder}/out"
-        report = prune(case["model"], out, recipe, progress=bar, dense_export=False, device=device)
+        report = prune(
+            case["model"], out, recipe,
+            budget=Budget("size", size * 1e6) if size else None,
+            progress=bar, dense_export=False, device=device,
+        )  # fmt: skip
         found = judged(out)
     return case | found | predicted | _figures(report) | host
 

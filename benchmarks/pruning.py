@@ -33,6 +33,7 @@ def pruning(
     model: str = "mamba-19m",
     removed: Annotated[str, typer.Option(help="0,1,2,3 [1,2,3; with --ablate: 2].")] = "",
     sparsity: Annotated[str, typer.Option(help="Allocate n to remove these shares.")] = "",
+    size: Annotated[str, typer.Option(help="Choose n and dtypes for these sizes, in MB.")] = "",
     methods: Annotated[str, typer.Option(help=f"{','.join(METHODS)} [all; of shares: obs].")] = "",
     dtypes: Annotated[str, typer.Option(help="float16,int8,int4.")] = "int8",
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
@@ -52,17 +53,23 @@ def pruning(
     common = {"samples": samples, "sample_tokens": tokens or Recipe().sample_tokens}
     common |= {"repair": repair} if repair else {}
     todo = [{"model": model, "windows": windows, "method": "dense"}]
-    found = (
-        allocation_cases(sparsity, words(methods) or ["obs"], words(dtypes))
-        if sparsity
-        else method_cases(removed, words(methods) or list(METHODS), words(dtypes), ablate)
-    )
+    if size:
+        found = size_cases(size)
+    elif sparsity:
+        found = allocation_cases(sparsity, words(methods) or ["obs"], words(dtypes))
+    else:
+        found = method_cases(removed, words(methods) or list(METHODS), words(dtypes), ablate)
     todo += [{"model": model, "windows": windows, **common, **case} for case in found]
     table = RowFile(out or newest("pruning.json"))
     if not show:
         missing = [case for case in todo if again or table.find(case) is None]
         run_missing(missing, table, jobs, {"device": device, "texts": text or []})
     print_rows(todo, table, f"{model}, {windows} windows of 1024; {samples} calibration windows")
+
+
+def size_cases(sizes: str) -> list[dict[str, Any]]:
+    """List sizes to prune to: each is a mixture of n and dtypes, the embeddings' too."""
+    return [{"megabytes": size, "method": "obs"} for size in map(float, words(sizes))]
 
 
 def allocation_cases(sparsity: str, methods: list[str], dtypes: list[str]) -> list[dict[str, Any]]:
@@ -150,7 +157,7 @@ def print_rows(todo: list[Row], table: RowFile, title: str) -> None:
     dense, *rows = found
     excess = {id(row): log(row["ppl"] / dense["ppl"]) for row in rows}
     sparsegpt = {
-        (_pattern(row), row["dtype"]): excess[id(row)]
+        (_pattern(row), _dtype(row)): excess[id(row)]
         for row in rows
         if row["method"] == "sparsegpt"
     }
@@ -158,10 +165,10 @@ def print_rows(todo: list[Row], table: RowFile, title: str) -> None:
     head += ["mask alone", "mask alone", "MB", "s"]
     lines = []
     for row in rows:
-        own, peer = excess[id(row)], sparsegpt.get((_pattern(row), row["dtype"]))
+        own, peer = excess[id(row)], sparsegpt.get((_pattern(row), _dtype(row)))
         errors = [f"{row['output_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
         errors += [f"{row['masked_error'][p]:.4f}" for p in ("in_proj", "out_proj")]
-        line = [f"{_pattern(row)} {row['dtype']}", _variant(row), f"{exp(own):.4f}", f"{own:.4f}"]
+        line = [f"{_pattern(row)} {_dtype(row)}", _variant(row), f"{exp(own):.4f}", f"{own:.4f}"]
         line += [f"{own / peer:.3f}" if peer else "", *errors]
         lines.append([*line, f"{row['packed_bytes'] / 1e6:.2f}", f"{row['run_secs']:.0f}"])
     print_table(f"{title}; dense perplexity {dense['ppl']:.3f}", head, lines)
@@ -170,7 +177,13 @@ def print_rows(todo: list[Row], table: RowFile, title: str) -> None:
 def _pattern(row: Row) -> str:
     if row["method"] == "dense":
         return "-"
+    if "megabytes" in row:
+        return f"{row['megabytes']:g} MB"
     return str(row["removed"]) if "removed" in row else f"{100 * row['sparsity']:g} %"
+
+
+def _dtype(row: Row) -> str:
+    return str(row.get("dtype", "mixture"))
 
 
 def _variant(row: Row) -> str:
@@ -180,5 +193,6 @@ def _variant(row: Row) -> str:
     if without:
         return f"without {without[0]}"
     said = " ".join(str(row[k]) for k in ("method", "allocation") if k in row)
-    said += " unrotated" * (row["method"] == "obs" and not row.get("rotate"))
+    turns = row["method"] == "obs" and "megabytes" not in row  # budgets of bytes do not rotate
+    said += " unrotated" * (turns and not row.get("rotate"))
     return said + (f" repaired on {row['repair']}" if row.get("repair") else "")

@@ -5,7 +5,14 @@ from multiprocessing import get_context
 
 import pytest
 
-from benchmarks.pruning import RowFile, _variant, allocation_cases, method_cases
+from benchmarks.pruning import (
+    RowFile,
+    _variant,
+    allocation_cases,
+    method_cases,
+    print_rows,
+    size_cases,
+)
 
 
 @pytest.fixture
@@ -70,3 +77,17 @@ def test_other_methods_allocate_exactly():
 def test_a_row_says_what_it_is_with_and_without_a_repair():
     assert _variant(row(2, 30.0)) == "obs unrotated"
     assert _variant(row(2, 29.0, rotate=True, repair=384)) == "obs repaired on 384"
+
+
+def test_sizes_are_cases_of_their_own_and_rows_name_them(table, capsys):
+    cases = [{"model": "m", **case} for case in size_cases("8.55,9")]
+    assert [case["megabytes"] for case in cases] == [8.55, 9.0]
+    errors = {"in_proj": 0.1, "out_proj": 0.2}
+    figures = {"output_error": errors, "masked_error": errors, "packed_bytes": 9e6, "run_secs": 1.0}
+    dense = {"model": "m", "method": "dense"}
+    table.keep(dense | {"ppl": 20.0})
+    table.keep(cases[1] | figures | {"ppl": 22.0})
+    assert table.find(cases[0]) is None
+    print_rows([dense, *cases], table, "m")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split()[:5] == ["9", "MB", "mixture", "obs", "1.1000"]
