@@ -7,6 +7,8 @@ from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.healing.student import Student
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.model.reference import Reference
+from tvm_c4n.pruning import Recipe
+from tvm_c4n.pruning.run import prune
 
 CPU = torch.device("cpu")
 
@@ -46,3 +48,23 @@ def test_torch_compile_sees_one_graph_and_all_layers_alike(pruned):
     with torch.compiler.set_stance("fail_on_recompile"):
         assert len(layers) > 1
         layers[1](hidden)
+
+
+def test_layers_of_a_mixture_are_alike_to_torch_compile(small_model, words, tmp_path):
+    """They are as many kinds as there are layers otherwise, more than torch compiles at most."""
+    mixed = Recipe(
+        removed={"layers.0.in_proj": 2, "layers.1.in_proj": 3, "out_proj": 0},
+        dtypes={"layers.0.in_proj": "int4", "layers.1.in_proj": "int2", "layers.1.out_proj": "int3"},
+        dtype="int8", samples=4, sample_tokens=32,
+    )  # fmt: skip
+    prune(small_model, tmp_path / "out", mixed, calibration=words, dense_export=False)
+    checkpoint = open_checkpoint(tmp_path / "out")
+    config = describe_model(checkpoint.config)
+    layers, hidden = Student(checkpoint, config, CPU).layers, torch.randn(1, 4, config.d_model)
+    expected = layers[1](hidden)
+    torch.compiler.reset()
+    for layer in layers:
+        layer.compile(dynamic=False, backend="eager")
+    layers[0](hidden)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        torch.testing.assert_close(layers[1](hidden), expected)

@@ -36,6 +36,9 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
         Where a weight is kept.
     scale, change : (rows, ceil(cols / scale_group)) float32
         Integer dtypes only.
+    codes : (4,) float32
+        Integer dtypes only: the least and the largest code, the step between codes, and their
+        offset from its multiples. A tensor, so that one compiled graph serves weights of all bits.
     """
 
     def __init__(self, source: AnyWeight) -> None:
@@ -47,7 +50,11 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
         )
         self.weight = nn.Parameter(torch.from_numpy(source.dense()))
         self.register_buffer("mask", torch.from_numpy(source.mask()))
-        if self.dtype in INT_BITS:
+        self.rounded = self.dtype in INT_BITS
+        if self.rounded:
+            codes = CODES[INT_BITS[self.dtype]]
+            ends = torch.tensor([codes.low, codes.high, codes.step, codes.offset]).float()
+            self.register_buffer("codes", ends, persistent=False)
             scale = torch.from_numpy(np.asarray(source.scales, np.float32))
             self.register_buffer("scale", torch.where(scale == 0, SMALLEST_SCALE, scale))
             self.change = nn.Parameter(torch.zeros_like(scale))
@@ -60,15 +67,15 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
     def forward(self) -> Tensor:
         """Return (rows, cols) float32, as `C4nWeight.dense` will."""
         weight = self.weight
-        if self.dtype in INT_BITS:
+        if self.rounded:
             cols = weight.shape[1]
             step = self.scales().repeat_interleave(self.scale_group, dim=1)[:, :cols]
             # Removed weights are zero before the rounding, so that they claim no gradient of the
             # scale; their own gradient passes.
             held = weight + (weight * self.mask - weight).detach()
-            codes = CODES[INT_BITS[self.dtype]]
-            inside = (held / step).clamp(codes.low, codes.high)
-            nearest = ((inside - codes.offset) / codes.step).round() * codes.step + codes.offset
+            low, high, apart, offset = self.codes.unbind()
+            inside = (held / step).clamp(low, high)
+            nearest = ((inside - offset) / apart).round() * apart + offset
             # Removed weights are zero, which need not be a code.
             return (inside + (nearest * self.mask - inside).detach()) * step
         stored = weight.half().float() if self.dtype == "float16" else weight
@@ -105,7 +112,7 @@ class StoredWeight(nn.Module):  # type: ignore[misc]
     def packed(self) -> AnyWeight:
         """Return the weight as the folder stores it."""
         scales = None
-        if self.dtype in INT_BITS:
+        if self.rounded:
             scales = self.scales().half().cpu().numpy()
         return pack(
             self.weight.cpu().numpy(),
