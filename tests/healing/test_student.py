@@ -53,8 +53,8 @@ def test_torch_compile_sees_one_graph_and_all_layers_alike(pruned):
 def test_layers_of_a_mixture_are_alike_to_torch_compile(small_model, words, tmp_path):
     """They are as many kinds as there are layers otherwise, more than torch compiles at most."""
     mixed = Recipe(
-        removed={"layers.0.in_proj": 2, "layers.1.in_proj": 3, "out_proj": 0},
-        dtypes={"layers.0.in_proj": "int4", "layers.1.in_proj": "int2", "layers.1.out_proj": "int3"},
+        removed={"layers.0.in_proj": 2, "layers.1.in_proj": 3},
+        dtypes={"layers.0.in_proj": "int4", "layers.1.in_proj": "int2", "out_proj": "int3"},
         dtype="int8", samples=4, sample_tokens=32,
     )  # fmt: skip
     prune(small_model, tmp_path / "out", mixed, calibration=words, dense_export=False)
