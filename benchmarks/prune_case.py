@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 _CASE = ("model", "samples", "sample_tokens", "windows", "method", "removed", "sparsity")
 _CASE += ("megabytes", "allocation", "dtype", "without", "rotate", "repair")
+_CASE += ("seed", "scale_group")
 # Windows that are judged together: more need more memory, fewer more steps.
 AT_A_TIME, ON_A_GPU = 16, 64
 Row = dict[str, Any]
 
 
 def case_of(row: Row) -> Row:
-    """Return the part of a row that says what was measured; old rows: not rotated, not trained."""
+    """Return the part of a row that says what was measured.
+
+    Old rows: not rotated, not trained; those without seed or scale group have the recipe's.
+    """
     return {"rotate": False, "repair": 0} | {name: row[name] for name in _CASE if name in row}
 
 
@@ -85,7 +89,7 @@ def _recipe(case: Row, device: str) -> tuple[Recipe, Row]:
     from tvm_c4n.pruning.recipe import Recipe
 
     names = ("removed", "dtype", "method", "without", "samples", "sample_tokens")
-    names += ("rotate", "repair")
+    names += ("rotate", "repair", "seed", "scale_group")
     recipe = Recipe(**{name: case[name] for name in names if name in case})
     if "sparsity" not in case:
         return recipe, {}

@@ -39,6 +39,8 @@ def pruning(
     samples: Annotated[int, typer.Option(help="Calibration windows.")] = 128,
     tokens: Annotated[int, typer.Option(help="Tokens of each; 0: the recipe's.")] = 0,
     repair: Annotated[int, typer.Option(help="Windows that layers are trained on.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws calibration windows.")] = 0,
+    scale_group: Annotated[int, typer.Option(help="Columns of a scale; 0: the default.")] = 0,
     windows: Annotated[int, typer.Option(help="Validation windows of 1024 tokens.")] = 32,
     text: Annotated[list[Path] | None, typer.Option(help="Texts to judge too, whole.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -51,7 +53,8 @@ def pruning(
     from tvm_c4n.pruning.recipe import Recipe
 
     common = {"samples": samples, "sample_tokens": tokens or Recipe().sample_tokens}
-    common |= {"repair": repair} if repair else {}
+    given = {"repair": repair, "seed": seed, "scale_group": scale_group}
+    common |= {name: value for name, value in given.items() if value}
     todo = [{"model": model, "windows": windows, "method": "dense"}]
     if size:
         found = size_cases(size)
@@ -195,4 +198,6 @@ def _variant(row: Row) -> str:
     said = " ".join(str(row[k]) for k in ("method", "allocation") if k in row)
     turns = row["method"] == "obs" and "megabytes" not in row  # budgets of bytes do not rotate
     said += " unrotated" * (turns and not row.get("rotate"))
-    return said + (f" repaired on {row['repair']}" if row.get("repair") else "")
+    said += f" repaired on {row['repair']}" if row.get("repair") else ""
+    said += f" seed {row['seed']}" if row.get("seed") else ""
+    return said + (f" scales of {row['scale_group']}" if row.get("scale_group") else "")

@@ -11,7 +11,13 @@ pytest.importorskip("torch", reason="pip install 'tvm-c4n[prune]'")
 
 
 @pytest.mark.parametrize(
-    "way", [{"removed": 2}, {"sparsity": 0.25, "allocation": "uniform"}], ids=["n", "share"]
+    "way",
+    [
+        {"removed": 2},
+        {"removed": 2, "seed": 1, "scale_group": 32},
+        {"sparsity": 0.25, "allocation": "uniform"},
+    ],
+    ids=["n", "draw", "share"],
 )
 def test_a_case_is_pruned_and_measured(small_model: Path, way):
     case = {

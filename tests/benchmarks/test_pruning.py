@@ -74,9 +74,11 @@ def test_other_methods_allocate_exactly():
     assert found == [("obs", "exact"), ("obs", "greedy"), ("wanda", "exact")]
 
 
-def test_a_row_says_what_it_is_with_and_without_a_repair():
+def test_a_row_says_what_is_not_the_default():
     assert _variant(row(2, 30.0)) == "obs unrotated"
     assert _variant(row(2, 29.0, rotate=True, repair=384)) == "obs repaired on 384"
+    named = _variant(row(2, 29.0, rotate=True, seed=1, scale_group=64))
+    assert named == "obs seed 1 scales of 64"
 
 
 def test_sizes_are_cases_of_their_own_and_rows_name_them(table, capsys):

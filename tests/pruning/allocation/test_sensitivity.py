@@ -77,7 +77,7 @@ def test_a_pair_of_n_and_bits_loses_by_the_error_that_it_makes(
     """Not by the error of removal and that of rounding all weights: their sum is another."""
     config, found, _ = measured
     checkpoint = open_checkpoint(small_model)
-    windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))[:8]
+    windows = torch.from_numpy(draw_windows(load_tokenizer(small_model), RECIPE, words))
     layer = Layer.load(checkpoint, config, 0)
     stream = Stream(torch.from_numpy(checkpoint.dense(config.embeddings))[windows])
     stream.enter(layer)

@@ -39,7 +39,7 @@ class AllocationResult:
     fixed : float
         Cost of what no choice changes; to be added to all others.
     greedy, uniform : Allocation or None
-        The baselines at the cost of the chosen one; None if they do not get there.
+        The baselines within the same limit; None if they do not get there.
     measured_ratio : float or None
         For a "ppl_ratio" budget: the ratio of perplexities on calibration text not calibrated with.
     """
@@ -119,8 +119,10 @@ def select(
     ratio = None
     if budget.kind == "ppl_ratio":
         chosen, ratio = _by_ratio(budget.value, front, config, recipe, evaluate)
+        limit = chosen.cost
     else:
-        found = front.within_cost(budget.limit(config) - fixed)
+        limit = budget.limit(config) - fixed
+        found = front.within_cost(limit)
         if found is None:
             raise RecipeError(_out_of_reach(budget, float(front.cost[0]) + fixed))
         chosen = found
@@ -130,8 +132,8 @@ def select(
         chosen=chosen,
         front=front,
         fixed=fixed,
-        greedy=greedy(items, chosen.cost),
-        uniform=uniform(items, chosen.cost),
+        greedy=greedy(items, limit),
+        uniform=uniform(items, limit),
         measured_ratio=ratio,
     )
 

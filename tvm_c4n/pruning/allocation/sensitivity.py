@@ -3,10 +3,11 @@
 Of each projection two things are measured. How its output's error grows with n and with fewer bits:
 each pair of both by the whole method, on some rows and the dense model's statistics. And what such
 an error costs the model: each projection is pruned by itself (`PROBE`), and the divergence of the
-model's predictions from the dense model's (Kullback-Leibler, nats per token) is measured on some
-windows. To second order the divergence is proportional to the energy of the error, so that
+model's predictions from the dense model's (Kullback-Leibler, nats per token) is measured on text
+that nothing was fitted to (`texts.py`). To second order the divergence is proportional to the
+energy of the error, so that
 
-    loss(choice) = divergence(probe) * error(choice) / error(probe).
+    loss(choice) = share * divergence(probe) * error(choice) / error(probe).
 
 The streams with one pruned projection each go through the layers side by side, so that no layer is
 read twice. The embeddings and the head are rounded together, and their divergence taken as it is.
@@ -24,25 +25,28 @@ from torch import Tensor
 from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.pruning.allocation.experts import ExpertLosses, losses_of_experts
+from tvm_c4n.pruning.allocation.texts import split_windows
 from tvm_c4n.pruning.calibration.experts import (
     PRIOR_SHARE,
     ExpertErrors,
     expert_grams,
     prune_experts,
+    tokens_of_experts,
 )
 from tvm_c4n.pruning.calibration.head import HeadRounder
 from tvm_c4n.pruning.calibration.layer import Head, Layer
 from tvm_c4n.pruning.calibration.statistics import gram
-from tvm_c4n.pruning.calibration.stream import Stream
+from tvm_c4n.pruning.calibration.stream import Stream, batches
 from tvm_c4n.pruning.devices import CPU
 from tvm_c4n.pruning.method.matrix import PrunedMatrix, prune_matrix
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.sparsity import FIELD_BITS, GROUP, DType, kept_share
 
-PROBE = Choice(2, "float16")
-# Windows that the divergence is measured on. All streams see the same ones, so that their order is
-# clear long before the divergences themselves are exact.
-SENSITIVITY_WINDOWS = 8
+# It loses little, as what is chosen does: large losses do more than add up.
+PROBE = Choice(1, "float16")
+# Share of what a projection loses by itself that a model loses by it, whose later projections are
+# fitted to make up for those before them. Nothing makes up for the embeddings and the head.
+LASTING_SHARE = 2 / 3
 # Rows of a projection that errors are measured on, and of an expert at least. Rows are pruned one
 # by one, and what counts is the quotient of two errors of the same rows.
 ROWS, EXPERT_ROWS = 128, 32
@@ -92,7 +96,8 @@ class _Trial:
     experts: tuple[ExpertLosses, ...]
 
     def sensitivity(self, divergence: float) -> Sensitivity:
-        scale = divergence / self.probe_error if self.probe_error > 0 else 0.0
+        error = self.probe_error
+        scale = LASTING_SHARE * divergence / error if error > 0 else 0.0
         losses = {(c.removed, c.dtype): scale * e for c, e in self.errors.items()}
         if not self.experts:
             return Sensitivity(losses)
@@ -124,7 +129,7 @@ def measure(
     choices : mapping of tensor name to collection of Choice
         What each weight may become, all experts alike.
     windows : (b, t) int64
-        Calibration windows; divergences are measured on the first `SENSITIVITY_WINDOWS`.
+        Calibration windows; see `split_windows`.
     note : callable
         Told of each layer when it is done.
     device : torch.device
@@ -135,9 +140,10 @@ def measure(
         The embeddings (with the head) and the projections, in the model's order.
     """
     rounder = HeadRounder(checkpoint, config, recipe, windows, device)
-    windows = windows[:SENSITIVITY_WINDOWS]
+    fitted, windows = split_windows(windows)
     embeddings = torch.from_numpy(checkpoint.dense(config.embeddings))
     scale = config.embedding_scale
+    known = [Stream((scale * embeddings[batch]).to(device)) for batch in batches(fitted)]
     dense = Stream((scale * embeddings[windows]).to(device), forks=True)
     loaded = Head.load(checkpoint, config)
     heads, rounded = dict[DType, Head](), dict[DType, Stream]()
@@ -153,10 +159,13 @@ def measure(
             stream.enter(layer)
             for _ in layer.projections:
                 stream.pass_through(layer)
-        dense.enter(layer)
+        for stream in (dense, *known):
+            stream.enter(layer)
         for name, projection in config.projections(index).items():
-            trials[projection.weight] = _try(layer, name, dense, recipe, choices[projection.weight])
-            dense.pass_through(layer)
+            wanted = choices[projection.weight]
+            trials[projection.weight] = _try(layer, name, known, dense, recipe, wanted)
+            for stream in (dense, *known):
+                stream.pass_through(layer)
         note(f"layer {index} sensitivity")
 
     head = loaded.to(device)
@@ -187,13 +196,18 @@ def _divergences(dense: Stream, head: Head, streams: Sequence[tuple[Stream, Head
 
 
 def _try(
-    layer: Layer, projection: str, dense: Stream, recipe: Recipe, choices: Collection[Choice]
+    layer: Layer,
+    projection: str,
+    known: Sequence[Stream],
+    dense: Stream,
+    recipe: Recipe,
+    choices: Collection[Choice],
 ) -> _Trial:
-    """Measure a projection's errors, and send the windows on through its probe."""
+    """Measure a projection's errors, and send ``dense`` on through a probe fitted to ``known``."""
     weight = layer.projections[projection]
     experts = layer.description.projections()[projection].experts
     matrices = list(weight.chunk(max(experts, 1)))
-    grams = list(expert_grams([dense])) if experts else [gram([dense.inputs])]
+    grams = list(expert_grams(known)) if experts else [gram(stream.inputs for stream in known)]
 
     def prune(matrix: Tensor, of_inputs: Tensor, choice: Choice) -> PrunedMatrix:
         return prune_matrix(
@@ -225,7 +239,7 @@ def _try(
     stream = dense.fork(layer)
     for _ in list(layer.projections)[list(layer.projections).index(projection) :]:
         stream.pass_through(other)
-    losses = _losses(dense.routing.counts, weight.shape[1], of_experts) if of_experts else ()
+    losses = _losses(tokens_of_experts(known), weight.shape[1], of_experts) if of_experts else ()
     return _Trial(stream, errors, errors[probe], losses)
 
 
