@@ -24,6 +24,7 @@ VERBS = {
     "report": "speed:report",
     "busy": "contention:busy",
     "uneven": "uneven:uneven",
+    "latency": "latency:latency",
     "phone": "phone:phone",
     "arm": "arm.run:arm",
     "frontier": "frontier:frontier",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -97,3 +98,17 @@ def test_a_system_that_does_not_say_has_no_contention(monkeypatch: pytest.Monkey
     with contention.CpuContention() as others:
         pass
     assert others.cores == 0.0
+
+
+def test_what_this_process_started_is_no_contention_where_it_measures() -> None:
+    """A worker's child too; `own_secs` sees neither while they run."""
+    spin = f"import subprocess as s, sys; s.run([sys.executable, '-S', '-c', {'while 1: pass'!r}])"
+    before = contention.secs_with_workers() - contention.own_secs()
+    with subprocess.Popen([sys.executable, "-S", "-c", spin], start_new_session=True) as worker:
+        try:
+            end = time.monotonic() + 200
+            while contention.secs_with_workers() - contention.own_secs() < before + 0.2:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        finally:
+            os.killpg(worker.pid, signal.SIGKILL)

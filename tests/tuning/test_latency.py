@@ -69,7 +69,7 @@ def whole(
 def test_the_overhead_is_what_a_model_takes_beyond_its_layers(
     small_model: Path, whole: tuple[LatencyTable, list[Any]]
 ) -> None:
-    table, (manifest,) = whole
+    table, (manifest, _) = whole
     config = describe_model(open_checkpoint(small_model).config)
     assert table.seconds(128, 32, Choice(2, "int4")) == pytest.approx(3e-6)
     assert table.seconds(128, 32, Choice(2, "float16")) == pytest.approx(2e-6)
@@ -83,6 +83,21 @@ def test_the_overhead_is_what_a_model_takes_beyond_its_layers(
     assert table.seconds(96, 32, Choice(0, "int8"), prompt) is None
     forms = {name.split(".")[-2]: p for name, p in manifest.projections.items()}
     assert (forms["in_proj"].removed, forms["in_proj"].dtype) == (3, "int4")
+
+
+def test_another_model_is_compared_with_what_the_table_says(
+    small_model: Path, whole: tuple[LatencyTable, list[Any]]
+) -> None:
+    """Kernels take the same here whatever n is: the table says that both models are alike."""
+    table, (_, manifest) = whole
+    forms = {name.split(".")[-2]: p for name, p in manifest.projections.items()}
+    assert (forms["in_proj"].removed, forms["in_proj"].dtype) == (0, "int4")
+    (check,) = table.checks
+    assert (check.removed, check.dtype, check.threads) == (0, "int4", 2)
+    assert (check.seconds.median, check.prompt_seconds.median) == (1e-3, 5e-4)
+    assert check.predicted == pytest.approx(1e-3)
+    assert check.prompt_predicted == pytest.approx(5e-4)
+    assert table.others_cores is None
 
 
 def test_a_model_with_experts_is_refused(tmp_path: Path) -> None:

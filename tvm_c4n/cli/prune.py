@@ -16,6 +16,7 @@ from tvm_c4n.cli.console import (
     on_interrupt,
     pattern,
     print_table,
+    say,
 )
 from tvm_c4n.cli.pruning_options import parse_budget, parse_removed
 from tvm_c4n.errors import RecipeError
@@ -24,6 +25,7 @@ from tvm_c4n.extras import pip_command, require
 if TYPE_CHECKING:
     from tvm_c4n.pruning import Recipe, Report
     from tvm_c4n.pruning.allocation.budget import Budget
+    from tvm_c4n.pruning.allocation.latency import LatencyTable
 
 
 def prune(
@@ -147,6 +149,11 @@ def prune(
             }
         )
     budget = parse_budget(sparsity, size, latency, ppl_ratio, latency_table or records)
+    if budget is not None and budget.table is not None:
+        from tvm_c4n.pruning.allocation.table_doubts import doubts
+
+        if found := doubts(budget.table):
+            say(found)
     if show_recipe:
         typer.echo(_chosen(model, recipe, budget, calibration, device).to_yaml(), nl=False)
         return
@@ -172,7 +179,7 @@ def prune(
             device=device,
         )
     if budget is not None:
-        _show_allocation(out)
+        _show_allocation(out, budget.table)
     _show(report, out)
 
 
@@ -198,8 +205,8 @@ def _chosen(
         )
 
 
-def _show_allocation(out: Path) -> None:
-    """Print the Pareto front, and where the chosen model and the baselines lie."""
+def _show_allocation(out: Path, table: LatencyTable | None) -> None:
+    """Print the Pareto front, where the chosen model and the baselines lie, and how sure it is."""
     from tvm_c4n.checkpoint.json_reading import read_json
     from tvm_c4n.checkpoint.reading import MAX_INDEX_BYTES
 
@@ -217,6 +224,10 @@ def _show_allocation(out: Path) -> None:
     ]
     exact = "exact" if not found["gap"] else f"at most {found['gap']:.2g} nats from exact"
     print_table(f"Pareto front ({exact})", ["", unit, "predicted loss, nats per token"], rows)
+    if table is not None:
+        from tvm_c4n.pruning.allocation.table_doubts import worth
+
+        typer.echo(worth(table))
     if found["measured_ratio"]:
         typer.echo(f"measured on calibration text: {found['measured_ratio']:.4f} times the dense")
     pictures = [name for name in ("front.png", "removed.png") if (out / name).exists()]
@@ -236,15 +247,13 @@ def _show(report: Report, out: Path) -> None:
             [
                 kind,
                 pattern(count_removed(row.removed for row in own)),
-                ", ".join(sorted({row.dtype for row in own})),
+                report.dtypes(kind),
                 f"{report.mean_error(kind):.4f}",
                 megabytes(sum(row.size_bytes for row in own)),
             ]
         )
     head = ["projection", "pattern", "dtype", "relative error", "size"]
-    recipe = report.recipe
-    title = f"{report.source}: {recipe['method']}, {recipe['dtype']}, {report.run_secs:.1f} s"
-    print_table(title, head, rows)
+    print_table(report.heading, head, rows)
     before, after = report.source_bytes, report.packed_bytes
     typer.echo(
         f"size:          {megabytes(before)} -> {megabytes(after)}, "

@@ -10,7 +10,7 @@ import typer
 
 from tvm_c4n.cli.completion import bundled
 from tvm_c4n.cli.conflicts import refuse_without
-from tvm_c4n.cli.console import ProgressBar, on_interrupt, print_table
+from tvm_c4n.cli.console import ProgressBar, on_interrupt, print_table, say
 from tvm_c4n.errors import C4nError
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def _write_latency_table(
     """Measure the table of a model's sizes, with the kernels that the folder's records give."""
     from tvm_c4n.compile.records import MANIFEST
     from tvm_c4n.compile.target import resolve_target
+    from tvm_c4n.pruning.allocation.table_doubts import doubts
     from tvm_c4n.tuning.latency import write_table
     from tvm_c4n.tuning.measurer import Measurer
 
@@ -174,11 +175,14 @@ def _write_latency_table(
         folder,
         measurer=Measurer(resolve_target(target), runner, cold_bytes, batch_secs),
         time_model=device.model_timer(),
+        local=not device.address,
         records=folder if (folder / MANIFEST).is_file() else None,
         **options,
     )
     cpu = written.target["cpu"]
     typer.echo(f"{folder / 'latency.json'}: {len(written.entries)} entries for {cpu}")
+    if found := doubts(written):
+        say(found)
 
 
 def records_(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tvm_c4n.sparsity import Removed, removed_of_each
+from tvm_c4n.sparsity import DTYPES, Removed, removed_of_each
 
 
 class ProjectionReport(BaseModel):
@@ -106,10 +107,27 @@ class Report(BaseModel):
         """Average over layers of ``output_error`` or ``masked_error`` of one projection."""
         return fmean(getattr(p, kind) for p in self.projections if p.projection == projection)
 
+    def dtypes(self, projection: str | None = None) -> str:
+        """Say how weights are stored, all or those of one projection: ``int3 x11, int4 x5``.
+
+        One dtype stands alone.
+        """
+        kinds = [row.dtype for row in self.projections if projection in (None, row.projection)]
+        counts = sorted(Counter(kinds).items(), key=lambda found: DTYPES.index(found[0]))
+        return counts[0][0] if len(counts) == 1 else ", ".join(f"{d} x{n}" for d, n in counts)
+
+    @property
+    def heading(self) -> str:
+        """Model, method, dtype and time in a line; of a mixture how many weights have a dtype."""
+        stored, exceptions = self.recipe["dtype"], self.recipe.get("dtypes") or {}
+        if exceptions:
+            stored = self.dtypes()
+            stored += f", embeddings {exceptions['head']}" if "head" in exceptions else ""
+        return f"{self.source}: {self.recipe['method']}, {stored}, {self.run_secs:.1f} s"
+
     def __str__(self) -> str:
-        method, dtype = self.recipe["method"], self.recipe["dtype"]
         lines = [
-            f"{self.source}: method {method}, {dtype}, {self.run_secs:.1f} s",
+            self.heading,
             f"{'projection':<10} {'n':>3} {'dtype':>8} {'masked only':>12} {'final':>8} {'KB':>9}",
         ]
         for projection in dict.fromkeys(p.projection for p in self.projections):
@@ -119,7 +137,7 @@ class Report(BaseModel):
             span = _span(n for p in rows for n in removed_of_each(p.removed, 1))
             size_kb = sum(p.size_bytes for p in rows) / 1000
             lines.append(
-                f"{projection:<10} {span:>3} {rows[0].dtype:>8} "
+                f"{projection:<10} {span:>3} {self.dtypes(projection):>8} "
                 f"{masked:>12.4f} {final:>8.4f} {size_kb:>9.1f}"
             )
         lines.append(

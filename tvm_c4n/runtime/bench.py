@@ -25,7 +25,7 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.progress import Progress
 from tvm_c4n.runtime import huge_pages
 from tvm_c4n.runtime.artifact import Artifact
-from tvm_c4n.runtime.contention import CpuContention
+from tvm_c4n.runtime.contention import BUSY_CORES, CpuContention
 from tvm_c4n.runtime.describe import (
     cpu_name,
     main_dtype,
@@ -35,8 +35,6 @@ from tvm_c4n.runtime.describe import (
 )
 
 WARMUP_TOKENS = 16
-# Cores of other programs from which a round counts as disturbed; an idle system takes less.
-BUSY_CORES = 0.2
 _SEED = 42
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tvm_c4n.errors import C4nError
 
+# Cores of other programs from which what was timed counts as disturbed; an idle system takes less.
+BUSY_CORES = 0.2
 # Cores must be taken at each of this many readings: most programs that run are brief.
 READINGS = 3
 
-_LOAD, _TASKS, _STAT = (Path("/proc", name) for name in ("loadavg", "self/task", "stat"))
+_PROC = Path("/proc")
+_LOAD, _TASKS, _STAT = (_PROC / name for name in ("loadavg", "self/task", "stat"))
 
 
 def check_threads(threads: int) -> None:
@@ -74,17 +78,50 @@ def own_secs() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
+def secs_with_workers() -> float:
+    """Return the CPU seconds of this process and of all that it started and that still run."""
+    parents: dict[int, int] = {}
+    secs: dict[int, float] = {}
+    for stat in _PROC.glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[-1].split()
+        except OSError:  # it has ended
+            continue
+        number = int(stat.parent.name)
+        parents[number] = int(fields[1])
+        # utime and stime, and those of children that it has waited for.
+        secs[number] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own_secs() + sum(secs[number] for number in parents if _is_below(number, parents))
+
+
+def _is_below(number: int, parents: dict[int, int]) -> bool:
+    """Return whether a process is a child of this one, or of one of its children."""
+    above = parents.get(number)
+    while above in parents and above != os.getpid():
+        above = parents[above]
+    return above == os.getpid()
+
+
 class CpuContention:
-    """Context manager: the cores that other processes took within its block, in `cores`."""
+    """Context manager: the cores that other processes took within its block, in `cores`.
+
+    Parameters
+    ----------
+    own : callable
+        CPU seconds that are not others'.
+    """
 
     cores = 0.0
 
+    def __init__(self, own: Callable[[], float] | None = None) -> None:
+        self._own = own_secs if own is None else own
+
     def __enter__(self) -> CpuContention:
-        self._began = time.monotonic(), busy_secs(), own_secs()
+        self._began = time.monotonic(), busy_secs(), self._own()
         return self
 
     def __exit__(self, *_error: object) -> None:
         wall, busy, own = self._began
-        taken = busy_secs() - busy - (own_secs() - own)
+        taken = busy_secs() - busy - (self._own() - own)
         # Both clocks tick a hundred times a second: short blocks are known to a few per cent only.
         self.cores = round(max(0.0, taken) / max(time.monotonic() - wall, 0.05), 2)

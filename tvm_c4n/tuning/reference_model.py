@@ -1,9 +1,9 @@
-"""The reference model of a latency table: what a whole model takes, timed on the device."""
+"""Whole models of a latency table, the reference model above all: what they take on the device."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -13,7 +13,7 @@ from tvm_c4n.checkpoint import Checkpoint
 from tvm_c4n.checkpoint.c4n_writer import C4nWriter
 from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.model.families import describe_model
-from tvm_c4n.pruning.recipe import Choice, Recipe
+from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
 from tvm_c4n.runtime.bench import Cell
 from tvm_c4n.runtime.device.remote import RemoteEngine
@@ -74,33 +74,34 @@ def rpc_timer(address: RpcAddress, threads: int, wait_secs: float, samples: int)
     return time_model
 
 
-def time_reference_model(
-    checkpoint: Checkpoint, target: str, time_model: ModelTimer, records: Path | None
-) -> tuple[Mapping[str, Choice], TokenSeconds]:
-    """Compile the reference model of a checkpoint's sizes and time it.
+def time_model_of(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    target: str,
+    time_model: ModelTimer,
+    records: Path | None,
+) -> TokenSeconds:
+    """Compile a model of a checkpoint's sizes and time it.
 
     Parameters
     ----------
+    recipe : Recipe
+        How each weight is stored.
     checkpoint : Checkpoint
         Its weights are pruned by magnitude: nobody will read the text.
     target, records
         As for `compile_model`.
     time_model : callable
-
-    Returns
-    -------
-    tuple
-        How each weight of the reference model is stored, and the samples.
     """
-    plan = REFERENCE_RECIPE.plan(describe_model(checkpoint.config))
     with tempfile.TemporaryDirectory(prefix="tvm-c4n-reference.") as folder:
         model, out = Path(folder, "model"), Path(folder, "artifact")
-        _write_reference_model(checkpoint, plan, model)
+        _write_model(checkpoint, recipe, model)
         compile_model(model, out, target, records=records)
-        return plan, time_model(open_artifact(out))
+        return time_model(open_artifact(out))
 
 
-def _write_reference_model(checkpoint: Checkpoint, plan: Mapping[str, Choice], out: Path) -> None:
+def _write_model(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> None:
+    plan = recipe.plan(describe_model(checkpoint.config))
     with C4nWriter(out) as writer:
         for name in checkpoint.names():
             dense, choice = checkpoint.dense(name), plan.get(name)
@@ -108,7 +109,7 @@ def _write_reference_model(checkpoint: Checkpoint, plan: Mapping[str, Choice], o
                 writer.add_dense(name, dense)
                 continue
             mask = mask_from_scores(np.abs(dense), choice.removed) if choice.removed else None
-            group = REFERENCE_RECIPE.group_of(choice.removed)
+            group = recipe.group_of(choice.removed)
             weight = from_dense(dense, choice.removed, choice.dtype, mask=mask, scale_group=group)
             writer.add_weight(name, weight)
         writer.copy_extra(checkpoint)

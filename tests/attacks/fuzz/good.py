@@ -248,8 +248,10 @@ def _(path: Path) -> None:
         for d in ("int2", "int3", "int4", "int8", "float16")
     ]
     rest = {**Rest.sizes_of(config), "threads": 1, **both}
-    table = {"format": 2, "target": {}, "emulated": False, "rows": rows, "rest": [rest]}
-    _write(path, table)
+    check = {"removed": 0, "dtype": "int4", "threads": 1, **both}
+    check |= {"predicted": 2e-5, "prompt_predicted": 2e-5}
+    table = {"format": 3, "target": {}, "emulated": False, "rows": rows, "rest": [rest]}
+    _write(path, table | {"checks": [check], "others_cores": 0.0})
 
 
 @maker("recipe.json")

@@ -91,7 +91,7 @@ def test_a_table_is_read_from_its_file_or_its_folder(tmp_path):
         (json.dumps(content([row(0.0)])), r"rows\.0\.seconds\.min"),
         (json.dumps(content([row(1.0, dtype="int5")])), r"rows\.0\.dtype"),
         (json.dumps(content([row(1.0, removed=4)])), r"rows\.0\.removed"),
-        (json.dumps(content([row(1.0)], format=3)), "format: "),
+        (json.dumps(content([row(1.0)], format=4)), "format: "),
         (json.dumps(content([row(1.0)], extra=1)), "extra: "),
         (" " * (MAX_BYTES + 1), "4194305 bytes is too large"),
     ],

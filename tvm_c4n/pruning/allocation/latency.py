@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,18 @@ class Rest(_Strict):
         return {**named, **config.sizes}
 
 
+class Check(_Strict):
+    """A whole model, all of one n and dtype: what a token took, and what the table says of it."""
+
+    removed: int = Field(ge=0, le=3)
+    dtype: WeightDType
+    threads: int = Field(ge=1)
+    seconds: Seconds
+    predicted: float = Field(gt=0)
+    prompt_seconds: Seconds
+    prompt_predicted: float = Field(gt=0)
+
+
 class LatencyTable(_Strict):
     """Measured seconds of dense layers on one device.
 
@@ -92,14 +105,20 @@ class LatencyTable(_Strict):
     entries : tuple of LatencyEntry
         ``rows`` in the file.
     rest : tuple of Rest
+    checks : tuple of Check
+        None in tables of earlier formats.
+    others_cores : float, optional
+        Cores that other programs took while it was measured, at most; None where it is not known.
     """
 
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     target: dict[str, Any]
     emulated: bool
     # The file keeps the names of its first version.
     entries: tuple[LatencyEntry, ...] = Field(alias="rows")
     rest: tuple[Rest, ...]
+    checks: tuple[Check, ...] = ()
+    others_cores: float | None = Field(default=None, ge=0)
 
     @classmethod
     def read(cls, path: Path) -> LatencyTable:
@@ -141,6 +160,42 @@ class LatencyTable(_Strict):
             if (e.rows, e.cols, e.removed, e.dtype, e.threads) == wanted:
                 return _weighted(e, workload)
         return None
+
+    def whole(
+        self, config: ModelConfig, choices: Mapping[str, Choice], workload: Workload = TOKEN
+    ) -> float:
+        """Predict the seconds of a workload.
+
+        Parameters
+        ----------
+        config : ModelConfig
+        choices : mapping of tensor name to Choice
+            How each weight of `config.weights()` is stored.
+        workload : Workload
+
+        Raises
+        ------
+        RecipeError
+            A part of the model was not measured.
+        """
+        return self.outside(config, workload) + self.inside(config, choices, workload)
+
+    def inside(
+        self, config: ModelConfig, choices: Mapping[str, Choice], workload: Workload = TOKEN
+    ) -> float:
+        """Predict the seconds of a workload in a model's dense layers; arguments as of `whole`."""
+        total, outside = 0.0, config.unpruned()
+        for name, choice in choices.items():
+            if name == config.embeddings and not config.tie_embeddings:
+                continue
+            rows, cols = config.tensor_shapes()[name]
+            # Of a prompt, the head sees the last token alone: that belongs to the rest.
+            asked = replace(workload, prompt=0) if name in outside else workload
+            secs = self.seconds(rows, cols, choice, asked)
+            if secs is None:
+                raise RecipeError(f"the latency table has no entry for {name}, {rows} x {cols}")
+            total += secs
+        return total
 
     def outside(self, config: ModelConfig, workload: Workload = TOKEN) -> float:
         """Median seconds of a workload outside the dense layers.
