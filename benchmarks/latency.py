@@ -27,8 +27,9 @@ from tvm_c4n.model.families import describe_model
 from tvm_c4n.pruning.allocation.latency import LatencyTable, Workload
 from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.runtime.bench import measure
-from tvm_c4n.runtime.engine import Engine
+from tvm_c4n.tuning.reference_model import FixedThreads
 
+DENSE = Choice(0, "float16")
 N_PROMPT, N_GEN = 512, 128
 WORKLOADS = [Workload(0, N_GEN), Workload(N_PROMPT, 0), Workload(N_PROMPT, N_GEN)]
 
@@ -47,7 +48,7 @@ def latency(
         for index, model in enumerate(models):
             bar(f"compiling {model}", index, len(models))
             compile_model(model, Path(folder, str(index)), records=given)
-            engines.append(Engine.load(Path(folder, str(index)), threads=table.threads))
+            engines.append(FixedThreads.load(Path(folder, str(index)), threads=table.threads))
         cells = measure(
             engines,
             threads=[table.threads],
@@ -87,7 +88,7 @@ def predict(model: str | Path, table: LatencyTable, workload: Workload) -> float
     for name in config.weights():
         weight = checkpoint.weight(name)
         if name != config.head_map:
-            choices[name] = Choice(weight.removed, weight.dtype) if weight else Choice(0, "float16")
+            choices[name] = Choice.of(weight.removed, weight.dtype) if weight else DENSE
     return table.whole(config, choices, workload)
 
 

@@ -5,6 +5,9 @@ import re
 
 import numpy as np
 
+from tvm_c4n.cli.prune import _show_allocation
+from tvm_c4n.pruning.allocation.latency import LatencyTable
+
 
 def test_a_size_is_met_and_the_front_is_printed(call, small_model, words, tmp_path):
     out = tmp_path / "out"
@@ -65,6 +68,40 @@ def test_the_first_spelling_of_the_latency_table_is_hidden(call):
     shown = call("prune", "--help").out
     assert "--latency-table" in shown
     assert "--records" not in shown
+
+
+def write_table(folder):
+    """The table of a busy machine: the medians are three times the least samples."""
+    secs = {"seconds": {"min": 1e-6, "median": 3e-6, "max": 9e-6}}
+    sizes = {"rows": 64, "cols": 16, "removed": 2, "dtype": "int4", "threads": 1}
+    rest = {"hidden": 16, "layers": 2, "vocab": 64, "threads": 1, **secs}
+    table = {"format": 2, "target": {}, "emulated": False, "rows": [{**sizes, **secs}]}
+    (folder / "latency.json").write_text(json.dumps({**table, "rest": [rest]}))
+
+
+def test_a_table_that_is_doubted_is_used(call, tmp_path):
+    """The line comes before anything is measured: here the model is missing."""
+    write_table(tmp_path)
+    args = ["prune", tmp_path / "none", "-o", tmp_path / "out", "--latency", "1ms"]
+    result = call(*args, "--latency-table", tmp_path)
+    assert result.code == 2
+    assert result.err.startswith("the latency table is doubtful: samples disagree: int4 n=2 takes")
+    assert "none: " in result.err
+
+
+def test_a_prediction_says_what_it_is_worth(tmp_path, capsys):
+    write_table(tmp_path)
+    point = {"cost": 1e-3, "predicted_loss": 0.1}
+    found = {"unit": "seconds", "target": {"workload": "tg1"}, "front": [point], "gap": 0}
+    found |= {"chosen": point, "greedy": None, "uniform": None, "measured_ratio": None}
+    (tmp_path / "allocation.json").write_text(json.dumps(found))
+    _show_allocation(tmp_path, LatencyTable.read(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Pareto front (exact)"
+    assert lines[4] == (
+        "these are predictions: the table's samples are up to 200% apart, and no whole model was "
+        "measured with it"
+    )
 
 
 def test_a_recipe_says_what_the_options_said(call, small_model, words, tmp_path):

@@ -43,7 +43,7 @@ class FakeDevice:
     def built(self, spec: OpSpec, batch: Sequence[Mapping[str, int]]) -> Iterator[list[Timed]]:
         yield [(spec, dict(decisions)) for decisions in batch]
 
-    def build(self, kernel: Kernel, _library: Path) -> Timed:
+    def build(self, kernel: Kernel, _library: Path, _most_bytes: int | None = None) -> Timed:
         return kernel.spec, {}
 
     def time_again(self, one: Timed) -> Any:

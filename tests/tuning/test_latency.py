@@ -48,7 +48,9 @@ def table_of(
 
 def keep(out: Path, table: LatencyTable, **changes: Any) -> None:
     """Leave a table behind as a run that was stopped before the whole model does."""
-    text = table.model_copy(update={"rest": (), **changes}).model_dump_json(by_alias=True)
+    text = table.model_copy(update={"rest": (), "checks": (), **changes}).model_dump_json(
+        by_alias=True
+    )
     (out / PARTIAL).write_text(text)
 
 
@@ -120,7 +122,9 @@ def test_there_is_always_some_overhead(
 
 @pytest.mark.usefixtures("whole")
 def test_the_kernels_of_a_shape_are_timed_interleaved(device: FakeDevice) -> None:
-    timed = [spec for spec, _ in device.log if isinstance(spec, LinearSpec)]
+    linear = [spec for spec, _ in device.log if isinstance(spec, LinearSpec)]
+    # Before them come in_proj and out_proj of two models, of the table in either way of its.
+    timed = linear[2 * 4 * ROUNDS :]
     for _, found in groupby(timed, key=lambda spec: (spec.rows, spec.cols)):
         specs = list(found)
         once = specs[: len(specs) // ROUNDS]

@@ -68,20 +68,20 @@ def layers_of(model: str | Path, target: Target) -> list[DenseLayers]:
         for name, dynamic in (("step", False), ("prefill", True))
         for found in [operators_of(model, target, only=name)]
     )
-    return [
-        DenseLayers(
-            shape,
-            _by_choice(step[shape], lanes),
-            _by_choice(chunk[shape], lanes) if shape in chunk else {},
-        )
-        for shape in sorted(step)
-    ]
+    found = []
+    for shape in sorted(step):
+        # A head, from which nothing is ever removed, has no chunk.
+        numbers = range(GROUP if shape in chunk and shape[1] % GROUP == 0 else 1)
+        both = (_by_choice(each[shape], lanes, numbers) if shape in each else {}
+                for each in (step, chunk))  # fmt: skip
+        found.append(DenseLayers(shape, *both))
+    return found
 
 
-def _by_choice(layer: LinearSpec, lanes: int) -> dict[Choice, list[OpSpec]]:
+def _by_choice(layer: LinearSpec, lanes: int, numbers: Iterable[int]) -> dict[Choice, list[OpSpec]]:
     """Return the kernels of a layer for each n and dtype."""
     found: dict[Choice, list[OpSpec]] = {}
-    for removed in range(GROUP) if layer.cols % GROUP == 0 else (0,):
+    for removed in numbers:
         for dtype in DTYPES:
             group = default_scale_group(removed) if dtype.startswith("int") else 0
             spec = replace(layer, removed=removed, dtype=dtype, scale_group=group, lanes=lanes)

@@ -11,18 +11,16 @@ docs/reference/format-latency.md specifies the file.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.files import make_folder, write_atomically
-from tvm_c4n.compile.kernel_selection import selector
 from tvm_c4n.compile.records import machine_of
 from tvm_c4n.compile.target import resolve_target
-from tvm_c4n.errors import DeviceError, TuneError
+from tvm_c4n.errors import TuneError
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.ops.spec import OpSpec
@@ -38,9 +36,11 @@ from tvm_c4n.pruning.allocation.latency import (
 )
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.pruning.steps import StepCounter
-from tvm_c4n.runtime.contention import CpuContention, secs_with_workers
-from tvm_c4n.tuning.dense_layers import layers_of
-from tvm_c4n.tuning.measurer import Measurer, error_line
+from tvm_c4n.tuning.cached_weights import bytes_of_a_model, stay_cached
+from tvm_c4n.tuning.dense_layers import DenseLayers, layers_of
+from tvm_c4n.tuning.harness import COLD_BYTES
+from tvm_c4n.tuning.kernel_times import KernelTimer, Watch, seconds_of
+from tvm_c4n.tuning.measurer import Measurer
 from tvm_c4n.tuning.reference_model import (
     REFERENCE_RECIPE,
     ModelTimer,
@@ -58,8 +58,8 @@ PARTIAL = "latency.partial.json"
 
 PROMPT_TOKEN = Workload(prompt=1, generated=0)
 # The model that the table is compared with: it reads and multiplies twice as much as the reference.
-CHECKED_RECIPE = Recipe(removed=0, dtype="int4")
-T = TypeVar("T")
+CHECKED = Choice(0, "int4")
+CHECKED_RECIPE = Recipe(removed=CHECKED.removed, dtype=CHECKED.dtype)
 
 
 def write_table(
@@ -122,58 +122,58 @@ def write_table(
     table = LatencyTable(
         format=3, target=machine_of(resolved).model_dump(), emulated=emulated, rows=(), rest=()
     )
-    # 1. The kernels of each shape.
     table = _resumed(partial, table, threads)
+    layers = layers_of(model, resolved)
     measured = {(entry.rows, entry.cols) for entry in table.entries}
-    missing = [layers for layers in layers_of(model, resolved) if layers.shape not in measured]
-    rounds, watch = 1 if emulated else ROUNDS, _Watch(local, table)
-    wholes = 1 if emulated else 2
-    step = StepCounter(sum(len(each.kernels) * (1 + rounds) for each in missing) + wholes, progress)
-    for layers in missing:
-        times = _time_kernels(layers.kernels, measurer, records, rounds, step, watch)
-        table = table.model_copy(
-            update={
-                "entries": (*table.entries, *layers.entries(times, threads)),
-                "others_cores": watch.cores,
-            }
+    missing = [each for each in layers if each.shape not in measured]
+    # An emulator's speed is nobody's: what is only there to be compared is left out.
+    recipes = [REFERENCE_RECIPE] if emulated else [REFERENCE_RECIPE, CHECKED_RECIPE]
+    rounds = 1 if emulated else ROUNDS
+    step = StepCounter(
+        sum(len(each.kernels) * (1 + rounds) for each in missing) + len(recipes), progress
+    )
+    watch = Watch(local, table.others_cores)
+    # 1. Whole models.
+    whole: list[TokenSeconds] = []
+    for recipe in recipes:
+        step("measuring a whole model")
+        whole.append(
+            time_model_of(
+                recipe, checkpoint, target, lambda built: watch(lambda: time_model(built)), records
+            )
         )
+    plans = [recipe.plan(config) for recipe in recipes]
+    # 2. Where their weights come from.
+    timer = KernelTimer(measurer, records, rounds, step, watch)
+    if not emulated and not table.entries:
+        quiet = replace(timer, step=StepCounter(0))
+        reference, checked = (median(samples.generated) for samples in whole)
+        cached = stay_cached(config, layers, (plans[0], plans[1]), checked - reference, quiet)
+        table = table.model_copy(update={"cached": cached})
+    # 3. The kernels of each shape.
+    for each in missing:
+        times = timer.times(_bytes_of_kernels(config, each, table.cached))
+        entries = (*table.entries, *each.entries(times, threads))
+        table = table.model_copy(update={"entries": entries, "others_cores": watch.cores})
         make_folder(out)
         _write(table, partial)
-
-    def time_whole(recipe: Recipe) -> TokenSeconds:
-        step("measuring a whole model")
-        return time_model_of(
-            recipe, checkpoint, target, lambda built: watch(lambda: time_model(built)), records
-        )
-
-    # 2. What the reference model takes beyond its layers.
-    plan = REFERENCE_RECIPE.plan(config)
-    rest = _rest(config, table, plan, time_whole(REFERENCE_RECIPE), threads)
-    table = table.model_copy(update={"rest": (rest,)})
-    # 3. What another one takes, and what the table says of it. An emulator's speed is nobody's.
+    # 4. What the reference model takes beyond its layers, and what the table says of the other.
+    table = table.model_copy(update={"rest": (_rest(config, table, plans[0], whole[0], threads),)})
     if not emulated:
-        check = _check(config, table, CHECKED_RECIPE, time_whole(CHECKED_RECIPE), threads)
-        table = table.model_copy(update={"checks": (check,)})
-    # 4. The file.
-    table = table.model_copy(update={"others_cores": watch.cores})
+        check = _check(config, table, plans[1], whole[1], threads)
+        table = table.model_copy(update={"checks": (check,), "others_cores": watch.cores})
     _write(table, out / FILE)
     partial.unlink(missing_ok=True)
     return table
 
 
-class _Watch:
-    """Calls what measures, and notes the cores that other programs take meanwhile, at most."""
-
-    def __init__(self, local: bool, before: LatencyTable) -> None:
-        self.cores = before.others_cores if not local else before.others_cores or 0.0
-        self._local = local
-
-    def __call__(self, measure: Callable[[], T]) -> T:
-        with CpuContention(secs_with_workers) as others:
-            result = measure()
-        if self._local:
-            self.cores = max(self.cores or 0.0, others.cores)
-        return result
+def _bytes_of_kernels(config: ModelConfig, layers: DenseLayers, cached: bool) -> dict[OpSpec, int]:
+    """Return how many bytes of weights each kernel of a shape cycles through."""
+    found = dict.fromkeys(layers.kernels, COLD_BYTES)
+    if cached:
+        for choice, specs in layers.step.items():
+            found |= dict.fromkeys(specs, bytes_of_a_model(config, choice))
+    return found
 
 
 def _resumed(partial: Path, empty: LatencyTable, threads: int) -> LatencyTable:
@@ -181,48 +181,13 @@ def _resumed(partial: Path, empty: LatencyTable, threads: int) -> LatencyTable:
     if not partial.is_file():
         return empty
     kept = LatencyTable.read(partial)
-    same = kept.model_copy(update={"entries": (), "others_cores": None}) == empty
+    same = kept.model_copy(update={"entries": (), "cached": False, "others_cores": None}) == empty
     return kept if same and all(entry.threads == threads for entry in kept.entries) else empty
 
 
 def _write(table: LatencyTable, file: Path) -> None:
     text = table.model_dump_json(indent=1, by_alias=True, exclude_none=True)
     write_atomically(file, text + "\n")
-
-
-def _time_kernels(
-    wanted: list[OpSpec],
-    measurer: Measurer,
-    records: Path | None,
-    rounds: int,
-    step: StepCounter,
-    watch: _Watch,
-) -> dict[OpSpec, Seconds]:
-    """Build kernels, then time them interleaved."""
-    select = selector(measurer.target, records)
-    with tempfile.TemporaryDirectory(prefix="tvm-c4n-latency.") as folder:
-        built = {}
-        for index, spec in enumerate(wanted):
-            step(f"building {spec.kind}")
-            answer = select(spec)
-            if answer is None:
-                raise TuneError(f"no rule for {spec}: compile for a target with a rule")
-            built[spec] = measurer.build(answer[1], Path(folder, f"{index}.so"))
-        samples: dict[OpSpec, list[float]] = {spec: [] for spec in wanted}
-
-        def time_round() -> None:
-            for spec, one in built.items():
-                step(f"measuring {spec.kind}")
-                result = measurer.time_again(one)
-                if not result.run_secs:
-                    raise DeviceError(
-                        f"{spec.kind} did not run on the device: {error_line(result)}"
-                    )
-                samples[spec] += [float(secs) for secs in result.run_secs]
-
-        for _ in range(rounds):
-            watch(time_round)
-    return {spec: _seconds(found) for spec, found in samples.items()}
 
 
 def _rest(
@@ -245,24 +210,23 @@ def _rest(
 
 
 def _check(
-    config: ModelConfig, table: LatencyTable, recipe: Recipe, samples: TokenSeconds, threads: int
+    config: ModelConfig,
+    table: LatencyTable,
+    plan: Mapping[str, Choice],
+    samples: TokenSeconds,
+    threads: int,
 ) -> Check:
-    """Return what a whole model takes, beside what the table says of it."""
-    plan = recipe.plan(config)
+    """Return what the other model takes, beside what the table says of it."""
     return Check(
-        removed=recipe.removed,
-        dtype=recipe.dtype,
+        removed=CHECKED.removed,
+        dtype=CHECKED.dtype,
         threads=threads,
-        seconds=_seconds(samples.generated),
+        seconds=seconds_of(samples.generated),
         predicted=table.whole(config, plan, TOKEN),
-        prompt_seconds=_seconds(samples.prompt),
+        prompt_seconds=seconds_of(samples.prompt),
         prompt_predicted=table.whole(config, plan, PROMPT_TOKEN),
     )
 
 
 def _beyond(samples: list[float], inside: float) -> Seconds:
-    return _seconds([max(MIN_OVERHEAD_SHARE * sample, sample - inside) for sample in samples])
-
-
-def _seconds(samples: list[float]) -> Seconds:
-    return Seconds(min=min(samples), median=median(samples), max=max(samples))
+    return seconds_of([max(MIN_OVERHEAD_SHARE * sample, sample - inside) for sample in samples])

@@ -85,9 +85,10 @@ class Measurer:
                 for index, decisions in enumerate(batch)
             ]
 
-    def build(self, kernel: Kernel, library: Path) -> Built:
-        """Build the library that times a kernel."""
-        harness = build_harness(kernel, self.cold_bytes)
+    def build(self, kernel: Kernel, library: Path, most_bytes: int | None = None) -> Built:
+        """Build the library that times a kernel, with `most_bytes` of weights to cycle through."""
+        cold_bytes = self.cold_bytes if most_bytes is None else min(self.cold_bytes, most_bytes)
+        harness = build_harness(kernel, cold_bytes)
         return Built(harness.compile(self.target, library), harness.repeats)
 
     def time_again(self, one: Built) -> Any:

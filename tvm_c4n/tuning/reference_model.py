@@ -40,11 +40,19 @@ class TokenSeconds(NamedTuple):
 ModelTimer: TypeAlias = Callable[[Artifact], TokenSeconds]
 
 
+class FixedThreads(Engine):
+    """An engine whose steps and chunks take all threads, whatever other programs do."""
+
+    def set_threads(self, threads: int, *, adapt: bool = False) -> None:
+        """Use this many threads; the policy would measure something else on a busy machine."""
+        super().set_threads(threads, adapt=adapt)
+
+
 def local_timer(threads: int, samples: int) -> ModelTimer:
     """Return what times artifacts on this machine."""
 
     def time_model(artifact: Artifact) -> TokenSeconds:
-        engine = Engine.load(artifact.path, threads=threads)
+        engine = FixedThreads.load(artifact.path, threads=threads)
         step = Cell(engine, threads, 0, STEPS_PER_SAMPLE)
         prompt = Cell(engine, threads, artifact.manifest.chunk, 0)
 

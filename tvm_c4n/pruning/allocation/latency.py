@@ -107,6 +107,9 @@ class LatencyTable(_Strict):
     rest : tuple of Rest
     checks : tuple of Check
         None in tables of earlier formats.
+    cached : bool
+        Weights stay in the cache from one step to the next: kernels of generated tokens cycled
+        through about the bytes of a model of their n and dtype. Else they read from memory.
     others_cores : float, optional
         Cores that other programs took while it was measured, at most; None where it is not known.
     """
@@ -118,6 +121,7 @@ class LatencyTable(_Strict):
     entries: tuple[LatencyEntry, ...] = Field(alias="rows")
     rest: tuple[Rest, ...]
     checks: tuple[Check, ...] = ()
+    cached: bool = False
     others_cores: float | None = Field(default=None, ge=0)
 
     @classmethod
