@@ -77,8 +77,7 @@ def write_page(summary: ModelSummary, file: Path, measured: str | None) -> None:
     from tvm_c4n.inspect.details import Roofline, details_of, token_bytes
     from tvm_c4n.inspect.page import page
     from tvm_c4n.runtime.bandwidth import read_bandwidth
-    from tvm_c4n.runtime.bench import BUSY_CORES
-    from tvm_c4n.runtime.contention import CpuContention
+    from tvm_c4n.runtime.contention import BUSY_CORES, CpuContention
 
     details, rate = details_of(summary), 0.0
     with CpuContention() as others, ProgressBar("measuring") as bar:
