@@ -7,7 +7,7 @@ from tvm_c4n.pruning.allocation.latency import LatencyTable, Rest, Workload
 
 
 def test_a_prediction_is_the_sum_of_the_layers_and_the_rest(small_model):
-    """Of two layers with four projections, and of a head that a prompt needs once."""
+    """There are two layers with four projections, and a head that a prompt does not need."""
     config = describe_model(open_checkpoint(small_model).config)
     secs = {"min": 1.0, "median": 1.0, "max": 1.0}
     both = {"seconds": secs, "prompt_seconds": secs | {"min": 0.5, "median": 0.5}}

@@ -69,12 +69,14 @@ def layers_of(model: str | Path, target: Target) -> list[DenseLayers]:
         for found in [operators_of(model, target, only=name)]
     )
     found = []
-    for shape in sorted(step):
-        # A head, from which nothing is ever removed, has no chunk.
-        numbers = range(GROUP if shape in chunk and shape[1] % GROUP == 0 else 1)
-        both = (_by_choice(each[shape], lanes, numbers) if shape in each else {}
-                for each in (step, chunk))  # fmt: skip
-        found.append(DenseLayers(shape, *both))
+    for shape, layer in sorted(step.items()):
+        of_chunk = chunk.get(shape)
+        # A head has no chunk, and nothing is ever removed from it.
+        numbers = range(GROUP if of_chunk and shape[1] % GROUP == 0 else 1)
+        of_step = _by_choice(layer, lanes, numbers)
+        found.append(
+            DenseLayers(shape, of_step, _by_choice(of_chunk, lanes, numbers) if of_chunk else {})
+        )
     return found
 
 
