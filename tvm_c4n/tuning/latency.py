@@ -2,19 +2,19 @@
 
 A table of single kernels leaves something out. Kernels that share a region wait for each other less
 often than by themselves, and a step has calls, norms, scans and an embedding besides. This fixed
-overhead depends on a model's sizes, hardly on its patterns, so one *reference model* of the same
-sizes shows it: it is what that model's step takes beyond its dense layers. Another whole model is
-measured to be compared with what the table says of it.
+overhead depends on a model's sizes, hardly on its patterns, so *reference models* of the same sizes
+show it: it is what their steps take beyond their dense layers. How far they are from the mean of
+both is what the table says of the second one then, and so of other models.
 
 docs/reference/format-latency.md specifies the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from tvm_c4n.checkpoint import open_checkpoint
 from tvm_c4n.checkpoint.files import make_folder, write_atomically
@@ -31,7 +31,6 @@ from tvm_c4n.pruning.allocation.latency import (
     Check,
     LatencyTable,
     Rest,
-    Seconds,
     Workload,
 )
 from tvm_c4n.pruning.recipe import Choice, Recipe
@@ -156,8 +155,8 @@ def write_table(
         table = table.model_copy(update={"entries": entries, "others_cores": watch.cores})
         make_folder(out)
         _write(table, partial)
-    # 4. What the reference model takes beyond its layers, and what the table says of the other.
-    table = table.model_copy(update={"rest": (_rest(config, table, plans[0], whole[0], threads),)})
+    # 4. What the models take beyond their layers, and what the table says of the second then.
+    table = table.model_copy(update={"rest": (_rest(config, table, plans, whole, threads),)})
     if not emulated:
         check = _check(config, table, plans[1], whole[1], threads)
         table = table.model_copy(update={"checks": (check,), "others_cores": watch.cores})
@@ -192,18 +191,28 @@ def _write(table: LatencyTable, file: Path) -> None:
 def _rest(
     config: ModelConfig,
     table: LatencyTable,
-    plan: Mapping[str, Choice],
-    samples: TokenSeconds,
+    plans: Sequence[Mapping[str, Choice]],
+    whole: Sequence[TokenSeconds],
     threads: int,
 ) -> Rest:
-    """Return what the reference model takes beyond its layers."""
-    step, chunk = table.inside(config, plan), table.inside(config, plan, PROMPT_TOKEN)
+    """Return what the whole models take beyond their layers, their mean.
+
+    It is not quite the same for all, so that a model between them is met best by the mean.
+    """
+    steps = [
+        _beyond(samples.generated, table.inside(config, plan))
+        for plan, samples in zip(plans, whole, strict=True)
+    ]
+    chunks = [
+        _beyond(samples.prompt, table.inside(config, plan, PROMPT_TOKEN))
+        for plan, samples in zip(plans, whole, strict=True)
+    ]
     return Rest.model_validate(
         {
             **Rest.sizes_of(config),
             "threads": threads,
-            "seconds": _beyond(samples.generated, step),
-            "prompt_seconds": _beyond(samples.prompt, chunk),
+            "seconds": seconds_of([fmean(found) for found in zip(*steps, strict=True)]),
+            "prompt_seconds": seconds_of([fmean(found) for found in zip(*chunks, strict=True)]),
         }
     )
 
@@ -227,5 +236,5 @@ def _check(
     )
 
 
-def _beyond(samples: list[float], inside: float) -> Seconds:
-    return seconds_of([max(MIN_OVERHEAD_SHARE * sample, sample - inside) for sample in samples])
+def _beyond(samples: list[float], inside: float) -> list[float]:
+    return [max(MIN_OVERHEAD_SHARE * sample, sample - inside) for sample in samples]

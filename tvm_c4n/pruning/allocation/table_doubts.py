@@ -14,9 +14,10 @@ from tvm_c4n.pruning.allocation.latency import LatencyTable, Seconds
 from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.runtime.contention import BUSY_CORES
 
-# The layers of a model by medians over the same by least samples. Of idle machines it was at most
-# 1.06, beside another program 1.2 to 3.5 (docs/decisions/latency-table.md).
-MAX_SPREAD = 1.1
+# The layers of a model by medians over the same by least samples, at most of all n and dtypes. Of
+# idle machines it was up to 1.18, beside another program 3.5 and 5.3
+# (docs/decisions/latency-table.md).
+MAX_SPREAD = 1.3
 # What a whole model is predicted to take may differ so much from what it took.
 MAX_ERROR = 0.15
 AGAIN = "measure it again on an idle machine"
