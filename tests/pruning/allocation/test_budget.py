@@ -148,7 +148,7 @@ def test_of_a_prompt_the_head_costs_nothing_of_its_own():
     ("content", "message"),
     [
         ("{", "not valid JSON"),
-        (json.dumps(table(format=3)), "format"),
+        (json.dumps(table(format=4)), "format"),
         (json.dumps(table(more=1)), "more: Extra"),
         (json.dumps(table(rows=[{"rows": 0}])), r"rows\.0\.rows"),
     ],
