@@ -252,7 +252,8 @@ def _show(report: Report, out: Path) -> None:
                 megabytes(sum(row.size_bytes for row in own)),
             ]
         )
-    head = ["projection", "pattern", "dtype", "relative error", "size"]
+    # "error" is the relative output error; more words, and a mixture needs over 80 columns.
+    head = ["projection", "pattern", "dtype", "error", "size"]
     print_table(report.heading, head, rows)
     before, after = report.source_bytes, report.packed_bytes
     typer.echo(
