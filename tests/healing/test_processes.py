@@ -19,6 +19,9 @@ from tvm_c4n.healing.student import Student
 from tvm_c4n.model.families import describe_model
 
 CPU = torch.device("cpu")
+# Of a run that is stopped. Other sums round otherwise, and weights of 4 bits fall to other codes:
+# two processes and one are 0.07 % apart after 12 steps, 0.5 after 20 and 1.1 after 30.
+STEPS = 16
 
 
 def test_one_process_is_the_first_and_agrees_with_itself():
@@ -104,18 +107,18 @@ def test_two_processes_do_what_one_does(
 def test_one_process_goes_on_where_two_were_stopped(
     options, together, pruned, small_model, words, settings, tmp_path
 ):
-    run, state = together("out", 30, "--save-steps", "2", *options), state_path(tmp_path / "out")
+    run, state = together("out", STEPS, "--save-steps", "2", *options), state_path(tmp_path / "out")
     while not state.exists():
         assert run.poll() is None, run.stderr.read().decode()
         time.sleep(0.02)
     run.send_signal(signal.SIGTERM)
     assert run.wait() != 0
     assert state.exists()
-    steps, plan = [], settings(30, save_steps=2)
+    steps, plan = [], settings(STEPS, save_steps=2)
     resumed = heal(
         pruned, tmp_path / "out", small_model, [words], plan, dense_export=False,
         progress=lambda what, done, total: steps.append(done) if what == "training" else None,
     )  # fmt: skip
-    assert 2 <= steps[0] < 30
+    assert 2 <= steps[0] < STEPS
     alone = heal(pruned, tmp_path / "one", small_model, [words], plan, dense_export=False)
     assert resumed.after.divergence == pytest.approx(alone.after.divergence, rel=1e-2)
