@@ -55,7 +55,7 @@ runner: $(VENV)/installed-dev
 	$(BIN)/python tools/runner_archive.py $(ARGS)
 
 bench: $(VENV)/installed-demo
-	$(BIN)/tvm-c4n bench mamba-19m mamba-19m-int3 mamba-19m-s30-int4 mamba-19m-n2-int4 mamba-19m-n3-int4 --threads 1,2 $(ARGS)
+	$(BIN)/tvm-c4n bench mamba-19m mamba-19m-s30-int4 mamba-19m-mixed mamba-19m-n2-int4 mamba-19m-n3-int4 --threads 1,2 $(ARGS)
 
 bench-llama: $(VENV)/installed-demo
 	$(PIP) -e '.[prune,bench]'

@@ -35,7 +35,7 @@ NAMED = {
     "mamba-19m-8.6MB": "mixture, 8.6 MB",
     "mamba-19m-9.5MB": "mixture, 9.5 MB",
     "mamba-19m-10.5MB": "mixture, 10.5 MB",
-    "mamba-19m-int3": "int3, healed",
+    "mamba-19m-mixed": "mixture, 8.6 MB, healed",
     "mamba-19m-s30-int4": "int4 30 % removed, healed",
     "mamba-19m-n2-int4": "int4 n=2, healed",
     "mamba-19m-n3-int4": "int4 n=3, healed",

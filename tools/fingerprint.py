@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 MODELS = (
     "mamba-19m",
-    "mamba-19m-int3",
+    "mamba-19m-mixed",
     "mamba-19m-s30-int4",
     "mamba-19m-n2-int4",
     "mamba-19m-n3-int4",

@@ -12,12 +12,12 @@ from tvm_c4n.model.families import describe_model
 
 # n and the dtype of in_proj and out_proj.
 UNIFORM = {
-    "mamba-19m-int3": (0, "int3"),
     "mamba-19m-n2-int4": (2, "int4"),
     "mamba-19m-n3-int4": (3, "int4"),
 }
-MIXED = ("mamba-19m-s30-int4", "granite-h-20m-s30-int4")
-HEALED = (*UNIFORM, *MIXED)
+THINNED = ("mamba-19m-s30-int4", "granite-h-20m-s30-int4")
+MIXTURE = "mamba-19m-mixed"
+HEALED = (*UNIFORM, *THINNED, MIXTURE)
 
 
 @pytest.mark.parametrize("name", UNIFORM)
@@ -34,8 +34,8 @@ def test_they_are_what_their_names_say(name):
     assert {path.name for path in checkpoint.extra_files()} >= {"tokenizer.json"}
 
 
-@pytest.mark.parametrize("name", MIXED)
-def test_the_mixed_models_lack_their_share_of_the_weights(name):
+@pytest.mark.parametrize("name", THINNED)
+def test_the_thinned_models_lack_their_share_of_the_weights(name):
     checkpoint = open_checkpoint(name)
     config = describe_model(checkpoint.config)
     names = [name for name in config.weights() if name not in config.unpruned()]
@@ -45,6 +45,14 @@ def test_the_mixed_models_lack_their_share_of_the_weights(name):
     lacking = sum(n / 4 * size for n, size in zip(removed, sizes, strict=True))
     assert lacking / sum(sizes) == pytest.approx(0.3, abs=0.005)
     assert lacking / sum(sizes) >= 0.3
+
+
+def test_the_mixture_has_its_size_and_bits_of_every_weight_s_own():
+    checkpoint = open_checkpoint(MIXTURE)
+    assert checkpoint.size_bytes <= 8.6e6
+    config = describe_model(checkpoint.config)
+    dtypes = {checkpoint.weight(name).dtype for name in config.weights()}
+    assert {"int2", "int3", "int4"} < dtypes
 
 
 @pytest.mark.parametrize("name", HEALED)
@@ -64,8 +72,8 @@ def test_their_cards_say_what_their_runs_said(name):
     [
         ("mamba-19m-n2-int4", "mamba-19m", 1.07),
         ("mamba-19m-n3-int4", "mamba-19m", 1.20),
-        ("mamba-19m-int3", "mamba-19m", 1.04),
-        ("mamba-19m-s30-int4", "mamba-19m", 1.04),
+        ("mamba-19m-s30-int4", "mamba-19m", 1.03),
+        ("mamba-19m-mixed", "mamba-19m", 1.04),
         ("granite-h-20m-s30-int4", "granite-h-20m", 1.01),
     ],
 )

@@ -8,7 +8,7 @@ from tvm_c4n.errors import CheckpointError
 
 ROOT = Path(__file__).parent
 MODELS = (
-    "mamba-19m", "mamba-19m-int3", "mamba-19m-n2-int4", "mamba-19m-n3-int4", "mamba-19m-s30-int4",
+    "mamba-19m", "mamba-19m-mixed", "mamba-19m-n2-int4", "mamba-19m-n3-int4", "mamba-19m-s30-int4",
     "granite-h-20m", "granite-h-20m-s30-int4",
 )  # fmt: skip
 CALIBRATION = ROOT / "calibration.jsonl"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from tests.cli.errors.case import Case
 
 NO_MODEL = (
-    "none: no such folder; give one, or one of mamba-19m, mamba-19m-int3, mamba-19m-n2-int4, "
+    "none: no such folder; give one, or one of mamba-19m, mamba-19m-mixed, mamba-19m-n2-int4, "
     "mamba-19m-n3-int4, mamba-19m-s30-int4, granite-h-20m, granite-h-20m-s30-int4"
 )
 LINE = 'a line looks like {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}'
