@@ -180,7 +180,7 @@ class Quantize:
             return None
         lanes = intrin.lanes
 
-        if not spec.prefill and spec.cols == spec.padded:
+        if not spec.prefill and spec.cols == spec.padded > spec.group:
             return Kernel.of_tiles(
                 spec,
                 self.name,
@@ -197,19 +197,40 @@ class Quantize:
         def body() -> None:
             tokens = tokens_of(spec)
             buffers = quantize.declare(spec, tokens)
-            whole, rest = divmod(spec.cols, spec.group)
+            counts = [
+                max(0, min(spec.group, spec.cols - start))
+                for start in range(0, spec.padded, spec.group)
+            ]
+            if not spec.dynamic:
+                _groups_in_parallel(spec, buffers, counts, lanes)
+                return
+            whole = spec.cols // spec.group
             with loop(tokens, parallel=True) as m:
                 if whole:
-                    # One token: its groups in parallel.
-                    with T.serial(whole) if spec.dynamic else T.parallel(whole) as s:
+                    with T.serial(whole) as s:
                         _group(spec, buffers, (m, s), spec.group, lanes)
-                if rest:
-                    _group(spec, buffers, (m, whole), rest, lanes)
-                first = whole + (rest > 0)
-                for s in range(first, spec.padded // spec.group):
-                    _group(spec, buffers, (m, s), 0, lanes)
+                for s, count in enumerate(counts[whole:], whole):
+                    _group(spec, buffers, (m, s), count, lanes)
 
         return Kernel(spec, self.name, body)
+
+
+def _groups_in_parallel(
+    spec: QuantizeSpec, buffers: tuple[Any, ...], counts: list[int], lanes: int
+) -> None:
+    """Quantise one token's groups, of which `counts` columns are there, in a parallel loop.
+
+    All is inside that loop, and it has two iterations at least: a region takes no other kernel, and
+    a layer with such a one in its middle would be two regions that cannot be rolled.
+    """
+    whole = sum(count == spec.group for count in counts)
+    with T.parallel(max(2, len(counts))) as s:
+        if whole:
+            with T.If(s < whole), T.Then():
+                _group(spec, buffers, (0, s), spec.group, lanes)
+        for number, count in enumerate(counts[whole:], whole):
+            with T.If(s == number), T.Then():
+                _group(spec, buffers, (0, number), count, lanes)
 
 
 def _groups(

@@ -89,9 +89,9 @@ def make_region(run: Run, later: set[Any]) -> Region:
     names |= {temporary.var: f"tmp{i}" for i, temporary in enumerate(temporaries)}
 
     # Step 5: states first, then new tensors, then the workspaces.
-    work = [Result(_work(dtype), relax.TensorType(shape, dtype)) for dtype, shape in shapes.items()]
+    work = {dtype: Result.workspace(dtype, shape) for dtype, shape in shapes.items()}
     results = [Result(names[var], var.ty, InPlace(names[var])) for var in states]
-    results += [Result(names[var], var.ty) for var in fresh] + work
+    results += [*(Result(names[var], var.ty) for var in fresh), *work.values()]
     signature = RegionSignature(params, tuple(results))
 
     def name_of(value: Any) -> str:
@@ -99,7 +99,8 @@ def make_region(run: Run, later: set[Any]) -> Region:
             return names[value]
         return next(p.name for p, v in zip(params, inputs, strict=True) if v.same_as(value))
 
-    func = _emit(found, signature, temporaries, name_of)
+    spaces = {dtype: result.name for dtype, result in work.items()}
+    func = _emit(found, signature, temporaries, spaces, name_of)
     return Region(func, signature, tuple(inputs), (*states, *fresh))
 
 
@@ -122,6 +123,7 @@ def _emit(
     found: list[Stage],
     signature: RegionSignature,
     temporaries: list[_Temporary],
+    spaces: dict[str, str],
     name_of: Callable[[Any], str],
 ) -> PrimFunc:
     calls = [call for stage in found for loop in stage for call in loop.calls]
@@ -142,7 +144,7 @@ def _emit(
         # Step 2: temporaries are views of a workspace.
         for temporary in temporaries:
             kind = temporary.var.ty
-            work = buffers[_work(str(kind.dtype))]
+            work = buffers[spaces[str(kind.dtype)]]
             pointer = T.bind(T.address_of(work[tuple(temporary.place)]))
             buffers[name_of(temporary.var)] = T.decl_buffer(
                 symbols.shape(kind), str(kind.dtype), data=pointer, layout=None
@@ -165,10 +167,6 @@ def _kernel_arguments(call: KernelCall) -> list[Any]:
     """Return the values of a kernel's arguments: its inputs, and its outputs that are no input."""
     fresh = (var for output, var in enumerate(call.outputs) if output not in call.inplace)
     return [*call.inputs, *fresh]
-
-
-def _work(dtype: str) -> str:
-    return f"work_{dtype}"
 
 
 def _declare(name: str, kind: Any, symbols: Symbols) -> Any:

@@ -46,7 +46,8 @@ class LayerLoop:
     Attributes
     ----------
     regions : tuple of PrimFunc
-        The different ones; all have the same signature, but for the shapes of weights.
+        The different ones; their signatures are the same, but for the shapes of weights and for
+        workspaces, which may be smaller or absent.
     layers : int
     layer : RegionSignature
         The signature of one layer, its parameters with their roles.
@@ -147,7 +148,7 @@ class _Emitter:
     def _bindings(self, number: int) -> list[Any]:
         """Say where the arguments of a region lie in one iteration of the loop."""
         region, layer = self.loop.regions[number], self.layer
-        arguments = self.loop.layer.bind(region.params)
+        arguments = {str(argument.name): argument for argument in region.params}
         start = tirx.Var("start", "int64")
         first_line = T.cast(self.buffers[TABLE][layer, 1], "int64")
         stmts = [Bind(start, first_line * CACHE_LINE), *self._symbols(arguments)]
@@ -165,6 +166,8 @@ class _Emitter:
                 pointer = _start(self.buffers[param.name])
             stmts.append(declare(argument, pointer))
         for result in self.loop.layer.fresh:
+            if result.name not in arguments:
+                continue  # a workspace of other regions
             if result.name in self.carry:
                 pointer = self._part(result.name, (layer + 1) % 2)
             else:

@@ -81,8 +81,9 @@ class LayerRun:
 
     @property
     def signature(self) -> RegionSignature:
-        """The signature of a layer."""
-        return self.calls[0].signature.with_roles(self.roles)
+        """The signature of a layer, with workspaces for every one."""
+        first, *others = (call.signature for call in self.calls)
+        return first.with_roles(self.roles).with_workspaces_of(others)
 
     def takes(self, call: LayerCall, reads: Counter[Any]) -> bool:
         """Append a call, if it can be the next layer.
@@ -150,15 +151,15 @@ def _roles(
 
 
 def _same_form(one: RegionSignature, other: RegionSignature) -> bool:
-    """Return whether two regions have the same parameters and results, but for weights."""
+    """Return whether two regions have the same parameters and results.
+
+    The types of weights may differ, and workspaces.
+    """
+    ours, theirs = ([r for r in s.results if not r.is_workspace] for s in (one, other))
     return (
         [param.name for param in one.params] == [param.name for param in other.params]
-        and [(r.name, r.storage) for r in one.results]
-        == [(r.name, r.storage) for r in other.results]
-        and all(
-            structural_equal(a.type, b.type)
-            for a, b in zip(one.results, other.results, strict=True)
-        )
+        and [(r.name, r.storage) for r in ours] == [(r.name, r.storage) for r in theirs]
+        and all(structural_equal(a.type, b.type) for a, b in zip(ours, theirs, strict=True))
     )
 
 

@@ -6,12 +6,15 @@ place. When regions are the layers of one loop, the role of a parameter says wha
 to layer. ``x`` and ``h`` here are carried, ``w`` is each layer's own, ``A`` is invariant::
 
     layer(x: Carried(y), w: Weight, layer: LayerIndex, A: Invariant, h: Carried(h))
-        -> y: Fresh, h: InPlace(h), work: Fresh
+        -> y: Fresh, h: InPlace(h), work_float32: Fresh
+
+A fresh result that nothing reads is a *workspace*, one for each data type that needs one. Layers
+with other patterns need more or less of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -42,6 +45,8 @@ class Carried:
 
     result: str
 
+
+_WORK = "work_"
 
 Role: TypeAlias = Weight | LayerIndex | Invariant | Carried
 
@@ -77,6 +82,16 @@ class Result:
     name: str
     type: Any
     storage: Storage = Fresh()
+
+    @classmethod
+    def workspace(cls, dtype: str, shape: Sequence[Any]) -> Result:
+        """Return the workspace of a data type, whose first dimension is a number of elements."""
+        return cls(f"{_WORK}{dtype}", relax.TensorType(shape, dtype))
+
+    @property
+    def is_workspace(self) -> bool:
+        """Whether it is one."""
+        return self.storage == Fresh() and self.name.startswith(_WORK)
 
 
 @dataclass(frozen=True)
@@ -157,10 +172,15 @@ class RegionSignature:
         pairs = zip(self.params, roles, strict=True)
         return replace(self, params=tuple(replace(param, role=role) for param, role in pairs))
 
-    def bind(self, arguments: Sequence[Any]) -> dict[str, Any]:
-        """Return by name the arguments of a PrimFunc with this signature."""
-        names = [entry.name for entry in self.arguments]
-        return dict(zip(names, arguments, strict=True))
+    def with_workspaces_of(self, others: Iterable[RegionSignature]) -> RegionSignature:
+        """Return the signature with workspaces that are large enough for others, too."""
+        results = {result.name: result for result in self.results}
+        for other in others:
+            for result in other.results:
+                if result.is_workspace:
+                    known = results.get(result.name, result)
+                    results[result.name] = max(known, result, key=_elements)
+        return replace(self, results=tuple(results.values()))
 
     def call(self, gvar: GlobalVar, values: Sequence[Any]) -> relax.Call:
         """Return the call of a region on one value for each parameter."""
@@ -172,3 +192,7 @@ class RegionSignature:
         if any(index >= 0 for index in inplace):
             return relax.op.call_tir_inplace(gvar, list(values), inplace, types)
         return relax.call_tir(gvar, list(values), types)
+
+
+def _elements(workspace: Result) -> int:
+    return int(workspace.type.shape[0])

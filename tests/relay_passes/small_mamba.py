@@ -16,6 +16,7 @@ from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.model.relax_model import build_model
 from tvm_c4n.ops.isa import PORTABLE
+from tvm_c4n.pruning.recipe import Choice
 from tvm_c4n.sparsity import from_dense, mask_from_scores
 
 CHOOSE = partial(schedules.choose, isa=PORTABLE)
@@ -28,8 +29,12 @@ def bound(
     hidden: int = 16,
     removed: Sequence[int] = (2, 2, 2),
     batch: int = 0,
+    others: Sequence[Choice] = (),
 ) -> tuple[ModelConfig, IRModule]:
-    """A small Mamba whose kernels are bound but not fused; `removed` by layer."""
+    """A small Mamba whose kernels are bound but not fused.
+
+    `removed` is by layer. So are `others`, how x_proj and dt_proj are stored; else they are floats.
+    """
     layers = len(removed)
     config = mamba_config(
         vocab_size=40,
@@ -46,9 +51,14 @@ def bound(
     for name, shape in config.tensor_shapes().items():
         array = rng.standard_normal(shape).astype(np.float32) * 0.3
         tensors[name] = array
+        choice = None
         if name.endswith(("in_proj.weight", "out_proj.weight")):
-            n = removed[int(name.split(".")[2])]
-            tensors[name] = from_dense(array, n, dtype, mask=mask_from_scores(np.abs(array), n))
+            choice = Choice(removed[int(name.split(".")[2])], dtype)  # type: ignore[arg-type]
+        elif others and name.endswith(("x_proj.weight", "dt_proj.weight")):
+            choice = others[int(name.split(".")[2])]
+        if choice is not None:
+            mask = mask_from_scores(np.abs(array), choice.removed)
+            tensors[name] = from_dense(array, choice.removed, choice.dtype, mask=mask)
     module = build_model(config, ArrayCheckpoint({}, tensors), dtype="float32", batch=batch)
     passes = [RepackWeights(PORTABLE.lanes), BindSchedules(CHOOSE)]
     return config, tvm.transform.Sequential(passes)(module)

@@ -16,11 +16,14 @@ from tests.relay_passes.small_mamba import CHOOSE, bound, machine, steps
 from tvm_c4n._tvm import IRModule, name_of, relax, tvm
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.ops.slots import with_slots
+from tvm_c4n.pruning.recipe import Choice
 
 
-def fused(removed: Sequence[int], dtype: str = "int8") -> tuple[ModelConfig, IRModule]:
-    """A small Mamba with one region a layer; `removed` by layer."""
-    config, mod = bound(192, dtype, hidden=128, removed=removed)
+def fused(
+    removed: Sequence[int], dtype: str = "int8", others: Sequence[Choice] = ()
+) -> tuple[ModelConfig, IRModule]:
+    """A small Mamba with one region a layer; `removed` and `others` (see `bound`) by layer."""
+    config, mod = bound(192, dtype, hidden=128, removed=removed, others=others)
     return config, FuseRegions(CHOOSE)(mod)
 
 
@@ -37,17 +40,25 @@ def calls(mod: IRModule, function: str, name: str) -> int:
     return sum(count for key, count in counts.items() if name in key)
 
 
+# dt_proj has few columns: with n=0 it takes floats, else int8 of one group, and no int8 of floats.
+MIXTURE = (Choice(0, "float16"), Choice(0, "int8"), Choice(1, "int8"), Choice(0, "int4"))
+
+
 @pytest.mark.parametrize(
-    ("dtype", "removed"),
+    ("dtype", "removed", "others"),
     [
-        ("int4", (3, 3)),
-        pytest.param("int4", (3, 0, 3), marks=pytest.mark.slow),
-        pytest.param("float16", (2, 2, 2), marks=pytest.mark.slow),
-        pytest.param("int8", (2, 2), marks=pytest.mark.slow),
+        ("int4", (3, 3), ()),
+        ("int4", (0, 0, 0, 0), MIXTURE),
+        pytest.param("float16", (0, 0, 0, 0), MIXTURE, marks=pytest.mark.slow),
+        pytest.param("int4", (3, 0, 3), (), marks=pytest.mark.slow),
+        pytest.param("float16", (2, 2, 2), (), marks=pytest.mark.slow),
+        pytest.param("int8", (2, 2), (), marks=pytest.mark.slow),
     ],
 )
-def test_a_step_is_one_kernel_with_the_same_numbers(dtype: str, removed: tuple[int, ...]) -> None:
-    config, before = fused(removed, dtype)
+def test_a_step_is_one_kernel_with_the_same_numbers(
+    dtype: str, removed: tuple[int, ...], others: tuple[Choice, ...]
+) -> None:
+    config, before = fused(removed, dtype, others)
     assert calls(before, "step", "region") == len(removed) + 1  # the head is one, too
     after = RollLayers()(before)
     relax.analysis.well_formed(after)  # raises

@@ -4,6 +4,9 @@ A decode step reads weights that it has not read since the last token, so ``main
 kernel repeats the kernel and cycles through as many copies of the weights. ``fill`` makes every
 page of them a page of its own: fresh memory is one page of zeros, which stays in the cache. It also
 spares the device's server TVM's random functions.
+
+A kernel for prompts has activations of a whole chunk, which others have been at since it was last
+called: ``main`` of it cycles through copies of all its tensors.
 """
 
 from __future__ import annotations
@@ -85,15 +88,13 @@ def build_harness(kernel: Kernel, cold_bytes: int) -> Harness:
     ----------
     kernel : Kernel
     cold_bytes : int
-        Bytes of weights that ``main`` cycles through, if `MAX_REPEATS` are enough for that; 0: one
-        copy.
+        Bytes that ``main`` cycles through, if `MAX_REPEATS` are enough for that, of weights or, in
+        a kernel for prompts, of all tensors; 0: one copy.
     """
     spec = kernel.spec
     declared = _arguments_of(kernel)
     if spec.dynamic:
-        tensors = [a for a in declared if a is not None]
-        main = _of_first_layer(kernel.prim_func()).with_attr("global_symbol", ENTRY)
-        return Harness(_module(main, tensors), tensors, 1)
+        return _chunk_harness(kernel, declared, cold_bytes)
     weight_index, repeats = None, WEIGHTLESS_REPEATS
     if isinstance(spec, LinearSpec):
         # The weights come after the activations and, where these are int8, their scales.
@@ -107,6 +108,48 @@ def build_harness(kernel: Kernel, cold_bytes: int) -> Harness:
     parallel = only_parallel(kernel.prim_func())
     emit = partial(_emit_repeats, kernel, declared, weight_index, repeats, parallel)
     return Harness(_module(_function(ENTRY, tensors, emit), tensors), tensors, repeats)
+
+
+def _chunk_harness(kernel: Kernel, declared: list[Argument | None], cold_bytes: int) -> Harness:
+    """Return the harness of a kernel for prompts; it takes its number of tokens at run time."""
+    whole = sum(a.size_bytes for a in declared if a is not None)
+    copies = max(1, min(MAX_REPEATS, -(-cold_bytes // whole)))
+    if copies == 1:
+        tensors = [a for a in declared if a is not None]
+        main = _of_first_layer(kernel.prim_func()).with_attr("global_symbol", ENTRY)
+        return Harness(_module(main, tensors), tensors, 1)
+    tensors = [Argument((copies, *a.shape), a.dtype) for a in declared if a is not None]
+    symbolic = [
+        None if argument is None else tuple(param.shape)
+        for argument, param in zip(declared, kernel.prim_func().params, strict=True)
+    ]
+
+    def emit() -> None:
+        tokens = T.int64()
+
+        def own(shape: tuple[Any, ...]) -> list[Any]:
+            return [int(n) if isinstance(n, tirx.IntImm) else tokens for n in shape]
+
+        shapes = [None if shape is None else own(shape) for shape in symbolic]
+        dtypes = iter(a.dtype for a in tensors)
+        buffers = [
+            None if s is None else T.arg(f"a{i}", T.buffer([copies, *s], next(dtypes), layout=None))
+            for i, s in enumerate(shapes)
+        ]
+        with T.serial(copies) as number:
+            now = [
+                T.int64(0) if buffer is None else _copy_of(buffer, number, shape)
+                for buffer, shape in zip(buffers, shapes, strict=True)
+            ]
+            kernel.inline(now, tokens)
+
+    return Harness(_module(_function_of(ENTRY, emit), tensors), tensors, copies)
+
+
+def _copy_of(buffer: Any, number: Any, shape: Any) -> Any:
+    """Declare one of the tensors that lie behind each other in a buffer."""
+    pointer = T.bind(T.address_of(buffer[(number, *(0 for _ in shape))]))
+    return T.decl_buffer(shape, buffer.dtype, data=pointer, layout=None)
 
 
 def _arguments_of(kernel: Kernel) -> list[Argument | None]:
@@ -153,10 +196,7 @@ def _emit_repeats(
         if weight_index is not None:
             whole = declared[weight_index]
             assert whole is not None  # noqa: S101 - a tensor
-            shape = whole.shape[1:]
-            start = actual[weight_index][(repeat, *(0 for _ in shape))]
-            pointer = T.bind(T.address_of(start))
-            now[weight_index] = T.decl_buffer(shape, whole.dtype, data=pointer, layout=None)
+            now[weight_index] = _copy_of(actual[weight_index], repeat, whole.shape[1:])
         # 3. A barrier ends the kernel, as in a step.
         if parallel:
             stack.enter_context(T.attr(T.int32(0), BARRIER, 1))
@@ -168,15 +208,22 @@ def _module(main: Any, arguments: list[Argument]) -> IRModule:
 
 
 def _function(name: str, arguments: list[Argument], emit: Callable[[list[Any]], None]) -> Any:
-    with IRBuilder() as builder, T.prim_func(s_tir=True):
-        T.func_name(name)
-        T.func_attr({"global_symbol": name, "tirx.noalias": True})
+    def declare_and_emit() -> None:
         emit(
             [
                 T.arg(f"a{i}", T.buffer(list(a.shape), a.dtype, layout=None))
                 for i, a in enumerate(arguments)
             ]
         )
+
+    return _function_of(name, declare_and_emit)
+
+
+def _function_of(name: str, emit: Callable[[], None]) -> Any:
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        T.func_name(name)
+        T.func_attr({"global_symbol": name, "tirx.noalias": True})
+        emit()
     return in_root_block(builder.get())
 
 

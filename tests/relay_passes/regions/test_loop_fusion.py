@@ -99,7 +99,8 @@ def test_rows_with_a_convolution_behind_them_are_shared_evenly() -> None:
         f for f in mod.functions.values() if "conv1d" in str((f.attrs or {}).get("c4n.region", ""))
     )
     loops = [line.strip() for line in region.script().splitlines() if "in T.parallel(" in line]
-    in_proj, rest = loops[:2], loops[2:]
-    # 64 rows in blocks of 8; then x_proj, and dt_proj with the scan.
+    in_proj, rest = loops[2:4], loops[4:]
+    # Behind the norm and its quantisation 64 rows in blocks of 8; then x_proj, dt_proj with the
+    # scan, the quantisation and out_proj.
     assert [line.split("T.parallel")[1] for line in in_proj] == ["(4):", "(4):"]
-    assert len(rest) == 2
+    assert len(rest) == 4

@@ -35,7 +35,6 @@ LAYER = RegionSignature(
 
 def test_arguments_are_the_parameters_and_the_fresh_results() -> None:
     assert [entry.name for entry in LAYER.arguments] == ["x", "w", "layer", "a", "h", "y", "work"]
-    assert LAYER.bind(range(7))["work"] == 6
 
 
 def test_only_what_is_carried_in_fresh_memory_needs_a_buffer() -> None:
@@ -64,6 +63,19 @@ def test_a_signature_is_read_back_from_its_call() -> None:
     assert structural_equal(found.results[0].type, ROW)
     again = found.call(gvar, [x, w, k])
     assert structural_equal(again.ty_args, call.ty_args)
+
+
+def test_workspaces_are_large_enough_for_all() -> None:
+    small, large = (Result.workspace("float32", [n]) for n in (8, 16))
+    other = Result.workspace("int8", [4])
+    assert small.is_workspace
+    assert not Result("y", ROW).is_workspace
+    whole = RegionSignature((), (Result("y", ROW), small)).with_workspaces_of(
+        [RegionSignature((), (Result("y", ROW), large, other)), RegionSignature((), (small,))]
+    )
+    assert [(r.name, int(r.type.shape[-1])) for r in whole.results] == [
+        ("y", 8), ("work_float32", 16), ("work_int8", 4),
+    ]  # fmt: skip
 
 
 def test_roles_make_a_new_signature() -> None:
