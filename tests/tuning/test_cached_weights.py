@@ -6,11 +6,18 @@ from collections.abc import Mapping
 
 import pytest
 
+from tvm_c4n.model.config import MAX_TOKENS
 from tvm_c4n.model.families.mamba import mamba_config
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.pruning.allocation.latency import Seconds
 from tvm_c4n.pruning.recipe import Choice, Recipe
-from tvm_c4n.tuning.cached_weights import ROOM, bytes_of_a_model, stay_cached
+from tvm_c4n.tuning.cached_weights import (
+    LARGEST_CACHE,
+    ROOM,
+    bytes_of_a_model,
+    bytes_of_kernels,
+    stay_cached,
+)
 from tvm_c4n.tuning.dense_layers import DenseLayers
 from tvm_c4n.tuning.harness import COLD_BYTES
 
@@ -73,3 +80,26 @@ def test_a_models_bytes_are_those_of_all_weights_and_room() -> None:
     shapes = [CONFIG.tensor_shapes()[name] for name in CONFIG.weights()]
     weights = sum(rows * cols for rows, cols in shapes)  # type: ignore[misc]
     assert bytes_of_a_model(CONFIG, Choice(0, "float16")) == ROOM * 2 * weights
+
+
+def test_what_is_larger_than_any_cache_comes_from_memory() -> None:
+    choices = [Choice(0, "int4"), Choice(0, "float16")]
+    middle = mamba_config(
+        vocab_size=8192, d_model=384, d_inner=768, n_layer=16, d_state=16, d_conv=4, dt_rank=24
+    )
+    small, large = (bytes_of_a_model(middle, choice) for choice in choices)
+    assert small < LARGEST_CACHE < large < COLD_BYTES
+    step: dict[Choice, list[OpSpec]] = {
+        choice: [LinearSpec(False, 384, 768, 0, choice.dtype, 64, 16, 768)] for choice in choices
+    }
+    chunk: dict[Choice, list[OpSpec]] = {
+        choices[0]: [LinearSpec(True, 384, 768, 0, "int4", 64, 16, 768)]
+    }
+    two = [DenseLayers((384, 768), step, chunk), DenseLayers((8192, 384), {}, {})]
+    found = bytes_of_kernels(middle, two, cached=True)
+    assert [found[step[choice][0]] for choice in choices] == [small, COLD_BYTES]
+    assert set(bytes_of_kernels(middle, two, cached=False)[step[c][0]] for c in choices) == {
+        COLD_BYTES
+    }
+    # A chunk's rows in and out of the layers that see it, in float32.
+    assert found[chunk[choices[0]][0]] == MAX_TOKENS * (384 + 768) * 4

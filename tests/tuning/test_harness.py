@@ -47,9 +47,29 @@ def test_other_kernels_have_fixed_numbers_of_repeats() -> None:
     assert build_harness(kernel_of(ConvSpec(False, 64, 4, 2, 128)), 2**26).repeats == (
         WEIGHTLESS_REPEATS
     )
-    prompt = build_harness(linear(64, dynamic=True), 2**26)
-    assert prompt.repeats == 1
-    assert prompt.arguments[0].shape == (MAX_TOKENS, 64)
+
+
+def test_a_kernel_for_prompts_cycles_through_copies_of_all_its_tensors(tmp_path: Path) -> None:
+    one = build_harness(linear(64, dynamic=True), 0)
+    assert one.repeats == 1
+    assert one.arguments[0].shape == (MAX_TOKENS, 64)
+    some = build_harness(
+        linear(64, dynamic=True), 2 * sum(each.size_bytes for each in one.arguments) + 1
+    )
+    assert some.repeats == 3
+    assert [a.shape for a in some.arguments] == [(3, *a.shape) for a in one.arguments]
+    found = []
+    for name, harness in (("one.so", one), ("some.so", some)):
+        harness.compile(TARGET, tmp_path / name)
+        module = tvm.runtime.load_module(str(tmp_path / name))
+        arguments = [tvm.runtime.empty(a.shape, a.dtype) for a in harness.arguments]
+        for argument, number in zip(arguments, (1, 0.5, np.nan), strict=True):
+            argument.copyfrom(np.full(argument.shape, number, argument.dtype))
+        module["main"](*arguments)
+        found.append(arguments[-1].numpy())
+    assert np.isfinite(found[0]).all()
+    for copy in found[1]:
+        np.testing.assert_array_equal(copy, found[0])
 
 
 def test_the_library_fills_its_arguments_and_runs(tmp_path: Path) -> None:

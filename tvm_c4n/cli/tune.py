@@ -174,7 +174,7 @@ def _write_latency_table(
         target,
         folder,
         measurer=Measurer(resolve_target(target), runner, cold_bytes, batch_secs),
-        time_model=device.model_timer(),
+        time_models=device.model_timer(),
         local=not device.address,
         records=folder if (folder / MANIFEST).is_file() else None,
         **options,

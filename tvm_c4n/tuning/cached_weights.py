@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tvm_c4n.model.config import MAX_TOKENS
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.ops.spec import LinearSpec, OpSpec
 from tvm_c4n.pruning.allocation.latency import Seconds
@@ -20,9 +21,13 @@ from tvm_c4n.sparsity import GROUP, default_scale_group, size_bytes
 from tvm_c4n.tuning.dense_layers import DenseLayers, Shape
 from tvm_c4n.tuning.harness import COLD_BYTES
 
+_FLOAT_BYTES = 4
 # A step has states and activations besides, and its weights come from many places: a model that is
 # a little larger than the cache keeps nothing there, where a loop over one matrix keeps a part.
 ROOM = 1.5
+# No cache that we know holds more: `COLD_BYTES` are twice as much. A model that is larger reads
+# from memory, though a loop over its bytes finds a part of them in the cache.
+LARGEST_CACHE = COLD_BYTES // 2
 
 
 class Timer(Protocol):
@@ -49,6 +54,35 @@ def bytes_of_a_model(config: ModelConfig, choice: Choice) -> int:
         group = default_scale_group(removed)
         total += size_bytes(rows, cols, removed, choice.dtype, group)
     return min(COLD_BYTES, round(ROOM * total))
+
+
+def bytes_of_kernels(
+    config: ModelConfig, layers: Sequence[DenseLayers], cached: bool
+) -> dict[OpSpec, int]:
+    """Return how many bytes each kernel cycles through.
+
+    Of a generated token these are of weights. Of a prompt's chunk they are of all tensors: before a
+    kernel is called again, all others of a layer have read and written theirs.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    layers : sequence of DenseLayers
+        All shapes of the model.
+    cached : bool
+        What `stay_cached` returned.
+    """
+    found: dict[OpSpec, int] = {}
+    for each in layers:
+        for choice, specs in each.step.items():
+            used = bytes_of_a_model(config, choice)
+            stays = cached and used <= LARGEST_CACHE
+            found |= dict.fromkeys(specs, used if stays else COLD_BYTES)
+    columns = sum(sum(each.shape) for each in layers if each.chunk)
+    for each in layers:
+        for specs in each.chunk.values():
+            found |= dict.fromkeys(specs, MAX_TOKENS * columns * _FLOAT_BYTES)
+    return found
 
 
 def stay_cached(

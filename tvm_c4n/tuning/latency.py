@@ -11,6 +11,7 @@ docs/reference/format-latency.md specifies the file.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,6 @@ from tvm_c4n.compile.target import resolve_target
 from tvm_c4n.errors import TuneError
 from tvm_c4n.model.description import ModelConfig
 from tvm_c4n.model.families import describe_model
-from tvm_c4n.ops.spec import OpSpec
 from tvm_c4n.progress import Progress
 from tvm_c4n.pruning.allocation.latency import (
     FILE,
@@ -35,16 +35,15 @@ from tvm_c4n.pruning.allocation.latency import (
 )
 from tvm_c4n.pruning.recipe import Choice, Recipe
 from tvm_c4n.pruning.steps import StepCounter
-from tvm_c4n.tuning.cached_weights import bytes_of_a_model, stay_cached
-from tvm_c4n.tuning.dense_layers import DenseLayers, layers_of
-from tvm_c4n.tuning.harness import COLD_BYTES
+from tvm_c4n.tuning.cached_weights import bytes_of_kernels, stay_cached
+from tvm_c4n.tuning.dense_layers import layers_of
 from tvm_c4n.tuning.kernel_times import KernelTimer, Watch, seconds_of
 from tvm_c4n.tuning.measurer import Measurer
 from tvm_c4n.tuning.reference_model import (
     REFERENCE_RECIPE,
     ModelTimer,
     TokenSeconds,
-    time_model_of,
+    compile_like,
 )
 
 # All kernels of a shape are timed once per round: a device that is disturbed for a second costs no
@@ -66,7 +65,7 @@ def write_table(
     out: Path,
     *,
     measurer: Measurer,
-    time_model: ModelTimer,
+    time_models: ModelTimer,
     threads: int,
     emulated: bool = False,
     local: bool = False,
@@ -87,10 +86,10 @@ def write_table(
         Folder that gets ``latency.json`` when everything has been measured.
     measurer : Measurer
         Times single kernels on the device.
-    time_model : callable
+    time_models : callable
         Times whole models on the same device: `local_timer` or `rpc_timer`.
     threads : int
-        Threads of the device's pool, for the table: `measurer` and `time_model` set them.
+        Threads of the device's pool, for the table: `measurer` and `time_models` set them.
     emulated : bool
         The device is an emulator.
     local : bool
@@ -131,31 +130,35 @@ def write_table(
         sum(len(each.kernels) * (1 + rounds) for each in missing) + len(recipes), progress
     )
     watch = Watch(local, table.others_cores)
-    # 1. Whole models.
-    whole: list[TokenSeconds] = []
-    for recipe in recipes:
-        step("measuring a whole model")
-        whole.append(
-            time_model_of(
-                recipe, checkpoint, target, lambda built: watch(lambda: time_model(built)), records
-            )
-        )
     plans = [recipe.plan(config) for recipe in recipes]
-    # 2. Where their weights come from.
-    timer = KernelTimer(measurer, records, rounds, step, watch)
-    if not emulated and not table.entries:
-        quiet = replace(timer, step=StepCounter(0))
-        reference, checked = (median(samples.generated) for samples in whole)
-        cached = stay_cached(config, layers, (plans[0], plans[1]), checked - reference, quiet)
-        table = table.model_copy(update={"cached": cached})
-    # 3. The kernels of each shape.
-    for each in missing:
-        times = timer.times(_bytes_of_kernels(config, each, table.cached))
-        entries = (*table.entries, *each.entries(times, threads))
-        table = table.model_copy(update={"entries": entries, "others_cores": watch.cores})
-        make_folder(out)
-        _write(table, partial)
-    # 4. What the models take beyond their layers, and what the table says of the second then.
+    with tempfile.TemporaryDirectory(prefix="tvm-c4n-latency.") as folder:
+        # 1. Whole models.
+        artifacts = []
+        for index, recipe in enumerate(recipes):
+            step("building a whole model")
+            built = Path(folder, str(index))
+            artifacts.append(compile_like(recipe, checkpoint, target, records, built))
+        whole = watch(lambda: time_models(artifacts))
+        # 2. Where their weights come from.
+        timer = KernelTimer(measurer, records, rounds, step, watch)
+        if not emulated and not table.entries:
+            quiet = replace(timer, step=StepCounter(0))
+            reference, checked = (median(samples.generated) for samples in whole)
+            cached = stay_cached(config, layers, (plans[0], plans[1]), checked - reference, quiet)
+            table = table.model_copy(update={"cached": cached})
+        # 3. The kernels of each shape.
+        cycled = bytes_of_kernels(config, layers, table.cached)
+        for each in missing:
+            times = timer.times({spec: cycled[spec] for spec in each.kernels})
+            entries = (*table.entries, *each.entries(times, threads))
+            table = table.model_copy(update={"entries": entries, "others_cores": watch.cores})
+            make_folder(out)
+            _write(table, partial)
+        # 4. The models once more: a host may have moved this machine to other cores meanwhile.
+        if not emulated:
+            again = watch(lambda: time_models(artifacts))
+            whole = [one.and_more(more) for one, more in zip(whole, again, strict=True)]
+    # 5. What the models take beyond their layers, and what the table says of the second then.
     table = table.model_copy(update={"rest": (_rest(config, table, plans, whole, threads),)})
     if not emulated:
         check = _check(config, table, plans[1], whole[1], threads)
@@ -163,15 +166,6 @@ def write_table(
     _write(table, out / FILE)
     partial.unlink(missing_ok=True)
     return table
-
-
-def _bytes_of_kernels(config: ModelConfig, layers: DenseLayers, cached: bool) -> dict[OpSpec, int]:
-    """Return how many bytes of weights each kernel of a shape cycles through."""
-    found = dict.fromkeys(layers.kernels, COLD_BYTES)
-    if cached:
-        for choice, specs in layers.step.items():
-            found |= dict.fromkeys(specs, bytes_of_a_model(config, choice))
-    return found
 
 
 def _resumed(partial: Path, empty: LatencyTable, threads: int) -> LatencyTable:

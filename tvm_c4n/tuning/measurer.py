@@ -86,8 +86,14 @@ class Measurer:
             ]
 
     def build(self, kernel: Kernel, library: Path, most_bytes: int | None = None) -> Built:
-        """Build the library that times a kernel, with `most_bytes` of weights to cycle through."""
-        cold_bytes = self.cold_bytes if most_bytes is None else min(self.cold_bytes, most_bytes)
+        """Build the library that times a kernel, with `most_bytes` to cycle through.
+
+        Without them a kernel for prompts has one copy of its tensors, and another one of its
+        weights as many as the measurer has bytes for.
+        """
+        if most_bytes is None:
+            most_bytes = 0 if kernel.spec.dynamic else self.cold_bytes
+        cold_bytes = min(self.cold_bytes, most_bytes)
         harness = build_harness(kernel, cold_bytes)
         return Built(harness.compile(self.target, library), harness.repeats)
 

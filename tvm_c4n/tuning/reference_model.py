@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -15,7 +15,7 @@ from tvm_c4n.compile.artifact import compile_model
 from tvm_c4n.model.families import describe_model
 from tvm_c4n.pruning.recipe import Recipe
 from tvm_c4n.runtime.artifact import Artifact, open_artifact
-from tvm_c4n.runtime.bench import Cell
+from tvm_c4n.runtime.bench import measure
 from tvm_c4n.runtime.device.remote import RemoteEngine
 from tvm_c4n.runtime.device.rpc import RpcAddress, open_session
 from tvm_c4n.runtime.engine import Engine
@@ -24,8 +24,11 @@ from tvm_c4n.sparsity import from_dense, mask_from_scores
 # The dense layers of the reference model are cheap, so that an error in their rows weighs little in
 # the difference.
 REFERENCE_RECIPE = Recipe(removed=3, dtype="int4")
-# Decode steps of one sample on this machine, and samples of the model for each sample of a kernel.
-STEPS_PER_SAMPLE, MODEL_SAMPLES = 64, 4
+# What is timed on this machine, as far as a model's context has room: a prompt and generated
+# tokens, as `bench` does. The first steps find nothing in caches, and users wait for them, too.
+N_PROMPT, N_GEN = 512, 128
+# Samples of a model for each sample of a kernel.
+MODEL_SAMPLES = 2
 _SESSION_SECS = 600
 
 
@@ -35,9 +38,13 @@ class TokenSeconds(NamedTuple):
     generated: list[float]
     prompt: list[float]
 
+    def and_more(self, others: TokenSeconds) -> TokenSeconds:
+        """Return these samples and others."""
+        return TokenSeconds(self.generated + others.generated, self.prompt + others.prompt)
 
-# Times an artifact on a device.
-ModelTimer: TypeAlias = Callable[[Artifact], TokenSeconds]
+
+# Times artifacts on a device.
+ModelTimer: TypeAlias = Callable[[Sequence[Artifact]], list[TokenSeconds]]
 
 
 class FixedThreads(Engine):
@@ -49,21 +56,28 @@ class FixedThreads(Engine):
 
 
 def local_timer(threads: int, samples: int) -> ModelTimer:
-    """Return what times artifacts on this machine."""
+    """Return what times artifacts on this machine, in turns: what slows it down meets all."""
 
-    def time_model(artifact: Artifact) -> TokenSeconds:
-        engine = FixedThreads.load(artifact.path, threads=threads)
-        step = Cell(engine, threads, 0, STEPS_PER_SAMPLE)
-        prompt = Cell(engine, threads, artifact.manifest.chunk, 0)
+    def time_models(artifacts: Sequence[Artifact]) -> list[TokenSeconds]:
+        engines = [FixedThreads.load(artifact.path, threads=threads) for artifact in artifacts]
+        room = min(engine.config.context or N_PROMPT for engine in engines)
+        prompt, generated = min(N_PROMPT, room), min(N_GEN, room)
+        cells = measure(
+            engines,
+            threads=[threads],
+            n_prompt=prompt,
+            n_gen=generated,
+            reps=samples * MODEL_SAMPLES,
+        )
+        return [
+            TokenSeconds(
+                [ns * 1e-9 / generated for ns in of_steps.samples_ns],
+                [ns * 1e-9 / prompt for ns in of_prompts.samples_ns],
+            )
+            for of_prompts, of_steps in zip(cells[::2], cells[1::2], strict=True)
+        ]
 
-        def sampled(cell: Cell) -> list[float]:
-            cell.warm_up()
-            tokens = cell.n_prompt + cell.n_gen
-            return [cell.measure() / tokens * 1e-9 for _ in range(samples * MODEL_SAMPLES)]
-
-        return TokenSeconds(sampled(step), sampled(prompt))
-
-    return time_model
+    return time_models
 
 
 def rpc_timer(address: RpcAddress, threads: int, wait_secs: float, samples: int) -> ModelTimer:
@@ -79,17 +93,13 @@ def rpc_timer(address: RpcAddress, threads: int, wait_secs: float, samples: int)
                 [ns * 1e-9 / chunk for ns in engine.time_test(chunk, 0, samples)],
             )
 
-    return time_model
+    return lambda artifacts: [time_model(artifact) for artifact in artifacts]
 
 
-def time_model_of(
-    recipe: Recipe,
-    checkpoint: Checkpoint,
-    target: str,
-    time_model: ModelTimer,
-    records: Path | None,
-) -> TokenSeconds:
-    """Compile a model of a checkpoint's sizes and time it.
+def compile_like(
+    recipe: Recipe, checkpoint: Checkpoint, target: str, records: Path | None, out: Path
+) -> Artifact:
+    """Compile a model of a checkpoint's sizes.
 
     Parameters
     ----------
@@ -99,13 +109,13 @@ def time_model_of(
         Its weights are pruned by magnitude: nobody will read the text.
     target, records
         As for `compile_model`.
-    time_model : callable
+    out : Path
+        Folder of the artifact.
     """
     with tempfile.TemporaryDirectory(prefix="tvm-c4n-reference.") as folder:
-        model, out = Path(folder, "model"), Path(folder, "artifact")
-        _write_model(checkpoint, recipe, model)
-        compile_model(model, out, target, records=records)
-        return time_model(open_artifact(out))
+        _write_model(checkpoint, recipe, Path(folder, "model"))
+        compile_model(Path(folder, "model"), out, target, records=records)
+        return open_artifact(out)
 
 
 def _write_model(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> None:

@@ -96,6 +96,12 @@ def _spreads(table: LatencyTable) -> Iterator[Spread]:
             add(choice, "a token of a prompt", layers, prompt)
     for (choice, of), (least, median) in sums.items():
         yield Spread(choice, of, least, median)
+    # Before and after all kernels: a host that moves a machine to other cores shows here.
+    for check in table.checks:
+        choice = Choice(check.removed, check.dtype)
+        step, prompt = check.seconds, check.prompt_seconds
+        yield Spread(choice, "a generated token of a whole model", step.min, step.median)
+        yield Spread(choice, "a token of a whole model's prompt", prompt.min, prompt.median)
 
 
 def _errors(table: LatencyTable) -> Iterator[tuple[str, str, float]]:
