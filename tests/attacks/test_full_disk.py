@@ -77,8 +77,9 @@ def test_prune_and_its_resume_folder(
     check(on_disk(12, *prune, disk / "out"), disk / "out")
     check(on_disk(64, *prune, disk / "out"), disk / "out" / "model.safetensors")
     kept = disk / "kept"
-    done = on_disk(24, *prune, tmp_path / "out", "--resume", kept)
-    files = [kept, *(kept / f"{name}.safetensors" for name in ("analysis", "layer-0000"))]
+    done = on_disk(36, *prune, tmp_path / "out", "--resume", kept)
+    names = ("analysis", "layer-0000", "rotation")
+    files = [kept, *(kept / f"{name}.safetensors" for name in names)]
     check(done, kept / "activations-0000.safetensors", kept / "run.json", *files)
     assert not (tmp_path / "out").exists()
 

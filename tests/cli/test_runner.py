@@ -286,4 +286,5 @@ def test_bundled_models_say_the_same_text(host_runner, call, tmp_path, name):
         options = ["-p", prompt, "-n", 100, "-t", 1]
         said = call("run", tmp_path / "art", *options).out
         done = start([host_runner], tmp_path / "art", *options)
-        assert (done.stdout, len(said) > 150) == (said, True)
+        # Tokens of the second prompt's kind are a byte or two long.
+        assert (done.stdout, len(said) > len(prompt) + 40) == (said, True)

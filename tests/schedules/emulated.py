@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedules.intrin.avx512 import Avx512
+from schedules.intrin.avx512 import Avx512, Avx512Dense
+from schedules.intrin.base import Intrinsics
 from tvm_c4n._tvm import T
+from tvm_c4n.ops.spec import LinearSpec
 from tvm_c4n.ops.tir import splat
 
 
-class EmulatedAvx512(Avx512):
-    """Instruction by instruction what `Avx512` asks for."""
+class _SpelledOut:
+    """Instruction by instruction what both classes of AVX-512 ask for."""
 
     def _dot(self, acc: Any, unsigned: Any, signed: Any) -> Any:
         """vpdpbusd: four products of unsigned by signed bytes are added to each lane."""
@@ -44,3 +46,14 @@ class EmulatedAvx512(Avx512):
             one = splat(x[token, start + place], 16)
             chosen = T.Select(code == splat(T.uint32(place), 16), one, chosen)
         return T.bind(chosen)
+
+
+class EmulatedAvx512(_SpelledOut, Avx512):
+    """`Avx512` for any processor, and for weights that it leaves to another class."""
+
+    def for_weights(self, spec: LinearSpec) -> Intrinsics:
+        return _EmulatedDense() if isinstance(super().for_weights(spec), Avx512Dense) else self
+
+
+class _EmulatedDense(_SpelledOut, Avx512Dense):
+    pass
