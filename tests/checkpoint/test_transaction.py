@@ -149,3 +149,17 @@ def _write_c4n(out: Path, elements: int) -> None:
     with C4nWriter(out, overwrite=True) as writer:
         writer.add_json("config.json", {"model_type": "mamba"})
         writer.add_dense("a", np.zeros(elements, np.float32))
+
+
+@pytest.mark.parametrize(("overwrite", "proposed"), [(False, True), (None, False)])
+def test_overwriting_is_proposed_where_it_can_be_asked_for(
+    tmp_path: Path, overwrite: bool | None, proposed: bool
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").touch()
+    with (
+        pytest.raises(CheckpointError, match="not empty; pick another folder") as refused,
+        FolderTransaction(tmp_path / "out", overwrite, lambda _: True),
+    ):
+        pass
+    assert ("--overwrite" in str(refused.value)) == proposed

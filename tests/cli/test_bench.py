@@ -31,7 +31,7 @@ def test_threads_are_numbers():
 
 def test_bench_prints_llama_benchs_tests_and_json(call, artifact):
     isa = open_artifact(artifact).manifest.isa
-    args = ["bench", artifact, "--n-prompt", "8", "--n-gen", "4", "--threads", "1", "--reps", "2"]
+    args = ["bench", artifact, "-p", "8", "-n", "4", "-t", "1", "-r", "2"]  # llama-bench's names
     table = call(*args).out.splitlines()
     assert table[0].split("|")[-2].strip() == "t/s"
     assert [line.split("|")[-3].strip() for line in table[2:4]] == ["pp8", "tg4"]

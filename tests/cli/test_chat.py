@@ -73,7 +73,8 @@ def test_errors_are_told_and_the_chat_goes_on(call: Call, artifact: Path, tmp_pa
         "error: /load needs the name of a file",
         "error: there is nothing to save yet: say something first",
         "error: this model has no chat template and so no system: write it into the text",
-        f"error: {tmp_path}/none: missing file; save it again with --save-state",
+        f"error: {tmp_path}/none: missing file; give a file that --save-state, or /save in a "
+        "chat, has written",
         f"error: {tmp_path}/none/a: cannot write: No such file or directory",
     ]
 

@@ -10,6 +10,8 @@ def test_a_folder_scores_as_its_artifact(call, artifact, pruned, words):
     assert "128 tokens in 2 windows" in of_artifact.out
     assert "bits per byte" in of_artifact.out
     assert of_artifact.out == of_folder.out
+    one = call("eval", artifact, "--text", words, "--window", "64", "--max-windows", "1")
+    assert "64 tokens in 1 window;" in one.out
 
 
 def test_eval_scores_tasks_with_compiled_code_and_with_torch_alike(

@@ -100,7 +100,7 @@ def test_another_template_is_another_entry_of_the_cache(call, chatting, tmp_path
 
 
 def test_the_line_of_figures_says_what_it_took_and_quiet_says_nothing(call, artifact):
-    args = ["run", artifact, "-p", "w1 w2", "-n", "3", "-t", "1"]
+    args = ["run", artifact, "-p", "w1 w2", "--n-predict", "3", "-t", "1"]
     shown, quiet = call(*args), call(*args, "--quiet")
     assert quiet.out == shown.out
     assert quiet.err == ""

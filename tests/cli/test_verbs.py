@@ -40,3 +40,18 @@ def test_help_of_a_verb_imports_neither_the_others_nor_rich():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run model -n many", "'many' should be a valid integer"),
+        ("run model --temp hot", "'hot' should be a valid number"),
+        ("serve model --port 80800", "'80800' should be less than or equal to 65535"),
+        ("bench model -o xml", "'xml' is not one of 'md', 'json'."),
+    ],
+)
+def test_a_value_of_another_kind_is_named(call, words, said):
+    result = call(*words.split())
+    line = result.err.splitlines()[-1]
+    assert (result.code, line.endswith(said)) == (2, True), line

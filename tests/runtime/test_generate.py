@@ -91,6 +91,12 @@ def test_one_token_has_no_decode_rate():
     stats = Stats()
     assert len(list(generate_tokens(Counter(), [1], 1, stats=stats))) == 1
     assert stats.decode_rate == 0
+    assert str(stats).endswith("; generated: 1 token")
+
+
+def test_a_prompt_that_was_kept_has_no_speed():
+    stats = Stats(prompt_tokens=0, tokens=3, cached_tokens=9, decode_secs=2.0)
+    assert str(stats) == "prompt: 0 tokens after 9 kept; generated: 3 tokens, 1.0 tokens/s"
 
 
 @pytest.mark.parametrize("limit", [0, -3])

@@ -100,9 +100,17 @@ def parse_value(
     except RecursionError as cause:
         raise error(f"{where}: JSON is nested too deeply; {remedy}") from cause
     except ValueError as cause:  # includes JSONDecodeError and UnicodeDecodeError
-        said = shown(str(cause))[1:-1]
+        said = shown(_place(cause))[1:-1]
         raise error(f"{where}: not valid JSON ({said}); {remedy}") from cause
     return value
+
+
+def _place(cause: ValueError) -> str:
+    """Say what is wrong, and where; `where` may name a line already, that of a JSONL file."""
+    if not isinstance(cause, json.JSONDecodeError):
+        return str(cause)
+    line = f"line {cause.lineno}, " if "\n" in cause.doc else ""
+    return f"{cause.msg}: {line}column {cause.colno}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

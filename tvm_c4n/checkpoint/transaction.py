@@ -21,8 +21,9 @@ class FolderTransaction:
     ----------
     out : Path
         Where the folder shall be. Missing parents are made (and removed again on error).
-    overwrite : bool
-        Replace an existing folder. The old one stays until the new one is complete.
+    overwrite : bool or None
+        Replace an existing folder. The old one stays until the new one is complete. None: never,
+        and no error proposes it.
     ours : callable
         Says whether an existing folder may be replaced: ``overwrite`` must not delete a home
         folder because of a typing mistake.
@@ -33,7 +34,7 @@ class FolderTransaction:
         ``out`` cannot be written or may not be replaced; the disk is full.
     """
 
-    def __init__(self, out: Path, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+    def __init__(self, out: Path, overwrite: bool | None, ours: Callable[[Path], bool]) -> None:
         with os_errors(out, "write"):
             self.out = out.resolve()  # through a link, so that the link survives the rename
         if not self.out.name:
@@ -99,7 +100,8 @@ class FolderTransaction:
         if empty:
             return
         if not self._overwrite:
-            raise CheckpointError(f"{self.out}: not empty; pick another folder, or overwrite it")
+            replace = "" if self._overwrite is None else ", or replace it with --overwrite"
+            raise CheckpointError(f"{self.out}: not empty; pick another folder{replace}")
         if not self._ours(self.out):
             raise CheckpointError(
                 f"{self.out}: holds something else than what is written here, so it is not "

@@ -36,8 +36,12 @@ def bench(
             autocompletion=bundled,
         ),
     ],
-    n_prompt: Annotated[int, typer.Option(help="Tokens of the prompt; 0: no such test.")] = 512,
-    n_gen: Annotated[int, typer.Option(help="Tokens to generate; 0: no such test.")] = 128,
+    n_prompt: Annotated[
+        int, typer.Option("--n-prompt", "-p", help="Tokens of the prompt; 0: no such test.")
+    ] = 512,
+    n_gen: Annotated[
+        int, typer.Option("--n-gen", "-n", help="Tokens to generate; 0: no such test.")
+    ] = 128,
     threads: Annotated[
         str, typer.Option("--threads", "-t", help="One number or several: 1,2 [one per core].")
     ] = "",

@@ -42,7 +42,11 @@ def chat(
     model: Model,
     limit: Annotated[
         int | None,
-        typer.Option("-n", help="Tokens of an answer at most [1024; 160 without a chat template]."),
+        typer.Option(
+            "--n-predict",
+            "-n",
+            help="Tokens of an answer at most [1024; 160 without a chat template].",
+        ),
     ] = None,
     system: Annotated[
         str | None, typer.Option("--system", help="What the system says first (chat templates).")

@@ -70,8 +70,9 @@ def from_pipe() -> str | None:
         raise C4nError(f"stdin: a line longer than {_MAX_BYTES >> 20} MiB, which is no message")
     try:
         return line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise C4nError("stdin: not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        said = f"not UTF-8 text (byte {error.start} of a line); send it as UTF-8"
+        raise C4nError(f"stdin: {said}") from None
 
 
 def from_terminal(commands: list[str], hint: Callable[[], None]) -> ReadLine:

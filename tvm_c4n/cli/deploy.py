@@ -27,7 +27,9 @@ def deploy(
     ],
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help=PROMPT_HELP)] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help=FILE_HELP)] = None,
-    tokens: Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")] = 64,
+    tokens: Annotated[
+        int, typer.Option("--n-predict", "-n", help="Generate at most this many tokens.")
+    ] = 64,
     threads: Annotated[
         int, typer.Option("--threads", "-t", help="Threads on the device; 0: its big cores.")
     ] = 0,

@@ -85,9 +85,9 @@ def _perplexity(
             progress=bar,
         )
     found = result.perplexity
+    windows = "1 window" if found.windows == 1 else f"{found.windows} windows"
     typer.echo(
-        f"{found} ({found.tokens} tokens in {found.windows} windows; "
-        f"{result.bits_per_byte:.4f} bits per byte)"
+        f"{found} ({found.tokens} tokens in {windows}; {result.bits_per_byte:.4f} bits per byte)"
     )
 
 

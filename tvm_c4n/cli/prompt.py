@@ -48,6 +48,6 @@ def _text(content: bytes, name: str) -> str:
         raise C4nError(f"{name}: longer than {MAX_BYTES >> 20} MiB, which is no prompt")
     try:
         text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise C4nError(f"{name}: not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        raise C4nError(f"{name}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -36,7 +36,7 @@ Stop = Annotated[
     list[str] | None,
     typer.Option("--stop", help="End the text before this string; may be given several times."),
 ]
-Limit = Annotated[int, typer.Option("-n", help="Generate at most this many tokens.")]
+Limit = Annotated[int, typer.Option("--n-predict", "-n", help="Generate at most this many tokens.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", "-t", help="Threads at most [one per core].")
 ]

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tvm_c4n.cli import ending
+from tvm_c4n.errors import shown
 
 # Function of each verb, in the order of --help.
 VERBS = {
@@ -52,6 +53,27 @@ class _Verbs(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Commands(dict.fromkeys(VERBS) | dict(self.commands))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _with_value(error)
+            raise
+
+
+def _with_value(error: typer.BadParameter) -> str:
+    """Name the value that is wrong: pydantic, which checks it in newer versions of typer, does not.
+
+    "Input should be a valid integer, unable to parse string as an integer" says the same twice.
+    """
+    from pydantic import ValidationError
+
+    if not isinstance(error.__cause__, ValidationError):
+        return error.message
+    first = error.__cause__.errors(include_url=False)[0]
+    said = first["msg"].removeprefix("Value error, ").split(", unable to parse")[0]
+    return said.replace("Input should", f"{shown(str(first['input']))} should")
 
 
 app = typer.Typer(

@@ -255,7 +255,7 @@ def export(records: Records, out: Path) -> None:
     with ExitStack() as stack:
         folder = out
         if not out.exists():
-            folder = stack.enter_context(FolderTransaction(out, False, lambda _: False)).folder
+            folder = stack.enter_context(FolderTransaction(out, None, lambda _: False)).folder
         write_manifest(folder, records.manifest)
         write_best(folder, records.best)
         if confirmations is not None:

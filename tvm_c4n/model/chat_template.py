@@ -179,7 +179,7 @@ def require_chat_template(folder: Path, name: str | None = None) -> ChatTemplate
     if found is None:
         raise CheckpointError(
             f"{folder}: has no chat template ({TEMPLATE}, or chat_template in {TOKENIZER_CONFIG}), "
-            "so the model continues texts and does not answer"
+            "so the model continues texts and does not answer: give it a text instead"
         )
     return found
 

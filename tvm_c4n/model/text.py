@@ -53,7 +53,7 @@ def read_documents(path: str | Path) -> list[str]:
         documents[-1] = documents[-1][:-1]
     documents = [document for document in documents if document.strip()]
     if not documents:
-        raise RecipeError(f"{path}: holds no text")
+        raise RecipeError(f"{path}: holds no text; give a text file")
     return documents
 
 

@@ -74,9 +74,18 @@ class Stats:
     def __str__(self) -> str:
         kept = f" after {self.cached_tokens} kept" if self.cached_tokens else ""
         return (
-            f"prompt: {self.prompt_tokens} tokens{kept}, {self.prompt_rate:.1f} tokens/s; "
-            f"generated: {self.tokens} tokens, {self.decode_rate:.1f} tokens/s"
+            f"prompt: {_counted(self.prompt_tokens)}{kept}{_speed(self.prompt_rate)}; "
+            f"generated: {_counted(self.tokens)}{_speed(self.decode_rate)}"
         )
+
+
+def _counted(tokens: int) -> str:
+    return "1 token" if tokens == 1 else f"{tokens} tokens"
+
+
+def _speed(rate: float) -> str:
+    """Nothing where nothing was timed: 0 tokens/s would look like a fault."""
+    return f", {rate:.1f} tokens/s" if rate else ""
 
 
 def read_prompt(model: Model, prompt: Sequence[int], stats: Stats) -> NDArray[Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvm_c4n.checkpoint.json_reading import parse_value
+from tvm_c4n.checkpoint.reading import check_head
 from tvm_c4n.checkpoint.safetensors_file import NUMPY_DTYPES, SafetensorsFile
 from tvm_c4n.checkpoint.state_file import DIGEST, digest_of, write_state
 from tvm_c4n.errors import CheckpointError, shown
@@ -31,7 +32,8 @@ _TOKENS, _LOGITS = "tokens", "logits"
 _POSITION = "position"
 # As a file has the dtypes of states: float16 as such, which engines hold as bits.
 _STORED = {"uint16": "float16"}
-_REMEDY = "save it again with --save-state"
+_REMEDY = "save it again with --save-state, or with /save in a chat"
+_GIVE = "give a file that --save-state, or /save in a chat, has written"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,7 @@ def load_state(path: Path, fingerprint: str, config: ModelConfig) -> SavedState:
         The file is missing, no state file, damaged, of another model, or made with other dtypes of
         states; a value in it is not finite or no token of the model.
     """
+    check_head(path, _GIVE)
     file = SafetensorsFile(path, _REMEDY)
     read = _checked_notes(file, fingerprint)
     if config.context is not None and read > config.context:

@@ -49,7 +49,7 @@ GGUF = [
         "give m-hf",
         spoil=written(),
     ),
-    convert("no such file", f"m.gguf: missing file; {AGAIN}", lambda folder: None),
+    convert("no such file", "m.gguf: missing file; give a GGUF file", lambda folder: None),
     convert(
         "another file",
         f"m.gguf: does not begin with 'GGUF', so this is no GGUF file; {AGAIN}",

@@ -72,7 +72,7 @@ PRUNE = [
     Case(
         "OUT is there",
         "prune model -o pruned",
-        "HERE/pruned: not empty; pick another folder, or overwrite it",
+        "HERE/pruned: not empty; pick another folder, or replace it with --overwrite",
     ),
     Case(
         "OUT is a file",
@@ -356,6 +356,6 @@ COMPILE = [
     Case(
         "OUT is there",
         "compile model -o model.art",
-        "HERE/model.art: not empty; pick another folder, or overwrite it",
+        "HERE/model.art: not empty; pick another folder, or replace it with --overwrite",
     ),
 ]

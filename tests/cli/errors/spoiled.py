@@ -84,7 +84,7 @@ FOLDERS = [
         "a config.json that Python printed",
         put("model/config.json", "{'a': 1}"),
         "model/config.json: not valid JSON (Expecting property name enclosed in double quotes: "
-        "line 1 column 2 (char 1)); save or download the model again",
+        "column 2); save or download the model again",
     ),
     folder(
         "a family with a similar name",
@@ -241,7 +241,7 @@ TEXTS = [
     Case(
         "an empty file",
         "eval model.art --text text.jsonl",
-        "text.jsonl: holds no text",
+        "text.jsonl: holds no text; give a text file",
         spoil=put("text.jsonl", ""),
     ),
     Case(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.cli.errors.case import Case
 
-REMEDY = "save it again with --save-state"
+REMEDY = "save it again with --save-state, or with /save in a chat"
 
 
 def save(folder: Path, *, cut: int = 0, **notes: str) -> None:
@@ -30,7 +30,7 @@ STATES = [
     Case(
         "no such state",
         "run model.art -p a --load-state none",
-        f"none: missing file; {REMEDY}",
+        "none: missing file; give a file that --save-state, or /save in a chat, has written",
     ),
     Case(
         "weights as a state",

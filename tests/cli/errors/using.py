@@ -6,6 +6,7 @@ import socket
 from contextlib import suppress
 
 from tests.cli.errors.case import Case
+from tests.cli.errors.spoiled import put
 
 NO_MODEL = (
     "none: no such folder; give one, or one of mamba-19m, mamba-19m-mixed, mamba-19m-n2-int4, "
@@ -36,12 +37,18 @@ RUN = [
         "run model.art -p a -f text.jsonl",
         "--prompt and --file both say what to continue: give one of them",
     ),
-    Case("stdin is no text", "run model.art", "stdin: not UTF-8 text", stdin="\udcff"),
+    Case(
+        "stdin is no text",
+        "run model.art",
+        "stdin: not UTF-8 text (byte 0); save it as UTF-8",
+        stdin="\udcff",
+    ),
     Case(
         "a chat with a model that continues texts",
         "run model --chat -p a",
         "model: has no chat template (chat_template.jinja, or chat_template in "
-        "tokenizer_config.json), so the model continues texts and does not answer",
+        "tokenizer_config.json), so the model continues texts and does not answer: give it a "
+        "text instead",
     ),
     Case(
         "a chat of nothing",
@@ -89,6 +96,12 @@ RUN = [
         "lines that are no prompts",
         "run model --jsonl text.jsonl",
         f"text.jsonl: line 1: unknown key 'text'; {LINE}",
+    ),
+    Case(
+        "a line of prompts is cut off",
+        "run model --jsonl text.jsonl",
+        f"text.jsonl: line 2: not valid JSON (Expecting value: column 12); {LINE}",
+        spoil=put("text.jsonl", '{"prompt": "a"}\n{"prompt": \n'),
     ),
     Case("no such file of prompts", "run model --jsonl none", f"none: missing file; {LINE}"),
 ]
@@ -170,9 +183,14 @@ CHAT = [
     Case(
         "no such state",
         "chat model.art --load-state none",
-        "none: missing file; save it again with --save-state",
+        "none: missing file; give a file that --save-state, or /save in a chat, has written",
     ),
-    Case("stdin is no text", "chat model.art", "stdin: not UTF-8 text", stdin="\udcff"),
+    Case(
+        "stdin is no text",
+        "chat model.art",
+        "stdin: not UTF-8 text (byte 0 of a line); send it as UTF-8",
+        stdin="\udcff",
+    ),
 ]
 
 CACHE = [

@@ -181,6 +181,7 @@ def test_errors_are_codes_with_a_line(
     model, ring = open_model(art), open_model(ring_art)
     for call, line in (
         (lambda: Model(lib, tmp_path), "manifest.json is missing"),
+        (lambda: Model(lib, tmp_path / "none"), "none: no such folder; give a compiled model"),
         (lambda: model.prefill([96]), "token 96 is outside the vocabulary of 96"),
         (lambda: model.prefill([]), "no tokens to read"),
         (lambda: model.generate(), "no tokens to read"),

@@ -72,7 +72,7 @@ class GgufFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        check_head(path, AGAIN)
+        check_head(path, "give a GGUF file")
         stream, self._size = open_regular(path, AGAIN)
         with os_errors(path, "read"), stream:
             self._stream, self._left = stream, min(self._size, _MAX_HEADER_BYTES)

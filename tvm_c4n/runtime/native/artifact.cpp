@@ -1,5 +1,7 @@
 #include "artifact.hpp"
 
+#include <unistd.h>
+
 #include "cpu.hpp"
 #include "json.hpp"
 
@@ -215,6 +217,7 @@ std::string check_library(const json::Object& manifest, const std::string& folde
 }  // namespace
 
 Artifact open_artifact(const std::string& folder) {
+  if (access(folder.c_str(), F_OK)) throw Error(folder + ": no such folder; give a compiled model");
   const std::string file = folder + "/manifest.json";
   const auto manifest = read_object(file, kMaxManifestBytes);
   const auto format = member<int64_t>(manifest, "format", file);

@@ -56,6 +56,15 @@ int32_t on_piece(const char* piece, size_t bytes, int32_t token, void* context) 
   }
 }
 
+// How many tokens, and their speed where anything was timed.
+std::string counted(size_t tokens, double timed, double seconds) {
+  std::string said = std::to_string(tokens) + (tokens == 1 ? " token" : " tokens");
+  if (timed <= 0 || seconds <= 0) return said;
+  char rate[64];
+  std::snprintf(rate, sizeof rate, ", %.1f tokens/s", timed / seconds);
+  return said + rate;
+}
+
 void generate(c4n_run::Session& model, c4n_run::Options& options) {
   const bool is_text = options.is_text(), follows = !options.load_state.empty();
   if (follows) check(c4n_load_state(model, options.load_state.c_str()));
@@ -79,9 +88,10 @@ void generate(c4n_run::Session& model, c4n_run::Options& options) {
   const double took = seconds(Clock::now() - read);
   const double steps = output.tokens > 1 ? static_cast<double>(output.tokens - 1) : 0;
   if (!options.save_state.empty()) check(c4n_save_state(model, options.save_state.c_str()));
-  std::fprintf(stderr, "prompt: %zu tokens, %.1f tokens/s; generated: %zu tokens, %.1f tokens/s\n",
-               prompt.size(), static_cast<double>(prompt.size()) / seconds(read - began),
-               output.tokens, took > 0 ? steps / took : 0.0);
+  const std::string figures =
+      "prompt: " + counted(prompt.size(), static_cast<double>(prompt.size()), seconds(read - began)) +
+      "; generated: " + counted(output.tokens, steps, took) + "\n";
+  std::fputs(figures.c_str(), stderr);
 }
 
 // White space and control characters, which an argument may have, become spaces.
