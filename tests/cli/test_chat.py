@@ -201,4 +201,6 @@ def test_ctrl_c_between_answers_of_a_pipe_ends_the_program(artifact: Path) -> No
             process.wait(1)
             break
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, b"")
+    # A second signal may meet Python's own end, where nobody listens: shells call both 130, and
+    # one that nobody had listened to before would show a traceback.
+    assert (process.returncode in (130, -signal.SIGINT), err) == (True, b""), process.returncode
