@@ -17,13 +17,15 @@ ROOT = Path(tvm_c4n.__file__).parents[1]
 HEAVY = ("tvm", "torch", "transformers", "numpy", "tokenizers", "safetensors", "tvm_c4n.sparsity")
 
 
-def start(*args, program="from tvm_c4n.cli.app import main; main()"):
+def start(*args, program="from tvm_c4n.cli.app import main; main()", variables=None):
     """Run the command line in a process of its own."""
+    # `prune` sets it, in this process too where a test called it here.
+    mine = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     return subprocess.run(
         [sys.executable, "-c", program, *args],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**mine, "PYTHONPATH": str(ROOT), **(variables or {})},
         timeout=200,
         check=False,
     )
@@ -140,3 +142,10 @@ def test_an_interrupt_in_the_middle_leaves_nothing(tmp_path, number, code):
     process.send_signal(number)
     assert process.wait(timeout=200) == code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_idle_threads_of_torch_do_not_spin_while_it_prunes(small_model, tmp_path):
+    # What libgomp says of itself when torch loads it; 300000 is what it does without being told.
+    args = ("prune", str(small_model), "-o", str(tmp_path / "out"), "--method", "magnitude")
+    said = start(*args, "--samples", "2", variables={"OMP_DISPLAY_ENV": "VERBOSE"}).stderr
+    assert "GOMP_SPINCOUNT = '0'" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,6 +123,9 @@ def prune(
     ] = False,
 ) -> None:
     """Remove n of every 4 weights; the kept ones make up for them."""
+    # torch's idle threads spin, where threads of loops that TVM compiled would run. What waits
+    # reads this when torch is loaded, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     by_cost = ["size", "latency", "ppl_ratio"]
     refuse_together(context, "removed", ["sparsity", *by_cost], "both say how much goes")
     refuse_together(context, "dtype", by_cost, "the budget chooses the dtype too")
